@@ -1,0 +1,251 @@
+package main
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// startEnv starts the service so that it answers at once; nobody listens on its upstream's port, which is discard's.
+var startEnv = map[string]string{"UPSTREAM": "http://127.0.0.1:9", "REDIS_MIN": "0s", "REDIS_MAX": "0s"}
+
+// slowEnv keeps a request in flight for a while; an upstream is started for it in init, and lives as long as the tests.
+var slowEnv = map[string]string{"REDIS_MIN": "100ms", "REDIS_MAX": "100ms"}
+
+func init() {
+	slowEnv["UPSTREAM"] = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {})).URL
+}
+
+// newTestService returns a service without delays whose upstream does not answer.
+func newTestService(t *testing.T, logs io.Writer) *service {
+	t.Helper()
+	return newServiceFor(t, "http://127.0.0.1:9", logs)
+}
+
+func newServiceFor(t *testing.T, upstream string, logs io.Writer) *service {
+	t.Helper()
+	return newService(config{serviceConfig: serviceConfig{upstream: upstream, redis: mock{name: "redis"}}},
+		slog.New(slog.NewJSONHandler(logs, nil)))
+}
+
+// call sends one request to a service with the given upstream.
+func call(t *testing.T, method, target, upstream string) (*httptest.ResponseRecorder, *logBuffer) {
+	t.Helper()
+	logs := &logBuffer{}
+	s := newServiceFor(t, upstream, logs)
+	s.client.Timeout = time.Second
+	res := httptest.NewRecorder()
+	s.handler().ServeHTTP(res, httptest.NewRequest(method, target, nil))
+	return res, logs
+}
+
+func TestAnswers(t *testing.T) {
+	for name, test := range map[string]struct {
+		method, target string
+		upstream       int // what the other service answers
+		want           int
+		calls          int    // of the other service
+		page           string // part of the page
+	}{
+		"all is well":                   {target: "/", upstream: 200, want: 200, calls: 1, page: "Hello, world!"},
+		"the other one may fail":        {target: "/?fail=database", upstream: 200, want: 200, calls: 1, page: "Hello, world!"},
+		"Redis fails":                   {target: "/?fail=redis", want: 500, page: "Redis"},
+		"the other service fails":       {target: "/?fail=database", upstream: 500, want: 502, calls: 1, page: "did not answer well"},
+		"the other service refuses":     {target: "/", upstream: 404, want: 502, calls: 1, page: "did not answer well"},
+		"an unknown wish":               {target: "/?fail=<b>", want: 400, page: "fail and slow take"},
+		"a malformed query":             {target: "/?fail=%zz", want: 400, page: "fail and slow take"},
+		"another path":                  {target: "/nowhere", want: 404, page: "only one page"},
+		"another method":                {method: http.MethodPost, target: "/", want: 405, page: "only be read"},
+		"HEAD is as good as GET":        {method: http.MethodHead, target: "/", upstream: 200, want: 200, calls: 1},
+		"the other service has no body": {target: "/", upstream: 204, want: 502, calls: 1, page: "did not answer well"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			calls := 0
+			upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				calls++
+				if query, _, _ := strings.Cut(test.target, "?"); r.URL.RawQuery != strings.TrimPrefix(test.target[len(query):], "?") {
+					t.Errorf("the query that travels on is %q", r.URL.RawQuery)
+				}
+				w.WriteHeader(test.upstream)
+				if test.upstream != http.StatusNoContent {
+					io.WriteString(w, "the answer")
+				}
+			}))
+			defer upstream.Close()
+			method := test.method
+			if method == "" {
+				method = http.MethodGet
+			}
+			res, logs := call(t, method, test.target, upstream.URL)
+			if res.Code != test.want || calls != test.calls {
+				t.Errorf("answered %d after %d calls of the other service, want %d after %d", res.Code, calls, test.want, test.calls)
+			}
+			page := res.Body.String()
+			if !strings.Contains(page, test.page) || !strings.HasPrefix(page, "<!doctype html>") || strings.Contains(page, "<b>") {
+				t.Errorf("page: %s", page)
+			}
+			answers := logs.lines(t, "answer of other service")
+			if len(answers) != test.calls {
+				t.Fatalf("logged %d answers", len(answers))
+			}
+			if test.upstream == 200 && (answers[0]["status"] != 200. || answers[0]["body"] != "the answer") {
+				t.Errorf("logged %v", answers[0])
+			}
+			if failures := logs.lines(t, "request failed"); (len(failures) == 1) != (test.want != 200) {
+				t.Errorf("logged %v", failures)
+			}
+		})
+	}
+}
+
+func TestABadUpstreamIsAPageAndNeverAPanic(t *testing.T) {
+	stopped := httptest.NewServer(nil)
+	stopped.Close()
+	for name, test := range map[string]struct {
+		serve http.HandlerFunc
+		want  int
+	}{
+		"down": {want: http.StatusBadGateway},
+		"too slow": {want: http.StatusGatewayTimeout, serve: func(_ http.ResponseWriter, r *http.Request) {
+			<-r.Context().Done()
+		}},
+		"too slow with its body": {want: http.StatusGatewayTimeout, serve: func(w http.ResponseWriter, r *http.Request) {
+			w.(http.Flusher).Flush()
+			<-r.Context().Done()
+		}},
+		"reset": {want: http.StatusBadGateway, serve: func(http.ResponseWriter, *http.Request) {
+			panic(http.ErrAbortHandler)
+		}},
+		"no HTTP": {want: http.StatusBadGateway, serve: func(w http.ResponseWriter, _ *http.Request) {
+			conn, _, _ := w.(http.Hijacker).Hijack()
+			io.WriteString(conn, "SSH-2.0-OpenSSH_9.9\r\n")
+			conn.Close()
+		}},
+		"cut off": {want: http.StatusBadGateway, serve: func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Length", "100")
+			io.WriteString(w, "short")
+		}},
+		"without end": {want: http.StatusBadGateway, serve: func(w http.ResponseWriter, r *http.Request) {
+			for r.Context().Err() == nil {
+				if _, err := io.WriteString(w, strings.Repeat("x", 4096)); err != nil {
+					return
+				}
+			}
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			url := stopped.URL
+			if test.serve != nil {
+				upstream := httptest.NewServer(test.serve)
+				defer upstream.Close()
+				url = upstream.URL
+			}
+			res, logs := call(t, http.MethodGet, "/", url)
+			if res.Code != test.want {
+				t.Errorf("answered %d, want %d; logged %s", res.Code, test.want, logs)
+			}
+			if page := res.Body.String(); strings.Contains(page, url) || !strings.Contains(page, strconv.Itoa(test.want)) {
+				t.Errorf("page: %s", page)
+			}
+		})
+	}
+}
+
+func TestACallerWhoHangsUpEndsTheWork(t *testing.T) {
+	arrived, ended := make(chan struct{}), make(chan struct{})
+	upstream := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		close(arrived)
+		<-r.Context().Done()
+		close(ended)
+	}))
+	defer upstream.Close()
+	p := start(t, map[string]string{"UPSTREAM": upstream.URL})
+	ctx, hangUp := context.WithCancel(t.Context())
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		<-arrived
+		hangUp()
+	}()
+	if res, err := http.DefaultClient.Do(req); err == nil {
+		res.Body.Close()
+		t.Fatal("answered")
+	}
+	select {
+	case <-ended:
+	case <-time.After(patience):
+		t.Fatal("the call of the other service goes on")
+	}
+	waitFor(t, "the log line", func() bool {
+		lines := p.logs.lines(t, "request failed")
+		return len(lines) == 1 && lines[0]["status"] == float64(statusClientClosedRequest)
+	})
+}
+
+func TestConnectionsAreReusedUnderConcurrency(t *testing.T) {
+	const visitors, rounds = 50, 4
+	var opened atomic.Int32
+	var together sync.WaitGroup
+	upstream := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		together.Done()
+		together.Wait() // all visitors of a round hold a connection at the same time
+	}))
+	upstream.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			opened.Add(1)
+		}
+	}
+	upstream.Start()
+	defer upstream.Close()
+	s := newServiceFor(t, upstream.URL, io.Discard)
+	for range rounds {
+		together.Add(visitors)
+		var round sync.WaitGroup
+		for range visitors {
+			round.Go(func() {
+				if err := s.callOtherUService(t.Context(), ""); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		round.Wait()
+	}
+	// A round may find a connection not yet back among the idle ones and open another.
+	if opened := opened.Load(); opened > visitors*3/2 {
+		t.Errorf("%d connections for %d visitors in %d rounds", opened, visitors, rounds)
+	}
+}
+
+func TestServiceSettings(t *testing.T) {
+	for name, test := range map[string]struct {
+		args []string
+		want string // part of the error
+	}{
+		"no upstream":                   {args: []string{"-upstream", ""}, want: "no upstream"},
+		"an upstream without a scheme":  {args: []string{"-upstream", "localhost:7878"}, want: "localhost:7878"},
+		"an upstream of another kind":   {args: []string{"-upstream", "ftp://localhost"}, want: "ftp://localhost"},
+		"an upstream that is no URL":    {args: []string{"-upstream", "http://a b"}, want: "http://a b"},
+		"bounds the wrong way round":    {args: []string{"-redis-min", "2ms", "-redis-max", "1ms"}, want: "-redis-min 2ms"},
+		"a negative bound":              {args: []string{"-redis-min", "-1ms"}, want: "-redis-min -1ms"},
+		"a bound beyond what is waited": {args: []string{"-redis-max", "1m"}, want: "-redis-max 1m"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			args := append([]string{"-upstream", "http://localhost:7878"}, test.args...)
+			_, err := parseConfig(args, func(string) string { return "" }, io.Discard)
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("error %v, want %q in it", err, test.want)
+			}
+		})
+	}
+}
