@@ -222,7 +222,8 @@ func TestAStopFinishesTheRequestInFlight(t *testing.T) {
 		t.Errorf("run: %v", err)
 	}
 	p.done <- nil
-	if _, err := http.Get(p.url); err == nil {
+	if res, err := http.Get(p.url); err == nil {
+		res.Body.Close()
 		t.Error("a stopped service still answers")
 	}
 }

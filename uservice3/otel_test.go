@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -356,6 +357,32 @@ func TestSpansSurviveTheBackEndsAbsence(t *testing.T) {
 	}
 	if lines := strings.Count(logs.String(), "\n"); lines != 2 {
 		t.Errorf("%d log lines for one absence:\n%s", lines, logs)
+	}
+}
+
+func TestTextThatIsNoUTF8LosesNothing(t *testing.T) {
+	b, logs := &backend{}, &logBuffer{}
+	addr, _ := b.serve(t, "127.0.0.1:0")
+	t.Setenv("OTEL_TRACES_EXPORTER", "otlp")
+	t.Setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://"+addr)
+	shutdown, err := setUpTelemetry(t.Context(), slog.New(slog.NewJSONHandler(logs, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const bad = "a\xffb"
+	tracer := otel.Tracer(scopeName)
+	_, span := tracer.Start(t.Context(), "attribute", trace.WithAttributes(attribute.Int("n", 1), attribute.String("text", bad)))
+	span.End()
+	_, span = tracer.Start(t.Context(), "event")
+	span.AddEvent("event", trace.WithAttributes(attribute.String("text", bad)))
+	span.End()
+	_, span = tracer.Start(t.Context(), "status")
+	endSpan(span, errors.New(bad))
+	shutdown()
+	for _, name := range []string{"attribute", "event", "status"} {
+		if !b.has(name) {
+			t.Errorf("the span with bad text in its %s was lost: %s", name, logs)
+		}
 	}
 }
 

@@ -120,7 +120,7 @@ func (s *web) recoverPanics(next http.Handler) http.Handler {
 			if reason == nil {
 				return
 			}
-			if reason == http.ErrAbortHandler { // net/http's own way to break off an answer
+			if err, ok := reason.(error); ok && errors.Is(err, http.ErrAbortHandler) { // net/http's own way to break off
 				panic(reason)
 			}
 			s.log.ErrorContext(r.Context(), "panic", "stack", string(debug.Stack()))

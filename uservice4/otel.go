@@ -9,12 +9,15 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
 	"go.opentelemetry.io/contrib/propagators/autoprop"
 	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracegrpc"
 	"go.opentelemetry.io/otel/exporters/stdout/stdouttrace"
@@ -183,6 +186,9 @@ type reportingExporter struct {
 
 // ExportSpans returns no error: what there is to say has been logged.
 func (e *reportingExporter) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnlySpan) error {
+	for i, span := range spans {
+		spans[i] = withValidText(span)
+	}
 	err := e.SpanExporter.ExportSpans(ctx, spans)
 	switch {
 	case err != nil:
@@ -197,6 +203,58 @@ func (e *reportingExporter) ExportSpans(ctx context.Context, spans []sdktrace.Re
 		e.lost, e.said = 0, time.Time{}
 	}
 	return nil
+}
+
+// withValidText returns a span that can be exported. OTLP's text is UTF-8, and one byte that is not, sent by a stranger in
+// a path or a User-Agent, would lose the whole batch. The SDK lets it pass.
+func withValidText(span sdktrace.ReadOnlySpan) sdktrace.ReadOnlySpan {
+	attributes, valid := validText(span.Attributes())
+	var events []sdktrace.Event // a copy, once one of them has to change
+	for i, event := range span.Events() {
+		if attributes, ok := validText(event.Attributes); !ok {
+			if events == nil {
+				events = slices.Clone(span.Events())
+			}
+			events[i].Attributes = attributes
+		}
+	}
+	status := span.Status()
+	if valid && events == nil && utf8.ValidString(status.Description) {
+		return span
+	}
+	if events == nil {
+		events = span.Events()
+	}
+	status.Description = strings.ToValidUTF8(status.Description, "\uFFFD")
+	return mendedSpan{span, attributes, events, status}
+}
+
+// mendedSpan is a span with some of its text replaced.
+type mendedSpan struct {
+	sdktrace.ReadOnlySpan
+	attributes []attribute.KeyValue
+	events     []sdktrace.Event
+	status     sdktrace.Status
+}
+
+func (s mendedSpan) Attributes() []attribute.KeyValue { return s.attributes }
+func (s mendedSpan) Events() []sdktrace.Event         { return s.events }
+func (s mendedSpan) Status() sdktrace.Status          { return s.status }
+
+// validText returns attrs as they are and true, or a copy in which all strings are UTF-8 and false. Lists of strings are
+// only ever our own, so they are not looked at.
+func validText(attrs []attribute.KeyValue) (mended []attribute.KeyValue, valid bool) {
+	mended, valid = attrs, true
+	for i, kv := range attrs {
+		if kv.Value.Type() != attribute.STRING || utf8.ValidString(kv.Value.AsString()) {
+			continue
+		}
+		if valid {
+			mended, valid = slices.Clone(attrs), false
+		}
+		mended[i].Value = attribute.StringValue(strings.ToValidUTF8(kv.Value.AsString(), "\uFFFD"))
+	}
+	return mended, valid
 }
 
 // withTraceIDs makes a log handler add the ids of the span that a line is written in.
