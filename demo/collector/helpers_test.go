@@ -1,0 +1,128 @@
+package collector
+
+import (
+	"bytes"
+	"encoding/binary"
+	"flag"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+
+	coltracepb "go.opentelemetry.io/proto/otlp/collector/trace/v1"
+	commonpb "go.opentelemetry.io/proto/otlp/common/v1"
+	resourcepb "go.opentelemetry.io/proto/otlp/resource/v1"
+	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
+	"google.golang.org/protobuf/proto"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+type request = coltracepb.ExportTraceServiceRequest
+
+func value(v any) *commonpb.AnyValue {
+	switch v := v.(type) {
+	case nil:
+		return &commonpb.AnyValue{}
+	case string:
+		return &commonpb.AnyValue{Value: &commonpb.AnyValue_StringValue{StringValue: v}}
+	case bool:
+		return &commonpb.AnyValue{Value: &commonpb.AnyValue_BoolValue{BoolValue: v}}
+	case int:
+		return &commonpb.AnyValue{Value: &commonpb.AnyValue_IntValue{IntValue: int64(v)}}
+	case float64:
+		return &commonpb.AnyValue{Value: &commonpb.AnyValue_DoubleValue{DoubleValue: v}}
+	case []byte:
+		return &commonpb.AnyValue{Value: &commonpb.AnyValue_BytesValue{BytesValue: v}}
+	case []any:
+		a := &commonpb.ArrayValue{}
+		for _, e := range v {
+			a.Values = append(a.Values, value(e))
+		}
+		return &commonpb.AnyValue{Value: &commonpb.AnyValue_ArrayValue{ArrayValue: a}}
+	case []*commonpb.KeyValue:
+		return &commonpb.AnyValue{Value: &commonpb.AnyValue_KvlistValue{KvlistValue: &commonpb.KeyValueList{Values: v}}}
+	}
+	panic("no such attribute type")
+}
+
+// attrs makes attributes of pairs of key and value.
+func attrs(pairs ...any) []*commonpb.KeyValue {
+	var kvs []*commonpb.KeyValue
+	for i := 0; i < len(pairs); i += 2 {
+		kvs = append(kvs, &commonpb.KeyValue{Key: pairs[i].(string), Value: value(pairs[i+1])})
+	}
+	return kvs
+}
+
+func idOf(trace uint64) traceID {
+	var id traceID
+	binary.BigEndian.PutUint64(id[8:], trace)
+	return id
+}
+
+// newSpan makes a span; ids are numbers, times milliseconds, and a parent of 0
+// is none.
+func newSpan(trace, id, parent uint64, name string, start, length int) *tracepb.Span {
+	t := idOf(trace)
+	s := &tracepb.Span{
+		TraceId:           t[:],
+		SpanId:            binary.BigEndian.AppendUint64(nil, id),
+		Name:              name,
+		Kind:              tracepb.Span_SPAN_KIND_INTERNAL,
+		StartTimeUnixNano: uint64(start) * 1e6,
+		EndTimeUnixNano:   uint64(start+length) * 1e6,
+	}
+	if parent != 0 {
+		s.ParentSpanId = binary.BigEndian.AppendUint64(nil, parent)
+	}
+	return s
+}
+
+func export(resource []*commonpb.KeyValue, spans ...*tracepb.Span) *request {
+	return &request{ResourceSpans: []*tracepb.ResourceSpans{{
+		Resource:   &resourcepb.Resource{Attributes: resource},
+		ScopeSpans: []*tracepb.ScopeSpans{{Spans: spans}},
+	}}}
+}
+
+// send stores requests in order, each decoded anew as if it came by wire.
+func send(t testing.TB, c *Collector, reqs ...*request) {
+	t.Helper()
+	for _, r := range reqs {
+		if _, err := c.receive(proto.Clone(r).(*request)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func get(h http.Handler, path string, header ...string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(http.MethodGet, path, nil)
+	for i := 0; i < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w
+}
+
+func post(h http.Handler, contentType string, body []byte, header ...string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(http.MethodPost, "/v1/traces", bytes.NewReader(body))
+	if contentType != "" {
+		r.Header.Set("Content-Type", contentType)
+	}
+	for i := 0; i < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w
+}
+
+func wire(t testing.TB, m proto.Message) []byte {
+	t.Helper()
+	b, err := proto.Marshal(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}

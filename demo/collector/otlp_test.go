@@ -1,0 +1,260 @@
+package collector
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	coltracepb "go.opentelemetry.io/proto/otlp/collector/trace/v1"
+	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
+	spb "google.golang.org/genproto/googleapis/rpc/status"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	grpcgzip "google.golang.org/grpc/encoding/gzip"
+	"google.golang.org/grpc/mem"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+)
+
+func zip(b []byte) []byte {
+	var buf bytes.Buffer
+	z := gzip.NewWriter(&buf)
+	_, _ = z.Write(b)
+	_ = z.Close()
+	return buf.Bytes()
+}
+
+func jsonSpan(trace, span, more string) []byte {
+	return []byte(`{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"` + trace + `","spanId":"` + span + `"` + more + `}]}]}]}`)
+}
+
+func TestHTTPExportsAreStored(t *testing.T) {
+	const trace, span = "5b8efff798038103d269b633813fc60c", "eee19b7ec3c1b174"
+	message := wire(t, &request{ResourceSpans: samples(sampleTime)[0].ResourceSpans})
+	for _, test := range []struct {
+		name, contentType string
+		body              []byte
+		header            []string
+		spans             int
+	}{
+		{"protobuf", contentProtobuf, message, nil, 4},
+		{"protobuf with gzip", contentProtobuf, zip(message), []string{"Content-Encoding", "gzip"}, 4},
+		{"JSON", contentJSON, jsonSpan(trace, span, ""), nil, 1},
+		{"JSON with a charset", "application/json; charset=utf-8", jsonSpan(trace, span, ""), nil, 1},
+		{"JSON with upper-case ids", contentJSON, jsonSpan(strings.ToUpper(trace), strings.ToUpper(span), ""), nil, 1},
+		{"JSON with unknown fields", contentJSON, jsonSpan(trace, span, `,"future":[1,{"a":2}]`), nil, 1},
+		{"JSON with numbers as numbers and as strings", contentJSON, jsonSpan(trace, span, `,"kind":3,"startTimeUnixNano":5,"endTimeUnixNano":"7"`), nil, 1},
+		{"JSON with a parent of zeros", contentJSON, jsonSpan(trace, span, `,"parentSpanId":"0000000000000000"`), nil, 1},
+		{"an empty protobuf message", contentProtobuf, nil, nil, 0},
+		{"an empty JSON object", contentJSON, []byte("{}"), nil, 0},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			c := New(Options{})
+			w := post(c.OTLPHandler(), test.contentType, test.body, test.header...)
+			wantType, _, _ := strings.Cut(test.contentType, ";")
+			if w.Code != 200 || w.Header().Get("Content-Type") != wantType {
+				t.Fatalf("got %d %s %s", w.Code, w.Header().Get("Content-Type"), w.Body)
+			}
+			got := c.store.get(traceID(fromHex(trace)))
+			if test.spans == 0 {
+				if got != nil {
+					t.Error("something is stored")
+				}
+				return
+			}
+			if got == nil || len(got.spans) != test.spans {
+				t.Fatalf("stored is %+v", got)
+			}
+			if test.spans == 1 && (got.root == nil || got.spans[0].SpanId[0] != 0xee) {
+				t.Errorf("stored is %v", got.spans[0])
+			}
+		})
+	}
+}
+
+func TestHTTPRefusalsFollowTheProtocol(t *testing.T) {
+	const trace, span = "5b8efff798038103d269b633813fc60c", "eee19b7ec3c1b174"
+	deep := strings.Repeat(`{"arrayValue":{"values":[`, 200) + strings.Repeat("]}}", 200)
+	bad := func(change func(id *[]byte, span *[]byte)) []byte {
+		s := newSpan(1, 1, 0, "x", 0, 1)
+		change(&s.TraceId, &s.SpanId)
+		return wire(t, export(nil, newSpan(2, 1, 0, "good", 0, 1), s))
+	}
+	for _, test := range []struct {
+		name, contentType string
+		body              []byte
+		header            []string
+		code              int
+		message           string
+	}{
+		{"JSON that breaks off", contentJSON, []byte("{"), nil, 400, "not an OTLP trace export"},
+		{"no JSON object", contentJSON, []byte("[]"), nil, 400, "not an OTLP trace export"},
+		{"nothing as JSON", contentJSON, nil, nil, 400, "not an OTLP trace export"},
+		{"no protobuf", contentProtobuf, []byte{0xff, 0xff}, nil, 400, "not an OTLP trace export"},
+		{"attributes nested too deep", contentJSON, jsonSpan(trace, span, `,"attributes":[{"key":"k","value":`+deep+`}]`), nil, 400, "depth"},
+		{"a short trace id", contentJSON, jsonSpan("abcd", span, ""), nil, 400, "trace ids must be 128 bit"},
+		{"a trace id that is not hexadecimal", contentJSON, jsonSpan(strings.Repeat("z", 32), span, ""), nil, 400, "traceId of span"},
+		{"a span id of an odd length", contentJSON, jsonSpan(trace, "abc", ""), nil, 400, "spanId of span"},
+		{"a link's id that is not hexadecimal", contentJSON, jsonSpan(trace, span, `,"links":[{"traceId":"zzzz"}]`), nil, 400, "link of span"},
+		{"a short parent id", contentJSON, jsonSpan(trace, span, `,"parentSpanId":"abcd"`), nil, 400, "parent span ids"},
+		{"no trace id", contentProtobuf, bad(func(id, _ *[]byte) { *id = nil }), nil, 400, "resourceSpans[0].scopeSpans[0].spans[1]: trace ids must be 128 bit"},
+		{"a trace id of zeros", contentProtobuf, bad(func(id, _ *[]byte) { *id = make([]byte, 16) }), nil, 400, "not all zero"},
+		{"no span id", contentProtobuf, bad(func(_, span *[]byte) { *span = nil }), nil, 400, "span ids must be 64 bit"},
+		{"a span id of zeros", contentProtobuf, bad(func(_, span *[]byte) { *span = make([]byte, 8) }), nil, 400, "not all zero"},
+		{"a span id that is too long", contentProtobuf, bad(func(_, span *[]byte) { *span = make([]byte, 9) }), nil, 400, "span ids must be 64 bit"},
+		{"no gzip where it is announced", contentJSON, []byte("{}"), []string{"Content-Encoding", "gzip"}, 400, "not gzip"},
+		{"gzip that breaks off", contentProtobuf, zip(bytes.Repeat([]byte("x"), 1000))[:20], []string{"Content-Encoding", "gzip"}, 400, "cannot read the body"},
+		{"an unknown compression", contentJSON, []byte("{}"), []string{"Content-Encoding", "br"}, 415, "use gzip or none"},
+		{"a large body", contentJSON, bytes.Repeat([]byte(" "), maxRequestBytes+1), nil, 413, "too large"},
+		{"a body that unpacks to a large one", contentProtobuf, zip(make([]byte, maxRequestBytes+1)), []string{"Content-Encoding", "gzip"}, 413, "too large"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			c := New(Options{})
+			w := post(c.OTLPHandler(), test.contentType, test.body, test.header...)
+			if w.Code != test.code || w.Header().Get("Content-Type") != test.contentType {
+				t.Fatalf("got %d %s %s", w.Code, w.Header().Get("Content-Type"), w.Body)
+			}
+			st := &spb.Status{}
+			decode := proto.Unmarshal
+			if test.contentType == contentJSON {
+				decode = func(b []byte, m proto.Message) error { return protojson.Unmarshal(b, m) }
+			}
+			if err := decode(w.Body.Bytes(), st); err != nil {
+				t.Fatalf("the body is no google.rpc.Status: %v", err)
+			}
+			if st.Code == 0 || !strings.Contains(st.Message, test.message) {
+				t.Errorf("got status %d %q, want %q in it", st.Code, st.Message, test.message)
+			}
+			if c.store.order.Len() != 0 {
+				t.Error("a part of the request is stored")
+			}
+		})
+	}
+}
+
+func TestHTTPAsksForAnotherMethodOrType(t *testing.T) {
+	h := New(Options{}).OTLPHandler()
+	if w := get(h, "/v1/traces"); w.Code != 405 || w.Header().Get("Allow") != "POST" {
+		t.Errorf("GET: got %d, Allow %q", w.Code, w.Header().Get("Allow"))
+	}
+	for _, contentType := range []string{"", "text/plain", "application/grpc"} {
+		if w := post(h, contentType, nil); w.Code != 415 || !strings.Contains(w.Body.String(), contentProtobuf) {
+			t.Errorf("%q: got %d %s", contentType, w.Code, w.Body)
+		}
+	}
+	if w := get(h, "/v1/metrics"); w.Code != 404 {
+		t.Errorf("metrics: got %d", w.Code)
+	}
+}
+
+// dial starts c on a port of its own and returns a connection to it.
+func dial(t testing.TB, c *Collector) *grpc.ClientConn {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- c.ServeGRPC(l) }()
+	conn, err := grpc.NewClient(l.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		_ = conn.Close()
+		if err := c.Shutdown(ctx); err != nil {
+			t.Error(err)
+		}
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	})
+	return conn
+}
+
+// raw sends bytes as they are.
+type raw struct{}
+
+func (raw) Name() string { return "proto" }
+func (raw) Marshal(v any) (mem.BufferSlice, error) {
+	return mem.BufferSlice{mem.SliceBuffer(v.([]byte))}, nil
+}
+func (raw) Unmarshal(mem.BufferSlice, any) error { return nil }
+
+func TestGRPCExports(t *testing.T) {
+	c := New(Options{})
+	conn := dial(t, c)
+	client := coltracepb.NewTraceServiceClient(conn)
+	for _, options := range [][]grpc.CallOption{nil, {grpc.UseCompressor(grpcgzip.Name)}} {
+		res, err := client.Export(t.Context(), samples(sampleTime)[0], options...)
+		if err != nil || res.PartialSuccess != nil {
+			t.Fatalf("got %v, %v", res, err)
+		}
+	}
+	if got := c.store.get(traceID(fromHex(wholeTrace))); got == nil || len(got.spans) != 4 {
+		t.Errorf("stored is %+v", got)
+	}
+
+	s := newSpan(7, 1, 0, "x", 0, 1)
+	s.TraceId = s.TraceId[:8]
+	_, err := client.Export(t.Context(), export(nil, newSpan(7, 2, 0, "good", 0, 1), s))
+	if status.Code(err) != codes.InvalidArgument || !strings.Contains(err.Error(), "spans[1]: trace ids must be 128 bit") {
+		t.Errorf("a short id: got %v", err)
+	}
+	err = conn.Invoke(t.Context(), coltracepb.TraceService_Export_FullMethodName, []byte{0xff, 0xff}, nil, grpc.ForceCodecV2(raw{}))
+	if status.Code(err) != codes.InvalidArgument {
+		t.Errorf("no protobuf: got %v", err)
+	}
+	_, err = client.Export(t.Context(), export(nil, newSpan(7, 2, 0, strings.Repeat("x", maxRequestBytes), 0, 1)))
+	if status.Code(err) != codes.ResourceExhausted {
+		t.Errorf("too large: got %v", err)
+	}
+	if c.store.get(idOf(7)) != nil {
+		t.Error("a part of a refused request is stored")
+	}
+}
+
+// stuck is a log handler that stays in its first record until released.
+type stuck struct {
+	slog.Handler
+	entered, release chan struct{}
+}
+
+func (h stuck) Handle(context.Context, slog.Record) error {
+	close(h.entered)
+	<-h.release
+	return nil
+}
+
+func (h stuck) Enabled(context.Context, slog.Level) bool { return true }
+
+func TestShutdownGivesUpWithItsContext(t *testing.T) {
+	h := stuck{entered: make(chan struct{}), release: make(chan struct{})}
+	c := New(Options{Logger: slog.New(h)})
+	client := coltracepb.NewTraceServiceClient(dial(t, c))
+	answered := make(chan error, 1)
+	go func() { // is refused, which is logged, which takes its time
+		_, err := client.Export(t.Context(), export(nil, &tracepb.Span{}))
+		answered <- err
+	}()
+	<-h.entered
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := c.Shutdown(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	if err := <-answered; status.Code(err) != codes.Unavailable {
+		t.Errorf("the export ends with %v", err)
+	}
+	close(h.release)
+}

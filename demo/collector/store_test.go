@@ -1,0 +1,190 @@
+package collector
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+
+	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
+	"google.golang.org/protobuf/proto"
+)
+
+func TestSpansMergeInAnyOrderAndBatch(t *testing.T) {
+	var spans []*tracepb.Span
+	for i := range 40 {
+		spans = append(spans, newSpan(1, uint64(i+1), uint64(i), fmt.Sprint("span ", i), i, 100-i))
+	}
+	services := []string{"a", "b", "c"}
+	build := func(order []int, batch int) *tracepb.TracesData {
+		c := New(Options{})
+		for len(order) > 0 {
+			n := min(batch, len(order))
+			req := &request{}
+			for _, i := range order[:n] {
+				req.ResourceSpans = append(req.ResourceSpans, export(attrs("service.name", services[i%3]), spans[i]).ResourceSpans...)
+			}
+			send(t, c, req)
+			order = order[n:]
+		}
+		return c.store.get(idOf(1)).data()
+	}
+	order := make([]int, len(spans))
+	for i := range order {
+		order[i] = i
+	}
+	want := build(order, len(order))
+	if n := len(want.ResourceSpans); n != 3 {
+		t.Fatalf("got %d resources, want 3", n)
+	}
+	for range 20 {
+		rand.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
+		batch := 1 + rand.IntN(len(order))
+		if got := build(order, batch); !proto.Equal(got, want) {
+			t.Fatalf("order %v in batches of %d makes another trace: %v", order, batch, got)
+		}
+	}
+}
+
+func TestRepeatedSpanIsKeptOnce(t *testing.T) {
+	c := New(Options{})
+	first, again := newSpan(1, 1, 0, "first", 0, 1), newSpan(1, 1, 0, "again", 0, 1)
+	send(t, c, export(nil, first, again), export(nil, again))
+	got := c.store.get(idOf(1))
+	if len(got.spans) != 1 || got.spans[0].Name != "first" {
+		t.Errorf("got %v", got.spans)
+	}
+}
+
+func TestAPublishedTraceNeverChanges(t *testing.T) {
+	c := New(Options{})
+	send(t, c, export(nil, newSpan(1, 1, 0, "root", 10, 5)))
+	before := c.store.get(idOf(1))
+	send(t, c, export(nil, newSpan(1, 2, 1, "child", 0, 50)))
+	if len(before.spans) != 1 || before.start != 10e6 || before.end != 15e6 {
+		t.Errorf("the trace read earlier is now %+v", before)
+	}
+	if after := c.store.get(idOf(1)); len(after.spans) != 2 || after.start != 0 || after.end != 50e6 {
+		t.Errorf("the trace read later is %+v", after)
+	}
+}
+
+func TestTraceWithoutNewsForTheLongestGoesFirst(t *testing.T) {
+	c := New(Options{MaxBytes: 20_000})
+	n := uint64(0)
+	fill := func() {
+		n++
+		send(t, c, export(nil, newSpan(n, 1, 0, strings.Repeat("x", 1000), 0, 1)))
+	}
+	for c.store.get(idOf(1)) != nil || n == 0 {
+		fill()
+		if n == 3 { // the second hears from somebody, the first does not
+			send(t, c, export(nil, newSpan(2, 2, 1, "late", 0, 1)))
+		}
+	}
+	if c.store.get(idOf(2)) == nil {
+		t.Error("the trace that just got a span went first")
+	}
+	if c.store.bytes > c.store.maxBytes {
+		t.Errorf("%d bytes are kept, more than %d", c.store.bytes, c.store.maxBytes)
+	}
+}
+
+func TestTraceLargerThanItsShareIsCutAndSaysSo(t *testing.T) {
+	c := New(Options{MaxBytes: 100_000})
+	send(t, c, export(nil, newSpan(9, 1, 0, "other", 0, 1)))
+	var spans []*tracepb.Span
+	for i := range 100 {
+		spans = append(spans, newSpan(1, uint64(i+1), 0, strings.Repeat("x", 1000), 0, 1))
+	}
+	res, err := c.receive(export(nil, spans...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept := len(c.store.get(idOf(1)).spans)
+	if got := int(res.GetPartialSuccess().GetRejectedSpans()); got != 100-kept || kept == 0 || kept > 25 {
+		t.Errorf("%d spans kept and %d reported as rejected", kept, got)
+	}
+	if !strings.Contains(res.GetPartialSuccess().GetErrorMessage(), "25000 bytes") {
+		t.Errorf("the reason is %q", res.GetPartialSuccess().GetErrorMessage())
+	}
+	if c.store.get(idOf(9)) == nil {
+		t.Error("another trace had to go for it")
+	}
+
+	huge := newSpan(2, 1, 0, strings.Repeat("x", 200_000), 0, 1)
+	if res, err := c.receive(export(nil, huge)); err != nil || res.GetPartialSuccess().GetRejectedSpans() != 1 {
+		t.Errorf("a span larger than everything: %v, %v", res, err)
+	}
+	if res, err := c.receive(export(attrs("k", strings.Repeat("x", 200_000)), newSpan(3, 1, 0, "x", 0, 1))); err != nil || res.GetPartialSuccess().GetRejectedSpans() != 1 {
+		t.Errorf("a resource larger than everything: %v, %v", res, err)
+	}
+}
+
+func TestEvictingEverythingFreesEverything(t *testing.T) {
+	c := New(Options{})
+	send(t, c, samples(sampleTime)...)
+	send(t, c, samples(sampleTime)...)
+	for c.store.order.Len() > 0 {
+		c.store.evict(c.store.order.Back())
+	}
+	if st := c.store; st.bytes != 0 || len(st.traces) != 0 || len(st.resources) != 0 {
+		t.Errorf("%d bytes, %d traces, %d resources are left", st.bytes, len(st.traces), len(st.resources))
+	}
+}
+
+// The bound is one on memory, so the estimate must be near the heap's truth.
+func TestBoundHoldsForTheHeap(t *testing.T) {
+	if testing.Short() {
+		t.Skip("measures the heap")
+	}
+	heap := func() int64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	for name, make := range map[string]func(uint64) *request{
+		"demo traces": demoTrace,
+		"tiny spans":  func(n uint64) *request { return export(nil, newSpan(n, 1, 0, "", 0, 0)) },
+	} {
+		c := New(Options{MaxBytes: 16 << 20})
+		before := heap()
+		for n := uint64(1); c.store.get(idOf(1)) != nil || n == 1; n++ {
+			send(t, c, make(n))
+		}
+		used := heap() - before
+		t.Logf("%s: %d traces, %d bytes estimated, %d on the heap", name, c.store.order.Len(), c.store.bytes, used)
+		if ratio := float64(used) / float64(c.store.bytes); ratio > 1.4 {
+			t.Errorf("%s: the heap holds %.2f times the estimate", name, ratio)
+		}
+		runtime.KeepAlive(c)
+	}
+}
+
+func TestReadersAndWritersAtOnce(t *testing.T) {
+	c := New(Options{MaxBytes: 1 << 20})
+	h := c.APIHandler()
+	var wg sync.WaitGroup
+	for w := range 4 {
+		wg.Go(func() {
+			for i := range 200 {
+				id := uint64(i%50 + 1)
+				send(t, c, export(attrs("service.name", fmt.Sprint("s", w)), newSpan(id, uint64(w*1000+i+1), 0, strings.Repeat("n", 500), i, 10)))
+			}
+		})
+		wg.Go(func() {
+			for i := range 100 {
+				get(h, "/api/search?q=%7B%7D")
+				get(h, "/api/search?tags=service.name%3Ds1")
+				get(h, fmt.Sprintf("/api/v2/traces/%x", i%50+1))
+			}
+		})
+	}
+	wg.Wait()
+	if c.store.bytes > c.store.maxBytes {
+		t.Errorf("%d bytes are kept, more than %d", c.store.bytes, c.store.maxBytes)
+	}
+}

@@ -1,0 +1,267 @@
+package tempo_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"math"
+	"net/http"
+	"net/http/httptest"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"example.com/grafana-tempo-go-demo/demo/collector"
+	"example.com/grafana-tempo-go-demo/demo/tempo"
+)
+
+// serve starts a collector that has received exports in OTLP's JSON.
+func serve(t *testing.T, exports ...string) *tempo.Client {
+	t.Helper()
+	c := collector.New(collector.Options{})
+	for _, e := range exports {
+		r := httptest.NewRequest(http.MethodPost, "/v1/traces", strings.NewReader(e))
+		r.Header.Set("Content-Type", "application/json")
+		w := httptest.NewRecorder()
+		c.OTLPHandler().ServeHTTP(w, r)
+		if w.Code != http.StatusOK {
+			t.Fatalf("export: %s", w.Body)
+		}
+	}
+	s := httptest.NewServer(c.APIHandler())
+	t.Cleanup(s.Close)
+	return &tempo.Client{URL: s.URL, HTTP: s.Client()}
+}
+
+// answer starts a back end that answers everything alike.
+func answer(t *testing.T, code int, body string) *tempo.Client {
+	t.Helper()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(code)
+		_, _ = io.WriteString(w, body)
+	}))
+	t.Cleanup(s.Close)
+	return &tempo.Client{URL: s.URL}
+}
+
+const (
+	id      = "5b8efff798038103d269b633813fc60c"
+	shortID = "0000000000000000a1b2c3d4e5f60718"
+)
+
+const caller = `{"resourceSpans":[{
+  "resource":{"attributes":[{"key":"service.name","value":{"stringValue":"uservice3"}},{"key":"process.pid","value":{"intValue":"4711"}}]},
+  "scopeSpans":[{"spans":[
+    {"traceId":"` + id + `","spanId":"0000000000000001","name":"handle_incoming_call","kind":2,"startTimeUnixNano":"1000000000","endTimeUnixNano":"3000000000","status":{"code":1},
+     "events":[{"timeUnixNano":"1500000000","name":"Request decoded!","attributes":[{"key":"happened","value":{"boolValue":true}}]}]},
+    {"traceId":"` + id + `","spanId":"0000000000000002","parentSpanId":"0000000000000001","name":"redis_call","kind":3,"startTimeUnixNano":"1100000000","endTimeUnixNano":"1200000000",
+     "attributes":[{"key":"s","value":{"stringValue":"x"}},{"key":"b","value":{"boolValue":false}},{"key":"i","value":{"intValue":"9007199254740993"}},
+       {"key":"d","value":{"doubleValue":1.5}},{"key":"inf","value":{"doubleValue":"-Infinity"}},{"key":"a","value":{"arrayValue":{"values":[{"stringValue":"x"},{"intValue":"1"}]}}},
+       {"key":"m","value":{"kvlistValue":{"values":[{"key":"k","value":{"stringValue":"v"}}]}}},{"key":"y","value":{"bytesValue":"AAEC"}},{"key":"n","value":{}}]}]}]}]}`
+
+const called = `{"resourceSpans":[{
+  "resource":{"attributes":[{"key":"service.name","value":{"stringValue":"uservice4"}}]},
+  "scopeSpans":[{"spans":[
+    {"traceId":"` + id + `","spanId":"0000000000000004","parentSpanId":"0000000000000001","name":"late","kind":1,"startTimeUnixNano":"1900000000","endTimeUnixNano":"2000000000"},
+    {"traceId":"` + id + `","spanId":"0000000000000003","parentSpanId":"0000000000000001","name":"early","kind":1,"startTimeUnixNano":"900000000","endTimeUnixNano":"2000000000","status":{"code":2,"message":"boom"}},
+    {"traceId":"` + id + `","spanId":"0000000000000005","parentSpanId":"00000000000000ff","name":"orphan","startTimeUnixNano":"2500000000","endTimeUnixNano":"2600000000"}]}]}]}`
+
+const other = `{"resourceSpans":[{"scopeSpans":[{"spans":[
+    {"traceId":"` + shortID + `","spanId":"0000000000000001","name":"other","startTimeUnixNano":"5000000000","endTimeUnixNano":"5007900000"}]}]}]}`
+
+func TestTraceIsATree(t *testing.T) {
+	tr, err := serve(t, called, caller).Trace(t.Context(), strings.ToUpper(id))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, s := range tr.Spans {
+		names = append(names, s.Name)
+	}
+	// By start, but a child whose clock is ahead comes after its parent.
+	if want := []string{"handle_incoming_call", "early", "redis_call", "late", "orphan"}; tr.ID != id || !reflect.DeepEqual(names, want) {
+		t.Errorf("trace %s has the spans %q, want %q", tr.ID, names, want)
+	}
+	roots := tr.Roots()
+	if len(roots) != 2 || roots[0].Name != "handle_incoming_call" || roots[1].Name != "orphan" || roots[1].ParentID != "00000000000000ff" {
+		t.Fatalf("got the roots %v", roots)
+	}
+	names = nil
+	for _, s := range roots[0].Children {
+		names = append(names, s.Name)
+	}
+	if want := []string{"early", "redis_call", "late"}; !reflect.DeepEqual(names, want) {
+		t.Errorf("got the children %q, want %q", names, want)
+	}
+}
+
+func TestSpanHasAllThatWasSent(t *testing.T) {
+	tr, err := serve(t, caller, called).Trace(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	root, early, redis := tr.Spans[0], tr.Spans[1], tr.Spans[2]
+	if root.TraceID != id || root.SpanID != "0000000000000001" || root.ParentID != "" || root.Kind != "server" || root.Service != "uservice3" || root.Status != "ok" ||
+		!root.Start.Equal(time.Unix(1, 0)) || root.End.Sub(root.Start) != 2*time.Second || root.Resource["process.pid"] != int64(4711) {
+		t.Errorf("root is %+v", root)
+	}
+	event := tempo.Event{Name: "Request decoded!", Time: time.Unix(1, 5e8), Attributes: map[string]any{"happened": true}}
+	if !reflect.DeepEqual(root.Events, []tempo.Event{event}) {
+		t.Errorf("events are %v", root.Events)
+	}
+	if early.Service != "uservice4" || early.Kind != "internal" || early.Status != "error" || early.StatusMessage != "boom" || early.ParentID != root.SpanID {
+		t.Errorf("early is %+v", early)
+	}
+	want := map[string]any{"s": "x", "b": false, "i": int64(9007199254740993), "d": 1.5, "inf": math.Inf(-1),
+		"a": []any{"x", int64(1)}, "m": map[string]any{"k": "v"}, "y": []byte{0, 1, 2}, "n": nil}
+	if redis.Status != "unset" || redis.Kind != "client" || !reflect.DeepEqual(redis.Attributes, want) {
+		t.Errorf("redis is %+v", redis)
+	}
+	if tr.Spans[4].Kind != "unspecified" {
+		t.Errorf("kind is %q", tr.Spans[4].Kind)
+	}
+}
+
+func TestShortIDsFindTheirTrace(t *testing.T) {
+	tr, err := serve(t, other).Trace(t.Context(), "A1B2c3d4e5f60718")
+	if err != nil || tr.ID != shortID || tr.Spans[0].TraceID != shortID {
+		t.Errorf("got %v, %v", tr, err)
+	}
+	// A back end that leaves out the zeros of ids.
+	tr, err = answer(t, 200, `{"trace":{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"AQ==","spanId":"Ag==","parentSpanId":"Aw=="}]}]}]}}`).Trace(t.Context(), "1")
+	if err != nil || tr.Spans[0].TraceID != strings.Repeat("0", 31)+"1" || tr.Spans[0].SpanID != "0000000000000002" || tr.Spans[0].ParentID != "0000000000000003" {
+		t.Errorf("got %v, %v", tr, err)
+	}
+}
+
+func TestUnknownTraceIsErrNotFound(t *testing.T) {
+	for name, c := range map[string]*tempo.Client{
+		"the collector":         serve(t),
+		"an empty object":       answer(t, 200, `{"trace":{},"metrics":{}}`),
+		"no trace at all":       answer(t, 200, `{}`),
+		"a 404, as version one": answer(t, 404, ``),
+	} {
+		if _, err := c.Trace(t.Context(), id); !errors.Is(err, tempo.ErrNotFound) || !strings.Contains(err.Error(), id) {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+}
+
+func TestSpansInACircleAllAppear(t *testing.T) {
+	const circle = `{"trace":{"resourceSpans":[{"scopeSpans":[{"spans":[
+		{"spanId":"AAAAAAAAAAE=","parentSpanId":"AAAAAAAAAAI=","name":"a","startTimeUnixNano":"1"},
+		{"spanId":"AAAAAAAAAAI=","parentSpanId":"AAAAAAAAAAE=","name":"b","startTimeUnixNano":"2"},
+		{"spanId":"AAAAAAAAAAM=","parentSpanId":"AAAAAAAAAAM=","name":"own parent","startTimeUnixNano":"3"}]}]}]}}`
+	tr, err := answer(t, 200, circle).Trace(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(tr.Spans) != 3 || len(tr.Roots()) != 2 || len(tr.Roots()[0].Children) != 1 {
+		t.Errorf("got %d spans and the roots %v", len(tr.Spans), tr.Roots())
+	}
+}
+
+func TestSearch(t *testing.T) {
+	c := serve(t, caller, called, other)
+	whole := tempo.Summary{TraceID: id, RootService: "uservice3", RootName: "handle_incoming_call", Start: time.Unix(0, 9e8), Duration: 2100 * time.Millisecond}
+	short := tempo.Summary{TraceID: shortID, RootName: "other", Start: time.Unix(5, 0), Duration: 7 * time.Millisecond}
+	for _, test := range []struct {
+		name string
+		q    tempo.Query
+		want []tempo.Summary
+	}{
+		{"everything, latest first", tempo.Query{}, []tempo.Summary{short, whole}},
+		{"everything by TraceQL", tempo.Query{TraceQL: "{}"}, []tempo.Summary{short, whole}},
+		{"by tags", tempo.Query{Tags: map[string]string{"service.name": "uservice3", "name": "early"}}, []tempo.Summary{whole}},
+		{"by a tag with quotes and spaces", tempo.Query{Tags: map[string]string{"s": `a "b" c=d`}}, []tempo.Summary{}},
+		{"by least duration", tempo.Query{MinDuration: time.Second}, []tempo.Summary{whole}},
+		{"by most duration", tempo.Query{MaxDuration: time.Second}, []tempo.Summary{short}},
+		{"no more than one", tempo.Query{Limit: 1}, []tempo.Summary{short}},
+		{"by time", tempo.Query{Start: time.Unix(1, 0), End: time.Unix(3, 0)}, []tempo.Summary{whole}},
+		{"by time, to the second", tempo.Query{Start: time.Unix(4, 0), End: time.Unix(4, 1)}, []tempo.Summary{short}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			got, err := c.Search(t.Context(), test.q)
+			if err != nil || !reflect.DeepEqual(got, test.want) {
+				t.Errorf("got %v, %v", got, err)
+			}
+		})
+	}
+}
+
+func TestErrorsSayWhatIsWrongAndWhatToDo(t *testing.T) {
+	dead := httptest.NewServer(nil)
+	dead.Close()
+	late, cancel := context.WithCancel(t.Context())
+	cancel()
+	trace := func(c *tempo.Client, id string) error {
+		_, err := c.Trace(t.Context(), id)
+		return err
+	}
+	search := func(c *tempo.Client, q tempo.Query) error {
+		_, err := c.Search(t.Context(), q)
+		return err
+	}
+	for _, test := range []struct {
+		name string
+		err  error
+		want []string
+	}{
+		{"nobody listens", (&tempo.Client{URL: dead.URL}).Ready(t.Context()), []string{dead.URL, "start it", "refused"}},
+		{"no URL", (&tempo.Client{URL: "127.0.0.1:3200"}).Ready(t.Context()), []string{"127.0.0.1:3200", "http://"}},
+		{"not ready", answer(t, 503, "\nIngester not ready: waiting\nmore").Ready(t.Context()), []string{"/ready", "503", "waiting"}},
+		{"a server error", trace(answer(t, 500, "<html>\nmore"), id), []string{"/api/v2/traces/" + id, "500 Internal Server Error", "<html>"}},
+		{"a server error without words", trace(answer(t, 500, ""), id), []string{"500"}},
+		{"no trace id", trace(serve(t), "xyz"), []string{`"xyz"`, "32 hexadecimal digits"}},
+		{"an empty trace id", trace(serve(t), ""), []string{"32 hexadecimal digits"}},
+		{"no JSON", trace(answer(t, 200, "<html>"), id), []string{"not Tempo's JSON"}},
+		{"an id that is not base64", trace(answer(t, 200, `{"trace":{"resourceSpans":[{"scopeSpans":[{"spans":[{"name":"n","spanId":"?"}]}]}]}}`), id), []string{`span "n"`, "spanId"}},
+		{"a search without JSON", search(answer(t, 200, "<html>"), tempo.Query{}), []string{"not Tempo's JSON"}},
+		{"a query that the collector cannot answer", search(serve(t), tempo.Query{TraceQL: "{name=1}"}), []string{"400", "answers {} alone"}},
+		{"tags and TraceQL", search(serve(t), tempo.Query{TraceQL: "{}", Tags: map[string]string{"a": "b"}}), []string{"not both"}},
+		{"a tag with a space", search(serve(t), tempo.Query{Tags: map[string]string{"a b": "c"}}), []string{`"a b"`}},
+		{"a start without an end", search(serve(t), tempo.Query{Start: time.Unix(1, 0)}), []string{"both"}},
+	} {
+		for _, want := range test.want {
+			if test.err == nil || !strings.Contains(test.err.Error(), want) {
+				t.Errorf("%s: got %v, want %q in it", test.name, test.err, want)
+			}
+		}
+	}
+	if err := serve(t).Ready(late); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: got %v", err)
+	}
+	if err := serve(t).Ready(t.Context()); err != nil {
+		t.Errorf("ready: got %v", err)
+	}
+}
+
+func FuzzTrace(f *testing.F) {
+	f.Add([]byte(`{"trace":{"resourceSpans":[{"scopeSpans":[{"spans":[{"spanId":"AAAAAAAAAAE=","parentSpanId":"AAAAAAAAAAI="}]}]}]}}`))
+	f.Add([]byte(`{"trace":null}`))
+	var body []byte
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.Copy(w, bytes.NewReader(body)) }))
+	f.Cleanup(s.Close)
+	c := &tempo.Client{URL: s.URL}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		body = b
+		tr, err := c.Trace(t.Context(), id)
+		if err != nil {
+			return
+		}
+		n := 0
+		var count func([]*tempo.Span)
+		count = func(spans []*tempo.Span) {
+			n += len(spans)
+			for _, s := range spans {
+				count(s.Children)
+			}
+		}
+		count(tr.Roots())
+		if n != len(tr.Spans) {
+			t.Fatalf("the tree has %d spans, the trace %d", n, len(tr.Spans))
+		}
+	})
+}
