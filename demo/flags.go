@@ -1,0 +1,168 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"example.com/grafana-tempo-go-demo/demo/stack"
+)
+
+// newFlags returns a flag set that reports mistakes as errUsage, with the command's usage.
+func newFlags(name, about string, stderr io.Writer) *flag.FlagSet {
+	fs := flag.NewFlagSet("demo "+name, flag.ContinueOnError)
+	fs.SetOutput(stderr)
+	fs.Usage = func() {
+		fmt.Fprintf(fs.Output(), "%s\n\nUsage: demo %s [flags]\n\n", about, name)
+		fs.PrintDefaults()
+	}
+	return fs
+}
+
+// parse reads the arguments. Asking for help is no mistake and goes to standard output.
+func parse(fs *flag.FlagSet, args []string, stdout io.Writer) error {
+	// The flag package prints its error and the usage itself, both to one writer; help is told apart beforehand.
+	if slices.ContainsFunc(args, func(a string) bool { return a == "-h" || a == "-help" || a == "--help" }) {
+		fs.SetOutput(stdout)
+	}
+	switch err := fs.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		return err
+	case err != nil:
+		return fmt.Errorf("%w: %w", errUsage, err)
+	}
+	if fs.NArg() > 0 {
+		return misused(fs, "unexpected argument %q: everything is set by flags", fs.Arg(0))
+	}
+	return nil
+}
+
+// misused prints what is wrong with the call, and the usage.
+func misused(fs *flag.FlagSet, format string, args ...any) error {
+	err := fmt.Errorf(format, args...)
+	fmt.Fprintln(fs.Output(), err)
+	fs.Usage()
+	return fmt.Errorf("%w: %w", errUsage, err)
+}
+
+// given returns the names of the flags that the caller set.
+func given(fs *flag.FlagSet) map[string]bool {
+	set := map[string]bool{}
+	fs.Visit(func(f *flag.Flag) { set[f.Name] = true })
+	return set
+}
+
+// mocks are the bounds of the services' mock calls.
+type mocks struct{ redisMin, redisMax, databaseMin, databaseMax time.Duration }
+
+func (m *mocks) register(fs *flag.FlagSet) {
+	// The services' own defaults, and their variables' names in env.
+	fs.DurationVar(&m.redisMin, "redis-min", 100*time.Millisecond, "shortest `time` of a mock Redis command in uservice1 and 3")
+	fs.DurationVar(&m.redisMax, "redis-max", 199*time.Millisecond, "longest `time` of a mock Redis command in uservice1 and 3")
+	fs.DurationVar(&m.databaseMin, "database-min", time.Second, "shortest `time` of a mock database query in uservice2 and 4")
+	fs.DurationVar(&m.databaseMax, "database-max", 1999*time.Millisecond, "longest `time` of a mock database query in uservice2 and 4")
+}
+
+// env checks the bounds and returns them as the services' variables.
+func (m *mocks) env(fs *flag.FlagSet) (map[string]string, error) {
+	for _, b := range []struct {
+		name     string
+		min, max time.Duration
+	}{{"redis", m.redisMin, m.redisMax}, {"database", m.databaseMin, m.databaseMax}} {
+		if b.min < 0 {
+			return nil, misused(fs, "-%s-min=%s is negative", b.name, b.min)
+		}
+		if b.min > b.max {
+			return nil, misused(fs, "-%[1]s-min=%[2]s is more than -%[1]s-max=%[3]s", b.name, b.min, b.max)
+		}
+	}
+	return map[string]string{
+		"REDIS_MIN": m.redisMin.String(), "REDIS_MAX": m.redisMax.String(),
+		"DATABASE_MIN": m.databaseMin.String(), "DATABASE_MAX": m.databaseMax.String(),
+	}, nil
+}
+
+// upConfig is what the flags of `up` set.
+type upConfig struct {
+	json     bool
+	logLevel slog.Level
+	addrs    map[string]*string // by part
+	mocks
+}
+
+// parts are the parts that have an address flag each, with their defaults: the flag is -<part>-addr.
+func parts() []struct{ name, addr, about string } {
+	list := []struct{ name, addr, about string }{
+		{"gateway", stack.DefaultGateway, "the way in, which routes by host name"},
+		{"explorer", stack.DefaultExplorer, "the page with the traces"},
+		{"tempo", stack.DefaultTempo, "the collector's Tempo API"},
+		{"otlp-grpc", stack.DefaultOTLPGRPC, "the collector's OTLP over gRPC"},
+		{"otlp-http", stack.DefaultOTLPHTTP, "the collector's OTLP over HTTP"},
+	}
+	for _, s := range stack.Services() {
+		list = append(list, struct{ name, addr, about string }{s.Name, s.Addr, s.Name + " itself, past the gateway"})
+	}
+	return list
+}
+
+// upFlags declares the flags of `up`; -help and any other table of them come from here.
+func upFlags(c *upConfig, stderr io.Writer) *flag.FlagSet {
+	fs := newFlags("up", "Starts everything, prints every address, and runs until Ctrl-C; a second Ctrl-C kills at once.\n"+
+		"An address whose port is taken moves to a free one, unless it was given: then it is an error.", stderr)
+	c.addrs = map[string]*string{}
+	for _, p := range parts() {
+		c.addrs[p.name] = fs.String(p.name+"-addr", p.addr, "`host:port` of "+p.about)
+	}
+	fs.BoolVar(&c.json, "json", false, "when all is ready, print the addresses as one line of JSON; logs go to standard error")
+	fs.TextVar(&c.logLevel, "log-level", slog.LevelInfo, "least `level` of the log lines shown: debug, info, warn or error")
+	c.mocks.register(fs)
+	return fs
+}
+
+// options turns flags into what the stack wants.
+func (c *upConfig) options(fs *flag.FlagSet) (stack.Options, error) {
+	env, err := c.env(fs)
+	if err != nil {
+		return stack.Options{}, err
+	}
+	set := given(fs)
+	addrs := map[string]stack.Addr{}
+	for _, name := range slices.Sorted(maps.Keys(c.addrs)) {
+		if err := stack.CheckAddr(*c.addrs[name]); err != nil {
+			return stack.Options{}, misused(fs, "-%s-addr: %w", name, err)
+		}
+		addrs[name] = stack.Addr{Value: *c.addrs[name], Asked: set[name+"-addr"]}
+	}
+	return stack.Options{
+		Gateway:  addrs["gateway"],
+		Explorer: addrs["explorer"],
+		Tempo:    addrs["tempo"],
+		OTLPGRPC: addrs["otlp-grpc"],
+		OTLPHTTP: addrs["otlp-http"],
+		Addrs:    addrs,
+		Env:      env,
+		LogLevel: c.logLevel,
+	}, nil
+}
+
+// oneOf is a flag whose value is one of a few words.
+type oneOf struct {
+	value string
+	words []string
+}
+
+func (o *oneOf) String() string { return o.value }
+
+func (o *oneOf) Set(s string) error {
+	if !slices.Contains(o.words, s) {
+		return fmt.Errorf("want %s", strings.Join(o.words, " or "))
+	}
+	o.value = s
+	return nil
+}

@@ -1,0 +1,273 @@
+// Package gateway is the entry of the run without Docker: a reverse proxy that routes by host name and starts the
+// trace, standing where Traefik stands in the compose stack.
+//
+// Its spans are Traefik's (v3.7, pkg/middlewares/observability, pkg/proxy/httputil/observability.go and
+// pkg/observability/tracing): a server span named by the method and under it a client span "ReverseProxy", the same
+// attributes, the same rule for the status, query values redacted, no events. That is why they are written by hand here
+// and do not come from otelhttp, which ends a client span later (with the body) and judges some answers differently. The
+// one difference: text that is not valid UTF-8 is mended first, because a single bad string makes the exporter drop
+// the whole batch it is in.
+package gateway
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
+)
+
+// DefaultResponseTimeout is how long the gateway waits for the first byte of an answer. The services give up before
+// that: their outgoing client after 10 s, their answer after 15 s.
+const DefaultResponseTimeout = 20 * time.Second
+
+// StatusClientClosedRequest is what the log and the span say when the client hung up before the answer. Nobody receives
+// it. The number is nginx's and Traefik's.
+const StatusClientClosedRequest = 499
+
+// EntryPoint is the value of the server span's attribute entry_point, the name that Traefik gives its default one.
+const EntryPoint = "web"
+
+// scope is the name of the tracer.
+const scope = "example.com/grafana-tempo-go-demo/demo/gateway"
+
+// Options say what to route where and whom to tell.
+type Options struct {
+	// Routes maps a host name without port to its upstream. Letters' case and a trailing dot do not matter. Of the
+	// upstream only scheme and host are used, as in Traefik.
+	Routes map[string]*url.URL
+	// TracerProvider makes the spans; nil makes none, and the request's own trace headers pass through untouched.
+	TracerProvider trace.TracerProvider
+	// Propagator reads the incoming trace header and writes the outgoing one; nil does neither.
+	Propagator propagation.TextMapPropagator
+	// Logger gets one line per request; nil discards.
+	Logger *slog.Logger
+	// ResponseTimeout bounds the wait for the first byte of an upstream's answer; 0 means DefaultResponseTimeout.
+	ResponseTimeout time.Duration
+}
+
+// Gateway is the proxy as an http.Handler, made by New.
+type Gateway struct {
+	proxies    map[string]http.Handler
+	hosts      []string // sorted, for the page that lists them
+	tracer     trace.Tracer
+	propagator propagation.TextMapPropagator
+	logger     *slog.Logger
+	transport  *http.Transport
+}
+
+// New returns a Gateway. It starts nothing and can be used at once.
+func New(o Options) *Gateway {
+	if o.TracerProvider == nil {
+		o.TracerProvider = noop.NewTracerProvider()
+	}
+	if o.Propagator == nil {
+		o.Propagator = propagation.NewCompositeTextMapPropagator()
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.ResponseTimeout == 0 {
+		o.ResponseTimeout = DefaultResponseTimeout
+	}
+	g := &Gateway{
+		proxies:    map[string]http.Handler{},
+		tracer:     o.TracerProvider.Tracer(scope),
+		propagator: o.Propagator,
+		logger:     o.Logger,
+		transport: &http.Transport{
+			// No Proxy: everything behind the gateway is on this machine, whatever HTTP_PROXY says.
+			DialContext: (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
+			// The default of two idle connections per host closes and dials again all the time under concurrency.
+			MaxIdleConnsPerHost: 512,
+			// Shorter than any upstream's own idle timeout, so that it never closes a connection under a request.
+			IdleConnTimeout:       30 * time.Second,
+			ResponseHeaderTimeout: o.ResponseTimeout,
+			ExpectContinueTimeout: time.Second,
+			// A proxy passes encodings on and adds none.
+			DisableCompression: true,
+		},
+	}
+	errorLog := slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug)
+	for host, upstream := range o.Routes {
+		name := hostName(host)
+		g.hosts = append(g.hosts, name)
+		g.proxies[name] = &httputil.ReverseProxy{
+			Rewrite:      rewriteTo(upstream),
+			Transport:    &tracingTransport{tracer: g.tracer, propagator: o.Propagator, next: g.transport},
+			ErrorLog:     errorLog,
+			ErrorHandler: g.failed,
+		}
+	}
+	slices.Sort(g.hosts)
+	return g
+}
+
+// CloseIdleConnections closes the connections to upstreams that carry no request. A server that is told to stop waits
+// some seconds for a connection that was opened and never used.
+func (g *Gateway) CloseIdleConnections() { g.transport.CloseIdleConnections() }
+
+// ServeHTTP traces the request, passes it to the upstream of its host, and logs it.
+func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	start := time.Now()
+	ctx := g.propagator.Extract(r.Context(), propagation.HeaderCarrier(r.Header))
+	ctx, span := g.tracer.Start(ctx, r.Method, trace.WithSpanKind(trace.SpanKindServer), trace.WithTimestamp(start))
+	span.SetAttributes(serverRequest(r)...)
+
+	rec := &recorder{ResponseWriter: w, status: http.StatusOK}
+	var cause failure
+	// Deferred, because the reverse proxy ends a broken answer with panic(http.ErrAbortHandler), which net/http
+	// understands and which must neither lose the span nor be swallowed here.
+	defer func() {
+		span.SetStatus(serverStatus(rec.status))
+		span.SetAttributes(statusCode(rec.status))
+		span.End()
+		g.log(ctx, r, rec.status, time.Since(start), cause.err)
+	}()
+
+	next, ok := g.proxies[hostName(r.Host)]
+	if !ok {
+		g.unknownHost(rec, r)
+		return
+	}
+	next.ServeHTTP(rec, r.WithContext(context.WithValue(ctx, failureKey{}, &cause)))
+}
+
+// failure carries an upstream's error from the reverse proxy's error handler to the one line that is logged.
+type failure struct{ err error }
+type failureKey struct{}
+
+func (g *Gateway) log(ctx context.Context, r *http.Request, status int, d time.Duration, err error) {
+	level := slog.LevelInfo
+	attrs := []slog.Attr{
+		slog.String("method", r.Method),
+		slog.String("host", r.Host),
+		slog.String("path", r.URL.Path),
+		slog.String("query", r.URL.RawQuery),
+		slog.Int("status", status),
+		slog.Float64("duration_ms", float64(d.Microseconds())/1000),
+	}
+	if sc := trace.SpanContextFromContext(ctx); sc.IsValid() {
+		attrs = append(attrs, slog.String("trace_id", sc.TraceID().String()), slog.String("span_id", sc.SpanID().String()))
+	}
+	switch {
+	case status == StatusClientClosedRequest:
+		attrs = append(attrs, slog.String("error", "the client hung up before the answer"))
+	case err != nil:
+		level = slog.LevelError
+		attrs = append(attrs, slog.String("error", err.Error()))
+	}
+	g.logger.LogAttrs(ctx, level, "request", attrs...)
+}
+
+// hostName reduces a Host header to what routes are compared by: `Uservice3.localhost.:8000` is `uservice3.localhost`.
+func hostName(host string) string {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	return strings.ToLower(strings.TrimSuffix(host, "."))
+}
+
+// rewriteTo points a request at its upstream and leaves the rest as the client sent it, the Host header included, as
+// Traefik does unless told otherwise.
+func rewriteTo(upstream *url.URL) func(*httputil.ProxyRequest) {
+	return func(pr *httputil.ProxyRequest) {
+		pr.Out.URL.Scheme = upstream.Scheme
+		pr.Out.URL.Host = upstream.Host
+		pr.Out.Host = pr.In.Host
+		// ReverseProxy has dropped what it cannot parse from the query. The service is to judge that; a semicolon
+		// becomes the ampersand that it once stood for, again as in Traefik.
+		pr.Out.URL.RawQuery = strings.ReplaceAll(pr.In.URL.RawQuery, ";", "&")
+
+		// What a client claims about proxies before this one is not believed: the incoming X-Forwarded-* are gone.
+		pr.SetXForwarded()
+		for _, name := range []string{"X-Forwarded-Port", "X-Forwarded-Server", "X-Real-Ip"} {
+			pr.Out.Header.Del(name)
+		}
+		if ip, _, err := net.SplitHostPort(pr.In.RemoteAddr); err == nil {
+			pr.Out.Header.Set("X-Real-Ip", ip)
+		}
+		pr.Out.Header.Set("X-Forwarded-Server", "gateway")
+		port := "80"
+		if _, p, err := net.SplitHostPort(pr.In.Host); err == nil {
+			port = p
+		}
+		pr.Out.Header.Set("X-Forwarded-Port", port)
+	}
+}
+
+// failed answers for an upstream that did not.
+func (g *Gateway) failed(w http.ResponseWriter, r *http.Request, err error) {
+	if f, ok := r.Context().Value(failureKey{}).(*failure); ok {
+		f.err = err
+	}
+	g.upstreamFailed(w, r, statusOf(err))
+}
+
+// statusOf turns a transport's error into a status. The client that hung up is told apart from the upstream that was
+// too slow, and both from the one that is not there.
+func statusOf(err error) int {
+	var netErr net.Error
+	switch {
+	case errors.Is(err, context.Canceled):
+		return StatusClientClosedRequest
+	case errors.Is(err, io.EOF):
+		return http.StatusBadGateway
+	case errors.As(err, &netErr) && netErr.Timeout():
+		return http.StatusGatewayTimeout
+	default:
+		return http.StatusBadGateway
+	}
+}
+
+// recorder remembers the status that went out. It does not hide what else the writer can do: http.ResponseController
+// finds Flush and the deadlines through Unwrap.
+type recorder struct {
+	http.ResponseWriter
+
+	status int
+	wrote  bool
+}
+
+// WriteHeader keeps the final status; informational ones such as 103 may come before it.
+func (r *recorder) WriteHeader(status int) {
+	if !r.wrote && (status >= 200 || status == http.StatusSwitchingProtocols) {
+		r.status, r.wrote = status, true
+	}
+	r.ResponseWriter.WriteHeader(status)
+}
+
+// Hijack is called for a protocol switch only, whose 101 goes out past WriteHeader.
+func (r *recorder) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, rw, err := http.NewResponseController(r.ResponseWriter).Hijack()
+	if err == nil {
+		r.status, r.wrote = http.StatusSwitchingProtocols, true
+	}
+	return conn, rw, err
+}
+
+// Unwrap serves http.ResponseController.
+func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
+
+// portOf returns the port of host:port as a number, or what the scheme implies.
+func portOf(u *url.URL) int {
+	if p, err := strconv.Atoi(u.Port()); err == nil {
+		return p
+	}
+	if u.Scheme == "https" {
+		return 443
+	}
+	return 80
+}

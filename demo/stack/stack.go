@@ -1,0 +1,528 @@
+// Package stack runs the demo without Docker: it builds the four services from the same source as the containers, starts
+// them as processes of their own between a collector and a gateway, waits until everything answers, and stops it in an
+// order that loses neither requests nor spans.
+package stack
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"go.opentelemetry.io/contrib/propagators/jaeger"
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracegrpc"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/sdk/resource"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+
+	"example.com/grafana-tempo-go-demo/demo/collector"
+	"example.com/grafana-tempo-go-demo/demo/explorer"
+	"example.com/grafana-tempo-go-demo/demo/gateway"
+	"example.com/grafana-tempo-go-demo/demo/tempo"
+)
+
+// Grace is how long each part may take to stop before it is killed. The services need at most 20 s: 15 to answer what is
+// in flight and 5 to send their spans.
+const Grace = 25 * time.Second
+
+const (
+	flushTimeout = 5 * time.Second // of the gateway's exporter, and of the collector
+	pageTimeout  = 2 * time.Second // of the servers that have nothing to lose
+)
+
+// Options say what to run where. The zero value runs the demo on its default addresses, from the repository around the
+// working folder, and says nothing.
+type Options struct {
+	// Root is the repository; empty means that FindRoot looks for it from the working folder.
+	Root string
+	// Bin is a folder into which Build has put the services; empty builds them into a temporary one.
+	Bin string
+	// Services is the table; nil means Services(). An entry's Addr is its default: see Addrs.
+	Services []Service
+
+	Gateway, Explorer, Tempo, OTLPGRPC, OTLPHTTP Addr
+	// Addrs has the addresses of services by name; the others get the table's.
+	Addrs map[string]Addr
+
+	// Env is added to the environment of every service, above the table's, such as REDIS_MIN=0s.
+	Env map[string]string
+	// Propagator is the gateway's; nil means Jaeger's, which is what the table gives the services.
+	Propagator propagation.TextMapPropagator
+	// LogLevel is the least level of log lines that are shown. The services log at info or below whatever it is.
+	LogLevel slog.Level
+
+	// Logs gets every line of every part, prefixed by the part's name; nil drops them. Whole lines are written, one call
+	// each.
+	Logs io.Writer
+	// LogsTerminal tells that Logs is a terminal: prefixes are coloured, and control characters made harmless.
+	LogsTerminal bool
+	// Messages gets what the runner itself has to say: progress of the build, parts that moved; nil drops it.
+	Messages io.Writer
+	// MessagesTerminal tells that Messages is a terminal, where a line may be rewritten.
+	MessagesTerminal bool
+	// Observe is called with each line of a service's standard output, in that service's order; services call it
+	// concurrently. It must not keep the slice.
+	Observe func(service string, line []byte)
+}
+
+// URLs are the addresses of a running stack. Its JSON form is what `demo up -json` prints.
+type URLs struct {
+	Gateway  string            `json:"gateway"`   // http://host:port
+	Explorer string            `json:"explorer"`  // http://host:port
+	Tempo    string            `json:"tempo"`     // http://host:port of the collector's Tempo API
+	OTLPGRPC string            `json:"otlp_grpc"` // host:port
+	OTLPHTTP string            `json:"otlp_http"` // http://host:port
+	Services map[string]string `json:"services"`  // http://host:port by service name
+}
+
+// Death tells of a part that ended though nobody had asked it to.
+type Death struct {
+	Part string
+	How  string // such as "exit status 1: <last line on standard error>"
+}
+
+// Stack is a running demo.
+type Stack struct {
+	urls   URLs
+	o      Options
+	out    *sink
+	dir    string // temporary, removed at the end
+	bin    string
+	deaths chan Death
+
+	listeners map[string]net.Listener
+	spawner   *spawner
+	children  []*child // in start order
+	gateway   *gateway.Gateway
+	servers   map[string]*http.Server
+	provider  *sdktrace.TracerProvider
+	collector *collector.Collector
+	serving   sync.WaitGroup
+	stopping  chan struct{}
+	stopOnce  sync.Once
+	stopErr   error
+}
+
+// ParentGone returns a channel that is closed when the process that started this one has ended. Whoever runs a stack on
+// behalf of `go run` needs it: a SIGTERM ends the go command, and not what it runs.
+func ParentGone(done <-chan struct{}) <-chan struct{} { return parentGone(done) }
+
+// Start builds what has to be built, starts everything, and returns when all of it is ready. On an error nothing is left
+// running, and no file; cancelling ctx is such an error. After that ctx means nothing to the stack.
+func Start(ctx context.Context, o Options) (_ *Stack, err error) {
+	if o.Services == nil {
+		o.Services = Services()
+	}
+	if o.Messages == nil {
+		o.Messages = io.Discard
+	}
+	if o.Propagator == nil {
+		o.Propagator = jaeger.Jaeger{}
+	}
+	if o.Root == "" && o.Bin == "" {
+		if o.Root, err = FindRoot("."); err != nil {
+			return nil, err
+		}
+	}
+	s := &Stack{
+		o:         o,
+		out:       newSink(o.Logs, o.LogLevel, o.LogsTerminal),
+		deaths:    make(chan Death, len(o.Services)+8),
+		listeners: map[string]net.Listener{},
+		servers:   map[string]*http.Server{},
+		stopping:  make(chan struct{}),
+		urls:      URLs{Services: map[string]string{}},
+	}
+	defer func() {
+		if err != nil {
+			stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), Grace)
+			defer cancel()
+			err = errors.Join(err, s.Stop(stopCtx))
+		}
+	}()
+
+	// Ports first: it would be a pity to build for a minute and then to say that one is taken.
+	if err := s.listen(); err != nil {
+		return nil, err
+	}
+	addrs, err := s.serviceAddrs()
+	if err != nil {
+		return nil, err
+	}
+	if s.bin = o.Bin; s.bin == "" {
+		if s.dir, err = tempDir(); err != nil {
+			return nil, err
+		}
+		if err := Build(ctx, o.Root, s.dir, o.Messages, o.MessagesTerminal); err != nil {
+			return nil, err
+		}
+		s.bin = s.dir
+	}
+	s.startCollector()
+	if err := s.startServices(ctx, addrs); err != nil {
+		return nil, err
+	}
+	if err := s.startGateway(ctx); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// URLs returns where everything is.
+func (s *Stack) URLs() URLs { return s.urls }
+
+// Hosts returns the host names that the gateway routes, sorted.
+func (s *Stack) Hosts() []string {
+	var hosts []string
+	for _, svc := range s.o.Services {
+		hosts = append(hosts, svc.Host())
+	}
+	slices.Sort(hosts)
+	return hosts
+}
+
+// Deaths delivers what ended by itself. The rest goes on.
+func (s *Stack) Deaths() <-chan Death { return s.deaths }
+
+// listen opens the addresses of all parts inside this process.
+func (s *Stack) listen() error {
+	for _, p := range []struct {
+		name, fallback string
+		addr           Addr
+		set            func(string)
+	}{
+		{"gateway", DefaultGateway, s.o.Gateway, func(a string) { s.urls.Gateway = "http://" + a }},
+		{"explorer", DefaultExplorer, s.o.Explorer, func(a string) { s.urls.Explorer = "http://" + a }},
+		{"tempo", DefaultTempo, s.o.Tempo, func(a string) { s.urls.Tempo = "http://" + a }},
+		{"otlp-grpc", DefaultOTLPGRPC, s.o.OTLPGRPC, func(a string) { s.urls.OTLPGRPC = a }},
+		{"otlp-http", DefaultOTLPHTTP, s.o.OTLPHTTP, func(a string) { s.urls.OTLPHTTP = "http://" + a }},
+	} {
+		l, moved, err := listen(p.name, p.addr, p.fallback)
+		if err != nil {
+			return err
+		}
+		if moved != "" {
+			fmt.Fprintln(s.o.Messages, moved)
+		}
+		s.listeners[p.name] = l
+		p.set(reachable(l.Addr().String()))
+	}
+	return nil
+}
+
+// serviceAddrs decides what each service gets as -addr.
+func (s *Stack) serviceAddrs() (map[string]string, error) {
+	addrs := map[string]string{}
+	for _, svc := range s.o.Services {
+		a := s.o.Addrs[svc.Name]
+		if a.Value == "" {
+			a.Value = svc.Addr
+		}
+		if err := available(a.Value); err != nil {
+			if a.Asked {
+				return nil, addrError(svc.Name, a.Value, err)
+			}
+			host, _, splitErr := net.SplitHostPort(a.Value)
+			if splitErr != nil {
+				return nil, fmt.Errorf("%s: %w", svc.Name, CheckAddr(a.Value))
+			}
+			fmt.Fprintf(s.o.Messages, "%s: %s %s, so it takes a free port instead\n", svc.Name, a.Value, reason(err))
+			a.Value = net.JoinHostPort(host, "0")
+		}
+		addrs[svc.Name] = a.Value
+	}
+	return addrs, nil
+}
+
+// startCollector starts what takes and shows traces: nothing that sends any may be there before it.
+func (s *Stack) startCollector() {
+	s.collector = collector.New(collector.Options{Logger: s.out.logger("collector")})
+	grpcListener := s.listeners["otlp-grpc"]
+	delete(s.listeners, "otlp-grpc") // the collector closes it
+	s.run("collector", func() error { return s.collector.ServeGRPC(grpcListener) })
+	s.serve("otlp-http", s.collector.OTLPHandler())
+	s.serve("tempo", s.collector.APIHandler())
+	s.serve("explorer", explorer.New(explorer.Options{
+		Tempo:   &tempo.Client{URL: s.urls.Tempo, HTTP: &http.Client{Transport: &http.Transport{}, Timeout: 10 * time.Second}},
+		Gateway: s.urls.Gateway,
+		Hosts:   s.Hosts(),
+		Logger:  s.out.logger("explorer"),
+	}))
+}
+
+// serve runs an HTTP server on one of the listeners.
+func (s *Stack) serve(part string, h http.Handler) {
+	l := s.listeners[part]
+	delete(s.listeners, part)
+	server := &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       60 * time.Second,
+		MaxHeaderBytes:    64 << 10, // the Jaeger propagator takes 17 times a header's size to judge it
+		ErrorLog:          slog.NewLogLogger(s.out.logger(part).Handler(), slog.LevelWarn),
+	}
+	s.servers[part] = server
+	s.run(part, func() error { return server.Serve(l) })
+}
+
+// run runs a part of this process that ends only when it is stopped.
+func (s *Stack) run(part string, f func() error) {
+	s.serving.Add(1)
+	go func() {
+		defer s.serving.Done()
+		err := f()
+		select {
+		case <-s.stopping:
+		default:
+			s.deaths <- Death{Part: part, How: fmt.Sprint(err)}
+		}
+	}()
+}
+
+// startServices starts the services, those that are called before those that call; one that calls learns the address
+// of the other from its `listening` line. Services of one level start at the same time.
+func (s *Stack) startServices(ctx context.Context, addrs map[string]string) error {
+	s.spawner = newSpawner()
+	for _, level := range levels(s.o.Services) {
+		var started []*child
+		for _, svc := range level {
+			env := maps.Clone(svc.Env)
+			if env == nil {
+				env = map[string]string{}
+			}
+			if svc.Upstream != "" {
+				env["UPSTREAM"] = s.urls.Services[svc.Upstream]
+			}
+			if svc.Instrumented {
+				env["TRACE_LINK"] = s.urls.Explorer + "/trace/{trace_id}"
+				if _, ok := env["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"]; !ok {
+					env["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"] = "http://" + s.urls.OTLPGRPC
+				}
+			}
+			env["LOG_LEVEL"] = min(s.o.LogLevel, slog.LevelInfo).String()
+			maps.Copy(env, s.o.Env)
+			// The address is an argument and not a variable, so that a trace shows it: see resource.process.command_args.
+			c, err := s.spawner.start(svc.Name, binary(s.bin, svc.Name), []string{"-addr", addrs[svc.Name]},
+				childEnv(os.Environ(), env), s.out, s.o.Observe)
+			if err != nil {
+				return err
+			}
+			s.children = append(s.children, c)
+			started = append(started, c)
+		}
+		for _, c := range started {
+			addr, err := c.wait(ctx)
+			if err != nil {
+				return err
+			}
+			s.urls.Services[c.name] = "http://" + reachable(addr)
+		}
+	}
+	for _, c := range s.children {
+		go func() {
+			<-c.done
+			if !c.expected.Load() {
+				s.deaths <- Death{Part: c.name, How: c.obituary()}
+			}
+		}()
+	}
+	return nil
+}
+
+// levels groups services so that each stands in a later group than the one it calls.
+func levels(services []Service) [][]Service {
+	depth := map[string]int{}
+	var groups [][]Service
+	for range services {
+		for _, svc := range services {
+			d := 0
+			if svc.Upstream != "" {
+				d = depth[svc.Upstream] + 1
+			}
+			depth[svc.Name] = min(d, len(services)-1)
+		}
+	}
+	for _, svc := range services {
+		for len(groups) <= depth[svc.Name] {
+			groups = append(groups, nil)
+		}
+		groups[depth[svc.Name]] = append(groups[depth[svc.Name]], svc)
+	}
+	return groups
+}
+
+// startGateway opens the door, last: from its first answer on, all that a request passes is ready.
+func (s *Stack) startGateway(ctx context.Context) error {
+	log := s.out.logger("gateway")
+	// The SDK tells its troubles to a global handler, whose default writes past our prefixes.
+	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { log.Warn("telemetry", "error", err.Error()) }))
+	exporter, err := otlptracegrpc.New(ctx,
+		otlptracegrpc.WithEndpoint(s.urls.OTLPGRPC),
+		otlptracegrpc.WithInsecure(),
+		// gRPC's own back-off grows to two minutes; the collector may be back long before.
+		otlptracegrpc.WithDialOption(grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff: backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 2 * time.Second},
+		}), grpc.WithNoProxy()),
+	)
+	if err != nil {
+		return fmt.Errorf("gateway's exporter: %w", err)
+	}
+	// A resource that could not be detected completely is used as far as it goes.
+	res, err := resource.New(ctx, resource.WithHost(), resource.WithOS(), resource.WithProcess(), resource.WithTelemetrySDK(),
+		resource.WithAttributes(semconv.ServiceName("gateway")))
+	if err != nil {
+		log.Warn("incomplete resource", "error", err.Error())
+	}
+	s.provider = sdktrace.NewTracerProvider(
+		sdktrace.WithResource(res),
+		sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.AlwaysSample())),
+		// As the services: complete within a quarter of a second, and nothing lost under load.
+		sdktrace.WithBatcher(exporter, sdktrace.WithBatchTimeout(200*time.Millisecond),
+			sdktrace.WithMaxQueueSize(8192), sdktrace.WithMaxExportBatchSize(2048)),
+	)
+	routes := map[string]*url.URL{}
+	for _, svc := range s.o.Services {
+		u, err := url.Parse(s.urls.Services[svc.Name])
+		if err != nil {
+			return fmt.Errorf("gateway's route to %s: %w", svc.Name, err)
+		}
+		routes[svc.Host()] = u
+	}
+	s.gateway = gateway.New(gateway.Options{
+		Routes:         routes,
+		TracerProvider: s.provider,
+		Propagator:     s.o.Propagator,
+		Logger:         log,
+	})
+	s.serve("gateway", s.gateway)
+	return nil
+}
+
+// Stop ends everything: the gateway, which finishes what is in flight, the services in the order of the calls, then what
+// is left of the gateway's spans, and the collector last. It returns what did not end well. A part that does not end
+// within Grace, or whose time ctx cuts short, is killed. Stopping twice is stopping once.
+func (s *Stack) Stop(ctx context.Context) error {
+	s.stopOnce.Do(func() { s.stopErr = s.stop(ctx) })
+	return s.stopErr
+}
+
+func (s *Stack) stop(ctx context.Context) error {
+	close(s.stopping)
+	var errs []error
+	errs = append(errs, s.shutdown(ctx, "gateway", Grace))
+	if s.gateway != nil {
+		s.gateway.CloseIdleConnections()
+	}
+	byName := map[string]*child{}
+	for _, c := range s.children {
+		byName[c.name] = c
+	}
+	for _, level := range slices.Backward(levels(s.o.Services)) {
+		var wg sync.WaitGroup
+		results := make([]error, len(level))
+		for i, svc := range level {
+			if c := byName[svc.Name]; c != nil {
+				wg.Go(func() { results[i] = c.stop(ctx, Grace) })
+			}
+		}
+		wg.Wait()
+		errs = append(errs, results...)
+	}
+	if s.spawner != nil {
+		s.spawner.close()
+	}
+	if s.provider != nil {
+		errs = append(errs, within(ctx, flushTimeout, "gateway's last spans", s.provider.Shutdown))
+	}
+	for _, part := range []string{"explorer", "tempo", "otlp-http"} {
+		errs = append(errs, s.shutdown(ctx, part, pageTimeout))
+	}
+	if s.collector != nil {
+		errs = append(errs, within(ctx, flushTimeout, "collector", s.collector.Shutdown))
+	}
+	for _, l := range s.listeners { // opened, and never served on
+		_ = l.Close()
+	}
+	s.serving.Wait()
+	if s.dir != "" {
+		if err := removeAll(s.dir); err != nil {
+			errs = append(errs, fmt.Errorf("temporary folder: %w", err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// shutdown stops one of the HTTP servers, by force when its time is over.
+func (s *Stack) shutdown(ctx context.Context, part string, limit time.Duration) error {
+	server := s.servers[part]
+	if server == nil {
+		return nil
+	}
+	err := within(ctx, limit, part, server.Shutdown)
+	if err != nil {
+		_ = server.Close()
+		if part != "gateway" {
+			return nil // a page that somebody holds open has nothing to lose
+		}
+	}
+	return err
+}
+
+// within gives a shutdown a time of its own.
+func within(ctx context.Context, limit time.Duration, what string, f func(context.Context) error) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("not done within %s", limit))
+	defer cancel()
+	if err := f(ctx); err != nil {
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+		return fmt.Errorf("stop %s: %w", what, err)
+	}
+	return nil
+}
+
+// Describe lists every address, and what to do next, for people.
+func (u URLs) Describe() string {
+	port := ""
+	if g, err := url.Parse(u.Gateway); err == nil && g.Port() != "80" {
+		port = ":" + g.Port()
+	}
+	var b strings.Builder
+	row := func(what, url, about string) { fmt.Fprintf(&b, "  %-10s %-38s %s\n", what, url, about) }
+	about := map[string]string{
+		"uservice1": "plain; calls uservice2",
+		"uservice2": "plain",
+		"uservice3": "instrumented; calls uservice4",
+		"uservice4": "instrumented",
+	}
+	for _, name := range slices.Sorted(maps.Keys(u.Services)) {
+		row(name, "http://"+name+".localhost"+port+"/", about[name]+"; past the gateway: "+u.Services[name])
+	}
+	row("gateway", u.Gateway, "routes by host name and starts each trace")
+	row("traces", u.Explorer, "the traces of late, newest first")
+	row("tempo", u.Tempo, "the collector speaks Tempo's HTTP API here")
+	row("otlp", u.OTLPGRPC+" "+strings.TrimPrefix(u.OTLPHTTP, "http://"), "gRPC and HTTP, for programs of your own")
+	fmt.Fprintf(&b, `
+What next:
+  1. Open http://uservice1.localhost%[1]s/ in a browser. It takes a second or two, and nothing says why.
+  2. Open http://uservice3.localhost%[1]s/ and follow the link to its trace: there is the why.
+  3. The same with curl:     curl -i -H 'Host: uservice3.localhost' %[2]s/
+  4. Let something fail:     http://uservice3.localhost%[1]s/?fail=database
+     or take long:           http://uservice3.localhost%[1]s/?slow=redis
+`, port, u.Gateway)
+	return b.String()
+}

@@ -1,0 +1,217 @@
+package waterfall
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"example.com/grafana-tempo-go-demo/demo/tempo"
+)
+
+var epoch = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+
+// build makes a trace of spans in order, children linked by ParentID.
+func build(spans ...*tempo.Span) *tempo.Trace {
+	byID := map[string]*tempo.Span{}
+	for _, s := range spans {
+		byID[s.SpanID] = s
+	}
+	for _, s := range spans {
+		if p := byID[s.ParentID]; p != nil && p != s {
+			p.Children = append(p.Children, s)
+		}
+	}
+	return &tempo.Trace{ID: "0af7651916cd43dd8448eb211c80319c", Spans: spans}
+}
+
+// span makes a span by its times in milliseconds.
+func span(id, parent, service, name string, from, to float64) *tempo.Span {
+	at := func(ms float64) time.Time { return epoch.Add(time.Duration(ms * float64(time.Millisecond))) }
+	return &tempo.Span{SpanID: id, ParentID: parent, Service: service, Name: name, Start: at(from), End: at(to), Status: "unset"}
+}
+
+func failed(s *tempo.Span, message string) *tempo.Span {
+	s.Status, s.StatusMessage = "error", message
+	return s
+}
+
+// demo is the shape of one request to uservice3.
+func demo() []*tempo.Span {
+	return []*tempo.Span{
+		span("1", "", "gateway", "GET", 0, 1710),
+		span("2", "1", "gateway", "ReverseProxy", 1, 1709),
+		span("3", "2", "uservice3", "handle_incoming_call", 2, 1708),
+		span("4", "3", "uservice3", "redis_call", 2, 152),
+		span("5", "3", "uservice3", "other_uservice_call", 152, 1707),
+		span("6", "5", "uservice4", "handle_incoming_call", 154, 1706),
+		span("7", "6", "uservice4", "database_call", 155, 1705.5),
+	}
+}
+
+func TestRender(t *testing.T) {
+	broken := demo()
+	failed(broken[6], "connection refused by a server that has a long name")
+	failed(broken[5], "")
+	deep := []*tempo.Span{span("0", "", "a", "root", 0, 10)}
+	for i := range 12 {
+		deep = append(deep, span(string(rune('A'+i)), deep[i].SpanID, "a", "level", 0, 10))
+	}
+	circle := []*tempo.Span{span("1", "2", "a", "chicken", 0, 1), span("2", "1", "a", "egg", 0, 1)}
+
+	for _, tc := range []struct {
+		name  string
+		spans []*tempo.Span
+		o     Options
+		want  string
+	}{
+		{"no spans", nil, Options{}, "no spans yet\n"},
+		{"the demo's request", demo(), Options{}, `
+trace 0af7651916cd43dd8448eb211c80319c  7 spans  1.71 s
+                                                     0                    1.71 s
+GET                               gateway    1.71 s  ███████████████████████████
+└─ ReverseProxy                   gateway    1.71 s  ███████████████████████████
+   └─ handle_incoming_call        uservice3  1.71 s  ███████████████████████████
+      ├─ redis_call               uservice3  150 ms  ██
+      └─ other_uservice_call      uservice3  1.56 s    █████████████████████████
+         └─ handle_incoming_call  uservice4  1.55 s    █████████████████████████
+            └─ database_call      uservice4  1.55 s    █████████████████████████
+`},
+		{"errors in words, narrow, without Unicode", broken, Options{Width: 56, ASCII: true}, `
+trace 0af7651916cd43dd8448eb211c80319c  7 spans  1.71 s  2 errors
+                                        0         1.71 s
+GET                  gateway    1.71 s  ================
+'ReverseProxy        gateway    1.71 s  ================
+ 'handle_incoming_~  uservice3  1.71 s  ================
+  |redis_call        uservice3  150 ms  =
+  'other_uservice_~  uservice3  1.56 s   ===============
+   'handle_incomin~  uservice4  1.55 s   ===============
+    |ERROR
+    'database_call   uservice4  1.55 s   ===============
+     ERROR: connection refused by a server that has a
+     long name
+`},
+		{"a span whose parent is missing", []*tempo.Span{span("1", "9", "a", "lost", 0, 2)}, Options{Width: 40}, `
+trace 0af7651916cd43dd8448eb211c80319c  1 span  2.0 ms
+                       0          2.0 ms
+lost        a  2.0 ms  █████████████████
+(its parent is not here)
+`},
+		{"hostile names", []*tempo.Span{failed(span("1", "", "a\nb", "\x1b[2J\u202Egnp\xff", 0, 0), "\a\r")}, Options{Width: 40}, `
+trace 0af7651916cd43dd8448eb211c80319c  1 span  0 ms  1 error
+                       0            0 ms
+�[2J�gnp�   a�b  0 ms  ▏
+ERROR: ��
+`},
+		{"wide characters keep the columns", []*tempo.Span{span("1", "", "服务", "调用", 0, 1000), span("2", "1", "a", "e\u0301", 0, 500)}, Options{Width: 48}, `
+trace 0af7651916cd43dd8448eb211c80319c  2 spans  1.00 s
+                          0               1.00 s
+调用        服务  1.00 s  ██████████████████████
+└─ é        a     500 ms  ███████████
+`},
+		{"a deep trace keeps its names", deep[:11], Options{Width: 40}, `
+trace 0af7651916cd43dd8448eb211c80319c  11 spans  10 ms
+                        0          10 ms
+root          a  10 ms  ████████████████
+└level        a  10 ms  ████████████████
+ └level       a  10 ms  ████████████████
+  └level      a  10 ms  ████████████████
+   └level     a  10 ms  ████████████████
+    └level    a  10 ms  ████████████████
+     └level   a  10 ms  ████████████████
+      └level  a  10 ms  ████████████████
+…     └level  a  10 ms  ████████████████
+…     └level  a  10 ms  ████████████████
+…     └level  a  10 ms  ████████████████
+`},
+		{"parents in a circle are drawn once", circle, Options{Width: 40, ASCII: true}, `
+trace 0af7651916cd43dd8448eb211c80319c  2 spans  1.0 ms
+                       0          1.0 ms
+chicken     a  1.0 ms  =================
+'- egg      a  1.0 ms  =================
+`},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			var b strings.Builder
+			if err := Render(&b, build(tc.spans...), tc.o); err != nil {
+				t.Fatal(err)
+			}
+			if got, want := b.String(), strings.TrimPrefix(strings.ReplaceAll(tc.want, "'", corner(tc.o)), "\n"); got != want {
+				t.Errorf("got\n%s\nwant\n%s", got, want)
+			}
+		})
+	}
+}
+
+// corner is what an apostrophe stands for in a drawing above: Go's raw strings cannot hold a backquote.
+func corner(o Options) string {
+	if o.ASCII {
+		return "`"
+	}
+	return "'"
+}
+
+func TestLinesKeepToTheWidth(t *testing.T) {
+	spans := demo()
+	failed(spans[4], strings.Repeat("a long story ", 50))
+	spans[5].Name = strings.Repeat("very_long_name_", 20)
+	spans[5].Service = strings.Repeat("very_long_service_", 20)
+	for width := range 200 {
+		var b strings.Builder
+		if err := Render(&b, build(spans...), Options{Width: width}); err != nil {
+			t.Fatal(err)
+		}
+		limit := max(width, minWidth)
+		if width == 0 {
+			limit = DefaultWidth
+		}
+		for i, line := range strings.Split(b.String(), "\n") {
+			if i > 0 && columns(line) > limit {
+				t.Fatalf("width %d: %d columns in %q", width, columns(line), line)
+			}
+		}
+		for _, s := range spans {
+			s.Children = nil
+		}
+	}
+}
+
+func TestColourIsOnlyAdded(t *testing.T) {
+	spans := demo()
+	failed(spans[4], "no")
+	var plain, coloured strings.Builder
+	tr := build(spans...)
+	_ = Render(&plain, tr, Options{})
+	_ = Render(&coloured, tr, Options{Color: true})
+	stripped := coloured.String()
+	for _, seq := range append([]string{reset, red, faint}, colours...) {
+		stripped = strings.ReplaceAll(stripped, seq, "")
+	}
+	if stripped == coloured.String() || stripped != plain.String() {
+		t.Errorf("got\n%s", stripped)
+	}
+}
+
+func TestManySpansInALongChain(t *testing.T) {
+	spans := []*tempo.Span{span("0", "", "a", "root", 0, 10)}
+	for i := range 5000 {
+		spans = append(spans, span(string(rune(0x10000+i)), spans[i].SpanID, "a", "level", 0, 10))
+	}
+	var b strings.Builder
+	if err := Render(&b, build(spans...), Options{}); err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(b.String(), "\n"); n != 5001+2 {
+		t.Errorf("%d lines", n)
+	}
+}
+
+func TestDuration(t *testing.T) {
+	for want, d := range map[string]time.Duration{
+		"0 ms": 0, "0.01 ms": 10 * time.Microsecond, "1.5 ms": 1500 * time.Microsecond, "150 ms": 150 * time.Millisecond,
+		"1.56 s": 1560 * time.Millisecond, "90.00 s": 90 * time.Second, "-5.0 ms": -5 * time.Millisecond,
+	} {
+		if got := Duration(d); got != want {
+			t.Errorf("%v: got %q, want %q", d, got, want)
+		}
+	}
+}
