@@ -1,0 +1,346 @@
+package e2e
+
+import (
+	"encoding/json"
+	"maps"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/compose-spec/compose-go/v2/loader"
+	"github.com/compose-spec/compose-go/v2/types"
+)
+
+// hostPorts are the ports that docker-compose.yaml publishes, all of them: variable, default, service and port in the
+// container. The README lists the same variables.
+var hostPorts = []struct {
+	variable, defaultPort, service string
+	target                         uint32
+}{
+	{"TRAEFIK_PORT", "80", "traefik", 8000},
+	{"TRAEFIK_DASHBOARD_PORT", "8080", "traefik", 8080},
+	{"GRAFANA_PORT", "3000", "grafana", 3000},
+	{"PROMETHEUS_PORT", "9090", "prometheus", 9090},
+	{"TEMPO_PORT", "3200", "tempo", 3200},
+	{"OTLP_PORT", "4317", "tempo", 4317},
+	{"JAEGER_PORT", "14268", "tempo", 14268},
+	{"USERVICE1_PORT", "8081", "uservice1", 7878},
+	{"USERVICE2_PORT", "8082", "uservice2", 7878},
+	{"USERVICE3_PORT", "8083", "uservice3", 7878},
+	{"USERVICE4_PORT", "8084", "uservice4", 7878},
+}
+
+// composeProject is docker-compose.yaml as Compose itself reads it with these variables set and no others.
+func composeProject(t *testing.T, variables map[string]string) *types.Project {
+	t.Helper()
+	root, err := filepath.Abs(path("."))
+	if err != nil {
+		t.Fatal(err)
+	}
+	project, err := loader.LoadWithContext(t.Context(), types.ConfigDetails{
+		WorkingDir:  root,
+		ConfigFiles: []types.ConfigFile{{Filename: filepath.Join(root, "docker-compose.yaml")}},
+		Environment: variables,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return project
+}
+
+// composeVariant has every port moved, so that what still names a default shows.
+func composeVariant(t *testing.T) (project *types.Project, ports map[string]string) {
+	t.Helper()
+	ports = map[string]string{}
+	for i, port := range hostPorts {
+		ports[port.variable] = strconv.Itoa(50001 + i)
+	}
+	return composeProject(t, ports), ports
+}
+
+// variable returns a variable of a service's environment, or "".
+func variable(service types.ServiceConfig, name string) string {
+	if value := service.Environment[name]; value != nil {
+		return *value
+	}
+	return ""
+}
+
+func TestEveryPortIsOnLoopbackAndFollowsItsVariable(t *testing.T) {
+	moved, ports := composeVariant(t)
+	for name, test := range map[string]struct {
+		project *types.Project
+		port    func(variable, defaultPort string) string
+	}{
+		"with defaults":      {composeProject(t, nil), func(_, defaultPort string) string { return defaultPort }},
+		"with variables set": {moved, func(variable, _ string) string { return ports[variable] }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var got, want []string
+			for name, service := range test.project.Services {
+				for _, port := range service.Ports {
+					got = append(got, port.HostIP+":"+port.Published+" "+name+":"+strconv.Itoa(int(port.Target)))
+				}
+			}
+			for _, port := range hostPorts {
+				want = append(want, "127.0.0.1:"+test.port(port.variable, port.defaultPort)+" "+port.service+":"+strconv.Itoa(int(port.target)))
+			}
+			slices.Sort(got)
+			slices.Sort(want)
+			if !slices.Equal(got, want) {
+				t.Errorf("published ports:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+			}
+		})
+	}
+}
+
+// TestNoDefaultPortRemains catches a link that was written with its default, wherever it stands.
+func TestNoDefaultPortRemains(t *testing.T) {
+	project, _ := composeVariant(t)
+	for name, service := range project.Services {
+		texts := slices.Clone([]string(service.Command))
+		for key, value := range service.Environment {
+			if value != nil {
+				texts = append(texts, key+"="+*value)
+			}
+		}
+		for _, text := range texts {
+			if regexp.MustCompile(`(localhost|127\.0\.0\.1)(:(80|8080|3000|9090|3200|4317|14268|808[1-4])\b|/|$)`).MatchString(text) {
+				t.Errorf("%s: %s does not follow its variable", name, text)
+			}
+		}
+	}
+}
+
+func TestTraceLinkOpensTheTraceInGrafana(t *testing.T) {
+	moved, ports := composeVariant(t)
+	for host, project := range map[string]*types.Project{
+		"localhost:3000":                     composeProject(t, nil),
+		"localhost:" + ports["GRAFANA_PORT"]: moved,
+	} {
+		for _, name := range []string{"uservice3", "uservice4"} {
+			pattern := variable(project.Services[name], "TRACE_LINK")
+			if strings.Count(pattern, "{trace_id}") != 1 {
+				t.Fatalf("%s: TRACE_LINK=%s has no {trace_id}, or several", name, pattern)
+			}
+			if strings.ContainsAny(pattern, " \"\n") {
+				t.Errorf("%s: TRACE_LINK=%s is not percent-encoded", name, pattern)
+			}
+			const id = "0123456789abcdef0123456789abcdef"
+			link, err := url.Parse(strings.Replace(pattern, "{trace_id}", id, 1))
+			if err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			if got := link.Scheme + "://" + link.Host + link.Path; got != "http://"+host+"/explore" {
+				t.Errorf("%s: TRACE_LINK leads to %s, want http://%s/explore", name, got, host)
+			}
+			query := link.Query()
+			if query.Get("schemaVersion") != "1" || query.Get("orgId") != "1" {
+				t.Errorf("%s: TRACE_LINK has the query %v", name, query)
+			}
+			// Byte for byte the form of which Grafana 12 is known to keep the trace's id.
+			const want = `{"aaa":{"datasource":"tempo","queries":[{"refId":"A","datasource":{"type":"tempo","uid":"tempo"},` +
+				`"queryType":"traceql","query":"` + id + `"}],"range":{"from":"now-1h","to":"now"}}}`
+			if got := query.Get("panes"); got != want || !json.Valid([]byte(got)) {
+				t.Errorf("%s: the panes of TRACE_LINK are\n%s\nwant\n%s", name, got, want)
+			}
+		}
+		if got, want := variable(project.Services["grafana"], "GF_SERVER_ROOT_URL"), "http://"+host+"/"; got != want {
+			t.Errorf("GF_SERVER_ROOT_URL=%s, want %s", got, want)
+		}
+	}
+}
+
+func TestImagesArePinned(t *testing.T) {
+	for name, service := range composeProject(t, nil).Services {
+		switch {
+		case service.Build != nil:
+			if service.Image != "" {
+				t.Errorf("%s is built here and must not be pulled as %s", name, service.Image)
+			}
+		case !regexp.MustCompile(`:v?\d+\.\d+\.\d+$`).MatchString(service.Image):
+			t.Errorf("%s: image %q has no full version", name, service.Image)
+		}
+	}
+}
+
+func TestContainersAreContained(t *testing.T) {
+	project := composeProject(t, nil)
+	for name, service := range project.Services {
+		t.Run(name, func(t *testing.T) {
+			if !slices.Equal(service.CapDrop, []string{"ALL"}) || len(service.CapAdd) > 0 || service.Privileged {
+				t.Errorf("capabilities: dropped %v, added %v, privileged %v", service.CapDrop, service.CapAdd, service.Privileged)
+			}
+			if !slices.Contains(service.SecurityOpt, "no-new-privileges:true") {
+				t.Error("may gain privileges")
+			}
+			if service.PidsLimit <= 0 {
+				t.Error("no limit on processes")
+			}
+			if service.NetworkMode != "" || service.Pid != "" || service.Ipc != "" || len(service.Devices) > 0 {
+				t.Error("shares something with the host")
+			}
+			// Tempo is done sooner and then does not end by itself.
+			if got := time.Duration(*service.StopGracePeriod); got != 25*time.Second && name != "tempo" {
+				t.Errorf("stop_grace_period is %v: ours take up to 20 s to answer and to flush", got)
+			}
+			// Grafana could not be run where this was written: it keeps the user and the file system of its image.
+			if name != "grafana" {
+				if !service.ReadOnly {
+					t.Error("is not read-only")
+				}
+				if uid, _, _ := strings.Cut(service.User, ":"); uid == "" || uid == "0" || uid == "root" {
+					t.Errorf("runs as user %q", service.User)
+				}
+			}
+			checkMemory(t, service)
+		})
+	}
+	for _, name := range services {
+		service, ok := project.Services[name]
+		if !ok {
+			t.Errorf("%s is missing", name)
+			continue
+		}
+		if service.User != "65532:65532" {
+			t.Errorf("%s runs as user %q, want that of its image, 65532:65532", name, service.User)
+		}
+		if service.Build == nil || filepath.Base(service.Build.Context) != name {
+			t.Errorf("%s is not built from its own folder", name)
+		}
+		if len(service.Volumes)+len(service.Tmpfs) > 0 {
+			t.Errorf("%s can write", name)
+		}
+	}
+}
+
+// checkMemory holds GOMEMLIMIT to between 70 and 95 percent of the memory limit: nearer, and the kernel kills the program
+// before its garbage collector has tried; further, and memory lies idle.
+func checkMemory(t *testing.T, service types.ServiceConfig) {
+	t.Helper()
+	mebibytes, ok := strings.CutSuffix(variable(service, "GOMEMLIMIT"), "MiB")
+	soft, err := strconv.ParseInt(mebibytes, 10, 64)
+	if !ok || err != nil {
+		t.Errorf("GOMEMLIMIT=%q, want a whole number with MiB", variable(service, "GOMEMLIMIT"))
+		return
+	}
+	if share := float64(soft<<20) / float64(service.MemLimit); share < 0.70 || share > 0.95 {
+		t.Errorf("GOMEMLIMIT is %.2f of mem_limit", share)
+	}
+}
+
+// TestTheHostIsMountedReadOnlyFromConfAlone also keeps the Docker socket out.
+func TestTheHostIsMountedReadOnlyFromConfAlone(t *testing.T) {
+	conf, err := filepath.Abs(path("conf"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, service := range composeProject(t, nil).Services {
+		for _, volume := range service.Volumes {
+			if volume.Type != types.VolumeTypeBind {
+				continue
+			}
+			if !strings.HasPrefix(volume.Source, conf+string(filepath.Separator)) || !volume.ReadOnly {
+				t.Errorf("%s mounts %s, read-only %v", name, volume.Source, volume.ReadOnly)
+			}
+			if volume.Bind == nil || volume.Bind.SELinux != "z" {
+				t.Errorf("%s cannot read %s where SELinux is on: add z", name, volume.Source)
+			}
+			// Containers run as other users than the one who cloned the repository. Git keeps no more of a mode than
+			// whether a file can be executed, so this holds for the working tree that the test sees.
+			err := filepath.WalkDir(volume.Source, func(file string, entry os.DirEntry, err error) error {
+				if err != nil {
+					return err
+				}
+				info, err := entry.Info()
+				if err != nil {
+					return err
+				}
+				if want := map[bool]os.FileMode{false: 0o444, true: 0o555}[entry.IsDir()]; info.Mode()&want != want {
+					t.Errorf("%s cannot be read by every user: chmod -R a+rX conf", file)
+				}
+				return nil
+			})
+			if err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+	}
+}
+
+func TestNothingIsReadyBeforeWhatItNeeds(t *testing.T) {
+	project := composeProject(t, nil)
+	for name, service := range project.Services {
+		check := service.HealthCheck
+		if check == nil || check.Disable || len(check.Test) < 2 || check.Test[0] != "CMD" {
+			t.Errorf("%s has no health check that needs no shell", name)
+			continue
+		}
+		// Compose refuses start_interval on Podman and on engines before Docker 25; a start_period alone slows newer ones.
+		if check.StartInterval != nil || check.StartPeriod != nil {
+			t.Errorf("%s has a start_interval or a start_period", name)
+		}
+	}
+	for _, name := range services {
+		if got := project.Services[name].HealthCheck.Test; !slices.Equal(got, []string{"CMD", "/service", "-healthcheck"}) {
+			t.Errorf("%s is checked with %v", name, got)
+		}
+	}
+	// Who waits for whom. Traefik last: once it answers, the first request is traced as completely as any other.
+	for name, want := range map[string][]string{
+		"traefik":   {"tempo", "uservice1", "uservice2", "uservice3", "uservice4"},
+		"uservice3": {"tempo"},
+		"uservice4": {"tempo"},
+		"grafana":   {"prometheus", "tempo"},
+	} {
+		var got []string
+		for on, dependency := range project.Services[name].DependsOn {
+			if dependency.Condition == types.ServiceConditionHealthy {
+				got = append(got, on)
+			}
+		}
+		slices.Sort(got)
+		if !slices.Equal(got, want) {
+			t.Errorf("%s waits until %v are healthy, want %v", name, got, want)
+		}
+	}
+	// Compose stops in the opposite order: the caller goes before the one it calls, or requests in flight fail.
+	for caller, callee := range map[string]string{"uservice1": "uservice2", "uservice3": "uservice4"} {
+		if _, ok := project.Services[caller].DependsOn[callee]; !ok {
+			t.Errorf("%s may outlive %s, which it calls", caller, callee)
+		}
+		if got, want := variable(project.Services[caller], "UPSTREAM"), "http://"+callee+":7878"; got != want {
+			t.Errorf("%s: UPSTREAM=%s, want %s", caller, got, want)
+		}
+	}
+}
+
+func TestAllTracersAgree(t *testing.T) {
+	project := composeProject(t, nil)
+	for _, name := range []string{"traefik", "uservice3", "uservice4"} {
+		for _, key := range []string{"OTEL_PROPAGATORS", "OTEL_BSP_SCHEDULE_DELAY"} {
+			got, want := variable(project.Services[name], key), variable(project.Services["uservice3"], key)
+			if got == "" || got != want {
+				t.Errorf("%s: %s=%s, want %q as uservice3 has it", name, key, got, want)
+			}
+		}
+	}
+	for _, name := range []string{"uservice3", "uservice4"} {
+		if got := variable(project.Services[name], "OTEL_SERVICE_NAME"); got != name {
+			t.Errorf("%s: OTEL_SERVICE_NAME=%s", name, got)
+		}
+	}
+	for _, name := range []string{"uservice1", "uservice2"} {
+		for key := range maps.Keys(project.Services[name].Environment) {
+			if strings.HasPrefix(key, "OTEL_") || key == "TRACE_LINK" {
+				t.Errorf("%s is not instrumented and has %s", name, key)
+			}
+		}
+	}
+}

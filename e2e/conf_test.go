@@ -1,0 +1,317 @@
+package e2e
+
+import (
+	"io"
+	"log/slog"
+	"maps"
+	"net"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/prometheus/config"
+	"go.yaml.in/yaml/v3"
+)
+
+// decode reads a YAML file of conf/ into v. A key that v does not know is an error, so that a misspelt one is found.
+func decode(t *testing.T, name string, v any) {
+	t.Helper()
+	decoder := yaml.NewDecoder(strings.NewReader(string(read(t, name))))
+	decoder.KnownFields(true)
+	if err := decoder.Decode(v); err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+}
+
+func TestPrometheusLoadsItsConfiguration(t *testing.T) {
+	conf, err := config.LoadFile(path("conf/prometheus.yaml"), false, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if conf.StorageConfig.TSDBConfig == nil || conf.StorageConfig.TSDBConfig.Retention == nil ||
+		time.Duration(conf.StorageConfig.TSDBConfig.Retention.Time) != time.Hour {
+		t.Error("metrics are not kept for an hour, as traces are")
+	}
+	scrapes, err := conf.GetScrapeConfigs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	jobs := map[string]bool{}
+	for _, scrape := range scrapes {
+		jobs[scrape.JobName] = true
+	}
+	if !jobs["prometheus"] || !jobs["tempo"] {
+		t.Errorf("the scrape jobs are %v", jobs)
+	}
+
+	command := composeProject(t, nil).Services["prometheus"].Command
+	for _, flag := range []string{"--web.enable-remote-write-receiver", "--enable-feature=exemplar-storage"} {
+		if !slices.Contains(command, flag) {
+			t.Errorf("without %s Prometheus refuses what Tempo writes, or its exemplars", flag)
+		}
+	}
+}
+
+func TestTraefikRoutesEachServiceByItsName(t *testing.T) {
+	var conf struct {
+		HTTP struct {
+			Routers map[string]struct {
+				Rule        string
+				EntryPoints []string `yaml:"entryPoints"`
+				Service     string
+			}
+			Services map[string]struct {
+				LoadBalancer struct {
+					Servers []struct{ URL string }
+				} `yaml:"loadBalancer"`
+			}
+		}
+	}
+	decode(t, "conf/traefik/routes.yaml", &conf)
+	if got := slices.Sorted(maps.Keys(conf.HTTP.Routers)); !slices.Equal(got, services) {
+		t.Errorf("routers: %v, want %v", got, services)
+	}
+	if got := slices.Sorted(maps.Keys(conf.HTTP.Services)); !slices.Equal(got, services) {
+		t.Errorf("services: %v, want %v", got, services)
+	}
+	for _, name := range services {
+		router := conf.HTTP.Routers[name]
+		if router.Rule != "Host(`"+name+".localhost`)" || router.Service != name || !slices.Equal(router.EntryPoints, []string{"web"}) {
+			t.Errorf("router %s: %+v", name, router)
+		}
+		servers := conf.HTTP.Services[name].LoadBalancer.Servers
+		if len(servers) != 1 || servers[0].URL != "http://"+name+":7878" {
+			t.Errorf("service %s: %+v", name, servers)
+		}
+	}
+
+	compose := composeProject(t, nil).Services["traefik"]
+	for _, flag := range []string{"--entrypoints.web.address=:8000", "--tracing=true", "--tracing.otlp.grpc.endpoint=tempo:4317", "--global.checknewversion=false", "--global.sendanonymoususage=false"} {
+		if !slices.Contains(compose.Command, flag) {
+			t.Errorf("Traefik is started without %s", flag)
+		}
+	}
+	for _, flag := range compose.Command {
+		if strings.HasPrefix(flag, "--providers.") && !strings.HasPrefix(flag, "--providers.file.directory=") {
+			t.Errorf("Traefik needs no other provider than that of files: %s", flag)
+		}
+	}
+}
+
+// TestTempoAndItsClientsAgree reads only the part of Tempo's configuration that others have to agree with: the whole is
+// Tempo's own to check, and its packages are too heavy to import.
+func TestTempoAndItsClientsAgree(t *testing.T) {
+	var conf struct {
+		Server struct {
+			HTTPListenPort int `yaml:"http_listen_port"`
+		}
+		Distributor struct {
+			Receivers struct {
+				OTLP struct {
+					Protocols struct{ GRPC struct{ Endpoint string } }
+				}
+				Jaeger struct {
+					Protocols struct {
+						ThriftHTTP struct{ Endpoint string } `yaml:"thrift_http"`
+					}
+				}
+			}
+		}
+		Generator struct {
+			Processor struct {
+				ServiceGraphs struct {
+					PeerAttributes []string `yaml:"peer_attributes"`
+				} `yaml:"service_graphs"`
+			}
+			Storage struct {
+				RemoteWrite []struct {
+					URL           string
+					SendExemplars bool `yaml:"send_exemplars"`
+				} `yaml:"remote_write"`
+			}
+		} `yaml:"metrics_generator"`
+		Overrides struct {
+			Defaults struct {
+				Generator struct {
+					Processors       []string
+					TraceIDLabelName string `yaml:"trace_id_label_name"`
+				} `yaml:"metrics_generator"`
+			}
+		}
+		UsageReport struct {
+			ReportingEnabled *bool `yaml:"reporting_enabled"`
+		} `yaml:"usage_report"`
+	}
+	if err := yaml.Unmarshal(read(t, "conf/tempo.yaml"), &conf); err != nil {
+		t.Fatal(err)
+	}
+	for endpoint, want := range map[string]string{
+		conf.Distributor.Receivers.OTLP.Protocols.GRPC.Endpoint:         "4317",
+		conf.Distributor.Receivers.Jaeger.Protocols.ThriftHTTP.Endpoint: "14268",
+	} {
+		if host, port, err := net.SplitHostPort(endpoint); err != nil || host != "0.0.0.0" || port != want {
+			t.Errorf("Tempo receives on %q, want every address of its container and port %s", endpoint, want)
+		}
+	}
+	if conf.Server.HTTPListenPort != 3200 {
+		t.Errorf("Tempo's API is on port %d", conf.Server.HTTPListenPort)
+	}
+	if write := conf.Generator.Storage.RemoteWrite; len(write) != 1 || write[0].URL != "http://prometheus:9090/api/v1/write" || !write[0].SendExemplars {
+		t.Errorf("Tempo writes its metrics to %+v", write)
+	}
+	if got := conf.Overrides.Defaults.Generator; !slices.Contains(got.Processors, "service-graphs") || !slices.Contains(got.Processors, "span-metrics") {
+		t.Errorf("Tempo's processors are %v", got.Processors)
+	}
+	if got := conf.Generator.Processor.ServiceGraphs.PeerAttributes; slices.Contains(got, "server.address") || !slices.Contains(got, "db.system.name") {
+		t.Errorf("peers are known by %v", got)
+	}
+	if report := conf.UsageReport.ReportingEnabled; report == nil || *report {
+		t.Error("Tempo reports its usage")
+	}
+
+	// Grafana follows exemplars by the label that Tempo gives them.
+	label := conf.Overrides.Defaults.Generator.TraceIDLabelName
+	sources := grafanaSources(t)
+	destinations, _ := sources["prometheus"].JSONData["exemplarTraceIdDestinations"].([]any)
+	if !slices.ContainsFunc(destinations, func(destination any) bool {
+		fields, _ := destination.(map[string]any)
+		return fields["name"] == label && fields["datasourceUid"] == "tempo"
+	}) {
+		t.Errorf("exemplars are labelled %q and Grafana follows %v", label, destinations)
+	}
+
+	compose := composeProject(t, nil)
+	for _, name := range []string{"uservice3", "uservice4"} {
+		if got := variable(compose.Services[name], "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"); got != "http://tempo:4317" {
+			t.Errorf("%s sends its traces to %s", name, got)
+		}
+	}
+}
+
+// grafanaSource is a data source as Grafana provisions it.
+type grafanaSource struct {
+	Name, UID, Type, Access, URL string
+	IsDefault                    bool `yaml:"isDefault"`
+	Editable                     bool
+	JSONData                     map[string]any `yaml:"jsonData"`
+}
+
+// grafanaSources returns Grafana's data sources by uid.
+func grafanaSources(t *testing.T) map[string]grafanaSource {
+	t.Helper()
+	var conf struct {
+		APIVersion  int `yaml:"apiVersion"`
+		Prune       bool
+		Datasources []grafanaSource
+	}
+	decode(t, "conf/grafana/datasources/datasources.yaml", &conf)
+	sources := map[string]grafanaSource{}
+	for _, source := range conf.Datasources {
+		if _, twice := sources[source.UID]; twice {
+			t.Errorf("two data sources have the uid %q", source.UID)
+		}
+		sources[source.UID] = source
+	}
+	return sources
+}
+
+func TestGrafanaDataSources(t *testing.T) {
+	sources := grafanaSources(t)
+	compose := composeProject(t, nil)
+	var defaults []string
+	for uid, source := range sources {
+		if source.IsDefault {
+			defaults = append(defaults, uid)
+		}
+		if source.Access != "proxy" {
+			t.Errorf("%s: access is %q: a browser does not know the containers' names", uid, source.Access)
+		}
+		address, err := url.Parse(source.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, ok := compose.Services[address.Hostname()]; !ok {
+			t.Errorf("%s: %s is no service of docker-compose.yaml", uid, source.URL)
+		}
+		for name, value := range uids(source.JSONData) {
+			if _, ok := sources[value]; !ok {
+				t.Errorf("%s: %s names the data source %q, which there is not", uid, name, value)
+			}
+		}
+	}
+	if !slices.Equal(defaults, []string{"tempo"}) {
+		t.Errorf("the default data source is %v, want tempo alone", defaults)
+	}
+	if got := slices.Sorted(maps.Keys(sources)); !slices.Equal(got, []string{"prometheus", "tempo"}) {
+		t.Errorf("data sources: %v", got)
+	}
+	tempoJSON := sources["tempo"].JSONData
+	if graph, _ := tempoJSON["nodeGraph"].(map[string]any); graph["enabled"] != true {
+		t.Error("the node graph is off")
+	}
+	if graph, _ := tempoJSON["serviceMap"].(map[string]any); graph["datasourceUid"] != "prometheus" {
+		t.Error("the service graph has no data source")
+	}
+}
+
+// uids returns every datasourceUid below a value, by its path.
+func uids(value any) map[string]string {
+	found := map[string]string{}
+	var walk func(path string, value any)
+	walk = func(path string, value any) {
+		switch value := value.(type) {
+		case map[string]any:
+			for key, child := range value {
+				if uid, ok := child.(string); ok && key == "datasourceUid" {
+					found[path] = uid
+				}
+				walk(path+"."+key, child)
+			}
+		case []any:
+			for _, child := range value {
+				walk(path+"[]", child)
+			}
+		}
+	}
+	walk("jsonData", value)
+	return found
+}
+
+// TestGrafanaReplacesNoDollar: Grafana puts environment variables into provisioned files, so that a single dollar before
+// a name or a brace loses what follows it.
+func TestGrafanaReplacesNoDollar(t *testing.T) {
+	for _, name := range files(t, "conf/grafana/datasources", "*.yaml") {
+		for i, line := range strings.Split(string(read(t, "conf/grafana/datasources/"+name)), "\n") {
+			code, _, _ := strings.Cut(line, "# ")
+			rest := strings.ReplaceAll(code, "$$", "")
+			if regexp.MustCompile(`\$`).MatchString(rest) {
+				t.Errorf("%s:%d: write $$ for a dollar that Grafana is to keep: %s", name, i+1, line)
+			}
+		}
+	}
+}
+
+func TestGrafanaAsksForNoLoginAndTellsNobody(t *testing.T) {
+	grafana := composeProject(t, nil).Services["grafana"]
+	for name, want := range map[string]string{
+		"GF_AUTH_ANONYMOUS_ENABLED":             "true",
+		"GF_AUTH_ANONYMOUS_ORG_ROLE":            "Editor",
+		"GF_AUTH_DISABLE_LOGIN_FORM":            "true",
+		"GF_ANALYTICS_REPORTING_ENABLED":        "false",
+		"GF_ANALYTICS_CHECK_FOR_UPDATES":        "false",
+		"GF_ANALYTICS_CHECK_FOR_PLUGIN_UPDATES": "false",
+		"GF_NEWS_NEWS_FEED_ENABLED":             "false",
+		"GF_PLUGINS_PREINSTALL_DISABLED":        "true",
+		"GF_PLUGINS_PREINSTALL_AUTO_UPDATE":     "false",
+	} {
+		if got := variable(grafana, name); got != want {
+			t.Errorf("%s=%s, want %s", name, got, want)
+		}
+	}
+	if _, ok := grafana.Environment["GF_INSTALL_PLUGINS"]; ok {
+		t.Error("GF_INSTALL_PLUGINS needs the internet at every start")
+	}
+}

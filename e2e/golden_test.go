@@ -1,0 +1,194 @@
+package e2e
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"example.com/grafana-tempo-go-demo/demo/tempo"
+)
+
+// keyAttributes are those that a golden trace holds a span to. Ports, peers and times are not among them.
+var keyAttributes = []string{
+	"db.operation.name", "db.query.text", "db.system.name", "exception.message", "happened",
+	"http.request.method", "http.response.status_code", "test-attribute-1", "traceresponse",
+}
+
+// someIDs finds ids, which differ from run to run.
+var someIDs = regexp.MustCompile(`[0-9a-f]{32}|[0-9a-f]{16}`)
+
+// describe writes a trace as a tree, a line for each span (service, kind, name, status, key attributes) and one below
+// for each of its events. The proxy's service is called <proxy>, whatever the stack has.
+func describe(trace *tempo.Trace) string {
+	var text strings.Builder
+	var write func(span *tempo.Span, indent string)
+	write = func(span *tempo.Span, indent string) {
+		service := span.Service
+		if service == "traefik" || service == "gateway" {
+			service = "<proxy>"
+		}
+		fmt.Fprintf(&text, "%s%s %s %s: %s%s\n", indent, service, span.Kind, span.Name, span.Status, attributes(span.Attributes))
+		for _, event := range span.Events {
+			fmt.Fprintf(&text, "%s  event %s%s\n", indent, event.Name, attributes(event.Attributes))
+		}
+		for _, child := range span.Children {
+			write(child, indent+"  ")
+		}
+	}
+	for _, root := range trace.Roots() {
+		write(root, "")
+	}
+	return text.String()
+}
+
+func attributes(all map[string]any) string {
+	var text strings.Builder
+	for _, key := range slices.Sorted(maps.Keys(all)) {
+		if slices.Contains(keyAttributes, key) {
+			fmt.Fprintf(&text, " %s=%s", key, someIDs.ReplaceAllString(fmt.Sprint(all[key]), "<id>"))
+		}
+	}
+	return text.String()
+}
+
+// newTraceID returns 32 hexadecimal digits.
+func newTraceID() string {
+	id := make([]byte, 16)
+	rand.Read(id) // never fails, see its documentation
+	return hex.EncodeToString(id)
+}
+
+// callerSpan is the span id of the caller that tests play. It never reaches the trace store.
+const callerSpan = "00000000000ca11e"
+
+func TestGoldenTraces(t *testing.T) {
+	for name, test := range map[string]struct {
+		host, path string
+		status     int
+	}{
+		"success":          {"uservice3.localhost", "/", 200},
+		"redis-fails":      {"uservice3.localhost", "/?fail=redis", 500},
+		"database-fails":   {"uservice3.localhost", "/?fail=database", 502},
+		"unknown-wish":     {"uservice3.localhost", "/?fail=disk", 400},
+		"no-such-page":     {"uservice3.localhost", "/nowhere", 404},
+		"uservice4":        {"uservice4.localhost", "/", 200},
+		"plain-uservice1":  {"uservice1.localhost", "/", 200},
+		"plain-uservice2":  {"uservice2.localhost", "/", 200},
+		"plain-redis-fail": {"uservice1.localhost", "/?fail=redis", 500},
+		"plain-db-fails":   {"uservice1.localhost", "/?fail=database", 502},
+		"unknown-host":     {"nobody.localhost", "/", 404},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			// The test is the caller: it starts the trace, so that it knows the id even where no service tells.
+			id := newTraceID()
+			status, response := theStack(t).get(t, test.host, test.path, id+":"+callerSpan+":0:1")
+			if status != test.status {
+				t.Errorf("answered %d, want %d", status, test.status)
+			}
+			instrumented := strings.HasPrefix(test.host, "uservice3") || strings.HasPrefix(test.host, "uservice4")
+			if named := strings.HasPrefix(response, "00-"+id+"-"); named != instrumented {
+				t.Errorf("traceresponse is %q in trace %s", response, id)
+			}
+			golden := filepath.Join("testdata", name+".golden")
+			want, err := os.ReadFile(golden)
+			if err != nil && !*update {
+				t.Fatal(err)
+			}
+			got := waitForTrace(t, id, string(want))
+			if *update {
+				if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			} else if got != string(want) {
+				t.Errorf("trace %s:\n%swant:\n%s", id, got, want)
+			}
+		})
+	}
+}
+
+// waitForTrace returns the description of a trace once it is the wanted one, or what it is when patience ends. To learn a
+// new golden trace (want is empty) it waits until the proxy's first span is there, which ends last.
+func waitForTrace(t *testing.T, id, want string) (got string) {
+	t.Helper()
+	poll(t, func(ctx context.Context) bool {
+		trace, err := theStack(t).tempo.Trace(ctx, id)
+		if errors.Is(err, tempo.ErrNotFound) || errors.Is(err, context.DeadlineExceeded) {
+			return false
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		got = describe(trace)
+		if *update {
+			return len(trace.Roots()) == 1 && trace.Roots()[0].ParentID == callerSpan
+		}
+		return got == want
+	})
+	return got
+}
+
+func TestAnAnswerNamesATraceOfItsOwn(t *testing.T) {
+	t.Parallel()
+	_, response := theStack(t).get(t, "uservice3.localhost", "/", "")
+	parts := strings.Split(response, "-")
+	if len(parts) != 4 || parts[0] != "00" || parts[3] != "01" {
+		t.Fatalf("traceresponse is %q", response)
+	}
+	want, err := os.ReadFile(filepath.Join("testdata", "success.golden"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := waitForTrace(t, parts[1], string(want)); got != string(want) {
+		t.Errorf("trace %s:\n%s", parts[1], got)
+	}
+}
+
+func TestATraceCanBeSearched(t *testing.T) {
+	t.Parallel()
+	_, response := theStack(t).get(t, "uservice3.localhost", "/", "")
+	id := strings.Split(response+"---", "-")[1]
+	for name, query := range map[string]tempo.Query{
+		"by its service": {Tags: map[string]string{"service.name": "uservice3"}, Limit: 100},
+		"with all":       {TraceQL: "{}", Limit: 100},
+	} {
+		if !poll(t, func(ctx context.Context) bool {
+			found, err := theStack(t).tempo.Search(ctx, query)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return slices.ContainsFunc(found, func(s tempo.Summary) bool { return s.TraceID == id })
+		}) {
+			t.Errorf("trace %s is not found %s", id, name)
+		}
+	}
+}
+
+func TestAnUnsampledCallerIsOverruled(t *testing.T) {
+	t.Parallel()
+	// Both ways of running the demo set the services' sampler to always_on, so that every request is seen.
+	id := newTraceID()
+	theStack(t).get(t, "uservice3.localhost", "/", id+":"+callerSpan+":0:0")
+	var services []string
+	if !poll(t, func(ctx context.Context) bool {
+		trace, err := theStack(t).tempo.Trace(ctx, id)
+		if err != nil {
+			return false
+		}
+		services = nil
+		for _, span := range trace.Spans {
+			services = append(services, span.Service)
+		}
+		return slices.Contains(services, "uservice3") && slices.Contains(services, "uservice4")
+	}) {
+		t.Errorf("trace %s has spans of %v", id, services)
+	}
+}

@@ -1,0 +1,52 @@
+package e2e
+
+import (
+	"maps"
+	"net"
+	"net/url"
+	"slices"
+	"testing"
+
+	"example.com/grafana-tempo-go-demo/demo/stack"
+)
+
+func TestBothWaysOfRunningTheDemoHaveTheSameServices(t *testing.T) {
+	project := composeProject(t, nil)
+	// What depends on where the rest of the stack listens, or on the container, is the runner's to set.
+	elsewhere := []string{"UPSTREAM", "TRACE_LINK", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "GOMEMLIMIT"}
+	var names []string
+	for _, row := range stack.Services() {
+		names = append(names, row.Name)
+		service, err := project.GetService(row.Name)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		env := map[string]string{}
+		for name := range service.Environment {
+			if !slices.Contains(elsewhere, name) {
+				env[name] = variable(service, name)
+			}
+		}
+		if !maps.Equal(env, row.Env) {
+			t.Errorf("%s: the environment is %v with compose, %v without", row.Name, env, row.Env)
+		}
+		if traced := variable(service, "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") != ""; traced != row.Instrumented {
+			t.Errorf("%s: instrumented is %t with compose, %t without", row.Name, traced, row.Instrumented)
+		}
+		upstream := ""
+		if u, err := url.Parse(variable(service, "UPSTREAM")); err == nil {
+			upstream = u.Hostname()
+		}
+		if upstream != row.Upstream {
+			t.Errorf("%s: the upstream is %q with compose, %q without", row.Name, upstream, row.Upstream)
+		}
+		if port := service.Ports[0].Published; net.JoinHostPort("127.0.0.1", port) != row.Addr {
+			t.Errorf("%s: listens on %s with compose, %s without", row.Name, port, row.Addr)
+		}
+	}
+	slices.Sort(names)
+	if !slices.Equal(names, services) {
+		t.Errorf("the table has %v, want %v", names, services)
+	}
+}
