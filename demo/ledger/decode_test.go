@@ -1,0 +1,162 @@
+package ledger
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"testing"
+
+	"go.opentelemetry.io/contrib/propagators/jaeger"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+)
+
+const (
+	traceA = "4bf92f3577b34da6a3ce929d0e0e4736"
+	traceB = "0af7651916cd43dd8448eb211c80319c"
+	span1  = "00f067aa0ba902b7"
+)
+
+func TestDecode(t *testing.T) {
+	for name, test := range map[string]struct {
+		header, value string
+		trace, span   string // empty for malformed
+		sampled       bool
+		problem, note string // parts
+	}{
+		"a 128-bit uber-trace-id":               {UberTraceID, traceA + ":" + span1 + ":0:1", traceA, span1, true, "", ""},
+		"a 64-bit uber-trace-id":                {UberTraceID, "a3ce929d0e0e4736:" + span1 + ":0:1", "0000000000000000a3ce929d0e0e4736", span1, true, "", "16 digits is padded"},
+		"short ids":                             {UberTraceID, "1:2:3:1", strings.Repeat("0", 31) + "1", "0000000000000002", true, "", "1 digit is"},
+		"an unsampled uber-trace-id":            {UberTraceID, traceA + ":" + span1 + ":0:0", traceA, span1, false, "", ""},
+		"a debug flag":                          {UberTraceID, traceA + ":" + span1 + ":0:3", traceA, span1, true, "", "debug"},
+		"empty flags":                           {UberTraceID, traceA + ":" + span1 + ":0:", traceA, span1, false, "", ""},
+		"any parent":                            {UberTraceID, traceA + ":" + span1 + ":what?:1", traceA, span1, true, "", ""},
+		"an empty value":                        {UberTraceID, "", "", "", false, "1 part", ""},
+		"three parts":                           {UberTraceID, traceA + ":" + span1 + ":1", "", "", false, "3 parts", ""},
+		"many parts":                            {UberTraceID, strings.Repeat(":", 1<<20), "", "", false, "1048577 parts", "1048576 bytes"},
+		"percent-encoded colons":                {UberTraceID, traceA + "%3A" + span1 + "%3A0%3A1", "", "", false, "percent-encoded", ""},
+		"upper case":                            {UberTraceID, strings.ToUpper(traceA) + ":" + span1 + ":0:1", "", "", false, "upper-case", ""},
+		"an upper-case span id":                 {UberTraceID, traceA + ":00F067AA0BA902B7:0:1", "", "", false, "span id has upper-case", ""},
+		"a trace id of zeros":                   {UberTraceID, strings.Repeat("0", 32) + ":" + span1 + ":0:1", "", "", false, "trace id is all zeros", ""},
+		"a span id of zeros":                    {UberTraceID, traceA + ":0:0:1", "", "", false, "span id is all zeros", ""},
+		"no trace id":                           {UberTraceID, ":" + span1 + ":0:1", "", "", false, "trace id is empty", ""},
+		"no span id":                            {UberTraceID, traceA + "::0:1", "", "", false, "span id is empty", ""},
+		"an over-long trace id":                 {UberTraceID, "0" + traceA + ":" + span1 + ":0:1", "", "", false, "33 characters instead of 32", ""},
+		"an over-long span id":                  {UberTraceID, traceA + ":0" + span1 + ":0:1", "", "", false, "17 characters instead of 16", ""},
+		"an id that is no number":               {UberTraceID, "zzz:1:0:1", "", "", false, "trace id is not hexadecimal", ""},
+		"flags that are no number":              {UberTraceID, traceA + ":" + span1 + ":0:x", "", "", false, "flags", ""},
+		"flags that are too large":              {UberTraceID, traceA + ":" + span1 + ":0:10000000000000001", "", "", false, "flags", ""},
+		"a traceparent":                         {TraceParent, "00-" + traceA + "-" + span1 + "-01", traceA, span1, true, "", ""},
+		"an unsampled traceparent":              {TraceParent, "00-" + traceA + "-" + span1 + "-02", traceA, span1, false, "", ""},
+		"a traceparent of a later version":      {TraceParent, "cc-" + traceA + "-" + span1 + "-01-what", traceA, span1, true, "", "version cc"},
+		"a forbidden version":                   {TraceParent, "ff-" + traceA + "-" + span1 + "-01", "", "", false, "forbidden", ""},
+		"an upper-case version":                 {TraceParent, "CC-" + traceA + "-" + span1 + "-01", "", "", false, "version", ""},
+		"a traceparent with more parts":         {TraceParent, "00-" + traceA + "-" + span1 + "-01-00", "", "", false, "no more", ""},
+		"reserved flags":                        {TraceParent, "00-" + traceA + "-" + span1 + "-09", "", "", false, "reserves", ""},
+		"a 64-bit traceparent":                  {TraceParent, "00-a3ce929d0e0e4736-" + span1 + "-01", "", "", false, "too short: 16 characters", ""},
+		"a traceparent in upper case":           {TraceParent, "00-" + strings.ToUpper(traceA) + "-" + span1 + "-01", "", "", false, "upper-case", ""},
+		"a traceparent of zeros":                {TraceParent, "00-" + strings.Repeat("0", 32) + "-" + span1 + "-01", "", "", false, "all zeros", ""},
+		"a traceparent without flags":           {TraceParent, "00-" + traceA + "-" + span1, "", "", false, "3 parts", ""},
+		"a traceresponse":                       {"traceresponse", "00-" + traceA + "-" + span1 + "-01", traceA, span1, true, "", ""},
+		"a header by its name in any case":      {"Uber-Trace-Id", traceA + ":2:0:1", traceA, "0000000000000002", true, "", ""},
+		"a header that nobody knows":            {"X-B3-TraceId", traceA, "", "", false, "does not know", ""},
+		"a tracestate that is none":             {TraceState, "=", "", "", false, "key=value", ""},
+		"a baggage that is none":                {Baggage, "=", "", "", false, "key=value", ""},
+		"a baggage that is too long":            {Baggage, "k=" + strings.Repeat("v", 9000), "", "", false, "8192", "9002 bytes"},
+		"a baggage with one part that is none":  {Baggage, "a=1,=", "", "", false, "", "left out"},
+		"a tracestate that is one":              {TraceState, "a=1", "", "", false, "", ""},
+		"a value with a terminal's own letters": {UberTraceID, "\x1b[2J\xff:1:0:1", "", "", false, "not hexadecimal", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := Decode(test.header, test.value)
+			if h.Valid != (test.problem == "") || h.TraceID != test.trace || h.SpanID != test.span || (h.Sampled != nil && *h.Sampled) != test.sampled {
+				t.Errorf("decoded as %+v", h)
+			}
+			if !strings.Contains(h.Problem, test.problem) || !strings.Contains(h.Note, test.note) || (test.note == "") != (h.Note == "") {
+				t.Errorf("problem %q, note %q", h.Problem, h.Note)
+			}
+			if len(h.Value) > maxValue {
+				t.Errorf("%d bytes are kept", len(h.Value))
+			}
+		})
+	}
+}
+
+func TestBaggageIsDecoded(t *testing.T) {
+	h := Decode(Baggage, "user=J%C3%BCrgen;secret", "tier=gold")
+	if !h.Valid || len(h.Members) != 2 {
+		t.Fatalf("decoded as %+v", h)
+	}
+	for _, m := range h.Members {
+		if want := map[string]string{"user": "Jürgen", "tier": "gold"}[m.Key]; m.Value != want {
+			t.Errorf("%s is %q, want %q", m.Key, m.Value, want)
+		}
+	}
+}
+
+func TestTheFirstOfSeveralValuesIsRead(t *testing.T) {
+	for name, h := range map[string]Header{
+		"as headers": Decode(UberTraceID, traceA+":1:0:1", traceB+":1:0:1"),
+		"in a log":   decodeJoined(UberTraceID, traceA+":1:0:1, "+traceB+":1:0:1", ", "),
+	} {
+		if h.TraceID != traceA || !strings.Contains(h.Note, "the first is read") {
+			t.Errorf("%s: decoded as %+v", name, h)
+		}
+	}
+}
+
+func TestPickKeepsPropagationHeadersAlone(t *testing.T) {
+	all := http.Header{"Uber-Trace-Id": {"1:2:0:1"}, "Authorization": {"secret"}, "Baggage": {"a=1", "b=2"}}
+	picked := Pick(all)
+	all["Baggage"][0] = "changed"
+	if len(picked) != 2 || picked.Get("Authorization") != "" || picked["Baggage"][0] != "a=1" {
+		t.Errorf("picked %v", picked)
+	}
+	if Pick(nil) == nil {
+		t.Error("no headers cannot be told from headers that were not recorded")
+	}
+}
+
+func TestTraceIDsAreNormalized(t *testing.T) {
+	for id, want := range map[string]string{
+		"1": strings.Repeat("0", 31) + "1", strings.ToUpper(traceA): traceA, " " + traceA: traceA,
+		"": "", "0": "", "x": "", traceA + "0": "", strings.Repeat("9", 1<<20): "",
+	} {
+		got, err := NormalizeTraceID(id)
+		if got != want || (err == nil) != (want != "") || err != nil && len(err.Error()) > 300 {
+			t.Errorf("%.40q: %q, %v", id, got, err)
+		}
+	}
+}
+
+// FuzzDecode holds the decoder to what OpenTelemetry's own readers make of the same header.
+func FuzzDecode(f *testing.F) {
+	for _, value := range []string{
+		"", ":::", traceA + ":" + span1 + ":0:1", "a:b:c:+1", "1:1:1:-1", "1:1:1:0x1", "01:01::", "0:0:0:0", "1:2:3:1:", "\xff:1:1:1",
+		"00-" + traceA + "-" + span1 + "-01", "00-" + traceA + "-" + span1 + "-01-", "01-" + traceA + "-" + span1 + "-ff-x",
+		"a=1,b=2;p", strings.Repeat("a=1,", 100), "%00=%zz", traceA + ":" + span1 + ":" + strings.Repeat("x", 2000) + ":0001",
+	} {
+		f.Add(value)
+	}
+	f.Fuzz(func(t *testing.T, value string) {
+		for name, propagator := range map[string]propagation.TextMapPropagator{
+			UberTraceID: jaeger.Jaeger{}, TraceParent: propagation.TraceContext{},
+		} {
+			h := Decode(name, value)
+			ctx := propagator.Extract(context.Background(), propagation.MapCarrier{name: value})
+			want := trace.SpanContextFromContext(ctx)
+			if h.Valid != want.IsValid() || h.Valid == (h.Problem != "") {
+				t.Fatalf("%s %q: decoded as %+v, OpenTelemetry as %v", name, value, h, want)
+			}
+			if h.Valid && (h.TraceID != want.TraceID().String() || h.SpanID != want.SpanID().String() || *h.Sampled != want.IsSampled()) {
+				t.Fatalf("%s %q: decoded as %+v, OpenTelemetry as %v", name, value, h, want)
+			}
+		}
+		for _, name := range []string{Baggage, TraceState, UberTraceID, TraceParent} {
+			h := decodeJoined(name, value, ", ")
+			if len(h.Value) > maxValue || len(h.Members) > maxMembers || len(h.Problem)+len(h.Note) > 400 {
+				t.Fatalf("%s %q: decoded without bounds as %+v", name, value, h)
+			}
+		}
+	})
+}
