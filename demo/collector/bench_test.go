@@ -19,7 +19,7 @@ func demoTrace(n uint64) *request {
 	res := func(service string) *request {
 		return export(attrs("service.name", service, "host.name", "localhost", "os.type", "linux",
 			"os.description", "Debian GNU/Linux 12 (bookworm)", "process.pid", 4711, "process.executable.name", service,
-			"process.command_args", []any{"/tmp/" + service, "-addr", "127.0.0.1:8083"}, "process.runtime.name", "go",
+			"process.command_args", []any{"/srv/" + service, "-addr", "127.0.0.1:8083"}, "process.runtime.name", "go",
 			"process.runtime.version", "go1.26.0", "telemetry.sdk.language", "go", "telemetry.sdk.name", "opentelemetry",
 			"telemetry.sdk.version", "1.47.0"))
 	}
