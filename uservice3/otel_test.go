@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -23,8 +24,11 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
+	collogspb "go.opentelemetry.io/proto/otlp/collector/logs/v1"
 	tracepb "go.opentelemetry.io/proto/otlp/collector/trace/v1"
+	logspb "go.opentelemetry.io/proto/otlp/logs/v1"
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
 )
 
 // TestMain keeps the tests from looking for a trace back end, unless one of them sets an endpoint for itself.
@@ -168,7 +172,7 @@ func TestAPanicIsSeenInTheSpan(t *testing.T) {
 func TestLogLinesNameTheirSpan(t *testing.T) {
 	spans, logs := record(t), &logBuffer{}
 	s := newTestService(t, io.Discard)
-	s.log = slog.New(withTraceIDs(slog.NewJSONHandler(logs, nil))).With("a", 1).WithGroup("")
+	s.log = slog.New(withTelemetry(slog.NewJSONHandler(logs, nil))).With("a", 1).WithGroup("")
 	request(t, s, "/nowhere", "")
 	span := spans.GetSpans()[0].SpanContext
 	for _, message := range []string{"request", "request failed"} {
@@ -219,6 +223,9 @@ func TestSettingsThatCannotWorkAreErrors(t *testing.T) {
 		"an endpoint without a port":           {"OTEL_EXPORTER_OTLP_ENDPOINT", "http://tempo", "http://host:port"},
 		"TLS on its usual port":                {"OTEL_EXPORTER_OTLP_ENDPOINT", "https://tempo.example.com", ""},
 		"a traces endpoint wins":               {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://localhost:4317", ""},
+		"an unknown metrics exporter":          {"OTEL_METRICS_EXPORTER", "otlp", "prometheus or none"},
+		"an unknown logs exporter":             {"OTEL_LOGS_EXPORTER", "loki", "otlp or none"},
+		"a logs endpoint that is no URL":       {"OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "loki:3100", "/otlp/v1/logs"},
 		"the SDK can be switched off":          {"OTEL_SDK_DISABLED", "true", ""},
 		"an unknown resource attribute format": {"OTEL_RESOURCE_ATTRIBUTES", "no-value", ""},
 	} {
@@ -340,7 +347,7 @@ func TestSpansSurviveTheBackEndsAbsence(t *testing.T) {
 	stop()
 	span("lost")
 	waitFor(t, "the log line", func() bool {
-		return len(logs.lines(t, "spans do not reach the back end; requests are answered all the same")) == 1
+		return len(logs.lines(t, "telemetry does not reach the back end; requests are answered all the same")) == 1
 	})
 	b.serve(t, addr)
 	waitFor(t, "spans to flow again", func() bool {
@@ -348,7 +355,7 @@ func TestSpansSurviveTheBackEndsAbsence(t *testing.T) {
 		return b.has("after")
 	})
 	waitFor(t, "the log line", func() bool {
-		return len(logs.lines(t, "spans reach the back end again")) == 1
+		return len(logs.lines(t, "telemetry reaches the back end again")) == 1
 	})
 	span("last")
 	shutdown()
@@ -386,6 +393,116 @@ func TestTextThatIsNoUTF8LosesNothing(t *testing.T) {
 	}
 }
 
+func TestMetrics(t *testing.T) {
+	logs := &logBuffer{}
+	t.Setenv("OTEL_METRICS_EXPORTER", "prometheus")
+	t.Setenv("OTEL_EXPORTER_PROMETHEUS_HOST", "127.0.0.1")
+	t.Setenv("OTEL_EXPORTER_PROMETHEUS_PORT", "0")
+	t.Setenv("OTEL_GO_X_OBSERVABILITY", "true")
+	shutdown, err := setUpTelemetry(t.Context(), slog.New(slog.NewJSONHandler(logs, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer shutdown()
+	otel.SetTracerProvider(sdktrace.NewTracerProvider(sdktrace.WithBatcher(tracetest.NewNoopExporter())))
+	span := strings.Split(request(t, newTestService(t, io.Discard), "http://whoever.example.com/nowhere", "").Header().Get("traceresponse"), "-")
+	addr, _ := logs.lines(t, "serving metrics")[0]["addr"].(string)
+
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+addr+"/metrics", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Accept", "application/openmetrics-text; version=1.0.0")
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := string(body)
+	for name, want := range map[string]string{
+		"the duration of requests, in our buckets": `http_server_request_duration_seconds_bucket{http_request_method="GET",http_response_status_code="404",`,
+		"a bucket of its own for slow ones":        `le="1.75"`,
+		"an exemplar with the trace's id":          `trace_id="` + span[1] + `"`,
+		"the Go runtime":                           "go_goroutine_count",
+		"the process":                              "process_resident_memory_bytes",
+		"the SDK's own health":                     "otel_sdk_processor_span_queue_capacity",
+		"who this is":                              `target_info{`,
+	} {
+		if !strings.Contains(page, want) {
+			t.Errorf("no %s: %s is missing in\n%s", name, want, page)
+		}
+	}
+	for _, unwanted := range []string{"server_address", "whoever", "body_size"} {
+		if strings.Contains(page, unwanted) {
+			t.Errorf("%s is in\n%s", unwanted, page)
+		}
+	}
+
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("OTEL_EXPORTER_PROMETHEUS_PORT", port)
+	if _, err := setUpTelemetry(t.Context(), slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), addr) {
+		t.Errorf("a taken port: %v", err)
+	}
+}
+
+func TestLogLinesGoToTheirBackEnd(t *testing.T) {
+	var mu sync.Mutex
+	var records []*logspb.LogRecord
+	service := ""
+	backEnd := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		body, err := io.ReadAll(r.Body)
+		var request collogspb.ExportLogsServiceRequest
+		if err := errors.Join(err, proto.Unmarshal(body, &request)); err != nil {
+			t.Error(err)
+		}
+		for _, resource := range request.ResourceLogs {
+			for _, kv := range resource.Resource.Attributes {
+				if kv.Key == "service.name" {
+					service = kv.Value.GetStringValue()
+				}
+			}
+			for _, scope := range resource.ScopeLogs {
+				records = append(records, scope.LogRecords...)
+			}
+		}
+		w.Header().Set("Content-Type", "application/x-protobuf")
+	}))
+	defer backEnd.Close()
+	t.Setenv("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", backEnd.URL+"/otlp/v1/logs")
+	stdout := &logBuffer{}
+	log := slog.New(withTelemetry(slog.NewJSONHandler(stdout, nil)))
+	shutdown, err := setUpTelemetry(t.Context(), log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, span := otel.Tracer(scopeName).Start(t.Context(), "request")
+	log.InfoContext(ctx, "inside", slog.Group("headers", "bad", "a\xffb"))
+	log.DebugContext(ctx, "below the level")
+	span.End()
+	shutdown()
+	mu.Lock()
+	defer mu.Unlock()
+	if len(records) != 1 || records[0].Body.GetStringValue() != "inside" || service != "the-service" {
+		t.Fatalf("received %v of %s", records, service)
+	}
+	id := span.SpanContext().TraceID()
+	if !bytes.Equal(records[0].TraceId, id[:]) {
+		t.Errorf("trace id %x, want %s", records[0].TraceId, id)
+	}
+	if lines := stdout.lines(t, "inside"); len(lines) != 1 || lines[0]["trace_id"] != id.String() {
+		t.Errorf("standard output has %v", lines)
+	}
+}
+
 func TestShutdownHasADeadlineAndIgnoresTheProgramsContext(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0") // accepts, and never answers
 	if err != nil {
@@ -408,7 +525,7 @@ func TestShutdownHasADeadlineAndIgnoresTheProgramsContext(t *testing.T) {
 	if took := time.Since(before); took < flushTimeout || took > flushTimeout+patience {
 		t.Errorf("shutdown took %s, want about %s", took, flushTimeout)
 	}
-	if len(logs.lines(t, "the last spans were not sent")) != 1 {
+	if len(logs.lines(t, "the last telemetry was not sent")) != 1 {
 		t.Errorf("logged %s", logs)
 	}
 }

@@ -66,7 +66,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		return checkHealth(ctx, conf.addr)
 	}
 	var logHandler slog.Handler = slog.NewJSONHandler(stdout, &slog.HandlerOptions{Level: conf.logLevel})
-	logHandler = withTraceIDs(logHandler)
+	logHandler = withTelemetry(logHandler)
 	log := slog.New(logHandler)
 	flush, err := setUpTelemetry(ctx, log)
 	if err != nil {
