@@ -92,6 +92,8 @@ func (m *mocks) env(fs *flag.FlagSet) (map[string]string, error) {
 type upConfig struct {
 	json     bool
 	logLevel slog.Level
+	broken   oneOf // a fault's name
+	formats  byPart
 	addrs    map[string]*string // by part
 	mocks
 }
@@ -121,7 +123,21 @@ func upFlags(c *upConfig, stderr io.Writer) *flag.FlagSet {
 	}
 	fs.BoolVar(&c.json, "json", false, "when all is ready, print the addresses as one line of JSON; logs go to standard error")
 	fs.TextVar(&c.logLevel, "log-level", slog.LevelInfo, "least `level` of the log lines shown: debug, info, warn or error")
+	for _, f := range stack.Faults() {
+		c.broken.words = append(c.broken.words, f.Name)
+	}
+	fs.Var(&c.broken, "break", "break the telemetry on purpose, by a `fault` of the list below")
+	fs.Var(&c.formats, "propagators", "`part=list` of the formats that a part reads and writes, such as uservice4=tracecontext,jaeger, where the\n"+
+		"others have jaeger; parts are gateway, uservice3 and uservice4; the flag may be given for each")
 	c.mocks.register(fs)
+	usage := fs.Usage
+	fs.Usage = func() {
+		usage()
+		fmt.Fprint(fs.Output(), "\nFaults for -break; docs/lab.md has them as exercises, and the page can change them at run time:\n")
+		for _, f := range stack.Faults() {
+			fmt.Fprintf(fs.Output(), "  %-20s %s\n", f.Name, f.Title)
+		}
+	}
 	return fs
 }
 
@@ -148,6 +164,9 @@ func (c *upConfig) options(fs *flag.FlagSet) (stack.Options, error) {
 		Addrs:    addrs,
 		Env:      env,
 		LogLevel: c.logLevel,
+		Break:    c.broken.value,
+
+		Propagators: c.formats,
 	}, nil
 }
 
@@ -161,8 +180,34 @@ func (o *oneOf) String() string { return o.value }
 
 func (o *oneOf) Set(s string) error {
 	if !slices.Contains(o.words, s) {
-		return fmt.Errorf("want %s", strings.Join(o.words, " or "))
+		return fmt.Errorf("want %s", inWords(o.words))
 	}
 	o.value = s
 	return nil
+}
+
+// byPart is a flag that is given once for each part, as part=value.
+type byPart map[string]string
+
+func (b *byPart) String() string { return "" }
+
+func (b *byPart) Set(s string) error {
+	part, value, ok := strings.Cut(s, "=")
+	if !ok || part == "" || value == "" {
+		return errors.New("want part=list, such as uservice4=tracecontext,jaeger")
+	}
+	if *b == nil {
+		*b = byPart{}
+	}
+	(*b)[part] = value
+	return nil
+}
+
+// inWords lists words as a sentence does.
+func inWords(words []string) string {
+	last := len(words) - 1
+	if last < 1 {
+		return strings.Join(words, "")
+	}
+	return strings.Join(words[:last], ", ") + " or " + words[last]
 }

@@ -1,9 +1,11 @@
 // Command demo runs the whole demo without Docker: the four services as processes built from the same source as the
-// containers, a gateway where compose has Traefik, a collector that speaks Tempo's API, and a page with the traces.
+// containers, a gateway where compose has Traefik, a collector that speaks Tempo's API, and a page that shows it all.
 //
 //	go run ./demo              the same as `go run ./demo up`
 //	go run ./demo up           starts everything, prints every address, runs until Ctrl-C
 //	go run ./demo tour         does the whole story once in the terminal and exits
+//	go run ./demo ledger       tells from a log on standard input which way the propagation header went
+//	go run ./demo explorer     serves the page alone, for a Tempo and a proxy that run already
 //	go run ./demo help
 //
 // Each command explains its flags with -help. Exit codes: 0 all went well, 1 something failed, 2 wrong usage.
@@ -46,6 +48,8 @@ func commands() []command {
 	return []command{
 		{"up", "start everything, print every address, run until Ctrl-C (the default)", runUp},
 		{"tour", "do the whole story once in the terminal and exit", runTour},
+		{"ledger", "tell from a log which way the propagation header went: docker compose logs | demo ledger", runLedger},
+		{"explorer", "serve the page alone, for a Tempo and a proxy that run already", runExplorer},
 	}
 }
 
@@ -87,7 +91,7 @@ func run(soft, hard context.Context, args []string, stdout, stderr io.Writer) in
 func usage(w io.Writer) {
 	fmt.Fprint(w, "The whole demo without Docker.\n\nUsage: demo [command] [flags]\n\n")
 	for _, c := range commands() {
-		fmt.Fprintf(w, "  %-6s %s\n", c.name, c.about)
+		fmt.Fprintf(w, "  %-9s %s\n", c.name, c.about)
 	}
 	fmt.Fprint(w, "\nEach command explains its flags with -help.\n")
 }

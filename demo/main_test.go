@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -21,6 +22,7 @@ import (
 	"testing"
 	"time"
 
+	"example.com/grafana-tempo-go-demo/demo/ledger"
 	"example.com/grafana-tempo-go-demo/demo/stack"
 	"example.com/grafana-tempo-go-demo/demo/tempo"
 )
@@ -311,6 +313,30 @@ func TestTourAsData(t *testing.T) {
 	if got := strings.Join(tree, "\n"); got != want || !r.Trace.Complete {
 		t.Errorf("complete %v, got\n%s\nwant\n%s", r.Trace.Complete, got, want)
 	}
+	for _, l := range []struct {
+		who  string
+		got  *ledger.Request
+		want string
+	}{
+		{"uservice1", r.Ledger.Plain, "gateway started, uservice1 dropped; untied uservice2"},
+		{"uservice3", r.Ledger.Instrumented, "gateway started, uservice3 continued, uservice4 continued"},
+	} {
+		if l.got == nil {
+			t.Errorf("the call of %s is not in the ledger", l.who)
+			continue
+		}
+		var hops []string
+		for _, h := range l.got.Hops {
+			hops = append(hops, h.To+" "+string(h.Action))
+		}
+		got := strings.Join(hops, ", ")
+		for _, h := range l.got.Untied {
+			got += "; untied " + h.To
+		}
+		if got != l.want {
+			t.Errorf("the ledger of %s is %s, want %s", l.who, got, l.want)
+		}
+	}
 }
 
 func TestTourAsAStory(t *testing.T) {
@@ -324,7 +350,8 @@ func TestTourAsAStory(t *testing.T) {
 	}
 	gone(t, tmp)
 	for _, want := range []string{
-		"1. uservice1", "-> 200 OK after", "traceresponse: 00-", "            └─ database_call      uservice4", "      ├─ redis_call", "What next:",
+		"1. uservice1", "-> 200 OK after", "traceresponse: 00-", "            └─ database_call      uservice4", "      ├─ redis_call",
+		"uservice1  uber-trace-id", "dropped", "uservice3 -> uservice4  uber-trace-id", "One trace, from gateway to uservice4.", "What next:",
 	} {
 		if !strings.Contains(string(out), want) {
 			t.Errorf("no %q in\n%s", want, out)
@@ -332,6 +359,154 @@ func TestTourAsAStory(t *testing.T) {
 	}
 	if strings.ContainsRune(string(out), '\x1b') {
 		t.Error("colours, though it is no terminal")
+	}
+}
+
+func TestUpWithAFaultAndItsLogAsALedger(t *testing.T) {
+	cmd, tmp := demo(t, append([]string{"up", "-json", "-break=other-format"}, anywhere()...)...)
+	r := up(t, cmd, tmp)
+	res := get(t, r.urls.Gateway+"/", "uservice3.localhost")
+	id, err := traceID(res.Header.Get("traceresponse"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var answer ledger.Answer
+	waitFor(t, "entry in the ledger", func() bool {
+		res, err := localClient.Get(r.urls.Explorer + "/api/ledger?trace=" + id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		return json.NewDecoder(res.Body).Decode(&answer) == nil && len(answer.Requests) == 1 && len(answer.Requests[0].Hops) == 3
+	})
+	if hop := answer.Requests[0].Hops[2]; hop.To != "uservice4" || hop.Action != ledger.IgnoredFormat {
+		t.Errorf("%+v", hop)
+	}
+	faults := func() string {
+		res, err := localClient.Get(r.urls.Explorer + "/api/faults")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		b, _ := io.ReadAll(res.Body)
+		return string(b)
+	}
+	if got := faults(); !strings.Contains(got, `"active":"other-format"`) {
+		t.Error(got)
+	}
+	res, err = localClient.Post(r.urls.Explorer+"/api/faults", "application/json", strings.NewReader(`{"name":""}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	if got := faults(); res.StatusCode != 200 || !strings.Contains(got, `"active":""`) {
+		t.Errorf("mended: %s %s", res.Status, got)
+	}
+	if n := len(r.uservice3(t).Spans); n != 7 {
+		t.Errorf("%d spans when it is mended", n)
+	}
+	_ = cmd.Process.Signal(os.Interrupt)
+	r.wait(t)
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("%v\n%s", err, r.stderr)
+	}
+	gone(t, tmp)
+	if !strings.Contains(r.stderr.String(), "broken on purpose (other-format): uservice4 speaks another propagation format.") {
+		t.Errorf("what is broken is not told: %s", r.stderr)
+	}
+
+	// The run's own log, read as one of compose would be, tells the same.
+	var stdout, stderr bytes.Buffer
+	err = readLedger(t.Context(), []string{"-json", "-trace", strings.TrimLeft(id, "0")}, strings.NewReader(r.stderr.String()), &stdout, &stderr)
+	var fromLog ledger.Answer
+	if err != nil || json.Unmarshal(stdout.Bytes(), &fromLog) != nil || len(fromLog.Requests) != 1 {
+		t.Fatalf("%v: %s%s", err, &stdout, &stderr)
+	}
+	if a, b := outline(fromLog.Requests[0]), outline(answer.Requests[0]); a != b {
+		t.Errorf("from the log\n%s\nfrom the running demo\n%s", a, b)
+	}
+}
+
+// outline writes what a request's hops say.
+func outline(r ledger.Request) string {
+	text := string(r.Outcome) + " " + r.Summary
+	for _, h := range r.Hops {
+		text += fmt.Sprintf("\n%s -> %s: %s %s", h.From, h.To, h.Action, h.Says)
+		for _, side := range []ledger.Side{h.Left, h.Arrived} {
+			for _, header := range side.Headers {
+				text += " " + string(side.Source) + " " + header.Value
+			}
+		}
+	}
+	return text
+}
+
+func TestLedgerOfAFollowedLogEndsWithCtrlC(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	out, in := io.Pipe()
+	defer in.Close()
+	go func() {
+		fmt.Fprintln(in, `uservice2 | {"time":"2026-11-21T01:00:00Z","msg":"request","method":"GET","path":"/","headers":{}}`)
+		fmt.Fprintln(in) // taken only when the line before has been read
+		cancel()
+	}()
+	var stdout, stderr bytes.Buffer
+	if err := readLedger(ctx, nil, out, &stdout, &stderr); err != nil || !strings.Contains(stdout.String(), "client -> uservice2") {
+		t.Errorf("%v: %s%s", err, &stdout, &stderr)
+	}
+}
+
+func TestExplorerAlone(t *testing.T) {
+	tempoAPI := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ready") }))
+	defer tempoAPI.Close()
+	nobody, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dead := "http://" + nobody.Addr().String()
+	nobody.Close()
+	for _, tc := range []struct {
+		name           string
+		tempo, gateway string
+		said           []string
+	}{
+		{"both are there", tempoAPI.URL, tempoAPI.URL, nil},
+		{"neither is there", dead, dead, []string{"-tempo: no trace back end answers at " + dead, "-gateway: no proxy answers at " + dead, "the page starts all the same"}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			out, in := io.Pipe()
+			var stderr lockedBuffer
+			done := make(chan error, 1)
+			go func() {
+				done <- runExplorer(ctx, ctx, []string{"-tempo", tc.tempo, "-gateway", tc.gateway, "-addr", "127.0.0.1:0"}, in, &stderr)
+				in.Close()
+			}()
+			line, err := bufio.NewReader(out).ReadString('\n')
+			if err != nil {
+				t.Fatalf("%v\n%s", err, &stderr)
+			}
+			page := strings.Fields(line)[1]
+			if res := get(t, page+"/", ""); res.StatusCode != 200 {
+				t.Errorf("the page: %s", res.Status)
+			}
+			if res := get(t, page+"/api/ledger", ""); res.StatusCode != 404 {
+				t.Errorf("the ledger, which is not here: %s", res.Status)
+			}
+			for _, want := range tc.said {
+				if !strings.Contains(stderr.String(), want) {
+					t.Errorf("it does not say %q: %s", want, &stderr)
+				}
+			}
+			if tc.said == nil && stderr.String() != "" {
+				t.Errorf("it says %s", &stderr)
+			}
+			cancel()
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }
 
@@ -367,6 +542,14 @@ func TestWrongUse(t *testing.T) {
 		{"a negative bound", "tour -database-min -1s", 2, "-database-min=-1s is negative"},
 		{"a dependency that there is not", "tour -fail disk", 2, "want redis or database"},
 		{"a level that there is not", "up -log-level loud", 2, "loud"},
+		{"a fault that there is not", "up -break drop-haeder", 2, "want drop-header, malformed-header, not-sampled,"},
+		{"formats of nobody", "up -propagators jaeger", 2, "want part=list"},
+		{"a Tempo without a scheme", "explorer -tempo localhost:3200", 2, "want a URL such as http://localhost:3200"},
+		{"a page's address without port", "explorer -addr localhost", 2, "-addr: address"},
+		{"a ledger of nothing", "ledger -limit 0", 2, "-limit=0: want 1 or more"},
+		{"help that lists the faults", "up -h", 0, "killed-before-flush  uservice4 is killed"},
+		{"help for the ledger", "ledger -help", 0, "docker compose logs"},
+		{"help for the explorer", "explorer -help", 0, "http://localhost:3200"},
 		{"help", "help", 0, "Usage: demo [command]"},
 		{"help as a flag", "-help", 0, "tour"},
 		{"help for a command", "up -help", 0, "-otlp-grpc-addr"},
@@ -401,40 +584,6 @@ func TestTraceID(t *testing.T) {
 	}
 }
 
-func TestComplete(t *testing.T) {
-	span := func(id, parent, kind string, answered bool) *tempo.Span {
-		s := &tempo.Span{SpanID: id, ParentID: parent, Kind: kind, Attributes: map[string]any{}}
-		if answered {
-			s.Attributes["http.request.method"] = "GET"
-			s.Attributes["http.response.status_code"] = int64(200)
-		}
-		return s
-	}
-	root, proxy, server := span("1", "", "server", true), span("2", "1", "client", true), span("3", "2", "server", true)
-	redis, out := span("4", "3", "client", false), span("5", "3", "client", true)
-	refused := span("5", "3", "client", false)
-	refused.Attributes["http.request.method"] = "GET"
-	for _, tc := range []struct {
-		name  string
-		spans []*tempo.Span
-		want  bool
-	}{
-		{"no span", nil, false},
-		{"no root", []*tempo.Span{proxy, server}, false},
-		{"a parent is missing", []*tempo.Span{root, server}, false},
-		{"the server of an answered call is missing", []*tempo.Span{root, proxy, server, redis, out}, false},
-		{"a call that was refused has no server", []*tempo.Span{root, proxy, server, redis, refused}, true},
-		{"a database has none either", []*tempo.Span{root, proxy, server, redis}, true},
-		{"all there", []*tempo.Span{root, proxy, server, out, span("6", "5", "server", true)}, true},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			if got := complete(&tempo.Trace{Spans: tc.spans}); got != tc.want {
-				t.Errorf("got %v", got)
-			}
-		})
-	}
-}
-
 func TestTraceThatNeverComes(t *testing.T) {
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{"trace":{}}`) }))
 	defer srv.Close()
@@ -458,6 +607,12 @@ func TestASCIIOnly(t *testing.T) {
 		if got := asciiOnly(func(name string) string { return tc.env[name] }); got != tc.want {
 			t.Errorf("%v: got %v", tc.env, got)
 		}
+	}
+}
+
+func TestWrap(t *testing.T) {
+	if got, want := wrap("one two  three\nlonger-than-that x", 7), "one two\nthree\nlonger-than-that\nx\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
 

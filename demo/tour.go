@@ -10,11 +10,13 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"example.com/grafana-tempo-go-demo/demo/ledger"
 	"example.com/grafana-tempo-go-demo/demo/stack"
 	"example.com/grafana-tempo-go-demo/demo/tempo"
 	"example.com/grafana-tempo-go-demo/demo/waterfall"
@@ -22,6 +24,9 @@ import (
 
 // traceTimeout is how long the tour waits for a trace to be complete. It takes a quarter of a second when all is well.
 const traceTimeout = 15 * time.Second
+
+// ledgerTimeout is how long it waits for the services' log lines, which are there by then when all is well.
+const ledgerTimeout = 2 * time.Second
 
 // tourReport is what `demo tour -json` prints, one object on standard output. Times are milliseconds.
 type tourReport struct {
@@ -31,6 +36,14 @@ type tourReport struct {
 	Instrumented tourCall `json:"instrumented"`
 	// Trace is what the collector received of the second call.
 	Trace tourTrace `json:"trace"`
+	// Ledger tells of both calls which way the propagation header went, in the shape of GET /api/ledger.
+	Ledger tourLedger `json:"ledger"`
+}
+
+// tourLedger has the two calls' entries in the hop ledger.
+type tourLedger struct {
+	Plain        *ledger.Request `json:"plain"`
+	Instrumented *ledger.Request `json:"instrumented"`
 }
 
 // tourCall is one request through the gateway.
@@ -47,7 +60,7 @@ type tourCall struct {
 type tourTrace struct {
 	ID         string  `json:"id"`
 	DurationMS float64 `json:"duration_ms"`
-	// Complete tells that no span was missing when it was read; see complete.
+	// Complete tells that no span was missing when it was read; see tempo.Trace.Complete.
 	Complete bool       `json:"complete"`
 	Spans    []tourSpan `json:"spans"`
 }
@@ -83,7 +96,7 @@ type tourConfig struct {
 // tourFlags declares the flags of `tour`; -help and any other table of them come from here.
 func tourFlags(c *tourConfig, stderr io.Writer) *flag.FlagSet {
 	fs := newFlags("tour", "Starts everything on free ports, calls uservice1 and uservice3 once, draws the trace of the second call,\n"+
-		"and stops. The drawing is as wide as COLUMNS or the terminal.", stderr)
+		"tells which way the propagation header went, and stops. The drawing is as wide as COLUMNS or the terminal.", stderr)
 	c.fail.words = []string{"redis", "database"}
 	c.slow.words = []string{"redis", "database"}
 	fs.BoolVar(&c.json, "json", false, "print one JSON object instead")
@@ -176,7 +189,41 @@ func visit(ctx context.Context, s *stack.Stack, c tourConfig) (*tourReport, *tem
 	}
 	r.Trace = flatten(trace)
 	r.Trace.Complete = whole
+	r.Ledger = readHops(ctx, s.Ledger(), c.fail.value)
 	return &r, trace, nil
+}
+
+// readHops returns what the ledger has of the two calls, as soon as all that is expected is there: the services' lines
+// come through pipes. What has not come after a while is told as missing.
+func readHops(ctx context.Context, l *ledger.Ledger, fail string) (found tourLedger) {
+	ctx, cancel := context.WithTimeout(ctx, ledgerTimeout)
+	defer cancel()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	hops := 3 // client to gateway to uservice3 to uservice4
+	if fail == "redis" {
+		hops = 2
+	}
+	for {
+		for _, r := range l.Recent(10) {
+			switch {
+			case len(r.Hops) < 2: // it did not pass the gateway, or not yet
+			case r.Hops[1].To == "uservice1":
+				found.Plain = &r
+			case r.Hops[1].To == "uservice3":
+				found.Instrumented = &r
+			}
+		}
+		if found.Plain != nil && found.Plain.Outcome == ledger.Ended && len(found.Plain.Untied) > 0 &&
+			found.Instrumented != nil && len(found.Instrumented.Hops) >= hops {
+			return found
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return found
+		}
+	}
 }
 
 // localClient asks parts on this machine, whatever HTTP_PROXY says.
@@ -235,7 +282,7 @@ func fetch(ctx context.Context, client *tempo.Client, id string, limit time.Dura
 		t, err := client.Trace(ctx, id)
 		switch {
 		case err == nil:
-			if trace = t; complete(t) {
+			if trace = t; t.Complete() {
 				return t, true, nil
 			}
 		case errors.Is(err, tempo.ErrNotFound), ctx.Err() != nil:
@@ -251,36 +298,6 @@ func fetch(ctx context.Context, client *tempo.Client, id string, limit time.Dura
 			return nil, false, context.Cause(ctx)
 		}
 	}
-}
-
-// complete tells whether a trace has arrived as a whole, whatever its shape: it has a root, every span's parent is there,
-// and every HTTP client that got an answer has the span of the server that gave it. More need not be asked: a process
-// sends its spans in the order in which they end, so those inside a server's span came before it.
-func complete(t *tempo.Trace) bool {
-	byID := map[string]*tempo.Span{}
-	for _, s := range t.Spans {
-		byID[s.SpanID] = s
-	}
-	root := false
-	served := map[string]bool{}
-	for _, s := range t.Spans {
-		if s.ParentID == "" {
-			root = true
-		} else if byID[s.ParentID] == nil {
-			return false
-		}
-		if s.Kind == "server" {
-			served[s.ParentID] = true
-		}
-	}
-	for _, s := range t.Spans {
-		_, asked := s.Attributes["http.request.method"]
-		_, answered := s.Attributes["http.response.status_code"]
-		if s.Kind == "client" && asked && answered && !served[s.SpanID] {
-			return false
-		}
-	}
-	return root
 }
 
 // flatten turns a trace into the report's form.
@@ -349,17 +366,48 @@ func tell(w io.Writer, r *tourReport, t *tempo.Trace) error {
 		fmt.Fprintf(&b, "\n   Now it can be said where the time went: %s of it in %s of %s.\n",
 			waterfall.Duration(self), waterfall.Clean(s.Name), waterfall.Clean(s.Service))
 	}
+	b.WriteString("\n4. Which way the header went, hop by hop\n")
+	tellHops(&b, "uservice1", r.Ledger.Plain)
+	tellHops(&b, "uservice3", r.Ledger.Instrumented)
 	b.WriteString(`
 What next:
    go run ./demo tour -fail database    see an error travel up
    go run ./demo tour -slow redis       see which one is slow
    go run ./demo                        keep it running, and look around in the browser
+   go run ./demo up -break drop-header  the same with broken telemetry; docs/lab.md asks why
    diff -u uservice1/handlers.go uservice3/handlers.go
                                         the lines that make the difference
 `)
 	_, err = io.WriteString(w, b.String())
 	return err
 }
+
+// tellHops prints a request's hops, one a line.
+func tellHops(b *strings.Builder, service string, r *ledger.Request) {
+	fmt.Fprintf(b, "\n   the call of %s\n", service)
+	if r == nil {
+		b.WriteString("      is not in the ledger\n")
+		return
+	}
+	hop := func(from string, h ledger.Hop, verdict string) {
+		carried := "no propagation header"
+		if headers := h.Arrived.Headers; len(headers) > 0 {
+			carried = headers[0].Name + " " + longID.ReplaceAllString(headers[0].Value, "$1..")
+		}
+		line := fmt.Sprintf("      %-10s-> %-10s %-42s %s", from, h.To, carried, verdict)
+		b.WriteString(waterfall.Clean(line) + "\n")
+	}
+	for _, h := range r.Hops {
+		hop(h.From, h, string(h.Action))
+	}
+	for _, h := range r.Untied {
+		hop("?", h, "cannot be tied to it")
+	}
+	b.WriteString("      " + waterfall.Clean(r.Summary) + "\n")
+}
+
+// longID finds ids, of which the beginning is enough to see that two are the same.
+var longID = regexp.MustCompile(`\b([0-9a-f]{8})[0-9a-f]{8,}\b`)
 
 // busiest returns the span with the most time of its own, that is, not spent in the spans under it.
 func busiest(t *tempo.Trace) (found *tempo.Span, self time.Duration) {

@@ -6,9 +6,42 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
+	"unicode/utf8"
 
+	"example.com/grafana-tempo-go-demo/demo/explorer"
 	"example.com/grafana-tempo-go-demo/demo/stack"
 )
+
+// faultNamed returns a fault by its name.
+func faultNamed(name string) (explorer.Fault, bool) {
+	for _, f := range stack.Faults() {
+		if f.Name == name {
+			return f, true
+		}
+	}
+	return explorer.Fault{}, false
+}
+
+// wrap breaks a text into lines of at most width columns, where its words allow.
+func wrap(text string, width int) string {
+	var b strings.Builder
+	column := 0
+	for word := range strings.FieldsSeq(text) {
+		switch n := utf8.RuneCountInString(word); {
+		case column == 0:
+			column = n
+		case column+1+n > width:
+			b.WriteByte('\n')
+			column = n
+		default:
+			b.WriteByte(' ')
+			column += 1 + n
+		}
+		b.WriteString(word)
+	}
+	return b.String() + "\n"
+}
 
 // runUp starts everything and runs until soft ends.
 func runUp(soft, hard context.Context, args []string, stdout, stderr io.Writer) error {
@@ -35,7 +68,10 @@ func runUp(soft, hard context.Context, args []string, stdout, stderr io.Writer) 
 	if c.json {
 		err = json.NewEncoder(stdout).Encode(s.URLs())
 	} else {
-		_, err = fmt.Fprintf(stdout, "\nEverything is ready:\n%s  5. Stop it all:            Ctrl-C\n\n", s.URLs().Describe())
+		_, err = fmt.Fprintf(stdout, "\nEverything is ready:\n%s  6. Stop it all:            Ctrl-C\n\n", s.URLs().Describe())
+	}
+	if f, ok := faultNamed(c.broken.value); ok && err == nil {
+		_, err = fmt.Fprintf(out, "The telemetry is broken on purpose (%s): %s.\n%s\n", f.Name, f.Title, wrap("What you see then: "+f.Symptom, terminalWidth(out)))
 	}
 	if err != nil {
 		err = fmt.Errorf("print the addresses: %w", err)

@@ -27,6 +27,8 @@ import (
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 	"go.opentelemetry.io/otel/trace/noop"
+
+	"example.com/grafana-tempo-go-demo/demo/ledger"
 )
 
 // DefaultResponseTimeout is how long the gateway waits for the first byte of an answer. The services give up before
@@ -54,6 +56,13 @@ type Options struct {
 	Propagator propagation.TextMapPropagator
 	// Logger gets one line per request; nil discards.
 	Logger *slog.Logger
+	// Record is called once for each request, when it has been answered: with its record, whose Service is empty, and the
+	// host name in Routes that it was sent on by, in lower case, empty if there was none. Requests call it concurrently, and
+	// each waits for it. nil records nothing.
+	Record func(host string, r ledger.ProxyRecord)
+	// Tamper changes the headers of a request on its way to a service, after the propagator has written them. It is how the
+	// demo breaks telemetry on purpose; nil leaves them alone. Requests call it concurrently.
+	Tamper func(http.Header)
 	// ResponseTimeout bounds the wait for the first byte of an upstream's answer; 0 means DefaultResponseTimeout.
 	ResponseTimeout time.Duration
 }
@@ -65,6 +74,7 @@ type Gateway struct {
 	tracer     trace.Tracer
 	propagator propagation.TextMapPropagator
 	logger     *slog.Logger
+	record     func(host string, r ledger.ProxyRecord)
 	transport  *http.Transport
 }
 
@@ -87,6 +97,7 @@ func New(o Options) *Gateway {
 		tracer:     o.TracerProvider.Tracer(scope),
 		propagator: o.Propagator,
 		logger:     o.Logger,
+		record:     o.Record,
 		transport: &http.Transport{
 			// No Proxy: everything behind the gateway is on this machine, whatever HTTP_PROXY says.
 			DialContext: (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
@@ -102,11 +113,11 @@ func New(o Options) *Gateway {
 	}
 	errorLog := slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug)
 	for host, upstream := range o.Routes {
-		name := hostName(host)
+		name := HostName(host)
 		g.hosts = append(g.hosts, name)
 		g.proxies[name] = &httputil.ReverseProxy{
 			Rewrite:      rewriteTo(upstream),
-			Transport:    &tracingTransport{tracer: g.tracer, propagator: o.Propagator, next: g.transport},
+			Transport:    &tracingTransport{tracer: g.tracer, propagator: o.Propagator, tamper: o.Tamper, next: g.transport},
 			ErrorLog:     errorLog,
 			ErrorHandler: g.failed,
 		}
@@ -122,34 +133,65 @@ func (g *Gateway) CloseIdleConnections() { g.transport.CloseIdleConnections() }
 // ServeHTTP traces the request, passes it to the upstream of its host, and logs it.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
-	ctx := g.propagator.Extract(r.Context(), propagation.HeaderCarrier(r.Header))
-	ctx, span := g.tracer.Start(ctx, r.Method, trace.WithSpanKind(trace.SpanKindServer), trace.WithTimestamp(start))
+	arrived := ledger.Pick(r.Header)
+	parent := g.propagator.Extract(r.Context(), propagation.HeaderCarrier(r.Header))
+	ctx, span := g.tracer.Start(parent, r.Method, trace.WithSpanKind(trace.SpanKindServer), trace.WithTimestamp(start))
 	span.SetAttributes(serverRequest(r)...)
 
 	rec := &recorder{ResponseWriter: w, status: http.StatusOK}
-	var cause failure
+	var pass passage
+	host := HostName(r.Host)
+	next, ok := g.proxies[host]
 	// Deferred, because the reverse proxy ends a broken answer with panic(http.ErrAbortHandler), which net/http
 	// understands and which must neither lose the span nor be swallowed here.
 	defer func() {
 		span.SetStatus(serverStatus(rec.status))
 		span.SetAttributes(statusCode(rec.status))
 		span.End()
-		g.log(ctx, r, rec.status, time.Since(start), cause.err)
+		took := time.Since(start)
+		g.log(ctx, r, rec.status, took, arrived, &pass)
+		if g.record == nil {
+			return
+		}
+		record := ledger.ProxyRecord{
+			Time: start, Duration: took, Proxy: "gateway",
+			Method: r.Method, Host: r.Host, Path: r.URL.Path, Query: r.URL.RawQuery,
+			Arrived: arrived, Left: pass.left, Status: rec.status, TraceResponse: pass.traceResponse,
+		}
+		// Without a provider the span is not our own: it is the client's, passed on.
+		if own := span.SpanContext(); own.IsValid() && own.SpanID() != trace.SpanContextFromContext(parent).SpanID() {
+			record.TraceID, record.SpanID = own.TraceID().String(), own.SpanID().String()
+		}
+		if !ok {
+			host = ""
+		}
+		g.record(host, record)
 	}()
 
-	next, ok := g.proxies[hostName(r.Host)]
 	if !ok {
 		g.unknownHost(rec, r)
 		return
 	}
-	next.ServeHTTP(rec, r.WithContext(context.WithValue(ctx, failureKey{}, &cause)))
+	next.ServeHTTP(rec, r.WithContext(context.WithValue(ctx, passageKey{}, &pass)))
 }
 
-// failure carries an upstream's error from the reverse proxy's error handler to the one line that is logged.
-type failure struct{ err error }
-type failureKey struct{}
+// passage is what becomes known of a request behind the reverse proxy, for the line that is logged and for the record. One
+// goroutine serves a request from end to end.
+type passage struct {
+	err           error       // of the upstream
+	left          http.Header // the propagation headers that were sent on; nil if it was not
+	traceResponse string      // the upstream's
+}
+type passageKey struct{}
 
-func (g *Gateway) log(ctx context.Context, r *http.Request, status int, d time.Duration, err error) {
+func passageOf(ctx context.Context) *passage {
+	if pass, ok := ctx.Value(passageKey{}).(*passage); ok {
+		return pass
+	}
+	return &passage{} // of nobody's interest
+}
+
+func (g *Gateway) log(ctx context.Context, r *http.Request, status int, d time.Duration, arrived http.Header, pass *passage) {
 	level := slog.LevelInfo
 	attrs := []slog.Attr{
 		slog.String("method", r.Method),
@@ -162,6 +204,15 @@ func (g *Gateway) log(ctx context.Context, r *http.Request, status int, d time.D
 	if sc := trace.SpanContextFromContext(ctx); sc.IsValid() {
 		attrs = append(attrs, slog.String("trace_id", sc.TraceID().String()), slog.String("span_id", sc.SpanID().String()))
 	}
+	// With these the log alone is enough for `demo ledger`, as the services' own lines are.
+	attrs = append(attrs, headerGroup("arrived", arrived))
+	if pass.left != nil {
+		attrs = append(attrs, headerGroup("left", pass.left))
+	}
+	if pass.traceResponse != "" {
+		attrs = append(attrs, slog.String("traceresponse", pass.traceResponse))
+	}
+	err := pass.err
 	switch {
 	case status == StatusClientClosedRequest:
 		attrs = append(attrs, slog.String("error", "the client hung up before the answer"))
@@ -172,8 +223,18 @@ func (g *Gateway) log(ctx context.Context, r *http.Request, status int, d time.D
 	g.logger.LogAttrs(ctx, level, "request", attrs...)
 }
 
-// hostName reduces a Host header to what routes are compared by: `Uservice3.localhost.:8000` is `uservice3.localhost`.
-func hostName(host string) string {
+// headerGroup writes headers as the services do: names in lower case, several values joined with a comma. slog leaves an
+// empty group out, so that a map stands for it.
+func headerGroup(name string, headers http.Header) slog.Attr {
+	group := make(map[string]string, len(headers))
+	for name, values := range headers {
+		group[strings.ToLower(name)] = strings.Join(values, ", ")
+	}
+	return slog.Any(name, group)
+}
+
+// HostName reduces a Host header to what routes are compared by: `Uservice3.localhost.:8000` is `uservice3.localhost`.
+func HostName(host string) string {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
 	}
@@ -210,9 +271,7 @@ func rewriteTo(upstream *url.URL) func(*httputil.ProxyRequest) {
 
 // failed answers for an upstream that did not.
 func (g *Gateway) failed(w http.ResponseWriter, r *http.Request, err error) {
-	if f, ok := r.Context().Value(failureKey{}).(*failure); ok {
-		f.err = err
-	}
+	passageOf(r.Context()).err = err
 	g.upstreamFailed(w, r, statusOf(err))
 }
 

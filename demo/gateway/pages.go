@@ -46,7 +46,7 @@ func (g *Gateway) unknownHost(w http.ResponseWriter, r *http.Request) {
 	p := page{
 		Status: http.StatusNotFound,
 		Title:  "no such host",
-		Text:   fmt.Sprintf("The gateway routes by host name and knows no host named %q. It knows these:", hostName(r.Host)),
+		Text:   fmt.Sprintf("The gateway routes by host name and knows no host named %q. It knows these:", HostName(r.Host)),
 	}
 	port := ""
 	if _, n, err := net.SplitHostPort(r.Host); err == nil && n != "80" {
@@ -61,7 +61,7 @@ func (g *Gateway) unknownHost(w http.ResponseWriter, r *http.Request) {
 
 // upstreamFailed answers for a service that did not. What exactly went wrong is in the log and not on the page.
 func (g *Gateway) upstreamFailed(w http.ResponseWriter, r *http.Request, status int) {
-	host := hostName(r.Host)
+	host := HostName(r.Host)
 	p := page{Status: status}
 	switch status {
 	case http.StatusGatewayTimeout:

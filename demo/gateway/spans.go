@@ -13,6 +13,8 @@ import (
 	"go.opentelemetry.io/otel/propagation"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
+
+	"example.com/grafana-tempo-go-demo/demo/ledger"
 )
 
 // tracingTransport makes the client span "ReverseProxy" and sends its context along. As Traefik's, the span ends when
@@ -20,6 +22,7 @@ import (
 type tracingTransport struct {
 	tracer     trace.Tracer
 	propagator propagation.TextMapPropagator
+	tamper     func(http.Header) // nil for none
 	next       http.RoundTripper
 }
 
@@ -30,6 +33,11 @@ func (t *tracingTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	r = r.WithContext(ctx)
 	span.SetAttributes(clientRequest(r)...)
 	t.propagator.Inject(ctx, propagation.HeaderCarrier(r.Header))
+	if t.tamper != nil {
+		t.tamper(r.Header)
+	}
+	pass := passageOf(ctx)
+	pass.left = ledger.Pick(r.Header)
 
 	res, err := t.next.RoundTrip(r)
 	status := 0
@@ -37,6 +45,7 @@ func (t *tracingTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 		status = statusOf(err)
 	} else {
 		status = res.StatusCode
+		pass.traceResponse = res.Header.Get("traceresponse")
 	}
 	span.SetStatus(clientStatus(status))
 	span.SetAttributes(statusCode(status))

@@ -43,9 +43,9 @@ func CheckAddr(addr string) error {
 	return nil
 }
 
-// listen opens the address of a part. A default that cannot be had moves to a free port on the same host, and moved
-// says so; an address that was asked for does not move.
-func listen(part string, a Addr, fallback string) (l net.Listener, moved string, err error) {
+// Listen opens the address of a part. A default that cannot be had moves to a free port on the same host, and moved
+// says so; an address that was asked for does not move. The part's flag for its address is called flag.
+func Listen(part, flag string, a Addr, fallback string) (l net.Listener, moved string, err error) {
 	value := a.Value
 	if value == "" {
 		value = fallback
@@ -55,7 +55,7 @@ func listen(part string, a Addr, fallback string) (l net.Listener, moved string,
 		return l, "", nil
 	}
 	if a.Asked {
-		return nil, "", addrError(part, value, err)
+		return nil, "", addrError(part, flag, value, err)
 	}
 	host, _, splitErr := net.SplitHostPort(value)
 	if splitErr != nil {
@@ -63,14 +63,14 @@ func listen(part string, a Addr, fallback string) (l net.Listener, moved string,
 	}
 	l, freeErr := net.Listen("tcp", net.JoinHostPort(host, "0"))
 	if freeErr != nil {
-		return nil, "", addrError(part, value, err)
+		return nil, "", addrError(part, flag, value, err)
 	}
 	return l, fmt.Sprintf("%s: %s %s, so it is on %s instead", part, value, reason(err), reachable(l.Addr().String())), nil
 }
 
 // addrError names the part, the address, what is wrong with it and what to do.
-func addrError(part, addr string, err error) error {
-	return fmt.Errorf("%s cannot listen on %s: it %s: end what uses it, or give another with -%s-addr (%w)", part, addr, reason(err), part, err)
+func addrError(part, flag, addr string, err error) error {
+	return fmt.Errorf("%s cannot listen on %s: it %s: end what uses it, or give another with -%s (%w)", part, addr, reason(err), flag, err)
 }
 
 func reason(err error) string {

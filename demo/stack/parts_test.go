@@ -179,7 +179,7 @@ func TestAddresses(t *testing.T) {
 	addr := taken.Addr().String()
 
 	t.Run("a taken default moves and says so", func(t *testing.T) {
-		l, moved, err := listen("gateway", Addr{Value: addr}, "")
+		l, moved, err := Listen("gateway", "gateway-addr", Addr{Value: addr}, "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -189,13 +189,13 @@ func TestAddresses(t *testing.T) {
 		}
 	})
 	t.Run("a taken address that was asked for is an error that names it", func(t *testing.T) {
-		_, _, err := listen("gateway", Addr{Value: addr, Asked: true}, "")
+		_, _, err := Listen("gateway", "gateway-addr", Addr{Value: addr, Asked: true}, "")
 		if err == nil || !strings.Contains(err.Error(), "gateway cannot listen on "+addr+": it is taken") || !strings.Contains(err.Error(), "-gateway-addr") {
 			t.Errorf("%v", err)
 		}
 	})
 	t.Run("any port is free", func(t *testing.T) {
-		l, moved, err := listen("gateway", Any, addr)
+		l, moved, err := Listen("gateway", "gateway-addr", Any, addr)
 		if err != nil || moved != "" {
 			t.Fatal(moved, err)
 		}

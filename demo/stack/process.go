@@ -21,10 +21,11 @@ const readyTimeout = 30 * time.Second
 type child struct {
 	name     string
 	cmd      *exec.Cmd
-	ready    chan string   // gets the address once, when it listens
-	done     chan struct{} // closed when the process and its output have ended
-	err      error         // how it ended; to be read after done
-	expected atomic.Bool   // it has been told to end
+	ready    chan string       // gets the address once, when it listens
+	done     chan struct{}     // closed when the process and its output have ended
+	err      error             // how it ended; to be read after done
+	expected atomic.Bool       // it has been told to end
+	own      map[string]string // its environment, but for what it has from the runner
 
 	mu        sync.Mutex
 	lastWords string // its last line on standard error
@@ -37,16 +38,16 @@ func (sp *spawner) start(name, path string, args, env []string, out *sink, obser
 	cmd := exec.Command(path, args...)
 	cmd.Env = env
 	stdout := &lineWriter{emit: func(line []byte) {
+		if observe != nil {
+			observe(name, line)
+		}
+		out.line(name, line)
 		if addr, ok := listening(line); ok {
 			select {
 			case c.ready <- addr:
 			default:
 			}
 		}
-		if observe != nil {
-			observe(name, line)
-		}
-		out.line(name, line)
 	}}
 	stderr := &lineWriter{emit: func(line []byte) {
 		c.mu.Lock()
@@ -83,6 +84,16 @@ func (c *child) wait(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("%s did not say that it listens within %s", c.name, readyTimeout)
 	case <-ctx.Done():
 		return "", context.Cause(ctx)
+	}
+}
+
+// ended tells whether the child is gone.
+func (c *child) ended() bool {
+	select {
+	case <-c.done:
+		return true
+	default:
+		return false
 	}
 }
 

@@ -17,12 +17,11 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
-	"go.opentelemetry.io/contrib/propagators/jaeger"
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracegrpc"
-	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
@@ -32,7 +31,7 @@ import (
 	"example.com/grafana-tempo-go-demo/demo/collector"
 	"example.com/grafana-tempo-go-demo/demo/explorer"
 	"example.com/grafana-tempo-go-demo/demo/gateway"
-	"example.com/grafana-tempo-go-demo/demo/tempo"
+	"example.com/grafana-tempo-go-demo/demo/ledger"
 )
 
 // Grace is how long each part may take to stop before it is killed. The services need at most 20 s: 15 to answer what is
@@ -42,6 +41,7 @@ const Grace = 25 * time.Second
 const (
 	flushTimeout = 5 * time.Second // of the gateway's exporter, and of the collector
 	pageTimeout  = 2 * time.Second // of the servers that have nothing to lose
+	portTimeout  = 5 * time.Second // for a service's port to be free again
 )
 
 // Options say what to run where. The zero value runs the demo on its default addresses, from the repository around the
@@ -60,10 +60,14 @@ type Options struct {
 
 	// Env is added to the environment of every service, above the table's, such as REDIS_MIN=0s.
 	Env map[string]string
-	// Propagator is the gateway's; nil means Jaeger's, which is what the table gives the services.
-	Propagator propagation.TextMapPropagator
+	// Propagators overrule which formats a part reads and writes, by its name: gateway, or an instrumented service's. The
+	// value is as of OTEL_PROPAGATORS; where there is none it is jaeger.
+	Propagators map[string]string
 	// LogLevel is the least level of log lines that are shown. The services log at info or below whatever it is.
 	LogLevel slog.Level
+
+	// Break is the name of the fault to start with, of Faults(); empty for none. See Stack.Faults for changing it.
+	Break string
 
 	// Logs gets every line of every part, prefixed by the part's name; nil drops them. Whole lines are written, one call
 	// each.
@@ -102,19 +106,30 @@ type Stack struct {
 	out    *sink
 	dir    string // temporary, removed at the end
 	bin    string
+	log    *slog.Logger
 	deaths chan Death
+	ledger *ledger.Ledger
+	active atomic.Pointer[fault]
 
 	listeners map[string]net.Listener
 	spawner   *spawner
-	children  []*child // in start order
 	gateway   *gateway.Gateway
+	gate      *gate
 	servers   map[string]*http.Server
 	provider  *sdktrace.TracerProvider
 	collector *collector.Collector
 	serving   sync.WaitGroup
-	stopping  chan struct{}
-	stopOnce  sync.Once
-	stopErr   error
+
+	turn     chan struct{} // full while somebody changes which services run
+	children map[string]*child
+	addrs    map[string]string // -addr of each service
+
+	alive    context.Context // until the stop begins
+	end      context.CancelCauseFunc
+	patience context.Context // until whoever stops it has none left
+	hurry    context.CancelCauseFunc
+	stopOnce sync.Once
+	stopErr  error
 }
 
 // ParentGone returns a channel that is closed when the process that started this one has ended. Whoever runs a stack on
@@ -130,8 +145,12 @@ func Start(ctx context.Context, o Options) (_ *Stack, err error) {
 	if o.Messages == nil {
 		o.Messages = io.Discard
 	}
-	if o.Propagator == nil {
-		o.Propagator = jaeger.Jaeger{}
+	if err := checkPropagators(o); err != nil {
+		return nil, err
+	}
+	broken, err := findFault(o.Break)
+	if err != nil {
+		return nil, err
 	}
 	if o.Root == "" && o.Bin == "" {
 		if o.Root, err = FindRoot("."); err != nil {
@@ -144,9 +163,21 @@ func Start(ctx context.Context, o Options) (_ *Stack, err error) {
 		deaths:    make(chan Death, len(o.Services)+8),
 		listeners: map[string]net.Listener{},
 		servers:   map[string]*http.Server{},
-		stopping:  make(chan struct{}),
+		turn:      make(chan struct{}, 1),
+		children:  map[string]*child{},
 		urls:      URLs{Services: map[string]string{}},
 	}
+	s.log = s.out.logger("demo")
+	s.active.Store(broken)
+	upstreams := map[string]string{}
+	for _, svc := range o.Services {
+		if svc.Upstream != "" {
+			upstreams[svc.Name] = svc.Upstream
+		}
+	}
+	s.ledger = ledger.New(ledger.Options{Upstreams: upstreams})
+	s.alive, s.end = context.WithCancelCause(context.Background())
+	s.patience, s.hurry = context.WithCancelCause(context.Background())
 	defer func() {
 		if err != nil {
 			stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), Grace)
@@ -155,12 +186,14 @@ func Start(ctx context.Context, o Options) (_ *Stack, err error) {
 		}
 	}()
 
+	s.turn <- struct{}{}
+	defer s.giveTurn() // before the stop above, should it come to that
+
 	// Ports first: it would be a pity to build for a minute and then to say that one is taken.
 	if err := s.listen(); err != nil {
 		return nil, err
 	}
-	addrs, err := s.serviceAddrs()
-	if err != nil {
+	if s.addrs, err = s.serviceAddrs(); err != nil {
 		return nil, err
 	}
 	if s.bin = o.Bin; s.bin == "" {
@@ -172,8 +205,11 @@ func Start(ctx context.Context, o Options) (_ *Stack, err error) {
 		}
 		s.bin = s.dir
 	}
-	s.startCollector()
-	if err := s.startServices(ctx, addrs); err != nil {
+	if err := s.startCollector(); err != nil {
+		return nil, err
+	}
+	s.spawner = newSpawner()
+	if err := s.startServices(ctx, o.Services); err != nil {
 		return nil, err
 	}
 	if err := s.startGateway(ctx); err != nil {
@@ -185,18 +221,19 @@ func Start(ctx context.Context, o Options) (_ *Stack, err error) {
 // URLs returns where everything is.
 func (s *Stack) URLs() URLs { return s.urls }
 
-// Hosts returns the host names that the gateway routes, sorted.
-func (s *Stack) Hosts() []string {
-	var hosts []string
-	for _, svc := range s.o.Services {
-		hosts = append(hosts, svc.Host())
-	}
-	slices.Sort(hosts)
-	return hosts
-}
-
 // Deaths delivers what ended by itself. The rest goes on.
 func (s *Stack) Deaths() <-chan Death { return s.deaths }
+
+// died tells of a death. More of them than anybody listens to are not worth a wait.
+func (s *Stack) died(d Death) {
+	select {
+	case s.deaths <- d:
+	default:
+	}
+}
+
+// Ledger returns the record of what passes the gateway and what the services log of it. It keeps the newest.
+func (s *Stack) Ledger() *ledger.Ledger { return s.ledger }
 
 // listen opens the addresses of all parts inside this process.
 func (s *Stack) listen() error {
@@ -211,7 +248,7 @@ func (s *Stack) listen() error {
 		{"otlp-grpc", DefaultOTLPGRPC, s.o.OTLPGRPC, func(a string) { s.urls.OTLPGRPC = a }},
 		{"otlp-http", DefaultOTLPHTTP, s.o.OTLPHTTP, func(a string) { s.urls.OTLPHTTP = "http://" + a }},
 	} {
-		l, moved, err := listen(p.name, p.addr, p.fallback)
+		l, moved, err := Listen(p.name, p.name+"-addr", p.addr, p.fallback)
 		if err != nil {
 			return err
 		}
@@ -234,7 +271,7 @@ func (s *Stack) serviceAddrs() (map[string]string, error) {
 		}
 		if err := available(a.Value); err != nil {
 			if a.Asked {
-				return nil, addrError(svc.Name, a.Value, err)
+				return nil, addrError(svc.Name, svc.Name+"-addr", a.Value, err)
 			}
 			host, _, splitErr := net.SplitHostPort(a.Value)
 			if splitErr != nil {
@@ -249,19 +286,35 @@ func (s *Stack) serviceAddrs() (map[string]string, error) {
 }
 
 // startCollector starts what takes and shows traces: nothing that sends any may be there before it.
-func (s *Stack) startCollector() {
+func (s *Stack) startCollector() error {
 	s.collector = collector.New(collector.Options{Logger: s.out.logger("collector")})
 	grpcListener := s.listeners["otlp-grpc"]
 	delete(s.listeners, "otlp-grpc") // the collector closes it
 	s.run("collector", func() error { return s.collector.ServeGRPC(grpcListener) })
 	s.serve("otlp-http", s.collector.OTLPHandler())
 	s.serve("tempo", s.collector.APIHandler())
+	tempoURL, err := url.Parse(s.urls.Tempo)
+	if err != nil {
+		return fmt.Errorf("explorer: %w", err)
+	}
+	gatewayURL, err := url.Parse(s.urls.Gateway)
+	if err != nil {
+		return fmt.Errorf("explorer: %w", err)
+	}
+	var names []string
+	for _, svc := range s.o.Services {
+		names = append(names, svc.Name)
+	}
+	slices.Sort(names)
 	s.serve("explorer", explorer.New(explorer.Options{
-		Tempo:   &tempo.Client{URL: s.urls.Tempo, HTTP: &http.Client{Transport: &http.Transport{}, Timeout: 10 * time.Second}},
-		Gateway: s.urls.Gateway,
-		Hosts:   s.Hosts(),
-		Logger:  s.out.logger("explorer"),
+		Tempo:    tempoURL,
+		Gateway:  gatewayURL,
+		Services: names,
+		Ledger:   s.ledger.Handler(),
+		Faults:   s.Faults(),
+		Logger:   s.out.logger("explorer"),
 	}))
+	return nil
 }
 
 // serve runs an HTTP server on one of the listeners.
@@ -285,43 +338,57 @@ func (s *Stack) run(part string, f func() error) {
 	go func() {
 		defer s.serving.Done()
 		err := f()
-		select {
-		case <-s.stopping:
-		default:
-			s.deaths <- Death{Part: part, How: fmt.Sprint(err)}
+		if s.alive.Err() == nil {
+			s.died(Death{Part: part, How: fmt.Sprint(err)})
 		}
 	}()
 }
 
-// startServices starts the services, those that are called before those that call; one that calls learns the address
-// of the other from its `listening` line. Services of one level start at the same time.
-func (s *Stack) startServices(ctx context.Context, addrs map[string]string) error {
-	s.spawner = newSpawner()
-	for _, level := range levels(s.o.Services) {
+// environment is what a service gets on top of the runner's own, under a fault. What depends on addresses is known only
+// when those that it calls have been started once.
+func (s *Stack) environment(svc Service, f *fault) map[string]string {
+	env := maps.Clone(svc.Env)
+	if env == nil {
+		env = map[string]string{}
+	}
+	if svc.Upstream != "" {
+		env["UPSTREAM"] = s.urls.Services[svc.Upstream]
+	}
+	if svc.Instrumented {
+		env["TRACE_LINK"] = s.urls.Explorer + "/trace/{trace_id}"
+		if _, ok := env["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"]; !ok {
+			env["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"] = "http://" + s.urls.OTLPGRPC
+		}
+	}
+	env["LOG_LEVEL"] = min(s.o.LogLevel, slog.LevelInfo).String()
+	if list := s.o.Propagators[svc.Name]; list != "" {
+		env["OTEL_PROPAGATORS"] = list
+	}
+	maps.Copy(env, s.o.Env)
+	return f.overrule(svc.Name, env)
+}
+
+// startServices starts services as the active fault wants them, those that are called before those that call; one that
+// calls learns the address of the other from its `listening` line. Services of one level start at the same time. One that
+// has run before gets its port again. It is the caller's turn.
+func (s *Stack) startServices(ctx context.Context, services []Service) error {
+	for _, level := range levels(services) {
 		var started []*child
 		for _, svc := range level {
-			env := maps.Clone(svc.Env)
-			if env == nil {
-				env = map[string]string{}
-			}
-			if svc.Upstream != "" {
-				env["UPSTREAM"] = s.urls.Services[svc.Upstream]
-			}
-			if svc.Instrumented {
-				env["TRACE_LINK"] = s.urls.Explorer + "/trace/{trace_id}"
-				if _, ok := env["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"]; !ok {
-					env["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"] = "http://" + s.urls.OTLPGRPC
+			if _, again := s.urls.Services[svc.Name]; again {
+				if err := s.awaitPort(ctx, svc.Name); err != nil {
+					return err
 				}
 			}
-			env["LOG_LEVEL"] = min(s.o.LogLevel, slog.LevelInfo).String()
-			maps.Copy(env, s.o.Env)
+			own := s.environment(svc, s.active.Load())
 			// The address is an argument and not a variable, so that a trace shows it: see resource.process.command_args.
-			c, err := s.spawner.start(svc.Name, binary(s.bin, svc.Name), []string{"-addr", addrs[svc.Name]},
-				childEnv(os.Environ(), env), s.out, s.o.Observe)
+			c, err := s.spawner.start(svc.Name, binary(s.bin, svc.Name), []string{"-addr", s.addrs[svc.Name]},
+				childEnv(os.Environ(), own), s.out, s.observe)
 			if err != nil {
 				return err
 			}
-			s.children = append(s.children, c)
+			c.own = own
+			s.children[svc.Name] = c
 			started = append(started, c)
 		}
 		for _, c := range started {
@@ -329,18 +396,68 @@ func (s *Stack) startServices(ctx context.Context, addrs map[string]string) erro
 			if err != nil {
 				return err
 			}
-			s.urls.Services[c.name] = "http://" + reachable(addr)
+			if _, again := s.urls.Services[c.name]; !again { // afterwards the map is read without a lock
+				s.urls.Services[c.name] = "http://" + reachable(addr)
+				s.addrs[c.name] = addr
+			}
+			go func() {
+				<-c.done
+				if !c.expected.Load() {
+					s.died(Death{Part: c.name, How: c.obituary()})
+				}
+			}()
 		}
 	}
-	for _, c := range s.children {
-		go func() {
-			<-c.done
-			if !c.expected.Load() {
-				s.deaths <- Death{Part: c.name, How: c.obituary()}
-			}
-		}()
-	}
 	return nil
+}
+
+// observe gets each line of the services' standard output.
+func (s *Stack) observe(service string, line []byte) {
+	s.ledger.AddLine(service, line)
+	if s.o.Observe != nil {
+		s.o.Observe(service, line)
+	}
+}
+
+// awaitPort waits until a port that a service has just left can be had again: a connection that somebody else opens may
+// get the number for a while.
+func (s *Stack) awaitPort(ctx context.Context, service string) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, portTimeout, fmt.Errorf("somebody else has had the port for %s", portTimeout))
+	defer cancel()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := available(s.addrs[service])
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("%s cannot have %s again: %w", service, s.addrs[service], errors.Join(context.Cause(ctx), err))
+		}
+	}
+}
+
+// stopServices stops services, those that call before those that are called, and returns what did not end well. It is the
+// caller's turn.
+func (s *Stack) stopServices(ctx context.Context, services []Service) (errs []error) {
+	for _, level := range slices.Backward(levels(services)) {
+		var wg sync.WaitGroup
+		results := make([]error, len(level))
+		for i, svc := range level {
+			if c := s.children[svc.Name]; c != nil {
+				wg.Go(func() { results[i] = c.stop(ctx, Grace) })
+			}
+		}
+		wg.Wait()
+		for _, err := range results {
+			if err != nil {
+				errs = append(errs, err)
+			}
+		}
+	}
+	return errs
 }
 
 // levels groups services so that each stands in a later group than the one it calls.
@@ -389,26 +506,46 @@ func (s *Stack) startGateway(ctx context.Context) error {
 	}
 	s.provider = sdktrace.NewTracerProvider(
 		sdktrace.WithResource(res),
-		sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.AlwaysSample())),
+		sdktrace.WithSampler(sampler{
+			Sampler: sdktrace.ParentBased(sdktrace.AlwaysSample()),
+			off:     func() bool { return s.active.Load().unsampled },
+		}),
 		// As the services: complete within a quarter of a second, and nothing lost under load.
 		sdktrace.WithBatcher(exporter, sdktrace.WithBatchTimeout(200*time.Millisecond),
 			sdktrace.WithMaxQueueSize(8192), sdktrace.WithMaxExportBatchSize(2048)),
 	)
+	propagator, err := propagatorOf(s.o.Propagators["gateway"])
+	if err != nil {
+		return err
+	}
 	routes := map[string]*url.URL{}
+	services := map[string]Service{}
 	for _, svc := range s.o.Services {
 		u, err := url.Parse(s.urls.Services[svc.Name])
 		if err != nil {
 			return fmt.Errorf("gateway's route to %s: %w", svc.Name, err)
 		}
 		routes[svc.Host()] = u
+		services[svc.Host()] = svc
 	}
 	s.gateway = gateway.New(gateway.Options{
 		Routes:         routes,
 		TracerProvider: s.provider,
-		Propagator:     s.o.Propagator,
+		Propagator:     propagator,
 		Logger:         log,
+		Record: func(host string, r ledger.ProxyRecord) {
+			r.Service = services[host].Name
+			s.ledger.AddProxy(r)
+		},
+		Tamper: s.tamper,
 	})
-	s.serve("gateway", s.gateway)
+	s.gate = &gate{
+		next:    s.gateway,
+		guarded: func(r *http.Request) bool { return services[gateway.HostName(r.Host)].Instrumented },
+		last:    func() bool { return s.active.Load().kills != "" && s.alive.Err() == nil },
+		then:    s.answered,
+	}
+	s.serve("gateway", s.gate)
 	return nil
 }
 
@@ -421,27 +558,15 @@ func (s *Stack) Stop(ctx context.Context) error {
 }
 
 func (s *Stack) stop(ctx context.Context) error {
-	close(s.stopping)
+	s.end(errStopping)
+	defer context.AfterFunc(ctx, func() { s.hurry(context.Cause(ctx)) })()
+	s.turn <- struct{}{} // a change that is under way comes to its end first; there will be no other
 	var errs []error
 	errs = append(errs, s.shutdown(ctx, "gateway", Grace))
 	if s.gateway != nil {
 		s.gateway.CloseIdleConnections()
 	}
-	byName := map[string]*child{}
-	for _, c := range s.children {
-		byName[c.name] = c
-	}
-	for _, level := range slices.Backward(levels(s.o.Services)) {
-		var wg sync.WaitGroup
-		results := make([]error, len(level))
-		for i, svc := range level {
-			if c := byName[svc.Name]; c != nil {
-				wg.Go(func() { results[i] = c.stop(ctx, Grace) })
-			}
-		}
-		wg.Wait()
-		errs = append(errs, results...)
-	}
+	errs = append(errs, s.stopServices(ctx, s.o.Services)...)
 	if s.spawner != nil {
 		s.spawner.close()
 	}
@@ -513,7 +638,7 @@ func (u URLs) Describe() string {
 		row(name, "http://"+name+".localhost"+port+"/", about[name]+"; past the gateway: "+u.Services[name])
 	}
 	row("gateway", u.Gateway, "routes by host name and starts each trace")
-	row("traces", u.Explorer, "the traces of late, newest first")
+	row("explorer", u.Explorer, "the page: calls, traces, the header's way, faults")
 	row("tempo", u.Tempo, "the collector speaks Tempo's HTTP API here")
 	row("otlp", u.OTLPGRPC+" "+strings.TrimPrefix(u.OTLPHTTP, "http://"), "gRPC and HTTP, for programs of your own")
 	fmt.Fprintf(&b, `
@@ -523,6 +648,7 @@ What next:
   3. The same with curl:     curl -i -H 'Host: uservice3.localhost' %[2]s/
   4. Let something fail:     http://uservice3.localhost%[1]s/?fail=database
      or take long:           http://uservice3.localhost%[1]s/?slow=redis
-`, port, u.Gateway)
+  5. Break the telemetry:    %[3]s has the faults; docs/lab.md makes exercises of them
+`, port, u.Gateway, u.Explorer)
 	return b.String()
 }

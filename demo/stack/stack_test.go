@@ -27,7 +27,11 @@ func TestMain(m *testing.M) {
 	if name := filepath.Base(os.Args[0]); strings.HasPrefix(name, "uservice") {
 		os.Exit(fakeService(name))
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	if builtDir != "" {
+		_ = os.RemoveAll(builtDir)
+	}
+	os.Exit(code)
 }
 
 // fakeService listens, says so, and ends when it is told to, unless FAKE (<service>=<way>) has it misbehave.
@@ -38,7 +42,7 @@ func fakeService(name string) int {
 	}
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, syscall.SIGTERM)
-	if way == "die early" {
+	if way == "die early" || way == "die with tracecontext" && os.Getenv("OTEL_PROPAGATORS") == "tracecontext" {
 		fmt.Fprintln(os.Stderr, "cannot go on")
 		return 3
 	}
@@ -105,7 +109,8 @@ func options(t *testing.T, fake string) (Options, *lockedBuffer, *lockedBuffer) 
 	var logs, messages lockedBuffer
 	return Options{
 		Bin: bin, Gateway: Any, Explorer: Any, Tempo: Any, OTLPGRPC: Any, OTLPHTTP: Any, Addrs: addrs,
-		Env: map[string]string{"FAKE": fake}, Logs: &logs, Messages: &messages,
+		// A program that was built with -race stays for a second at its end, to report.
+		Env: map[string]string{"FAKE": fake, "GORACE": "atexit_sleep_ms=0"}, Logs: &logs, Messages: &messages,
 	}, &logs, &messages
 }
 
@@ -194,8 +199,12 @@ func TestStackRunsAndLeavesNothing(t *testing.T) {
 		tr, err := client.Trace(t.Context(), id)
 		return err == nil && len(tr.Spans) == 2 && tr.Spans[0].Service == "gateway"
 	})
-	if status, page := get(t, u.Explorer+"/trace/"+id, ""); status != 200 || !strings.Contains(page, "ReverseProxy") {
-		t.Errorf("page of the trace: %d %s", status, page)
+	for path, want := range map[string]string{
+		"/trace/" + id: "<html", "/tempo/api/v2/traces/" + id: "ReverseProxy", "/api/ledger?trace=" + id: `"to":"gateway"`, "/api/faults": `"active":""`,
+	} {
+		if status, page := get(t, u.Explorer+path, ""); status != 200 || !strings.Contains(page, want) {
+			t.Errorf("%s of the explorer: %d %s", path, status, page)
+		}
 	}
 	if !strings.Contains(logs.String(), "gateway   | {") || !strings.Contains(logs.String(), "uservice2 | {") {
 		t.Errorf("logs: %s", logs)

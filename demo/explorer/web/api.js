@@ -1,0 +1,61 @@
+// Everything that the page asks for. All of it comes from the explorer itself; /tempo/ is Tempo's own API behind it.
+
+export class Trouble extends Error {
+  // gone: nobody answered, as opposed to an answer that is an error.
+  constructor(message, { status = 0, gone = false } = {}) {
+    super(message);
+    this.status = status;
+    this.gone = gone;
+  }
+}
+
+const explorerGone = "The explorer itself does not answer. Is `go run ./demo` still running?";
+
+async function ask(path, { method = "GET", body, timeout = 15_000, signal } = {}) {
+  const signals = [AbortSignal.timeout(timeout)];
+  if (signal) signals.push(signal);
+  let res, text;
+  try {
+    res = await fetch(path, {
+      method,
+      signal: AbortSignal.any(signals),
+      headers: body === undefined ? {} : { "Content-Type": "application/json" },
+      body: body === undefined ? undefined : JSON.stringify(body),
+      cache: "no-store",
+    });
+    text = await res.text();
+  } catch (err) {
+    if (signal?.aborted) throw err;
+    const late = err.name === "TimeoutError";
+    throw new Trouble(late ? "No answer within " + timeout / 1000 + " seconds." : explorerGone, { gone: true });
+  }
+  if (!res.ok) {
+    let sentence = text.trim();
+    try { sentence = JSON.parse(text).error ?? sentence; } catch { /* Tempo's errors are plain text */ }
+    const gone = [502, 503, 504].includes(res.status);
+    throw new Trouble(sentence || `The answer was ${res.status}.`, { status: res.status, gone });
+  }
+  return text;
+}
+
+const json = async (path, options) => JSON.parse(await ask(path, options));
+
+export const config = () => json("/api/config");
+export const call = (service, fail, slow) => json("/api/call", { method: "POST", body: { service, fail, slow }, timeout: 40_000 });
+export const ledger = (id, signal) => json("/api/ledger?trace=" + id, { signal });
+export const faults = () => json("/api/faults");
+export const setFault = (name) => json("/api/faults", { method: "POST", body: { name }, timeout: 60_000 });
+
+// search returns Tempo's summaries. The parameters are those of its /api/search.
+export async function search(params, signal) {
+  const answer = await json("/tempo/api/search?" + new URLSearchParams(params), { signal });
+  return answer.traces ?? [];
+}
+
+// tags writes what Tempo reads as logfmt.
+export function tags(pairs) {
+  return Object.entries(pairs).map(([k, v]) => `${k}=${/^[\w./:@-]+$/.test(v) ? v : JSON.stringify(v)}`).join(" ");
+}
+
+// traceText returns one trace as Tempo sent it.
+export const traceText = (id, signal) => ask("/tempo/api/v2/traces/" + id, { signal, timeout: 30_000 });

@@ -1,0 +1,93 @@
+// The buttons that call a service through the proxy, and what an outsider learns from it: a status and a time.
+
+import * as api from "./api.js";
+import { $, announce, h, icon, setText } from "./dom.js";
+import { duration, fullID } from "./format.js";
+
+const patience = 20_000; // milliseconds to look for the trace of a service that does not tell its id
+
+export class Calls {
+  // open(id) shows a trace; where() is the address, to notice that the reader has gone elsewhere meanwhile.
+  constructor({ config, open, where }) {
+    this.open = open;
+    this.where = where;
+    this.names = config.services.map((s) => s.name);
+    const known = new Set();
+    for (const box of document.querySelectorAll(".caller")) {
+      const { service } = box.dataset;
+      known.add(service);
+      box.hidden = !this.names.includes(service);
+      $("button", box).addEventListener("click", () => this.call(service));
+    }
+    for (const name of this.names.filter((n) => !known.has(n))) {
+      const button = h("button", { type: "button", onclick: () => this.call(name) }, "Call " + name);
+      $(".wishes").prepend(h("div", { class: "caller", "data-service": name }, button));
+    }
+  }
+
+  // call sends one request; its answer is shown, and its trace opened if the reader has stayed.
+  async call(service) {
+    const fail = $("input[name=fail]:checked").value, slow = $("input[name=slow]:checked").value;
+    const from = this.where();
+    const item = h("li", { class: "answer waiting" }, h("span", { class: "spin" }), h("span", { class: "answer-service" }, service), h("span", { class: "answer-time" }, "calling…"));
+    const answers = $("#answers");
+    answers.prepend(item);
+    while (answers.children.length > 3) answers.lastElementChild.remove();
+    const button = $(`.caller[data-service="${CSS.escape(service)}"] button`);
+    this.busy(button, 1);
+    const start = performance.now();
+    const clock = setInterval(() => setText(item.lastElementChild, duration(performance.now() - start)), 100);
+    let answer;
+    try {
+      answer = await api.call(service, fail, slow);
+    } catch (err) {
+      item.className = "answer bad";
+      item.replaceChildren(icon("error"), h("span", { class: "answer-service" }, service), h("span", { class: "answer-text" }, err.message));
+      announce(`${service}: ${err.message}`);
+      return;
+    } finally {
+      clearInterval(clock);
+      this.busy(button, -1);
+    }
+    const good = answer.status < 400;
+    const time = duration(answer.duration_ms);
+    item.className = "answer " + (good ? "good" : "bad");
+    const link = h("span", { class: "answer-link" }, "looking for its trace…");
+    item.replaceChildren(icon(good ? "ok" : "error"), h("span", { class: "answer-service" }, service),
+      h("span", { class: "answer-status" }, String(answer.status), h("span", { class: "word" }, " " + answer.status_text)), h("span", { class: "answer-time" }, time), link);
+    announce(`${service} answered ${answer.status} in ${time}.`);
+    const id = answer.trace_id || await findByAgent(answer);
+    if (!id) {
+      setText(link, "no trace found");
+      link.title = "The proxy made none, or the trace store does not find it.";
+      return;
+    }
+    link.replaceWith(h("a", { class: "answer-link", href: "/trace/" + id }, answer.trace_id && !answer.sampled ? "not sampled" : "its trace"));
+    if (this.where() === from || this.opened === this.where()) {
+      this.open(id);
+      this.opened = this.where();
+    }
+  }
+
+  busy(button, n) {
+    if (!button) return;
+    const now = Number(button.dataset.calls ?? 0) + n;
+    button.dataset.calls = now;
+    button.classList.toggle("calling", now > 0);
+  }
+}
+
+// findByAgent searches for the trace by the User-Agent that this one call had: the proxy writes it on its span, and that
+// is all there is to find a plain service's trace by.
+async function findByAgent(answer) {
+  const end = Date.now() + patience;
+  for (let pause = 300; Date.now() < end; pause = Math.min(pause * 1.3, 1500)) {
+    const range = { start: Math.floor(answer.started_ms / 1000) - 60, end: Math.floor(Date.now() / 1000) + 60 };
+    try {
+      const found = await api.search({ tags: api.tags({ "user_agent.original": answer.user_agent }), limit: 1, ...range });
+      if (found.length) return fullID(found[0].traceID);
+    } catch { /* the list says that the store does not answer */ }
+    await new Promise((done) => setTimeout(done, pause));
+  }
+  return null;
+}

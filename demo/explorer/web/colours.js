@@ -1,0 +1,12 @@
+// A colour for each service. The classes c0 to c7 are in style.css, for both themes; they can be told apart by people
+// who see colours differently, and no colour says anything that a word beside it does not say too.
+
+const known = { gateway: 0, traefik: 0, uservice3: 1, uservice4: 2, prober: 3, uservice1: 7, uservice2: 7 };
+const others = [4, 3, 6, 5, 1, 2, 0];
+const given = new Map();
+
+export function colour(service) {
+  if (Object.hasOwn(known, service)) return "c" + known[service];
+  if (!given.has(service)) given.set(service, others[given.size % others.length]);
+  return "c" + given.get(service);
+}

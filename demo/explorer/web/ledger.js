@@ -1,0 +1,128 @@
+// The hop ledger: what happened to the propagation header at every hop of one request. The data is that of package
+// ledger's HTTP API.
+
+import * as api from "./api.js";
+import { h, icon } from "./dom.js";
+import { visible } from "./format.js";
+
+const words = {
+  started: ["good", "started", "It received no trace, and started one."],
+  continued: ["good", "continued", "It went on in the trace that it received."],
+  dropped: ["warn", "dropped", "It received a trace, and did nothing with it."],
+  "ignored-malformed": ["bad", "ignored, malformed", "What it received is no trace header."],
+  "ignored-format": ["bad", "ignored, other format", "It does not read this format."],
+  "not-received": ["bad", "not received", "No trace header arrived."],
+  unknown: ["", "unknown", "The records do not tell."],
+};
+const sources = {
+  recorded: "recorded by this end",
+  inferred: "inferred: the other end recorded it, and nothing stands between the two",
+  unknown: "nobody recorded it",
+};
+const outcomes = { whole: ["good", "ok"], cut: ["bad", "error"], ended: ["warn", "error"], untraced: ["warn", "error"], unknown: ["", "wait"] };
+const pauses = [0, 700, 1500, 4000, 8000]; // the lines of a request come in while it is looked at
+
+// ledgerSection is the place on the page; it fills itself.
+export function ledgerSection(id, config, signal) {
+  const body = h("div", { class: "ledger-body" }, h("p", { class: "soft" }, "Reading the records…"));
+  const section = h("section", { class: "card ledger", "aria-labelledby": "ledger-title" },
+    h("div", { class: "card-head" }, h("h3", { id: "ledger-title" }, "Hop ledger"), h("span", { class: "soft" }, "what happened to the trace header on the way")), body);
+  if (config.ledger) read(id, body, signal);
+  else body.replaceChildren(h("p", { class: "soft" }, "Nobody keeps a ledger here: this explorer did not start the services, so it cannot read their logs. ",
+    h("code", {}, "go run ./demo"), " keeps one, and ", h("code", {}, "docker compose logs | go run ./demo ledger"), " makes one of a compose stack's logs."));
+  return section;
+}
+
+async function read(id, body, signal) {
+  let shown = "";
+  for (const pause of pauses) {
+    await new Promise((done) => setTimeout(done, pause));
+    if (signal.aborted) return;
+    try {
+      const { requests } = await api.ledger(id, signal);
+      const now = JSON.stringify(requests);
+      if (now === shown) continue;
+      shown = now;
+      if (requests.length) body.replaceChildren(...requests.slice(0, 10).map((r) => request(r, id)));
+      else body.replaceChildren(absent());
+    } catch (err) {
+      if (signal.aborted) return;
+      if (!shown) body.replaceChildren(err.status === 404 ? absent() : h("p", { class: "note bad" }, icon("error"), visible(err.message)));
+    }
+  }
+}
+
+function absent() {
+  return h("p", { class: "soft" }, "Nothing is recorded of this trace: its requests did not come through here, or it is older than what is kept.");
+}
+
+function request(r, id) {
+  const [kind, symbol] = outcomes[r.outcome] ?? outcomes.unknown;
+  return h("article", { class: "l-request" },
+    h("p", { class: "note " + kind }, icon(symbol), h("span", {}, visible(r.summary))),
+    h("ol", { class: "hops" }, ...(r.hops ?? []).map((x) => hop(x, id))),
+    r.untied?.length ? h("div", { class: "untied" },
+      h("h4", {}, "Cannot be tied to this request"),
+      h("p", { class: "soft" }, `These arrived while it was open, and carry nothing that says whose they are.${r.untied_total > r.untied.length ? ` ${r.untied.length} of ${r.untied_total} are shown.` : ""}`),
+      h("ol", { class: "hops" }, ...r.untied.map((x) => hop(x, id)))) : null);
+}
+
+function hop(x, id) {
+  const [kind, word, meaning] = words[x.action] ?? ["", visible(x.action), ""];
+  return h("li", { class: `hop ${x.tie === "none" ? "loose" : ""}`, "data-action": x.action, "data-from": x.from, "data-to": x.to },
+    h("div", { class: "hop-head" },
+      h("span", { class: "hop-who" }, visible(x.from), h("span", { class: "arrow", "aria-label": "to" }, " → "), visible(x.to)),
+      h("span", { class: "badge " + kind, title: meaning }, word),
+      x.status ? h("span", { class: x.status >= 500 ? "hop-status bad" : "hop-status" }, String(x.status)) : null,
+      x.ambiguous ? h("span", { class: "badge", title: "It may as well belong to another request of the same trace." }, "ambiguous") : null),
+    h("p", { class: "hop-says" }, visible(x.says)),
+    h("div", { class: "sides" }, side("left " + visible(x.from), x.left, id), side("arrived at " + visible(x.to), x.arrived, id)),
+    x.traceresponse ? h("div", { class: "back-again" }, h("span", { class: "side-name" }, "came back"), header({ ...x.traceresponse, name: "traceresponse" }, id, x.traceresponse.source)) : null);
+}
+
+function side(name, s, id) {
+  const source = s?.source ?? "unknown";
+  return h("div", { class: "side " + source }, h("span", { class: "side-name", title: sources[source] }, name, source === "recorded" ? "" : h("span", { class: "source" }, source === "inferred" ? " (inferred)" : "")),
+    source === "unknown" ? h("p", { class: "soft" }, "not recorded")
+      : s.headers?.length ? s.headers.map((x) => header(x, id)) : h("p", { class: "nothing" }, "no propagation header"));
+}
+
+// header shows one header's value with its parts marked: the trace id, the span id, and the flags.
+function header(x, id, source = "recorded") {
+  const part = (cls, text, title) => h("span", { class: "part " + cls, title }, visible(text));
+  let value;
+  if (!x.value && source === "inferred") {
+    value = [h("span", { class: "soft" }, "not written down; the receiver's span is "), part("p-trace", x.trace_id, "trace id"), " ", part("p-span", x.span_id, "span id")];
+  } else {
+    value = marked(x.value ?? "", [[x.trace_id, "p-trace", "trace id"], [x.span_id, "p-span", "span id"]], part);
+  }
+  const foreign = x.trace_id && x.trace_id !== id;
+  const facts = [
+    x.parent_id && `parent ${x.parent_id}`, x.flags && `flags ${x.flags}`,
+    x.sampled === true ? "sampled" : x.sampled === false ? "not sampled" : "",
+  ].filter(Boolean).map(visible);
+  return h("div", { class: "l-header" + (x.valid ? "" : " invalid") },
+    h("code", {}, h("span", { class: "h-name" }, visible(x.name) + ": "), ...value),
+    h("p", { class: "h-facts" },
+      x.valid ? h("span", {}, facts.join(", ")) : h("span", { class: "problem" }, icon("error"), visible(x.problem || "not valid")),
+      foreign ? h("span", { class: "problem" }, icon("error"), "another trace: ", h("a", { href: "/trace/" + x.trace_id }, x.trace_id.slice(0, 8) + "…")) : null,
+      x.note ? h("span", {}, visible(x.note)) : null,
+      x.members?.length ? h("span", {}, x.members.slice(0, 8).map((m) => `${visible(m.key)} = ${visible(m.value)}`).join(", ")) : null));
+}
+
+// marked finds ids in a value, also where leading zeros are missing.
+function marked(value, ids, part) {
+  const out = [];
+  let rest = value;
+  for (const [digits, cls, title] of ids) {
+    const short = digits?.replace(/^0+/, "");
+    if (!short) continue;
+    const written = rest.toLowerCase().includes(digits) ? digits : short;
+    const at = rest.toLowerCase().indexOf(written);
+    if (at < 0) continue;
+    out.push(visible(rest.slice(0, at)), part(cls, rest.slice(at, at + written.length), title));
+    rest = rest.slice(at + written.length);
+  }
+  out.push(visible(rest));
+  return out;
+}

@@ -1,0 +1,60 @@
+// Everything about one span.
+
+import { h, icon } from "./dom.js";
+import { duration, multiline, plural, visible } from "./format.js";
+import { colour } from "./colours.js";
+
+const long = 1500; // characters of a value that are shown at once
+
+// spanDetails describes a span. close() and go(span) are what its buttons do.
+export function spanDetails(span, trace, { close, go }) {
+  const title = h("h3", { id: "span-title" }, h("span", { class: "dot" }), visible(span.name) || "(no name)", " ", h("span", { class: "of" }, visible(span.service)));
+  const fact = (name, ...value) => h("div", {}, h("dt", {}, name), h("dd", {}, ...value));
+  const status = span.status === "error" ? [h("span", { class: "badge bad" }, icon("error"), "error")]
+    : span.status === "ok" ? [h("span", { class: "badge good" }, icon("ok"), "ok")] : [h("span", { class: "badge" }, "unset")];
+  const link = (s) => h("button", { type: "button", class: "inline", onclick: () => go(s) }, visible(s.name), h("span", { class: "of" }, " of " + visible(s.service)));
+  return h("div", { class: "card span-card " + colour(span.service) },
+    h("div", { class: "card-head" }, title, h("button", { type: "button", class: "quiet close", onclick: close, "aria-label": "Close the span's details" }, icon("close"))),
+    h("dl", { class: "facts small" },
+      fact("Status", ...status), fact("Kind", span.kind),
+      fact("Starts at", duration(span.start)), fact("Duration", duration(span.duration)), fact("Self time", duration(span.selfTime)),
+      fact("Span id", h("code", {}, visible(span.id))),
+      span.parent ? fact("Parent", link(span.parent)) : span.orphan ? fact("Parent", h("code", {}, visible(span.parentID)), " (not in this trace)") : null),
+    span.message && h("p", { class: "note " + (span.status === "error" ? "bad" : "") }, span.status === "error" ? icon("error") : "", h("span", { class: "pre" }, multiline(span.message))),
+    span.backwards && h("p", { class: "note warn" }, icon("error"), "This span ends before it starts: the clock was set back, or the times are wrong."),
+    events(span),
+    h("div", { class: "columns" },
+      h("section", {}, h("h4", {}, "Attributes"), values(span.attributes, "This span has no attributes.")),
+      h("section", {}, h("h4", {}, "Resource"), values(span.resource, "Nothing is known of the process that sent it."),
+        span.scope.name && h("p", { class: "hint" }, "Instrumented by ", h("code", {}, visible(span.scope.name)), span.scope.version ? " " + visible(span.scope.version) : ""))),
+    span.links.length ? h("p", { class: "hint" }, plural(span.links.length, "link") + " to other traces: see the raw JSON.") : null);
+}
+
+// events draws the events on the span's own time axis, and lists them.
+function events(span) {
+  if (!span.events.length) return h("section", {}, h("h4", {}, "Events"), h("p", { class: "soft" }, "Nothing was noted on the way."));
+  const at = (e) => (span.duration ? Math.min(100, Math.max(0, (e.at - span.start) / span.duration * 100)) : 0) + "%";
+  const axis = h("div", { class: "event-axis", "aria-hidden": "true" }, h("span", { class: "event-line" }));
+  for (const [i, e] of span.events.slice(0, 200).entries()) {
+    axis.append(h("span", { class: "event-pin" + (e.name === "exception" ? " bad" : ""), style: { left: at(e) } }, span.events.length <= 9 ? String(i + 1) : ""));
+  }
+  return h("section", {}, h("h4", {}, "Events"), axis,
+    h("div", { class: "event-ends soft", "aria-hidden": "true" }, h("span", {}, "0"), h("span", {}, duration(span.duration))),
+    h("ol", { class: "events" }, ...span.events.slice(0, 200).map((e) => h("li", {},
+      h("p", {}, h("strong", {}, visible(e.name) || "(no name)"), " ", h("span", { class: "soft" }, "at +" + duration(e.at - span.start))),
+      e.attributes.length ? values(e.attributes) : null))),
+    span.events.length > 200 ? h("p", { class: "hint" }, `and ${span.events.length - 200} more`) : null);
+}
+
+function values(list, none) {
+  if (!list.length) return h("p", { class: "soft" }, none);
+  return h("dl", { class: "kv" }, ...list.toSorted((a, b) => (a.key < b.key ? -1 : 1)).map((a) => {
+    const text = String(a.value);
+    const dd = h("dd", { title: a.type }, text === "" ? h("span", { class: "soft" }, a.type === "empty" ? "no value" : "empty") : multiline(text.slice(0, long)));
+    if (text.length > long) {
+      const more = h("button", { type: "button", class: "inline", onclick: () => { dd.replaceChildren(multiline(text)); } }, ` … all ${text.length.toLocaleString("en")} characters`);
+      dd.append(more);
+    }
+    return h("div", {}, h("dt", {}, visible(a.key)), dd);
+  }));
+}

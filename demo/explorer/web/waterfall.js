@@ -1,0 +1,281 @@
+// The waterfall: a tree of spans, each with its bar on one time axis. Only the rows in view exist as elements, so that a
+// trace of many thousand spans costs no more than what is seen of it.
+
+import { h, icon } from "./dom.js";
+import { duration, plural, visible } from "./format.js";
+import { colour } from "./colours.js";
+
+const margin = 12; // rows kept ready above and below the view
+
+export class Waterfall {
+  // label names the tree; choose(span) is called when the reader opens a span, and with null when they close it.
+  constructor(label, choose = () => {}) {
+    this.choose = choose;
+    this.collapsed = new Set(); // span ids
+    this.rows = new Map(); // elements in the page, by key
+    this.selected = null; // span id
+    this.active = 0; // index of the row that has, or would get, the focus
+    this.axis = h("div", { class: "axis", role: "columnheader" });
+    this.head = h("div", { class: "wf-row wf-head", role: "row" },
+      h("div", { class: "wf-name", role: "columnheader" }, "Span"), this.axis,
+      h("div", { class: "wf-num", role: "columnheader" }, "Duration"),
+      h("div", { class: "wf-num wf-self", role: "columnheader", title: "Time in which the span did not wait for a child" }, "Self"));
+    this.body = h("div", { class: "wf-body", role: "rowgroup" });
+    this.element = h("div", { class: "waterfall", role: "treegrid", "aria-label": label, "aria-readonly": "true" },
+      h("div", { class: "wf-headgroup", role: "rowgroup" }, this.head), this.body);
+    this.element.addEventListener("scroll", () => this.soon(), { passive: true });
+    this.element.addEventListener("keydown", (e) => this.key(e));
+    this.element.addEventListener("click", (e) => this.click(e));
+    new ResizeObserver(() => { this.height = 0; this.ticks(); this.soon(); }).observe(this.element);
+  }
+
+  // show draws a trace, or draws it again with what has arrived since. dark is a call that nothing explains; scale is the
+  // length of the axis in milliseconds, the trace's own when it is left out.
+  show(trace, { dark = null, scale = 0 } = {}) {
+    const focused = this.element.contains(document.activeElement);
+    const activeKey = this.items?.[this.active]?.key;
+    this.trace = trace;
+    this.dark = dark;
+    this.scale = scale || trace.duration || 1;
+    this.arrange();
+    if (activeKey) this.active = Math.max(0, this.items.findIndex((i) => i.key === activeKey));
+    this.ticks();
+    this.draw(true);
+    if (focused) this.rows.get(this.items[this.active].key)?.focus({ preventScroll: true });
+  }
+
+  // arrange lists the rows that are not inside a collapsed one.
+  arrange() {
+    this.items = [];
+    const { spans } = this.trace;
+    for (let i = 0; i < spans.length; i++) {
+      const span = spans[i];
+      this.items.push({ key: span.id + "/" + i, span, level: span.depth + 1 });
+      if (this.dark?.span === span) this.items.push({ key: "dark", dark: this.dark, level: span.depth + 2 });
+      if (this.collapsed.has(span.id)) while (i + 1 < spans.length && spans[i + 1].depth > span.depth) i++;
+    }
+    this.active = Math.min(this.active, this.items.length - 1);
+    this.element.setAttribute("aria-rowcount", this.items.length + 1);
+    this.element.classList.toggle("flat", spans.every((s) => !s.children.length));
+  }
+
+  // ticks writes the axis with round numbers, as many as there is room for.
+  ticks() {
+    if (!this.trace) return;
+    const room = Math.max(2, Math.floor(this.axis.clientWidth / 84));
+    const raw = this.scale / room;
+    const power = 10 ** Math.floor(Math.log10(raw));
+    const step = [1, 2, 5, 10].map((n) => n * power).find((n) => n >= raw) ?? raw;
+    const labels = [];
+    for (let n = 0; n * step <= this.scale * 1.0001 && n < 40; n++) {
+      const at = n * step / this.scale;
+      const beyond = (1 - at) * this.axis.clientWidth < 50; // no room to the right of the line
+      const text = beyond && step / this.scale * this.axis.clientWidth < 100 ? "" : n ? duration(n * step) : "0";
+      labels.push(h("span", { class: beyond ? "tick last" : "tick", style: { left: at * 100 + "%" } }, text));
+    }
+    this.axis.replaceChildren(h("span", { class: "unseen" }, "Timeline"), ...labels);
+    this.element.style.setProperty("--step", step / this.scale * 100 + "%");
+  }
+
+  soon() {
+    if (!this.frame) this.frame = requestAnimationFrame(() => { this.frame = 0; this.draw(false); });
+  }
+
+  // draw puts the rows that are in view into the page, and takes those out that are not.
+  draw(anew) {
+    if (!this.items) return;
+    if (!this.height) this.height = parseFloat(getComputedStyle(this.element).getPropertyValue("--row")) || 34;
+    const { height, items } = this;
+    this.body.style.height = items.length * height + "px";
+    const top = Math.max(0, this.element.scrollTop - this.head.offsetHeight);
+    const from = Math.max(0, Math.floor(top / height) - margin);
+    const to = Math.min(items.length, Math.ceil((top + (this.element.clientHeight || 800)) / height) + margin);
+    const wanted = new Map();
+    for (let i = from; i < to; i++) wanted.set(items[i].key, i);
+    wanted.set(items[this.active].key, this.active); // the focus must not scroll out of existence
+    for (const [key, el] of this.rows) {
+      if (anew || !wanted.has(key)) { el.remove(); this.rows.delete(key); }
+    }
+    for (const [key, i] of wanted) {
+      let el = this.rows.get(key);
+      if (!el) {
+        el = items[i].span ? this.spanRow(items[i]) : this.darkRow(items[i]);
+        this.rows.set(key, el);
+        this.body.append(el);
+      }
+      el.style.transform = `translateY(${i * height}px)`;
+      el.setAttribute("aria-rowindex", i + 2);
+      el.tabIndex = i === this.active ? 0 : -1;
+    }
+  }
+
+  spanRow({ key, span, level }) {
+    const open = !this.collapsed.has(span.id);
+    const failed = span.status === "error";
+    const siblings = span.parent ? span.parent.children : this.trace.roots;
+    const row = h("div", {
+      class: `wf-row ${colour(span.service)}${failed ? " failed" : ""}${span.id === this.selected ? " selected" : ""}`,
+      role: "row", tabIndex: -1, "data-key": key, "data-span": span.id,
+      "aria-level": level, "aria-setsize": siblings.length, "aria-posinset": siblings.indexOf(span) + 1,
+      "aria-expanded": span.children.length ? String(open) : null,
+      "aria-selected": String(span.id === this.selected),
+    });
+    row.append(
+      h("div", { class: "wf-name", role: "gridcell" },
+        indent(level),
+        span.children.length ? h("span", { class: "twist" + (open ? " open" : ""), title: open ? "Collapse" : "Expand" }, icon("twist")) : h("span", { class: "twist none" }),
+        h("span", { class: "dot" }),
+        h("span", { class: "wf-label" },
+          h("span", { class: "wf-span" }, visible(span.name) || "(no name)"),
+          h("span", { class: "wf-service" }, visible(span.service))),
+        failed && h("span", { class: "wf-error" }, icon("error"), h("span", { class: "word" }, "error")),
+        span.orphan && h("span", { class: "wf-note", title: "The span that this one names as its parent has not arrived." }, "parent missing"),
+        !open && h("span", { class: "wf-note" }, "+" + descendants(span))),
+      this.barCell(span),
+      h("div", { class: "wf-num", role: "gridcell" }, duration(span.duration)),
+      h("div", { class: "wf-num wf-self", role: "gridcell" }, duration(span.selfTime)));
+    return row;
+  }
+
+  barCell(span) {
+    const at = (ms) => Math.min(100, Math.max(0, ms / this.scale * 100));
+    const bar = h("span", { class: "bar", style: { left: at(span.start) + "%", width: at(span.end) - at(span.start) + "%" } });
+    const cell = h("div", { class: "wf-bars", role: "gridcell", "aria-label": "starts at " + duration(span.start) }, bar);
+    const within = (ms) => (span.duration ? Math.min(100, Math.max(0, (ms - span.start) / span.duration * 100)) : 0);
+    for (const [from, to] of merged(span.self, this.scale / 500)) {
+      bar.append(h("span", { class: "self", style: { left: within(from) + "%", width: within(to) - within(from) + "%" } }));
+    }
+    for (const event of span.events.slice(0, 50)) {
+      cell.append(h("span", { class: "event" + (event.name === "exception" ? " bad" : ""), title: `${visible(event.name)} at ${duration(event.at)}`, style: { left: at(event.at) + "%" } }));
+    }
+    return cell;
+  }
+
+  darkRow({ key, dark, level }) {
+    const { span, service } = dark;
+    const at = (ms) => ms / this.scale * 100;
+    return h("div", { class: "wf-row dark", role: "row", tabIndex: -1, "data-key": key, "aria-level": level, "aria-setsize": 1, "aria-posinset": 1 },
+      h("div", { class: "wf-name", role: "gridcell" }, indent(level), h("span", { class: "twist none" }), h("span", { class: "dot" }),
+        h("span", { class: "wf-label" }, h("span", { class: "wf-span" }, "no spans"), h("span", { class: "wf-service" }, service.name))),
+      h("div", { class: "wf-bars", role: "gridcell" },
+        h("span", { class: "unknown", style: { left: at(span.start) + "%", width: at(span.duration) + "%" } }, h("span", {}, "unexplained"))),
+      h("div", { class: "wf-num", role: "gridcell" }, duration(span.duration)),
+      h("div", { class: "wf-num wf-self", role: "gridcell" }, "?"));
+  }
+
+  // select marks a span as the open one; null marks none.
+  select(id) {
+    this.selected = id;
+    for (const el of this.rows.values()) {
+      const is = Boolean(id) && el.dataset.span === id;
+      el.classList.toggle("selected", is);
+      if (el.dataset.span) el.setAttribute("aria-selected", String(is));
+    }
+  }
+
+  // reveal opens what hides a span, and brings it into view.
+  reveal(span, focus = false) {
+    for (let p = span.parent; p; p = p.parent) this.collapsed.delete(p.id);
+    this.arrange();
+    this.draw(true);
+    this.go(this.items.findIndex((i) => i.span === span), focus);
+  }
+
+  toggle(span) {
+    if (!span?.children.length) return;
+    if (!this.collapsed.delete(span.id)) this.collapsed.add(span.id);
+    this.arrange();
+    this.draw(true);
+    this.go(this.items.findIndex((i) => i.span === span), true);
+  }
+
+  toggleAll() {
+    const parents = this.trace.spans.filter((s) => s.children.length);
+    const all = this.collapsed.size > 0;
+    this.collapsed = new Set(all ? [] : parents.map((s) => s.id));
+    this.active = 0;
+    this.arrange();
+    this.draw(true);
+    return !all;
+  }
+
+  go(index, focus = true) {
+    if (index < 0) return;
+    this.active = Math.max(0, Math.min(this.items.length - 1, index));
+    const head = this.head.offsetHeight, y = this.active * this.height;
+    const seen = this.element.clientHeight - head;
+    if (y < this.element.scrollTop) this.element.scrollTop = y;
+    else if (y + this.height > this.element.scrollTop + seen) this.element.scrollTop = y + this.height - seen;
+    this.draw(false);
+    if (focus) this.rows.get(this.items[this.active].key)?.focus({ preventScroll: false });
+  }
+
+  click(e) {
+    const row = e.target.closest("[data-key]");
+    const index = this.items.findIndex((i) => i.key === row?.dataset.key);
+    if (index < 0) return;
+    const { span } = this.items[index];
+    if (span && e.target.closest(".twist:not(.none)")) { this.toggle(span); return; }
+    this.go(index);
+    if (span) this.choose(span);
+  }
+
+  // key does what the ARIA practices say of a treegrid whose rows have the focus.
+  key(e) {
+    if (e.ctrlKey || e.metaKey || e.altKey) return;
+    const { span } = this.items[this.active] ?? {};
+    const open = span && span.children.length && !this.collapsed.has(span.id);
+    const page = Math.max(1, Math.floor(this.element.clientHeight / this.height) - 2);
+    const moves = {
+      ArrowDown: () => this.go(this.active + 1),
+      ArrowUp: () => this.go(this.active - 1),
+      PageDown: () => this.go(this.active + page),
+      PageUp: () => this.go(this.active - page),
+      Home: () => this.go(0),
+      End: () => this.go(this.items.length - 1),
+      ArrowRight: () => { if (span && this.collapsed.has(span.id)) this.toggle(span); else if (open) this.go(this.active + 1); },
+      ArrowLeft: () => {
+        if (open) this.toggle(span);
+        else this.go(this.items.findLastIndex((i, at) => at < this.active && i.level < this.items[this.active].level));
+      },
+      Enter: () => span && this.choose(span),
+      " ": () => span && this.choose(span),
+      Escape: () => this.choose(null),
+      "*": () => { this.collapsed.clear(); this.arrange(); this.draw(true); this.go(this.active); },
+    };
+    if (moves[e.key]) { e.preventDefault(); moves[e.key](); }
+  }
+}
+
+// legend names the colours.
+export function legend(trace, dark) {
+  const items = trace.services.map((service) => {
+    const n = trace.spans.reduce((sum, s) => sum + (s.service === service), 0);
+    return h("li", { class: colour(service) }, h("span", { class: "dot" }), h("span", { class: "legend-name" }, visible(service)), h("span", { class: "count" }, plural(n, "span")));
+  });
+  if (dark) items.push(h("li", { class: "dark" }, h("span", { class: "dot" }), h("span", { class: "legend-name" }, dark.service.name), h("span", { class: "count" }, "no spans")));
+  return h("ul", { class: "legend", "aria-label": "Services in this trace" }, items);
+}
+
+function indent(level) {
+  return h("span", { class: "indent", style: { "--depth": Math.min(level - 1, 14) } });
+}
+
+function descendants(span) {
+  let n = 0;
+  const stack = [...span.children];
+  while (stack.length) { n++; stack.push(...stack.pop().children); }
+  return n;
+}
+
+// merged joins pieces with less than a visible gap between them: a span with a thousand children has a thousand pieces of
+// self time, and a bar has a few hundred pixels.
+function merged(pieces, gap) {
+  const out = [];
+  for (const [from, to] of pieces) {
+    const last = out.at(-1);
+    if (last && from - last[1] < gap) last[1] = to;
+    else out.push([from, to]);
+  }
+  return out;
+}

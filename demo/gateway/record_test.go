@@ -1,0 +1,146 @@
+package gateway
+
+import (
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+
+	"go.opentelemetry.io/contrib/propagators/jaeger"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+
+	"example.com/grafana-tempo-go-demo/demo/ledger"
+)
+
+// recorded sends one request through a gateway, and returns what it recorded, what arrived upstream, and what it logged.
+func recorded(t *testing.T, o Options, req *http.Request) (host string, r ledger.ProxyRecord, arrived http.Header, log map[string]any) {
+	t.Helper()
+	up := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		arrived = r.Header
+		w.Header().Set("Traceresponse", "00-a-b-01")
+		w.WriteHeader(http.StatusTeapot)
+	}))
+	defer up.Close()
+	u, err := url.Parse(up.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Routes = map[string]*url.URL{"a.localhost": u}
+	if req.URL.Path == "/down" {
+		up.Close()
+	}
+	calls := 0
+	o.Record = func(h string, got ledger.ProxyRecord) { calls++; host, r = h, got }
+	var b strings.Builder
+	o.Logger = slog.New(slog.NewJSONHandler(&b, nil))
+	New(o).ServeHTTP(httptest.NewRecorder(), req)
+	if calls != 1 {
+		t.Fatalf("recorded %d times", calls)
+	}
+	if err := json.Unmarshal([]byte(b.String()), &log); err != nil {
+		t.Fatalf("%v: %s", err, b.String())
+	}
+	return host, r, arrived, log
+}
+
+func TestWhatPassesIsRecorded(t *testing.T) {
+	provider := sdktrace.NewTracerProvider()
+	request := func(url, uberTraceID string) *http.Request {
+		req := httptest.NewRequest(http.MethodGet, url, nil)
+		req.Header.Set("Cookie", "secret")
+		if uberTraceID != "" {
+			req.Header.Set("Uber-Trace-Id", uberTraceID)
+		}
+		return req
+	}
+	const ours = "0000000000000000000000000000000a:000000000000000b:0:1"
+	for _, tc := range []struct {
+		name          string
+		url, header   string
+		off           bool // no spans
+		tamper        func(http.Header)
+		host          string
+		status        int
+		arrived, left string // values of uber-trace-id; - for headers that were not recorded at all
+		response      string
+		own           bool // the record names a span of the gateway
+	}{
+		{name: "a trace that starts here", url: "http://A.localhost.:8000/x?y=z", host: "a.localhost", status: 418, left: "started", response: "00-a-b-01", own: true},
+		{name: "a trace that goes on", url: "http://a.localhost/", header: ours, host: "a.localhost", status: 418, arrived: ours, left: "continued", response: "00-a-b-01", own: true},
+		{name: "no spans", url: "http://a.localhost/", header: ours, off: true, host: "a.localhost", status: 418, arrived: ours, left: ours, response: "00-a-b-01"},
+		{name: "a header that is dropped", url: "http://a.localhost/", header: ours, tamper: func(h http.Header) { h.Del("Uber-Trace-Id") }, host: "a.localhost", status: 418,
+			arrived: ours, response: "00-a-b-01", own: true},
+		{name: "a header that is changed", url: "http://a.localhost/", tamper: func(h http.Header) { h.Set("Uber-Trace-Id", "x") }, host: "a.localhost", status: 418,
+			left: "x", response: "00-a-b-01", own: true},
+		{name: "an unknown host", url: "http://b.localhost/", header: ours, status: 404, arrived: ours, left: "-", own: true},
+		{name: "an upstream that is down", url: "http://a.localhost/down", host: "a.localhost", status: 502, left: "started", own: true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			o := Options{Propagator: jaeger.Jaeger{}, TracerProvider: provider, Tamper: tc.tamper}
+			if tc.off {
+				o.TracerProvider, o.Propagator = nil, nil
+			}
+			req := request(tc.url, tc.header)
+			host, r, arrived, log := recorded(t, o, req)
+			if host != tc.host || r.Status != tc.status || r.TraceResponse != tc.response || r.Proxy != "gateway" || r.Time.IsZero() || r.Duration <= 0 ||
+				r.Method != "GET" || r.Host != req.Host || r.Path != req.URL.Path || r.Query != req.URL.RawQuery || r.Service != "" {
+				t.Errorf("for %q: %+v", host, r)
+			}
+			if got := r.Arrived.Get("Uber-Trace-Id"); got != tc.arrived || len(r.Arrived) > 1 {
+				t.Errorf("arrived: %v", r.Arrived)
+			}
+			got := r.Left.Get("Uber-Trace-Id")
+			switch tc.left {
+			case "-":
+				if r.Left != nil {
+					t.Errorf("left: %v", r.Left)
+				}
+			case "started":
+				if !strings.HasPrefix(got, r.TraceID+":") || strings.Contains(got, r.SpanID) {
+					t.Errorf("left: %q", got)
+				}
+			case "continued":
+				if !strings.HasPrefix(got, ours[:33]) || got == ours {
+					t.Errorf("left: %q", got)
+				}
+			default:
+				if got != tc.left || r.Left == nil {
+					t.Errorf("left: %v", r.Left)
+				}
+			}
+			if arrived != nil && arrived.Get("Uber-Trace-Id") != got {
+				t.Errorf("what left is %q, what arrived upstream %q", got, arrived.Get("Uber-Trace-Id"))
+			}
+			if (r.TraceID != "" && r.SpanID != "") != tc.own {
+				t.Errorf("own span %q of %q", r.SpanID, r.TraceID)
+			}
+			// The log says the same.
+			said := fmt.Sprint(log["arrived"], log["left"], log["traceresponse"])
+			var left any
+			if r.Left != nil {
+				left = lower(r.Left)
+			}
+			var response any
+			if r.TraceResponse != "" {
+				response = r.TraceResponse
+			}
+			if want := fmt.Sprint(lower(r.Arrived), left, response); said != want {
+				t.Errorf("logged %s, want %s", said, want)
+			}
+		})
+	}
+}
+
+func lower(headers http.Header) map[string]any {
+	m := map[string]any{}
+	for _, name := range slices.Sorted(maps.Keys(headers)) {
+		m[strings.ToLower(name)] = headers.Get(name)
+	}
+	return m
+}
