@@ -31,6 +31,9 @@ diff: ## docs/instrumentation.diff anew, after a change to a service
 	go test -count=1 -run TestInstrumentationDiffIsCurrent ./e2e -update
 	git diff --stat docs/instrumentation.diff
 
+pictures: ## the screenshots in docs/pictures anew, of a demo that is running; needs Chromium
+	go run ./e2e/pictures
+
 lint: ## the linters of .golangci.yml, in each module
 	@for module in $$(sed -n 's/^\t\.\///p' go.work); do \
 		echo "$$module"; (cd $$module && go run $(GOLANGCI_LINT) run --config ../.golangci.yml ./...) || exit 1; \

@@ -84,8 +84,9 @@ func newStack(gateway, tempoURL string) (*liveStack, error) {
 
 // demo is a running `demo up -json`.
 type demo struct {
-	Gateway string `json:"gateway"`
-	Tempo   string `json:"tempo"`
+	Gateway  string `json:"gateway"`
+	Explorer string `json:"explorer"`
+	Tempo    string `json:"tempo"`
 
 	cmd    *exec.Cmd
 	folder string

@@ -270,7 +270,7 @@ export class TraceList {
       row.errors.replaceChildren(...(errors ? [icon("error"), errors] : []));
       row.li.classList.toggle("failed", Boolean(errors));
     }
-    setText(row.duration, duration(entry.duration));
+    setText(row.duration, entry.duration < 1 ? "<1 ms" : duration(entry.duration)); // summaries have whole milliseconds
     row.bar.style.width = Math.max(1.5, entry.duration / this.longest * 100) + "%";
     row.age.title = clock(entry.start);
     setText(row.age, age(Date.now() - entry.start));

@@ -55,6 +55,11 @@ function values(list, none) {
       const more = h("button", { type: "button", class: "inline", onclick: () => { dd.replaceChildren(multiline(text)); } }, ` … all ${text.length.toLocaleString("en")} characters`);
       dd.append(more);
     }
-    return h("div", {}, h("dt", {}, visible(a.key)), dd);
+    return h("div", {}, h("dt", {}, breakable(visible(a.key))), dd);
   }));
+}
+
+// breakable lets a long key break after its dots.
+function breakable(key) {
+  return key.split(/(?<=\.)/).flatMap((part, i) => (i ? [h("wbr"), part] : [part]));
 }
