@@ -36,6 +36,9 @@ const errorPage = `<!doctype html>
 </html>
 `
 
+// pagePolicy lets a page have its own style and nothing else: no script, and no frame around it.
+const pagePolicy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
 // redacted names the headers whose values are never logged: who can read logs shall not be able to log in.
 var redacted = []string{"Authorization", "Cookie", "Proxy-Authorization", "X-Api-Key"}
 
@@ -85,6 +88,8 @@ func (s *web) checkRequest(ctx context.Context, w http.ResponseWriter, r *http.R
 func (s *web) answer(ctx context.Context, w http.ResponseWriter, status int, page string) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.Header().Set("Content-Security-Policy", pagePolicy)
+	w.Header().Set("Referrer-Policy", "no-referrer")
 	w.WriteHeader(status)
 	if _, err := io.WriteString(w, page); err != nil {
 		s.log.WarnContext(ctx, "answer not delivered", "error", err)

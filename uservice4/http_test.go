@@ -86,6 +86,24 @@ func TestAPanicIsAnAnswerAndALogLine(t *testing.T) {
 	}
 }
 
+func TestABrowserMayDoNothingWithAPageButShowIt(t *testing.T) {
+	for _, target := range []string{"/", "/nowhere", "/?fail=%3Cscript%3E", "/?fail=redis", "/?fail=database"} {
+		res := httptest.NewRecorder()
+		newTestService(t, &logBuffer{}).handler().ServeHTTP(res, httptest.NewRequest(http.MethodGet, target, nil))
+		for name, want := range map[string]string{
+			"Content-Type": "text/html; charset=utf-8", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer",
+			"Content-Security-Policy": pagePolicy, "Access-Control-Allow-Origin": "",
+		} {
+			if got := res.Header().Get(name); got != want {
+				t.Errorf("%s: %s is %q, want %q", target, name, got, want)
+			}
+		}
+		if page := res.Body.String(); strings.Contains(page, "<script") || strings.Contains(page, " style=") {
+			t.Errorf("%s: the page has what its policy refuses: %s", target, page)
+		}
+	}
+}
+
 func TestRequestsAreLoggedWithTheirHeaders(t *testing.T) {
 	logs := &logBuffer{}
 	s := newTestService(t, logs)

@@ -30,7 +30,6 @@ import (
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracegrpc"
 	otelprometheus "go.opentelemetry.io/otel/exporters/prometheus"
 	"go.opentelemetry.io/otel/exporters/stdout/stdouttrace"
-	logglobal "go.opentelemetry.io/otel/log/global"
 	sdklog "go.opentelemetry.io/otel/sdk/log"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/metric/exemplar"
@@ -225,7 +224,7 @@ func setUpLogs(ctx context.Context, res *resource.Resource, log *slog.Logger) (s
 	}
 	provider := sdklog.NewLoggerProvider(sdklog.WithResource(res), sdklog.WithProcessor(sdklog.NewBatchProcessor(
 		&reportingLogExporter{exporter, report{what: "log lines", endpoint: endpoint, log: log}})))
-	logglobal.SetLoggerProvider(provider)
+	otel.SetLoggerProvider(provider)
 	return provider.Shutdown, nil
 }
 

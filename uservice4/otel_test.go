@@ -479,11 +479,11 @@ func TestLogLinesGoToTheirBackEnd(t *testing.T) {
 	defer backEnd.Close()
 	t.Setenv("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", backEnd.URL+"/otlp/v1/logs")
 	stdout := &logBuffer{}
-	log := slog.New(withTelemetry(slog.NewJSONHandler(stdout, nil)))
-	shutdown, err := setUpTelemetry(t.Context(), log)
+	shutdown, err := setUpTelemetry(t.Context(), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
+	log := slog.New(withTelemetry(slog.NewJSONHandler(stdout, nil))) // afterwards: OpenTelemetry's globals pass on once
 	ctx, span := otel.Tracer(scopeName).Start(t.Context(), "request")
 	log.InfoContext(ctx, "inside", slog.Group("headers", "bad", "a\xffb"))
 	log.DebugContext(ctx, "below the level")

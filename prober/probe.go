@@ -1,0 +1,109 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
+)
+
+const (
+	// maxAnswerBytes bounds what is read of an answer.
+	maxAnswerBytes = 64 << 10
+	// idleConnTimeout is shorter than what servers wait for a next request, so that none is sent into a closing
+	// connection, and longer than the usual interval, so that most need no new one.
+	idleConnTimeout = 30 * time.Second
+)
+
+// The causes of a failure, all that there are: each is a time series for each target.
+const (
+	causeTimeout = "timeout" // no whole answer in time
+	causeDNS     = "dns"     // the proxy's name is not known
+	causeRefused = "refused" // no connection to the proxy
+	causeBroken  = "broken"  // the connection broke, or what came is not HTTP
+	causeStatus  = "status"  // an answer, and it is not 200
+	causeBody    = "body"    // 200, but cut off, too long, or without what it should contain
+)
+
+var causes = []string{causeTimeout, causeDNS, causeRefused, causeBroken, causeStatus, causeBody}
+
+// badAnswer is the error of an answer that came and is not good.
+type badAnswer struct {
+	cause string
+	err   error
+}
+
+func (e *badAnswer) Error() string { return e.err.Error() }
+func (e *badAnswer) Unwrap() error { return e.err }
+
+// causeOf returns which of the causes made a check fail.
+func causeOf(err error) string {
+	if netErr, ok := errors.AsType[net.Error](err); ok && netErr.Timeout() {
+		return causeTimeout // before the others: an answer that stops in its middle is late, not wrong
+	}
+	if answer, ok := errors.AsType[*badAnswer](err); ok {
+		return answer.cause
+	}
+	if _, ok := errors.AsType[*net.DNSError](err); ok {
+		return causeDNS
+	}
+	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" {
+		return causeRefused
+	}
+	return causeBroken
+}
+
+// probe asks for the page of a host as a visitor would, through the proxy.
+type probe struct {
+	client *http.Client
+	proxy  string
+	expect string
+}
+
+func newProbe(conf config) *probe {
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.Proxy = nil // the proxy is a part of the demo, whatever proxy the machine has for the internet
+	transport.IdleConnTimeout = idleConnTimeout
+	return &probe{
+		client: &http.Client{
+			Transport: otelhttp.NewTransport(transport, spanName("target_call")),
+			// A page elsewhere is not the answer that was asked for.
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+		proxy:  conf.proxy,
+		expect: conf.expect,
+	}
+}
+
+// check returns nil when host answers well before ctx ends. The error's cause is causeOf's to say.
+func (p *probe) check(ctx context.Context, host string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.proxy, nil)
+	if err != nil {
+		return fmt.Errorf("%s: %w", host, err)
+	}
+	req.Host = host // Go's resolver does not know names under .localhost, and need not: the proxy does
+	req.Header.Set("User-Agent", "prober")
+	res, err := p.client.Do(req)
+	if err != nil {
+		return fmt.Errorf("%s: %w", host, err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(res.Body, maxAnswerBytes+1))
+	switch {
+	case res.StatusCode != http.StatusOK: // its body explains itself to people; reading it just ends the span
+		return &badAnswer{causeStatus, fmt.Errorf("%s: answered %s", host, res.Status)}
+	case err != nil:
+		return &badAnswer{causeBody, fmt.Errorf("%s: read answer: %w", host, err)}
+	case len(body) > maxAnswerBytes:
+		return &badAnswer{causeBody, fmt.Errorf("%s: answer is longer than %d bytes", host, maxAnswerBytes)}
+	case !strings.Contains(string(body), p.expect):
+		return &badAnswer{causeBody, fmt.Errorf("%s: answer lacks %q", host, p.expect)}
+	}
+	return nil
+}

@@ -1,0 +1,137 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestWhatAGoodAnswerIsAndWhyOthersAreNot(t *testing.T) {
+	stopped := httptest.NewServer(nil)
+	stopped.Close()
+	hang := func(r *http.Request) { <-r.Context().Done() }
+	for name, test := range map[string]struct {
+		serve  http.HandlerFunc
+		expect string
+		cause  string // empty: a good answer
+		want   string // part of the error
+	}{
+		"a good answer":    {serve: func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "Hello, world!") }, expect: "world"},
+		"anything will do": {serve: func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "whatever") }},
+		"no answer":        {serve: func(_ http.ResponseWriter, r *http.Request) { hang(r) }, cause: causeTimeout, want: "deadline"},
+		"an answer that stops in its middle": {serve: func(w http.ResponseWriter, r *http.Request) {
+			w.(http.Flusher).Flush()
+			hang(r)
+		}, cause: causeTimeout, want: "deadline"},
+		"nobody there":             {cause: causeRefused, want: "refused"},
+		"a connection that breaks": {serve: func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, cause: causeBroken, want: "EOF"},
+		"no HTTP": {serve: func(w http.ResponseWriter, _ *http.Request) {
+			conn, _, _ := w.(http.Hijacker).Hijack()
+			io.WriteString(conn, "SSH-2.0-OpenSSH_9.9\r\n")
+			conn.Close()
+		}, cause: causeBroken, want: "malformed"},
+		"another status":          {serve: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(502) }, cause: causeStatus, want: "502 Bad Gateway"},
+		"success of another kind": {serve: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(204) }, cause: causeStatus, want: "204"},
+		"a redirect, which is not followed": {serve: func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://127.0.0.1:9/", http.StatusFound)
+		}, cause: causeStatus, want: "302"},
+		"a page of something else": {serve: func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "It works!") }, expect: "world", cause: causeBody, want: `lacks "world"`},
+		"an answer cut off": {serve: func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Length", "100")
+			io.WriteString(w, "short")
+		}, cause: causeBody, want: "unexpected EOF"},
+		"an answer without end": {serve: func(w http.ResponseWriter, r *http.Request) {
+			for r.Context().Err() == nil {
+				if _, err := io.WriteString(w, strings.Repeat("x", 4096)); err != nil {
+					return
+				}
+			}
+		}, cause: causeBody, want: "longer than"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			url := stopped.URL
+			if test.serve != nil {
+				proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					if r.Host != "a.localhost" || r.Method != http.MethodGet || r.URL.Path != "/" {
+						t.Errorf("asked for %s %s of %s", r.Method, r.URL, r.Host)
+					}
+					test.serve(w, r)
+				}))
+				defer proxy.Close()
+				url = proxy.URL
+			}
+			limit := patience
+			if test.cause == causeTimeout {
+				limit = 100 * time.Millisecond
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), limit)
+			defer cancel()
+			err := newProbe(config{proxy: url, expect: test.expect}).check(ctx, "a.localhost")
+			if test.cause == "" {
+				if err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			if err == nil || !strings.Contains(err.Error(), test.want) || !strings.HasPrefix(err.Error(), "a.localhost: ") {
+				t.Fatalf("error %v, want %q in it", err, test.want)
+			}
+			if cause := causeOf(err); cause != test.cause {
+				t.Errorf("the cause of %v is %s, want %s", err, cause, test.cause)
+			}
+		})
+	}
+}
+
+func TestEveryErrorHasOneOfTheCauses(t *testing.T) {
+	for name, test := range map[string]struct {
+		err  error
+		want string
+	}{
+		"an unknown name":         {&net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host", IsNotFound: true}}, causeDNS},
+		"a resolver that is slow": {&net.OpError{Op: "dial", Err: &net.DNSError{Err: "i/o timeout", IsTimeout: true}}, causeTimeout},
+		"no route":                {&net.OpError{Op: "dial", Err: errors.New("no route to host")}, causeRefused},
+		"a reset":                 {&net.OpError{Op: "read", Err: errors.New("connection reset by peer")}, causeBroken},
+		"anything else":           {errors.New("anything"), causeBroken},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if cause := causeOf(test.err); cause != test.want || !slices.Contains(causes, cause) {
+				t.Errorf("%s, want %s", cause, test.want)
+			}
+		})
+	}
+}
+
+func TestTheProxyReceivesTheTrace(t *testing.T) {
+	spans := record(t)
+	propagated := ""
+	proxy := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		propagated = r.Header.Get("uber-trace-id")
+	}))
+	defer proxy.Close()
+	conf := config{proxy: proxy.URL, hosts: hostList{"a.localhost"}, timeout: patience}
+	newTestController(t, conf, newProbe(conf).check, io.Discard).reconcile(t.Context(), "a.localhost")
+	const want = `
+internal reconcile: Ok attempt=1 target=a.localhost
+  client target_call: Unset http.request.method=GET http.response.status_code=200
+`
+	if tree := describe(spans.GetSpans()); tree != want[1:] {
+		t.Fatalf("spans:\n%swant:%s", tree, want)
+	}
+	client := spans.GetSpans()[0]
+	if client.Name != "target_call" { // the one that ends first
+		t.Fatalf("the first span to end is %s", client.Name)
+	}
+	if !regexp.MustCompile(`^[0-9a-f]{32}:[0-9a-f]{16}:0:1$`).MatchString(propagated) ||
+		propagated != client.SpanContext.TraceID().String()+":"+client.SpanContext.SpanID().String()+":0:1" {
+		t.Errorf("propagated %q from %v", propagated, client.SpanContext)
+	}
+}

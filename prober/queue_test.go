@@ -1,0 +1,85 @@
+package main
+
+import (
+	"context"
+	"math"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestATargetIsInTheQueueOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := newQueue(2)
+		take := func(want string) {
+			t.Helper()
+			ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+			defer cancel()
+			if got, ok := q.next(ctx); got != want || ok != (want != "") {
+				t.Errorf("next is %q %t, want %q", got, ok, want)
+			}
+		}
+		for range 3 {
+			q.add("a")
+			q.add("b")
+		}
+		if q.depth() != 2 {
+			t.Errorf("%d wait, want 2", q.depth())
+		}
+		take("a")
+		q.add("a") // in work
+		take("b")
+		take("")
+
+		q.done("a")
+		q.add("a")
+		take("a")
+
+		q.retry("a", time.Minute)
+		q.add("a") // resting
+		take("")
+		time.Sleep(time.Minute)
+		q.add("a") // waiting again
+		take("a")
+		take("")
+	})
+}
+
+func TestAStoppedQueueGivesNothingOut(t *testing.T) {
+	q := newQueue(1)
+	q.add("a")
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	if target, ok := q.next(ctx); ok {
+		t.Errorf("gave %s out", target)
+	}
+}
+
+func TestBackoffDoublesUpToItsMost(t *testing.T) {
+	const s = time.Second
+	for name, test := range map[string]struct {
+		policy backoffPolicy
+		want   map[int]time.Duration // the greatest, by failures
+	}{
+		"of the default":            {backoffPolicy{s, 30 * s}, map[int]time.Duration{1: s, 2: 2 * s, 3: 4 * s, 5: 16 * s, 6: 30 * s, 7: 30 * s, 1000: 30 * s}},
+		"without growth":            {backoffPolicy{s, s}, map[int]time.Duration{1: s, 2: s, 64: s, 65: s}},
+		"of the greatest durations": {backoffPolicy{1, math.MaxInt64}, map[int]time.Duration{1: 1, 2: 2, 63: 1 << 62, 64: math.MaxInt64, 100: math.MaxInt64}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for failures, most := range test.want {
+				var delays []time.Duration
+				for range 100 {
+					delays = append(delays, test.policy.delay(failures))
+				}
+				least, greatest := slices.Min(delays), slices.Max(delays)
+				if least < most/2 || least <= 0 || greatest > most {
+					t.Errorf("after %d failures %s to %s, want %s to %s", failures, least, greatest, most/2, most)
+				}
+				if most > s && least == greatest {
+					t.Errorf("after %d failures always %s", failures, least)
+				}
+			}
+		})
+	}
+}
