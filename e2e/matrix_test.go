@@ -231,7 +231,7 @@ func startService(t *testing.T, bin, service, propagators, upstream string) *pro
 	}
 	cmd := exec.CommandContext(t.Context(), filepath.Join(bin, name), "-addr", "127.0.0.1:0")
 	cmd.Env = []string{
-		"OTEL_PROPAGATORS=" + propagators, "OTEL_TRACES_EXPORTER=none", "OTEL_TRACES_SAMPLER=always_on", "OTEL_SERVICE_NAME=" + service,
+		"OTEL_PROPAGATORS=" + propagators, "OTEL_TRACES_EXPORTER=console", "OTEL_TRACES_SAMPLER=always_on", "OTEL_SERVICE_NAME=" + service,
 		"REDIS_MIN=0s", "REDIS_MAX=0s", "DATABASE_MIN=0s", "DATABASE_MAX=0s", "UPSTREAM=" + upstream,
 	}
 	for _, needed := range []string{"SystemRoot", "PATH", "HOME", "USER"} {

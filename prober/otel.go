@@ -115,8 +115,12 @@ func setUpTelemetry(ctx context.Context, log *slog.Logger) (shutdown func(), err
 
 // setUpTraces sends spans to where OTEL_TRACES_EXPORTER says.
 func setUpTraces(ctx context.Context, res *resource.Resource, log *slog.Logger) (stop func(context.Context) error, err error) {
+	exporters := listFromEnv("OTEL_TRACES_EXPORTER", "otlp")
+	if slices.Equal(exporters, []string{"none"}) {
+		return nil, nil // no spans at all: ids that lead nowhere would only confuse
+	}
 	options := []sdktrace.TracerProviderOption{sdktrace.WithResource(res)}
-	for _, name := range listFromEnv("OTEL_TRACES_EXPORTER", "otlp") {
+	for _, name := range exporters {
 		switch name {
 		case "otlp":
 			exporter, err := newOTLPExporter(ctx, log)
@@ -130,7 +134,6 @@ func setUpTraces(ctx context.Context, res *resource.Resource, log *slog.Logger) 
 				return nil, fmt.Errorf("console exporter: %w", err)
 			}
 			options = append(options, sdktrace.WithBatcher(exporter))
-		case "none":
 		default:
 			return nil, fmt.Errorf("OTEL_TRACES_EXPORTER=%q: want otlp, console or none", os.Getenv("OTEL_TRACES_EXPORTER"))
 		}

@@ -244,6 +244,13 @@ func TestSettingsThatCannotWorkAreErrors(t *testing.T) {
 	}
 }
 
+func TestWithoutAnExporterThereAreNoSpans(t *testing.T) {
+	t.Setenv("OTEL_TRACES_EXPORTER", "none")
+	if stop, err := setUpTraces(t.Context(), newResource(t.Context(), slog.New(slog.DiscardHandler)), slog.New(slog.DiscardHandler)); stop != nil || err != nil {
+		t.Errorf("there is something to stop, or an error: %v", err)
+	}
+}
+
 func TestTraceLinksThatCannotWorkAreErrors(t *testing.T) {
 	for pattern, good := range map[string]bool{
 		"":                                    true,
@@ -478,6 +485,7 @@ func TestLogLinesGoToTheirBackEnd(t *testing.T) {
 	}))
 	defer backEnd.Close()
 	t.Setenv("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", backEnd.URL+"/otlp/v1/logs")
+	record(t)
 	stdout := &logBuffer{}
 	shutdown, err := setUpTelemetry(t.Context(), slog.New(slog.DiscardHandler))
 	if err != nil {
