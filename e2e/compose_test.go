@@ -27,6 +27,7 @@ var hostPorts = []struct {
 	{"TRAEFIK_DASHBOARD_PORT", "8080", "traefik", 8080},
 	{"GRAFANA_PORT", "3000", "grafana", 3000},
 	{"PROMETHEUS_PORT", "9090", "prometheus", 9090},
+	{"LOKI_PORT", "3100", "loki", 3100},
 	{"TEMPO_PORT", "3200", "tempo", 3200},
 	{"OTLP_PORT", "4317", "tempo", 4317},
 	{"JAEGER_PORT", "14268", "tempo", 14268},
@@ -35,6 +36,9 @@ var hostPorts = []struct {
 	{"USERVICE3_PORT", "8083", "uservice3", 7878},
 	{"USERVICE4_PORT", "8084", "uservice4", 7878},
 }
+
+// instrumented are the services that send traces, log lines and metrics of their own.
+var instrumented = []string{"uservice3", "uservice4", "prober"}
 
 // composeProject is docker-compose.yaml as Compose itself reads it with these variables set and no others.
 func composeProject(t *testing.T, variables map[string]string) *types.Project {
@@ -111,8 +115,20 @@ func TestNoDefaultPortRemains(t *testing.T) {
 			}
 		}
 		for _, text := range texts {
-			if regexp.MustCompile(`(localhost|127\.0\.0\.1)(:(80|8080|3000|9090|3200|4317|14268|808[1-4])\b|/|$)`).MatchString(text) {
+			if regexp.MustCompile(`(^|[^.])(localhost|127\.0\.0\.1)(:(80|8080|3000|9090|3100|3200|4317|14268|808[1-4])\b|/|$)`).MatchString(text) {
 				t.Errorf("%s: %s does not follow its variable", name, text)
+			}
+		}
+	}
+}
+
+// TestLinksToTheServicesFollowTheProxysPort: the dashboards' links take it from here.
+func TestLinksToTheServicesFollowTheProxysPort(t *testing.T) {
+	moved, ports := composeVariant(t)
+	for want, project := range map[string]*types.Project{"80": composeProject(t, nil), ports["TRAEFIK_PORT"]: moved} {
+		for _, name := range instrumented {
+			if got := variable(project.Services[name], "OTEL_RESOURCE_ATTRIBUTES"); got != "demo.proxy.port="+want {
+				t.Errorf("%s: OTEL_RESOURCE_ATTRIBUTES=%s, want the port %s", name, got, want)
 			}
 		}
 	}
@@ -202,7 +218,7 @@ func TestContainersAreContained(t *testing.T) {
 			checkMemory(t, service)
 		})
 	}
-	for _, name := range services {
+	for _, name := range append(slices.Clone(services), "prober") {
 		service, ok := project.Services[name]
 		if !ok {
 			t.Errorf("%s is missing", name)
@@ -287,7 +303,7 @@ func TestNothingIsReadyBeforeWhatItNeeds(t *testing.T) {
 			t.Errorf("%s has a start_interval or a start_period", name)
 		}
 	}
-	for _, name := range services {
+	for _, name := range append(slices.Clone(services), "prober") {
 		if got := project.Services[name].HealthCheck.Test; !slices.Equal(got, []string{"CMD", "/service", "-healthcheck"}) {
 			t.Errorf("%s is checked with %v", name, got)
 		}
@@ -297,7 +313,8 @@ func TestNothingIsReadyBeforeWhatItNeeds(t *testing.T) {
 		"traefik":   {"tempo", "uservice1", "uservice2", "uservice3", "uservice4"},
 		"uservice3": {"tempo"},
 		"uservice4": {"tempo"},
-		"grafana":   {"prometheus", "tempo"},
+		"prober":    {"tempo", "traefik"},
+		"grafana":   {"loki", "prometheus", "tempo"},
 	} {
 		var got []string
 		for on, dependency := range project.Services[name].DependsOn {
@@ -311,6 +328,11 @@ func TestNothingIsReadyBeforeWhatItNeeds(t *testing.T) {
 		}
 	}
 	// Compose stops in the opposite order: the caller goes before the one it calls, or requests in flight fail.
+	for _, name := range instrumented {
+		if _, ok := project.Services[name].DependsOn["loki"]; !ok {
+			t.Errorf("%s may outlive loki, and its last log lines with it", name)
+		}
+	}
 	for caller, callee := range map[string]string{"uservice1": "uservice2", "uservice3": "uservice4"} {
 		if _, ok := project.Services[caller].DependsOn[callee]; !ok {
 			t.Errorf("%s may outlive %s, which it calls", caller, callee)
@@ -323,7 +345,7 @@ func TestNothingIsReadyBeforeWhatItNeeds(t *testing.T) {
 
 func TestAllTracersAgree(t *testing.T) {
 	project := composeProject(t, nil)
-	for _, name := range []string{"traefik", "uservice3", "uservice4"} {
+	for _, name := range append([]string{"traefik"}, instrumented...) {
 		for _, key := range []string{"OTEL_PROPAGATORS", "OTEL_BSP_SCHEDULE_DELAY"} {
 			got, want := variable(project.Services[name], key), variable(project.Services["uservice3"], key)
 			if got == "" || got != want {
@@ -331,7 +353,7 @@ func TestAllTracersAgree(t *testing.T) {
 			}
 		}
 	}
-	for _, name := range []string{"uservice3", "uservice4"} {
+	for _, name := range instrumented {
 		if got := variable(project.Services[name], "OTEL_SERVICE_NAME"); got != name {
 			t.Errorf("%s: OTEL_SERVICE_NAME=%s", name, got)
 		}
@@ -342,5 +364,67 @@ func TestAllTracersAgree(t *testing.T) {
 				t.Errorf("%s is not instrumented and has %s", name, key)
 			}
 		}
+	}
+}
+
+// TestOneVariableTurnsTracingOff: with TRACING=false nobody exports, passes a header on, or records a span in vain; and
+// nothing else is different, so that the stack behaves the same and nothing has to be built.
+func TestOneVariableTurnsTracingOff(t *testing.T) {
+	on, off := composeProject(t, nil), composeProject(t, map[string]string{"TRACING": "false"})
+	for _, name := range instrumented {
+		for key, want := range map[string]string{"OTEL_TRACES_EXPORTER": "none", "OTEL_TRACES_SAMPLER": "always_off", "OTEL_PROPAGATORS": "none"} {
+			if got := variable(off.Services[name], key); got != want {
+				t.Errorf("%s: %s=%s, want %s", name, key, got, want)
+			}
+		}
+		for _, key := range []string{"OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "OTEL_METRICS_EXPORTER"} {
+			if variable(off.Services[name], key) == "" {
+				t.Errorf("%s: logs and metrics do not go on: %s is empty", name, key)
+			}
+		}
+	}
+	if command := off.Services["traefik"].Command; !slices.Contains(command, "--tracing=false") {
+		t.Errorf("Traefik is started with %v", command)
+	}
+	explicit, err := composeProject(t, map[string]string{"TRACING": "true"}).MarshalJSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if usual, err := on.MarshalJSON(); err != nil || string(usual) != string(explicit) {
+		t.Errorf("TRACING=true is not what there is without: %v", err)
+	}
+	for name, service := range on.Services {
+		if service.Image != off.Services[name].Image || (service.Build == nil) != (off.Services[name].Build == nil) {
+			t.Errorf("%s has another image", name)
+		}
+	}
+}
+
+// TestOneVariableLetsTheStackWatchItself: with SELF_TRACING=true Prometheus, Loki and Grafana send traces of their own.
+func TestOneVariableLetsTheStackWatchItself(t *testing.T) {
+	for value, want := range map[string]struct{ prometheus, loki, grafana, sampled string }{
+		"":      {"/etc/prometheus/self-tracing-false.yaml", "-tracing.enabled=false", "", ""},
+		"false": {"/etc/prometheus/self-tracing-false.yaml", "-tracing.enabled=false", "", ""},
+		"true":  {"/etc/prometheus/self-tracing-true.yaml", "-tracing.enabled=true", "tempo:4317", "0.5"},
+	} {
+		t.Run(value, func(t *testing.T) {
+			project := composeProject(t, map[string]string{"SELF_TRACING": value})
+			if command := project.Services["prometheus"].Command; !slices.Contains(command, "--config.file="+want.prometheus) {
+				t.Errorf("Prometheus is started with %v", command)
+			}
+			if command := project.Services["loki"].Command; !slices.Contains(command, want.loki) {
+				t.Errorf("Loki is started with %v", command)
+			}
+			grafana := project.Services["grafana"]
+			if got := variable(grafana, "GF_TRACING_OPENTELEMETRY_OTLP_ADDRESS"); got != want.grafana {
+				t.Errorf("Grafana sends its traces to %q, want %q", got, want.grafana)
+			}
+			if got := variable(grafana, "GF_TRACING_OPENTELEMETRY_SAMPLER_PARAM"); got != want.sampled {
+				t.Errorf("Grafana samples %q, want %q", got, want.sampled)
+			}
+		})
+	}
+	if got := variable(composeProject(t, nil).Services["loki"], "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"); got != "http://tempo:4317" {
+		t.Errorf("Loki sends its traces to %q", got)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net"
 	"net/url"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/prometheus/prometheus/config"
+	"github.com/prometheus/prometheus/discovery"
 	"go.yaml.in/yaml/v3"
 )
 
@@ -27,9 +29,18 @@ func decode(t *testing.T, name string, v any) {
 }
 
 func TestPrometheusLoadsItsConfiguration(t *testing.T) {
-	conf, err := config.LoadFile(path("conf/prometheus.yaml"), false, slog.New(slog.NewTextHandler(io.Discard, nil)))
-	if err != nil {
-		t.Fatal(err)
+	t.Setenv("GRAFANA_URL", "http://localhost:3000")
+	conf, watching := prometheusConfig(t, "self-tracing-false.yaml"), prometheusConfig(t, "self-tracing-true.yaml")
+	if got := conf.GlobalConfig.ExternalLabels.Get("grafana"); got != "http://localhost:3000" {
+		t.Errorf("the links of alerts lead to %q", got)
+	}
+	tracing := watching.TracingConfig
+	if tracing.Endpoint != "tempo:4317" || tracing.SamplingFraction <= 0 || tracing.SamplingFraction > 0.1 {
+		t.Errorf("Prometheus' own traces: %+v, want a small part of them in Tempo", tracing)
+	}
+	watching.TracingConfig = conf.TracingConfig
+	if watching.String() != conf.String() {
+		t.Errorf("self-tracing-true.yaml differs by more than tracing:\n%s\nand without\n%s", watching, conf)
 	}
 	if conf.StorageConfig.TSDBConfig == nil || conf.StorageConfig.TSDBConfig.Retention == nil ||
 		time.Duration(conf.StorageConfig.TSDBConfig.Retention.Time) != time.Hour {
@@ -39,18 +50,95 @@ func TestPrometheusLoadsItsConfiguration(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	jobs := map[string]bool{}
+	compose := composeProject(t, nil)
+	var jobs []string
 	for _, scrape := range scrapes {
-		jobs[scrape.JobName] = true
+		jobs = append(jobs, scrape.JobName)
+		for _, sd := range scrape.ServiceDiscoveryConfigs {
+			groups, _ := sd.(discovery.StaticConfig)
+			if len(groups) != 1 || len(groups[0].Targets) != 1 {
+				t.Fatalf("job %s: want one target, has %v", scrape.JobName, sd)
+			}
+			host, port, err := net.SplitHostPort(string(groups[0].Targets[0]["__address__"]))
+			if host == "localhost" {
+				host = "prometheus"
+			}
+			service, ok := compose.Services[host]
+			if err != nil || !ok || scrape.JobName != host {
+				t.Errorf("job %s fetches from %s: a job is a service of docker-compose.yaml, and has its name", scrape.JobName, host)
+			}
+			if own := variable(service, "OTEL_EXPORTER_PROMETHEUS_PORT"); own != "" && own != port {
+				t.Errorf("%s serves its metrics on port %s, and is asked on %s", host, own, port)
+			}
+		}
 	}
-	if !jobs["prometheus"] || !jobs["tempo"] {
-		t.Errorf("the scrape jobs are %v", jobs)
+	slices.Sort(jobs)
+	if want := []string{"grafana", "loki", "prober", "prometheus", "tempo", "traefik", "uservice3", "uservice4"}; !slices.Equal(jobs, want) {
+		t.Errorf("the scrape jobs are %v, want %v", jobs, want)
+	}
+	if !slices.Contains(compose.Services["traefik"].Command, "--metrics.prometheus=true") {
+		t.Error("Traefik has no metrics")
 	}
 
-	command := composeProject(t, nil).Services["prometheus"].Command
+	command := compose.Services["prometheus"].Command
 	for _, flag := range []string{"--web.enable-remote-write-receiver", "--enable-feature=exemplar-storage"} {
 		if !slices.Contains(command, flag) {
 			t.Errorf("without %s Prometheus refuses what Tempo writes, or its exemplars", flag)
+		}
+	}
+}
+
+// prometheusConfig loads a configuration as Prometheus itself does, with all the files that it names.
+func prometheusConfig(t *testing.T, name string) *config.Config {
+	t.Helper()
+	conf, err := config.LoadFile(path("conf/prometheus/"+name), false, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(conf.RuleFiles) != 1 || filepath.Base(conf.RuleFiles[0]) != "alerts.yaml" {
+		t.Errorf("%s: the rules are %v", name, conf.RuleFiles)
+	}
+	return conf
+}
+
+// TestLokiAndItsClientsAgree reads only what others have to agree with, as for Tempo.
+func TestLokiAndItsClientsAgree(t *testing.T) {
+	var conf struct {
+		Server struct {
+			HTTPListenPort int `yaml:"http_listen_port"`
+		}
+		Analytics struct {
+			ReportingEnabled *bool `yaml:"reporting_enabled"`
+		}
+		SchemaConfig struct {
+			Configs []struct{ Store, Schema string }
+		} `yaml:"schema_config"`
+		Limits struct {
+			RetentionPeriod string `yaml:"retention_period"`
+		} `yaml:"limits_config"`
+		Compactor struct {
+			RetentionEnabled bool `yaml:"retention_enabled"`
+		}
+	}
+	if err := yaml.Unmarshal(read(t, "conf/loki.yaml"), &conf); err != nil {
+		t.Fatal(err)
+	}
+	if conf.Server.HTTPListenPort != 3100 {
+		t.Errorf("Loki listens on port %d", conf.Server.HTTPListenPort)
+	}
+	if report := conf.Analytics.ReportingEnabled; report == nil || *report {
+		t.Error("Loki reports its usage")
+	}
+	if len(conf.SchemaConfig.Configs) != 1 || conf.SchemaConfig.Configs[0].Schema != "v13" || conf.SchemaConfig.Configs[0].Store != "tsdb" {
+		t.Errorf("the attributes of log lines need schema v13 with tsdb, not %+v", conf.SchemaConfig.Configs)
+	}
+	if conf.Limits.RetentionPeriod != "1h" || !conf.Compactor.RetentionEnabled {
+		t.Errorf("log lines are kept for %s, deleted: %t; traces and metrics for an hour", conf.Limits.RetentionPeriod, conf.Compactor.RetentionEnabled)
+	}
+	compose := composeProject(t, nil)
+	for _, name := range instrumented {
+		if got := variable(compose.Services[name], "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT"); got != "http://loki:3100/otlp/v1/logs" {
+			t.Errorf("%s sends its log lines to %s", name, got)
 		}
 	}
 }
@@ -184,7 +272,7 @@ func TestTempoAndItsClientsAgree(t *testing.T) {
 	}
 
 	compose := composeProject(t, nil)
-	for _, name := range []string{"uservice3", "uservice4"} {
+	for _, name := range instrumented {
 		if got := variable(compose.Services[name], "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"); got != "http://tempo:4317" {
 			t.Errorf("%s sends its traces to %s", name, got)
 		}
@@ -245,7 +333,7 @@ func TestGrafanaDataSources(t *testing.T) {
 	if !slices.Equal(defaults, []string{"tempo"}) {
 		t.Errorf("the default data source is %v, want tempo alone", defaults)
 	}
-	if got := slices.Sorted(maps.Keys(sources)); !slices.Equal(got, []string{"prometheus", "tempo"}) {
+	if got := slices.Sorted(maps.Keys(sources)); !slices.Equal(got, []string{"loki", "prometheus", "tempo"}) {
 		t.Errorf("data sources: %v", got)
 	}
 	tempoJSON := sources["tempo"].JSONData
@@ -283,8 +371,8 @@ func uids(value any) map[string]string {
 // TestGrafanaReplacesNoDollar: Grafana puts environment variables into provisioned files, so that a single dollar before
 // a name or a brace loses what follows it.
 func TestGrafanaReplacesNoDollar(t *testing.T) {
-	for _, name := range files(t, "conf/grafana/datasources", "*.yaml") {
-		for i, line := range strings.Split(string(read(t, "conf/grafana/datasources/"+name)), "\n") {
+	for _, name := range []string{"datasources/datasources.yaml", "providers/providers.yaml"} {
+		for i, line := range strings.Split(string(read(t, "conf/grafana/"+name)), "\n") {
 			code, _, _ := strings.Cut(line, "# ")
 			rest := strings.ReplaceAll(code, "$$", "")
 			if regexp.MustCompile(`\$`).MatchString(rest) {

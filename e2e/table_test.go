@@ -13,7 +13,10 @@ import (
 func TestBothWaysOfRunningTheDemoHaveTheSameServices(t *testing.T) {
 	project := composeProject(t, nil)
 	// What depends on where the rest of the stack listens, or on the container, is the runner's to set.
-	elsewhere := []string{"UPSTREAM", "TRACE_LINK", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "GOMEMLIMIT"}
+	elsewhere := []string{
+		"UPSTREAM", "TRACE_LINK", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT",
+		"OTEL_EXPORTER_PROMETHEUS_HOST", "OTEL_EXPORTER_PROMETHEUS_PORT", "OTEL_RESOURCE_ATTRIBUTES", "GOMEMLIMIT",
+	}
 	var names []string
 	for _, row := range stack.Services() {
 		names = append(names, row.Name)
@@ -33,6 +36,9 @@ func TestBothWaysOfRunningTheDemoHaveTheSameServices(t *testing.T) {
 		}
 		if traced := variable(service, "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") != ""; traced != row.Instrumented {
 			t.Errorf("%s: instrumented is %t with compose, %t without", row.Name, traced, row.Instrumented)
+		}
+		if measured := variable(service, "OTEL_METRICS_EXPORTER") != ""; measured != (row.Metrics != "") {
+			t.Errorf("%s: has metrics is %t with compose; without, they are on %q", row.Name, measured, row.Metrics)
 		}
 		upstream := ""
 		if u, err := url.Parse(variable(service, "UPSTREAM")); err == nil {

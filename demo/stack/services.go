@@ -13,10 +13,12 @@ type Service struct {
 	Name string
 	// Addr is the host address on which it listens unless told otherwise.
 	Addr string
+	// Metrics is the host address on which it serves its metrics unless told otherwise; empty for one that has none.
+	Metrics string
 	// Upstream names the service that it calls, or is empty.
 	Upstream string
 	// Env is its fixed environment. What depends on addresses (UPSTREAM, TRACE_LINK and, for the instrumented ones,
-	// OTEL_EXPORTER_OTLP_TRACES_ENDPOINT) is added at the start, and so are the bounds of its mock (REDIS_* for a service
+	// OTEL_EXPORTER_OTLP_TRACES_ENDPOINT and OTEL_EXPORTER_PROMETHEUS_HOST and _PORT) is added at the start, and so are the bounds of its mock (REDIS_* for a service
 	// that has an upstream, DATABASE_* for one that has none).
 	Env map[string]string
 	// Instrumented tells whether it sends traces, and so whether it needs to know where to.
@@ -31,15 +33,15 @@ func (s Service) Host() string { return s.Name + ".localhost" }
 func Services() []Service {
 	return []Service{
 		{Name: "uservice2", Addr: "127.0.0.1:8082", Env: map[string]string{}},
-		{Name: "uservice4", Addr: "127.0.0.1:8084", Env: telemetry("uservice4"), Instrumented: true},
+		{Name: "uservice4", Addr: "127.0.0.1:8084", Metrics: "127.0.0.1:9464", Env: telemetry("uservice4"), Instrumented: true},
 		{Name: "uservice1", Addr: "127.0.0.1:8081", Env: map[string]string{}, Upstream: "uservice2"},
-		{Name: "uservice3", Addr: "127.0.0.1:8083", Env: telemetry("uservice3"), Upstream: "uservice4", Instrumented: true},
+		{Name: "uservice3", Addr: "127.0.0.1:8083", Metrics: "127.0.0.1:9463", Env: telemetry("uservice3"), Upstream: "uservice4", Instrumented: true},
 	}
 }
 
 // telemetry is the part of the OTEL_* variables that is the same wherever the service runs. Every request is sampled,
 // and the batches are small in time and large in number, so that a trace is complete a quarter of a second after its
-// answer and nothing is lost under load.
+// answer and nothing is lost under load. There is no Loki here: log lines go to standard output only.
 func telemetry(name string) map[string]string {
 	return map[string]string{
 		"OTEL_SERVICE_NAME":              name,
@@ -49,6 +51,8 @@ func telemetry(name string) map[string]string {
 		"OTEL_BSP_SCHEDULE_DELAY":        "200",
 		"OTEL_BSP_MAX_QUEUE_SIZE":        "8192",
 		"OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "2048",
+		"OTEL_METRICS_EXPORTER":          "prometheus",
+		"OTEL_GO_X_OBSERVABILITY":        "true", // the SDK's own metrics, such as spans that were dropped
 	}
 }
 

@@ -1,0 +1,154 @@
+package e2e
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"maps"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql/parser"
+	"github.com/prometheus/prometheus/promql/promqltest"
+	"github.com/prometheus/prometheus/rules"
+)
+
+// ruleTests is conf/prometheus/alerts_test.yaml, of promtool's format for unit tests only what this one uses. See
+// https://prometheus.io/docs/prometheus/latest/configuration/unit_testing_rules/
+type ruleTests struct {
+	RuleFiles          []string       `yaml:"rule_files"`
+	EvaluationInterval model.Duration `yaml:"evaluation_interval"`
+	Tests              []struct {
+		Name           string
+		Interval       model.Duration
+		ExternalLabels map[string]string                 `yaml:"external_labels"`
+		InputSeries    []struct{ Series, Values string } `yaml:"input_series"`
+		AlertRuleTest  []struct {
+			EvalTime  model.Duration `yaml:"eval_time"`
+			Alertname string
+			ExpAlerts []expectedAlert `yaml:"exp_alerts"`
+		} `yaml:"alert_rule_test"`
+	}
+}
+
+// expectedAlert is one that fires, without its name among the labels.
+type expectedAlert struct {
+	ExpLabels      map[string]string `yaml:"exp_labels"`
+	ExpAnnotations map[string]string `yaml:"exp_annotations"`
+}
+
+func TestAlertRules(t *testing.T) {
+	folder := path("conf/prometheus")
+	var tests ruleTests
+	decode(t, "conf/prometheus/alerts_test.yaml", &tests)
+	if !slices.Equal(tests.RuleFiles, []string{"alerts.yaml"}) || len(tests.Tests) == 0 {
+		t.Fatalf("%d tests of %v", len(tests.Tests), tests.RuleFiles)
+	}
+	fired := map[string]bool{}
+	silent := map[string]bool{}
+	for _, test := range tests.Tests {
+		t.Run(test.Name, func(t *testing.T) {
+			load := "load " + test.Interval.String() + "\n"
+			for _, input := range test.InputSeries {
+				load += "  " + input.Series + " " + input.Values + "\n"
+			}
+			suite, err := promqltest.NewLazyLoader(load, promqltest.LazyLoaderOpts{EnableAtModifier: true, EnableNegativeOffset: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer suite.Close()
+			groups := loadRules(t, &rules.ManagerOptions{
+				QueryFunc:  rules.EngineQueryFunc(suite.QueryEngine(), suite.Storage()),
+				Appendable: suite.Storage(),
+			}, labels.FromMap(test.ExternalLabels), filepath.Join(folder, "alerts.yaml"))
+			zero := time.Unix(0, 0).UTC()
+			now := zero
+			for _, check := range test.AlertRuleTest {
+				for ; !now.After(zero.Add(time.Duration(check.EvalTime))); now = now.Add(time.Duration(tests.EvaluationInterval)) {
+					suite.WithSamplesTill(now, func(err error) {
+						if err != nil {
+							t.Fatal(err)
+						}
+						for _, group := range groups {
+							group.Eval(suite.Context(), now)
+						}
+					})
+				}
+				got := firing(t, groups, check.Alertname)
+				if !slices.EqualFunc(got, check.ExpAlerts, func(a, b expectedAlert) bool {
+					return maps.Equal(a.ExpLabels, b.ExpLabels) && maps.Equal(a.ExpAnnotations, b.ExpAnnotations)
+				}) {
+					t.Errorf("%s after %s:\n%v\nwant\n%v", check.Alertname, check.EvalTime, got, check.ExpAlerts)
+				}
+				if fired[check.Alertname] = fired[check.Alertname] || len(got) > 0; len(got) == 0 {
+					silent[check.Alertname] = true
+				}
+			}
+		})
+	}
+	for _, rule := range alertingRules(loadRules(t, &rules.ManagerOptions{}, labels.EmptyLabels(), filepath.Join(folder, "alerts.yaml"))) {
+		if !fired[rule.Name()] || !silent[rule.Name()] {
+			t.Errorf("%s: no test in which it fires, or none in which it does not", rule.Name())
+		}
+	}
+}
+
+// loadRules loads a rule file as Prometheus itself does.
+func loadRules(t *testing.T, o *rules.ManagerOptions, external labels.Labels, file string) map[string]*rules.Group {
+	t.Helper()
+	o.Context, o.Logger, o.Parser = t.Context(), slog.New(slog.NewTextHandler(io.Discard, nil)), parser.NewParser(parser.Options{})
+	o.NotifyFunc = func(context.Context, string, ...*rules.Alert) {}
+	groups, errs := rules.NewManager(o).LoadGroups(15*time.Second, external, "", nil, false, file)
+	for _, err := range errs {
+		t.Fatal(err)
+	}
+	for _, rule := range alertingRules(groups) {
+		rule.SetRestored(true)
+	}
+	return groups
+}
+
+func alertingRules(groups map[string]*rules.Group) (all []*rules.AlertingRule) {
+	for _, name := range slices.Sorted(maps.Keys(groups)) {
+		all = append(all, groups[name].AlertingRules()...)
+	}
+	return all
+}
+
+// firing returns the alerts of a rule that fire.
+func firing(t *testing.T, groups map[string]*rules.Group, name string) (alerts []expectedAlert) {
+	for _, rule := range alertingRules(groups) {
+		if err := rule.LastError(); err != nil {
+			t.Errorf("%s: %v", rule.Name(), err)
+		}
+		if rule.Name() != name {
+			continue
+		}
+		rule.ForEachActiveAlert(func(alert *rules.Alert) {
+			if alert.State == rules.StateFiring {
+				without := alert.Labels.Map()
+				delete(without, labels.AlertName)
+				alerts = append(alerts, expectedAlert{without, alert.Annotations.Map()})
+			}
+		})
+	}
+	return alerts
+}
+
+// TestAlertRulesWithPromtool runs the same file with Prometheus' own tool, which everybody has who has a Prometheus.
+func TestAlertRulesWithPromtool(t *testing.T) {
+	promtool, err := exec.LookPath("promtool")
+	if err != nil {
+		t.Skip("there is no promtool on this machine; TestAlertRules runs the same tests")
+	}
+	out, err := exec.Command(promtool, "test", "rules", path("conf/prometheus/alerts_test.yaml")).CombinedOutput()
+	if err != nil {
+		t.Errorf("promtool: %v\n%s", err, strings.TrimSpace(string(out)))
+	}
+}
