@@ -6,6 +6,8 @@
 //	go run ./demo tour         does the whole story once in the terminal and exits
 //	go run ./demo ledger       tells from a log on standard input which way the propagation header went
 //	go run ./demo explorer     serves the page alone, for a Tempo and a proxy that run already
+//	go run ./demo doctor       follows one request through a running stack, and names the first link that is broken
+//	go run ./demo compare      measures what instrumentation costs
 //	go run ./demo help
 //
 // Each command explains its flags with -help. Exit codes: 0 all went well, 1 something failed, 2 wrong usage.
@@ -50,6 +52,8 @@ func commands() []command {
 		{"tour", "do the whole story once in the terminal and exit", runTour},
 		{"ledger", "tell from a log which way the propagation header went: docker compose logs | demo ledger", runLedger},
 		{"explorer", "serve the page alone, for a Tempo and a proxy that run already", runExplorer},
+		{"doctor", "follow one request through a running stack, and name the first link that is broken", runDoctor},
+		{"compare", "measure on this machine what instrumentation costs, beside what it buys", runCompare},
 	}
 }
 
@@ -78,6 +82,8 @@ func run(soft, hard context.Context, args []string, stdout, stderr io.Writer) in
 			return 0
 		case errors.Is(err, errUsage):
 			return 2
+		case errors.Is(err, errExamined):
+			return 1
 		default:
 			fmt.Fprintf(stderr, "demo: %v\n", err)
 			return 1

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"example.com/grafana-tempo-go-demo/demo/doctor/discover"
 )
 
 // FindRoot returns the repository's root: dir or the nearest folder above it that has a go.work and a folder for each
@@ -197,7 +199,7 @@ func (p *progress) end(err error) {
 }
 
 // tempPrefix begins the name of a run's temporary folder; the process id comes next.
-const tempPrefix = "grafana-tempo-go-demo-"
+const tempPrefix = discover.Prefix
 
 // tempDir makes the run's folder and removes those of runs that were killed and could not.
 func tempDir() (string, error) {
@@ -211,10 +213,18 @@ func tempDir() (string, error) {
 	}
 	dir, err := os.MkdirTemp("", tempPrefix+strconv.Itoa(os.Getpid())+"-")
 	if err != nil {
-		return "", fmt.Errorf("temporary folder: %w", err)
+		return "", fmt.Errorf("temporary folder for the services' programs: %w: set %s to a folder that you can write to", err, tempVariable)
 	}
 	return dir, nil
 }
+
+// tempVariable is where os.TempDir looks first.
+var tempVariable = func() string {
+	if runtime.GOOS == "windows" {
+		return "TMP"
+	}
+	return "TMPDIR"
+}()
 
 // binary is the path of a built service.
 func binary(dir, name string) string {

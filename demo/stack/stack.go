@@ -29,9 +29,11 @@ import (
 	"google.golang.org/grpc/backoff"
 
 	"example.com/grafana-tempo-go-demo/demo/collector"
+	"example.com/grafana-tempo-go-demo/demo/doctor/discover"
 	"example.com/grafana-tempo-go-demo/demo/explorer"
 	"example.com/grafana-tempo-go-demo/demo/gateway"
 	"example.com/grafana-tempo-go-demo/demo/ledger"
+	"example.com/grafana-tempo-go-demo/demo/local"
 )
 
 // Grace is how long each part may take to stop before it is killed. The services need at most 20 s: 15 to answer what is
@@ -42,6 +44,11 @@ const (
 	flushTimeout = 5 * time.Second // of the gateway's exporter, and of the collector
 	pageTimeout  = 2 * time.Second // of the servers that have nothing to lose
 	portTimeout  = 5 * time.Second // for a service's port to be free again
+
+	readTimeout = 10 * time.Second // for a client to send its request
+	// writeTimeout is from the request's end to the answer's. The gateway may hold a request while a fault is changed, which
+	// takes what is under way, a stop and a start.
+	writeTimeout = 2*Grace + readyTimeout
 )
 
 // Options say what to run where. The zero value runs the demo on its default addresses, from the repository around the
@@ -65,6 +72,9 @@ type Options struct {
 	Propagators map[string]string
 	// LogLevel is the least level of log lines that are shown. The services log at info or below whatever it is.
 	LogLevel slog.Level
+
+	// Restart starts a service again that ends by itself. One that does not stay is given up after a few times.
+	Restart bool
 
 	// Break is the name of the fault to start with, of Faults(); empty for none. See Stack.Faults for changing it.
 	Break string
@@ -91,12 +101,16 @@ type URLs struct {
 	OTLPGRPC string            `json:"otlp_grpc"` // host:port
 	OTLPHTTP string            `json:"otlp_http"` // http://host:port
 	Services map[string]string `json:"services"`  // http://host:port by service name
+	Metrics  map[string]string `json:"metrics"`   // http://host:port/metrics by the name of a service that has them
 }
 
 // Death tells of a part that ended though nobody had asked it to.
 type Death struct {
 	Part string
 	How  string // such as "exit status 1: <last line on standard error>"
+	// Again tells that the part is started again, as Options.Restart asks for. If that fails for good, there is another
+	// Death of it.
+	Again bool
 }
 
 // Stack is a running demo.
@@ -115,6 +129,7 @@ type Stack struct {
 	spawner   *spawner
 	gateway   *gateway.Gateway
 	gate      *gate
+	goodbye   *goodbye
 	servers   map[string]*http.Server
 	provider  *sdktrace.TracerProvider
 	collector *collector.Collector
@@ -123,6 +138,8 @@ type Stack struct {
 	turn     chan struct{} // full while somebody changes which services run
 	children map[string]*child
 	addrs    map[string]string // -addr of each service
+	metrics  map[string]string // where each serves its metrics, of those that do
+	restarts map[string]int    // how often each has been started again in a row, after it ended by itself
 
 	alive    context.Context // until the stop begins
 	end      context.CancelCauseFunc
@@ -165,7 +182,8 @@ func Start(ctx context.Context, o Options) (_ *Stack, err error) {
 		servers:   map[string]*http.Server{},
 		turn:      make(chan struct{}, 1),
 		children:  map[string]*child{},
-		urls:      URLs{Services: map[string]string{}},
+		restarts:  map[string]int{},
+		urls:      URLs{Services: map[string]string{}, Metrics: map[string]string{}},
 	}
 	s.log = s.out.logger("demo")
 	s.active.Store(broken)
@@ -196,6 +214,7 @@ func Start(ctx context.Context, o Options) (_ *Stack, err error) {
 	if s.addrs, err = s.serviceAddrs(); err != nil {
 		return nil, err
 	}
+	s.metrics = s.metricsAddrs()
 	if s.bin = o.Bin; s.bin == "" {
 		if s.dir, err = tempDir(); err != nil {
 			return nil, err
@@ -214,6 +233,11 @@ func Start(ctx context.Context, o Options) (_ *Stack, err error) {
 	}
 	if err := s.startGateway(ctx); err != nil {
 		return nil, err
+	}
+	if s.dir != "" { // gone with the rest of the folder at the end
+		if err := discover.Announce(s.dir, s.urls); err != nil {
+			return nil, err
+		}
 	}
 	return s, nil
 }
@@ -285,14 +309,35 @@ func (s *Stack) serviceAddrs() (map[string]string, error) {
 	return addrs, nil
 }
 
+// metricsAddrs decides where each service serves its metrics: on a free port if its default is taken, or if the service
+// itself may listen on any.
+func (s *Stack) metricsAddrs() map[string]string {
+	addrs := map[string]string{}
+	for _, svc := range s.o.Services {
+		if svc.Metrics == "" {
+			continue
+		}
+		addr := svc.Metrics
+		err := available(addr)
+		if _, port, _ := net.SplitHostPort(s.addrs[svc.Name]); port == "0" || err != nil {
+			addr = "127.0.0.1:0"
+		}
+		if err != nil && addr != s.addrs[svc.Name] {
+			fmt.Fprintf(s.o.Messages, "%s's metrics: %s %s, so they take a free port instead\n", svc.Name, svc.Metrics, reason(err))
+		}
+		addrs[svc.Name] = addr
+	}
+	return addrs
+}
+
 // startCollector starts what takes and shows traces: nothing that sends any may be there before it.
 func (s *Stack) startCollector() error {
 	s.collector = collector.New(collector.Options{Logger: s.out.logger("collector")})
 	grpcListener := s.listeners["otlp-grpc"]
 	delete(s.listeners, "otlp-grpc") // the collector closes it
 	s.run("collector", func() error { return s.collector.ServeGRPC(grpcListener) })
-	s.serve("otlp-http", s.collector.OTLPHandler())
-	s.serve("tempo", s.collector.APIHandler())
+	s.serve("otlp-http", local.Only(s.collector.OTLPHandler()))
+	s.serve("tempo", local.Only(s.collector.APIHandler()))
 	tempoURL, err := url.Parse(s.urls.Tempo)
 	if err != nil {
 		return fmt.Errorf("explorer: %w", err)
@@ -323,7 +368,9 @@ func (s *Stack) serve(part string, h http.Handler) {
 	delete(s.listeners, part)
 	server := &http.Server{
 		Handler:           h,
-		ReadHeaderTimeout: 10 * time.Second,
+		ReadHeaderTimeout: readTimeout,
+		ReadTimeout:       readTimeout, // of a body too: a client may announce one and never send it
+		WriteTimeout:      writeTimeout,
 		IdleTimeout:       60 * time.Second,
 		MaxHeaderBytes:    64 << 10, // the Jaeger propagator takes 17 times a header's size to judge it
 		ErrorLog:          slog.NewLogLogger(s.out.logger(part).Handler(), slog.LevelWarn),
@@ -360,6 +407,9 @@ func (s *Stack) environment(svc Service, f *fault) map[string]string {
 			env["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"] = "http://" + s.urls.OTLPGRPC
 		}
 	}
+	if host, port, err := net.SplitHostPort(s.metrics[svc.Name]); err == nil {
+		env["OTEL_EXPORTER_PROMETHEUS_HOST"], env["OTEL_EXPORTER_PROMETHEUS_PORT"] = host, port
+	}
 	env["LOG_LEVEL"] = min(s.o.LogLevel, slog.LevelInfo).String()
 	if list := s.o.Propagators[svc.Name]; list != "" {
 		env["OTEL_PROPAGATORS"] = list
@@ -376,8 +426,10 @@ func (s *Stack) startServices(ctx context.Context, services []Service) error {
 		var started []*child
 		for _, svc := range level {
 			if _, again := s.urls.Services[svc.Name]; again {
-				if err := s.awaitPort(ctx, svc.Name); err != nil {
-					return err
+				for _, addr := range []string{s.addrs[svc.Name], s.metrics[svc.Name]} {
+					if err := s.awaitPort(ctx, svc.Name, addr); err != nil {
+						return err
+					}
 				}
 			}
 			own := s.environment(svc, s.active.Load())
@@ -388,6 +440,7 @@ func (s *Stack) startServices(ctx context.Context, services []Service) error {
 				return err
 			}
 			c.own = own
+			c.restarts = s.restarts[svc.Name]
 			s.children[svc.Name] = c
 			started = append(started, c)
 		}
@@ -399,13 +452,12 @@ func (s *Stack) startServices(ctx context.Context, services []Service) error {
 			if _, again := s.urls.Services[c.name]; !again { // afterwards the map is read without a lock
 				s.urls.Services[c.name] = "http://" + reachable(addr)
 				s.addrs[c.name] = addr
-			}
-			go func() {
-				<-c.done
-				if !c.expected.Load() {
-					s.died(Death{Part: c.name, How: c.obituary()})
+				if c.metrics != "" {
+					s.urls.Metrics[c.name] = "http://" + reachable(c.metrics) + "/metrics"
+					s.metrics[c.name] = c.metrics
 				}
-			}()
+			}
+			s.serving.Go(func() { s.watch(c) })
 		}
 	}
 	return nil
@@ -420,21 +472,24 @@ func (s *Stack) observe(service string, line []byte) {
 }
 
 // awaitPort waits until a port that a service has just left can be had again: a connection that somebody else opens may
-// get the number for a while.
-func (s *Stack) awaitPort(ctx context.Context, service string) error {
+// get the number for a while. No address, no wait.
+func (s *Stack) awaitPort(ctx context.Context, service, addr string) error {
+	if addr == "" {
+		return nil
+	}
 	ctx, cancel := context.WithTimeoutCause(ctx, portTimeout, fmt.Errorf("somebody else has had the port for %s", portTimeout))
 	defer cancel()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		err := available(s.addrs[service])
+		err := available(addr)
 		if err == nil {
 			return nil
 		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return fmt.Errorf("%s cannot have %s again: %w", service, s.addrs[service], errors.Join(context.Cause(ctx), err))
+			return fmt.Errorf("%s cannot have %s again: %w", service, addr, errors.Join(context.Cause(ctx), err))
 		}
 	}
 }
@@ -494,6 +549,10 @@ func (s *Stack) startGateway(ctx context.Context) error {
 		otlptracegrpc.WithDialOption(grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff: backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 2 * time.Second},
 		}), grpc.WithNoProxy()),
+		// Nor is the exporter's own, which begins with 5 s.
+		otlptracegrpc.WithRetry(otlptracegrpc.RetryConfig{
+			Enabled: true, InitialInterval: 250 * time.Millisecond, MaxInterval: time.Second, MaxElapsedTime: time.Minute,
+		}),
 	)
 	if err != nil {
 		return fmt.Errorf("gateway's exporter: %w", err)
@@ -545,7 +604,9 @@ func (s *Stack) startGateway(ctx context.Context) error {
 		last:    func() bool { return s.active.Load().kills != "" && s.alive.Err() == nil },
 		then:    s.answered,
 	}
-	s.serve("gateway", s.gate)
+	s.goodbye = &goodbye{next: s.gate, door: s.listeners["gateway"]}
+	s.listeners["gateway"] = s.goodbye.listener()
+	s.serve("gateway", s.goodbye)
 	return nil
 }
 
@@ -562,6 +623,9 @@ func (s *Stack) stop(ctx context.Context) error {
 	defer context.AfterFunc(ctx, func() { s.hurry(context.Cause(ctx)) })()
 	s.turn <- struct{}{} // a change that is under way comes to its end first; there will be no other
 	var errs []error
+	if s.goodbye != nil {
+		s.goodbye.say(ctx)
+	}
 	errs = append(errs, s.shutdown(ctx, "gateway", Grace))
 	if s.gateway != nil {
 		s.gateway.CloseIdleConnections()
@@ -641,6 +705,9 @@ func (u URLs) Describe() string {
 	row("explorer", u.Explorer, "the page: calls, traces, the header's way, faults")
 	row("tempo", u.Tempo, "the collector speaks Tempo's HTTP API here")
 	row("otlp", u.OTLPGRPC+" "+strings.TrimPrefix(u.OTLPHTTP, "http://"), "gRPC and HTTP, for programs of your own")
+	for _, name := range slices.Sorted(maps.Keys(u.Metrics)) {
+		row("metrics", u.Metrics[name], name+"'s, as Prometheus fetches them")
+	}
 	fmt.Fprintf(&b, `
 What next:
   1. Open http://uservice1.localhost%[1]s/ in a browser. It takes a second or two, and nothing says why.

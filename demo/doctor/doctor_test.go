@@ -1,0 +1,276 @@
+package doctor
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+)
+
+var update = flag.Bool("update", false, "write the golden files instead of comparing with them")
+
+// cases are stacks that are broken in one way each, with the link that has to be named first.
+var cases = []struct {
+	name  string
+	wrong func(*fake)
+	first string // empty: all is well
+}{
+	{"all is well", func(*fake) {}, ""},
+	{"a run without Docker is well", func(f *fake) {
+		f.local = true
+		f.link = "http://page.test/trace/" + testTrace
+		for i := range f.spans[:2] {
+			f.spans[i].service = "gateway"
+		}
+	}, ""},
+
+	{"the proxy is down", func(f *fake) { f.down["traefik"] = true }, linkProxy},
+	{"nothing runs without Docker", func(f *fake) { f.local = true; f.down["traefik"], f.down["tempo"], f.down["page"] = true, true, true }, linkProxy},
+	{"another program has the proxys port", func(f *fake) { f.traceresponse, f.page = "", "<h1>It works!</h1>" }, linkProxy},
+	{"the proxy knows no such host", func(f *fake) { f.traceresponse, f.status, f.page = "", 404, "404 page not found" }, linkProxy},
+	{"uservice3 is down", func(f *fake) { f.traceresponse, f.status, f.page = "", 502, "Bad Gateway" }, linkProxy},
+	{"uservice4 is down", func(f *fake) { f.status, f.page = 502, "<h1>502 Bad Gateway</h1><p>Trace: x</p>" }, linkProxy},
+
+	{"tracing is off", func(f *fake) {
+		f.traceresponse = ""
+		f.page = "<h1>Hello, world!</h1><p>Trace: <code>not sampled</code></p>"
+	}, linkTraceID},
+	{"the header traceresponse is stripped", func(f *fake) { f.traceresponse = "" }, linkTraceID},
+	{"traceresponse is none", func(f *fake) { f.traceresponse = "00-00000000000000000000000000000000-0000000000000000-00" }, linkTraceID},
+	{"the trace is not sampled", func(f *fake) { f.traceresponse = "00-" + testTrace + "-0000000000000003-00"; f.spans = nil }, linkTraceID},
+
+	{"Tempo is down", func(f *fake) { f.down["tempo"] = true }, linkTempo},
+	{"Tempo is still starting", func(f *fake) { f.tempoReady = 503 }, linkTempo},
+	{"something else is on Tempos port", func(f *fake) { f.tempoReady = 404 }, linkTempo},
+
+	{"uservice3 reads another propagator", func(f *fake) { ownTrace(f) }, linkHeader},
+	{"the header is lost on the way", func(f *fake) { ownTrace(f); f.logged = map[string]string{"headers_accept": "*/*"} }, linkHeader},
+	{"the header is damaged on the way", func(f *fake) {
+		ownTrace(f)
+		f.logged["headers_uber_trace_id"] = strings.ReplaceAll(testTrace+":2:0:1", ":", "%3A")
+	}, linkHeader},
+	{"the header is damaged in a run without Docker", func(f *fake) {
+		ownTrace(f)
+		f.local = true
+		f.link = "http://page.test/trace/" + testTrace
+		f.ledger = `{"requests":[{"hops":[{"to":"gateway"},{"to":"uservice3","arrived":{"headers":[{"name":"uber-trace-id","value":"1%3A2"}]}}]}]}`
+	}, linkHeader},
+	{"the header is lost in a run without Docker", func(f *fake) {
+		ownTrace(f)
+		f.local = true
+		f.link = "http://page.test/trace/" + testTrace
+		f.ledger = `{"requests":[{"hops":[{"to":"uservice3","arrived":{"headers":[]}}]}]}`
+	}, linkHeader},
+	{"the proxy does not trace", func(f *fake) {
+		ownTrace(f)
+		f.spans = f.spans[2:]
+		f.logged = map[string]string{"headers_accept": "*/*"}
+	}, linkHeader},
+	{"the proxy does not trace and Loki is silent", func(f *fake) { ownTrace(f); f.spans = f.spans[2:]; f.logged = nil }, linkHeader},
+	{"uservice4 reads another propagator", func(f *fake) {
+		f.spans[4].traceresponse = "00-" + otherTrace + "-0000000000000006-01"
+		f.spans[5].trace, f.spans[6].trace, f.spans[5].parent = otherTrace, otherTrace, 0
+	}, linkHeader},
+
+	{"no span arrives", func(f *fake) { f.spans = nil }, linkSpans},
+	{"uservice3 cannot export", func(f *fake) { f.spans = without(seven(), "uservice3") }, linkSpans},
+	{"uservice3 cannot export and says so", func(f *fake) { f.spans = without(seven(), "uservice3"); f.spanLog = true }, linkSpans},
+	{"uservice4 cannot export", func(f *fake) { f.spans = without(seven(), "uservice4") }, linkSpans},
+	{"the proxy cannot export", func(f *fake) { f.spans = without(seven(), "traefik") }, linkSpans},
+	{"uservice3 does not say its name", func(f *fake) {
+		for i := range f.spans {
+			if f.spans[i].service == "uservice3" {
+				f.spans[i].service = "unknown_service:uservice3"
+			}
+		}
+	}, linkSpans},
+	{"a span hangs in the wrong place", func(f *fake) { f.spans[3].parent = 2 }, linkSpans},
+
+	{"the search leaves out the newest", func(f *fake) { f.searchable, f.cutoff = false, "30s" }, linkSearch},
+	{"the search does not find it", func(f *fake) { f.searchable = false }, linkSearch},
+
+	{"Prometheus is down", func(f *fake) { f.down["prometheus"] = true }, linkMetrics},
+	{"Prometheus has no remote-write receiver", func(f *fake) { f.noCalls = true; f.flags["web.enable-remote-write-receiver"] = "false" }, linkMetrics},
+	{"span metrics stand still", func(f *fake) { f.stale = true; f.flags["web.enable-remote-write-receiver"] = "false" }, linkMetrics},
+	{"Tempo has no metrics generator", func(f *fake) { f.noCalls = true; f.tempoMetrics = "go_goroutines 1\n" }, linkMetrics},
+	{"Tempo writes to a wrong place", func(f *fake) {
+		f.noCalls = true
+		f.tempoMetrics += `prometheus_remote_storage_samples_failed_total{url="http://x"} 12` + "\n"
+	}, linkMetrics},
+	{"the service graph is missing", func(f *fake) { f.noEdges = true }, linkMetrics},
+
+	{"Prometheus keeps no exemplars", func(f *fake) { f.exemplar = ""; f.flags["enable-feature"] = "" }, linkExemplar},
+	{"the scrape has no exemplars", func(f *fake) { f.exemplar = ""; f.scrape = "global:\n  scrape_protocols:\n  - PrometheusText0.0.4\n" }, linkExemplar},
+	{"the service attaches no exemplars", func(f *fake) { f.exemplar = "" }, linkExemplar},
+	{"exemplars are of others", func(f *fake) { f.exemplar = otherTrace }, linkExemplar},
+	{"an overtaken exemplar is made up for", func(f *fake) { f.exemplar, f.lateExemplarID, f.wait = otherTrace, testTrace, 1500*time.Millisecond }, ""},
+	{"the service is not scraped", func(f *fake) { f.noDurations, f.target, f.exemplar = true, "", "" }, linkExemplar},
+	{"the scrape fails", func(f *fake) { f.noDurations, f.target, f.exemplar = true, "down", "" }, linkExemplar},
+
+	{"Loki is down", func(f *fake) { f.down["loki"] = true }, linkLog},
+	{"Loki has no line of the service", func(f *fake) { f.logged, f.other = nil, false }, linkLog},
+	{"Loki gets no lines any more", func(f *fake) { f.logged, f.other, f.older = nil, false, true }, linkLog},
+	{"Loki has no line of the trace", func(f *fake) { f.logged = nil }, linkLog},
+
+	{"Grafana is down", func(f *fake) { f.down["grafana"] = true }, linkGrafana},
+	{"Grafana has no database", func(f *fake) { f.grafanaDB = "failing" }, linkGrafana},
+	{"a data source is missing", func(f *fake) { f.health["loki"], f.probe["loki"] = 404, 404 }, linkDataSources},
+	{"a data source cannot reach its back end", func(f *fake) { f.health["tempo"], f.probe["tempo"] = 400, 502 }, linkDataSources},
+	{"visitors may not ask data sources", func(f *fake) { f.health["tempo"], f.probe["tempo"] = 403, 403 }, linkDataSources},
+	{"a data source without a health check answers", func(f *fake) { f.health["tempo"] = 501 }, ""},
+	{"Grafana wants a login", func(f *fake) { f.exploreTo = "/login" }, linkTraceLink},
+	{"the page has no link", func(f *fake) { f.page = "<h1>Hello, world!</h1><p>Trace: <code>" + testTrace + "</code></p>" }, linkTraceLink},
+	{"the link is of the old form", func(f *fake) { f.link = "http://grafana.test/explore?left=" + testTrace }, linkTraceLink},
+	{"the link leads elsewhere", func(f *fake) { f.link = strings.Replace(f.link, "grafana.test", "moved.test", 1) }, linkTraceLink},
+
+	{"everything behind the proxy is down", func(f *fake) {
+		f.down["tempo"], f.down["prometheus"], f.down["loki"], f.down["grafana"] = true, true, true, true
+	}, linkTempo},
+}
+
+// ownTrace puts uservice3 and what it calls into a trace of its own.
+func ownTrace(f *fake) {
+	f.spans[0].trace, f.spans[1].trace = otherTrace, otherTrace
+	f.spans[2].parent = 0
+}
+
+var (
+	timeColumn = regexp.MustCompile(`(?m)^(  (?:ok|BROKEN)\s+)([0-9.]+ m?s)`)
+	anySeconds = regexp.MustCompile(`\b[0-9.]+ s after`)
+)
+
+// examine runs a visit and returns its text, with times that do not change from run to run.
+func examine(t *testing.T, o Options) (Report, string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	var text bytes.Buffer
+	p := &printer{w: &text}
+	o.Waiting, o.Finished = p.waiting, p.finished
+	p.heading(o)
+	report, err := Run(ctx, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.verdict(report)
+	if p.err != nil {
+		t.Fatal(p.err)
+	}
+	out := timeColumn.ReplaceAllStringFunc(text.String(), func(s string) string {
+		m := timeColumn.FindStringSubmatch(s)
+		return m[1][:len(m[1])-max(0, 4-len(m[2]))] + strings.Repeat(" ", max(0, len(m[2])-4)) + "TIME"
+	})
+	return report, anySeconds.ReplaceAllString(out, "0.0 s after")
+}
+
+func TestTheRightLinkIsNamed(t *testing.T) {
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			f := newFake(t)
+			c.wrong(f)
+			report, text := examine(t, f.options())
+			if report.FirstBroken != c.first || report.OK != (c.first == "") {
+				t.Errorf("the first broken link is %q, ok=%t; want %q", report.FirstBroken, report.OK, c.first)
+			}
+			if len(report.Links) != len(Names()) {
+				t.Errorf("%d links, want %d", len(report.Links), len(Names()))
+			}
+			for _, l := range report.Links {
+				if (l.State == Broken) != (len(l.Causes) > 0) {
+					t.Errorf("link %q is %s and has %d causes", l.Name, l.State, len(l.Causes))
+				}
+			}
+			for line := range strings.Lines(text) {
+				if n := utf8.RuneCountInString(strings.TrimRight(line, "\n")); n > width && !strings.HasPrefix(line, "     -> ") {
+					t.Errorf("%d columns: %s", n, line)
+				}
+			}
+			golden := filepath.Join("testdata", strings.ReplaceAll(c.name, " ", "-")+".txt")
+			if *update {
+				if err := os.MkdirAll("testdata", 0o755); err != nil {
+					t.Fatal(err)
+				}
+				if err := os.WriteFile(golden, []byte(text), 0o644); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			want, err := os.ReadFile(golden)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if text != strings.ReplaceAll(string(want), "\r\n", "\n") {
+				t.Errorf("the text has changed (-update writes %s):\n%s", golden, text)
+			}
+		})
+	}
+}
+
+func TestAPartThatHangsIsToldFromOneThatIsDown(t *testing.T) {
+	v := &visit{o: Options{Kind: Compose}, down: map[string]bool{}}
+	for _, c := range []struct {
+		err  error
+		want string
+	}{
+		{errors.New("dial tcp 127.0.0.1:3200: connect: connection refused"), "connection refused"},
+		{errors.New("No connection could be made because the target machine actively refused it."), "connection refused"},
+		{context.DeadlineExceeded, "in time"},
+		{errors.New("read: connection reset by peer"), "without an answer"},
+		{errors.New(`malformed HTTP response "\x00"`), "plain HTTP"},
+		{errors.New("no route to host"), "no route to host"},
+	} {
+		out := v.unreachable("tempo", "tempo", "http://127.0.0.1:3200", c.err)
+		if out.state != Broken || !strings.Contains(out.detail, c.want) || len(out.causes) == 0 {
+			t.Errorf("%v: %+v, want a detail with %q and a cause", c.err, out, c.want)
+		}
+	}
+}
+
+func TestAVisitThatIsInterruptedSaysWhere(t *testing.T) {
+	f := newFake(t)
+	f.spans = nil
+	o := f.options()
+	o.Wait = time.Hour
+	ctx, cancel := context.WithCancelCause(t.Context())
+	defer cancel(nil)
+	stop := errors.New("interrupted")
+	o.Waiting = func(string, string, time.Duration) { cancel(stop) }
+	report, err := Run(ctx, o)
+	if !errors.Is(err, stop) || !strings.Contains(err.Error(), linkHeader) {
+		t.Errorf("error is %v, want one that names the link and the cause", err)
+	}
+	if report.TraceID != testTrace || report.OK {
+		t.Errorf("report is %+v, want what had been found out", report)
+	}
+}
+
+func TestAVisitNeedsAProxyAndATempo(t *testing.T) {
+	if _, err := Run(t.Context(), Options{Gateway: "http://127.0.0.1"}); err == nil {
+		t.Error("no error without a Tempo")
+	}
+}
+
+func TestATerminalIsToldWhatIsWaitedFor(t *testing.T) {
+	var text bytes.Buffer
+	p := &printer{w: &text, live: true}
+	p.waiting(linkExemplar, "Prometheus scrapes every 15 s", 500*time.Millisecond)
+	if text.Len() > 0 {
+		t.Errorf("%q is shown at once", text.String())
+	}
+	p.waiting(linkExemplar, "Prometheus scrapes every 15 s", 12*time.Second)
+	if got := text.String(); !strings.Contains(got, "12 s") || !strings.Contains(got, "scrapes") || strings.Contains(got, "\n") {
+		t.Errorf("waiting shows %q", got)
+	}
+	p.finished(Link{Name: linkExemplar, State: Broken, Detail: "a \x1b[31m trick"})
+	if got := text.String(); !strings.Contains(got, red+"BROKEN") || strings.Contains(got, "\x1b[31m") {
+		t.Errorf("a broken link shows %q", got)
+	}
+}

@@ -1,0 +1,339 @@
+package doctor
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"example.com/grafana-tempo-go-demo/demo/collector"
+)
+
+const (
+	testTrace  = "4bf92f3577b34da6a3ce929d0e0e4736"
+	otherTrace = "7ad6b7169203331beb2f4c1d5a1e4aa0"
+)
+
+// span is a row of what the fake stack sends to its trace back end when it is asked. Ids are single digits.
+type span struct {
+	trace, service, name, kind string
+	id, parent                 int
+	traceresponse              string // of the event "Got response!"
+}
+
+// seven is the trace of a request that goes well.
+func seven() []span {
+	return []span{
+		{testTrace, "traefik", "GET", "server", 1, 0, ""},
+		{testTrace, "traefik", "ReverseProxy", "client", 2, 1, ""},
+		{testTrace, "uservice3", "handle_incoming_call", "server", 3, 2, ""},
+		{testTrace, "uservice3", "redis_call", "client", 4, 3, ""},
+		{testTrace, "uservice3", "other_uservice_call", "client", 5, 3, "00-" + testTrace + "-0000000000000006-01"},
+		{testTrace, "uservice4", "handle_incoming_call", "server", 6, 5, ""},
+		{testTrace, "uservice4", "database_call", "client", 7, 6, ""},
+	}
+}
+
+// without leaves out the spans of services.
+func without(spans []span, services ...string) (left []span) {
+	for _, s := range spans {
+		if !strings.Contains(strings.Join(services, " "), s.service) {
+			left = append(left, s)
+		}
+	}
+	return left
+}
+
+// fake is a stack whose parts are handlers, at names such as http://tempo.test. What is wrong with it is set by its fields
+// before the visit.
+type fake struct {
+	t         *testing.T
+	collector *collector.Collector
+	listeners map[string]*httptest.Server
+	down      map[string]bool // parts that refuse connections
+	local     bool            // a run without Docker
+	wait      time.Duration
+
+	status        int
+	traceresponse string
+	page          string // in place of the service's
+	spans         []span
+
+	searchable bool
+	tempoReady int
+	cutoff     string
+
+	noCalls, noEdges bool // span metrics that do not come
+	stale            bool // they are there, and do not move
+	flags            map[string]string
+	tempoMetrics     string
+	exemplar         string // the trace id that the exemplar has; empty for none
+	noDurations      bool
+	target, scrape   string
+
+	logged  map[string]string // structured metadata of the request's line; nil for no line
+	other   bool              // other lines of uservice3 come in
+	older   bool              // some came before the request
+	spanLog bool              // one that says that spans are not sent
+
+	ledger string // JSON
+
+	grafanaDB, link           string
+	health                    map[string]int // by data source
+	probe                     map[string]int
+	exploreStatus, overtaken  int
+	exploreTo, lateExemplarID string
+
+	mu       sync.Mutex
+	requests int
+}
+
+func newFake(t *testing.T) *fake {
+	f := &fake{
+		wait: 200 * time.Millisecond,
+		t:    t, collector: collector.New(collector.Options{}), listeners: map[string]*httptest.Server{}, down: map[string]bool{},
+		status: 200, traceresponse: "00-" + testTrace + "-0000000000000003-01", spans: seven(),
+		searchable: true, tempoReady: 200, cutoff: "0s",
+		flags:        map[string]string{"web.enable-remote-write-receiver": "true", "enable-feature": "exemplar-storage"},
+		tempoMetrics: "tempo_metrics_generator_spans_received_total{tenant=\"a\"} 7\nprometheus_remote_storage_samples_total 30\n",
+		exemplar:     testTrace, target: "up",
+		scrape:    "global:\n  scrape_protocols:\n  - OpenMetricsText1.0.0\n  - PrometheusText0.0.4\n",
+		logged:    map[string]string{"trace_id": testTrace, "headers_uber_trace_id": testTrace + ":2:0:1"},
+		other:     true,
+		grafanaDB: "ok", exploreStatus: 200,
+		health: map[string]int{"tempo": 200, "prometheus": 200, "loki": 200},
+		probe:  map[string]int{"tempo": 200, "prometheus": 200, "loki": 200},
+	}
+	f.link = `http://grafana.test/explore?schemaVersion=1&panes=` +
+		url.QueryEscape(`{"aaa":{"datasource":"tempo","queries":[{"query":"`+testTrace+`","datasource":{"uid":"tempo"}}]}}`)
+	for name, h := range map[string]http.HandlerFunc{
+		"traefik": f.proxy, "tempo": f.tempo, "prometheus": f.prometheus, "loki": f.loki, "grafana": f.grafana, "page": f.grafana,
+	} {
+		s := httptest.NewServer(h)
+		t.Cleanup(s.Close)
+		f.listeners[name] = s
+	}
+	return f
+}
+
+// options are those of a visit that does not wait for long.
+func (f *fake) options() Options {
+	o := Options{
+		Kind: Compose, Stack: "the compose stack", Gateway: "http://traefik.test", Tempo: "http://tempo.test",
+		Prometheus: "http://prometheus.test", Loki: "http://loki.test", Grafana: "http://grafana.test",
+		Wait: f.wait, interval: 5 * time.Millisecond,
+		dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			name, _, _ := strings.Cut(addr, ".")
+			s := f.listeners[name]
+			if f.down[name] || s == nil {
+				return nil, fmt.Errorf("dial tcp %s: connect: connection refused", addr)
+			}
+			return (&net.Dialer{}).DialContext(ctx, network, s.Listener.Addr().String())
+		},
+	}
+	if f.local {
+		o.Kind, o.Stack = Local, "the run of go run ./demo (process 42)"
+		o.Prometheus, o.Loki, o.Grafana, o.Explorer = "", "", "", "http://page.test"
+	}
+	return o
+}
+
+func (f *fake) proxy(w http.ResponseWriter, r *http.Request) {
+	if r.Host != "uservice3.localhost" {
+		http.Error(w, "404 page not found", http.StatusNotFound)
+		return
+	}
+	f.mu.Lock()
+	f.requests++
+	f.mu.Unlock()
+	f.send()
+	if f.traceresponse != "" {
+		w.Header().Set("traceresponse", f.traceresponse)
+	}
+	w.WriteHeader(f.status)
+	if f.page != "" {
+		fmt.Fprint(w, f.page)
+		return
+	}
+	fmt.Fprintf(w, `<title>Hello, world!</title><h1>Hello, world!</h1><p>Trace: <code><a href="%s">%s</a></code></p>`,
+		strings.ReplaceAll(f.link, "&", "&amp;"), testTrace)
+}
+
+// send exports the spans to the collector, as OTLP in JSON.
+func (f *fake) send() {
+	now := time.Now()
+	var resources []any
+	for _, s := range f.spans {
+		parent := ""
+		if s.parent > 0 {
+			parent = fmt.Sprintf("%016x", s.parent)
+		}
+		var events []any
+		if s.traceresponse != "" {
+			events = []any{map[string]any{"name": "Got response!", "timeUnixNano": fmt.Sprint(now.UnixNano()),
+				"attributes": []any{attribute("traceresponse", s.traceresponse)}}}
+		}
+		resources = append(resources, map[string]any{
+			"resource": map[string]any{"attributes": []any{attribute("service.name", s.service)}},
+			"scopeSpans": []any{map[string]any{"spans": []any{map[string]any{
+				"traceId": s.trace, "spanId": fmt.Sprintf("%016x", s.id), "parentSpanId": parent, "name": s.name,
+				"kind":              map[string]int{"internal": 1, "server": 2, "client": 3}[s.kind],
+				"startTimeUnixNano": fmt.Sprint(now.UnixNano() + int64(s.id)), "endTimeUnixNano": fmt.Sprint(now.UnixNano() + 100 - int64(s.id)),
+				"events": events,
+			}}}},
+		})
+	}
+	body, err := json.Marshal(map[string]any{"resourceSpans": resources})
+	if err != nil {
+		f.t.Error(err)
+		return
+	}
+	req := httptest.NewRequest(http.MethodPost, "/v1/traces", bytes.NewReader(body))
+	req.Header.Set("Content-Type", "application/json")
+	rec := httptest.NewRecorder()
+	f.collector.OTLPHandler().ServeHTTP(rec, req)
+	if rec.Code != http.StatusOK {
+		f.t.Errorf("the collector answers %d: %s", rec.Code, rec.Body)
+	}
+}
+
+func attribute(key, value string) any {
+	return map[string]any{"key": key, "value": map[string]any{"stringValue": value}}
+}
+
+func (f *fake) tempo(w http.ResponseWriter, r *http.Request) {
+	switch {
+	case r.URL.Path == "/ready" && f.tempoReady != 200:
+		http.Error(w, "Some services are not Running: Starting: 1", f.tempoReady)
+	case r.URL.Path == "/status/config":
+		fmt.Fprintf(w, "query_frontend:\n    query_end_cutoff: %s\n", f.cutoff)
+	case r.URL.Path == "/metrics":
+		fmt.Fprint(w, f.tempoMetrics)
+	case r.URL.Path == "/api/search" && !f.searchable && strings.Contains(r.URL.RawQuery, "service.name"):
+		fmt.Fprint(w, `{"traces":[]}`)
+	default:
+		f.collector.APIHandler().ServeHTTP(w, r)
+	}
+}
+
+func data(w http.ResponseWriter, v any) {
+	_ = json.NewEncoder(w).Encode(map[string]any{"status": "success", "data": v})
+}
+
+func (f *fake) prometheus(w http.ResponseWriter, r *http.Request) {
+	f.mu.Lock()
+	requests := f.requests
+	f.mu.Unlock()
+	vector := func(there bool, n int) {
+		result := []any{}
+		if there {
+			result = append(result, map[string]any{"metric": map[string]string{}, "value": []any{1.0, fmt.Sprint(n)}})
+		}
+		data(w, map[string]any{"resultType": "vector", "result": result})
+	}
+	query := r.URL.Query().Get("query")
+	switch r.URL.Path {
+	case "/api/v1/query":
+		switch {
+		case strings.Contains(query, "spanmetrics"):
+			if f.stale {
+				requests = 1
+			}
+			vector((requests > 0 || f.stale) && !f.noCalls, requests)
+		case strings.Contains(query, "service_graph"):
+			vector(requests > 0 && !f.noEdges, requests)
+		default:
+			vector(!f.noDurations, 2)
+		}
+	case "/api/v1/query_exemplars":
+		var list []any
+		id := f.exemplar
+		if requests > 1 && f.lateExemplarID != "" {
+			id = f.lateExemplarID
+		}
+		if requests > 0 && id != "" {
+			list = append(list, map[string]any{"labels": map[string]string{"trace_id": id}, "value": "1"})
+		}
+		data(w, []any{map[string]any{"seriesLabels": map[string]string{"job": "uservice3"}, "exemplars": list}})
+	case "/api/v1/status/flags":
+		data(w, f.flags)
+	case "/api/v1/status/config":
+		data(w, map[string]string{"yaml": f.scrape})
+	case "/api/v1/targets":
+		list := []any{}
+		if f.target != "" {
+			list = append(list, map[string]any{"labels": map[string]string{"job": "uservice3"}, "health": f.target, "lastError": "connection refused"})
+		}
+		data(w, map[string]any{"activeTargets": list})
+	default:
+		http.NotFound(w, r)
+	}
+}
+
+func (f *fake) loki(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path != "/loki/api/v1/query_range" {
+		http.NotFound(w, r)
+		return
+	}
+	query := r.URL.Query().Get("query")
+	stream := func(labels map[string]string) {
+		data(w, map[string]any{"result": []any{map[string]any{"stream": labels, "values": []any{[]any{"1", "request"}}}}})
+	}
+	switch {
+	case strings.Contains(query, "back end") && f.spanLog:
+		stream(map[string]string{"endpoint": "http://127.0.0.1:1"})
+	case strings.Contains(query, "trace_id") && f.logged != nil:
+		stream(f.logged)
+	case query == `{service_name="uservice3"}` && (f.other || f.older && old(r)):
+		stream(map[string]string{})
+	default:
+		data(w, map[string]any{"result": []any{}})
+	}
+}
+
+// old tells whether a query reaches back further than any test runs.
+func old(r *http.Request) bool {
+	start, err := strconv.ParseInt(r.URL.Query().Get("start"), 10, 64)
+	return err == nil && time.Since(time.Unix(0, start)) > 5*time.Minute
+}
+
+func (f *fake) grafana(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == "/api/ledger" && f.ledger != "" {
+		fmt.Fprint(w, f.ledger)
+		return
+	}
+	if r.URL.Path == "/api/health" {
+		fmt.Fprintf(w, `{"database":%q,"version":"12.4.12"}`, f.grafanaDB)
+		return
+	}
+	if r.URL.Path == "/explore" || strings.HasPrefix(r.URL.Path, "/trace/") {
+		if f.exploreTo != "" {
+			http.Redirect(w, r, f.exploreTo, http.StatusFound)
+			return
+		}
+		w.WriteHeader(f.exploreStatus)
+		fmt.Fprint(w, "<title>Grafana</title>")
+		return
+	}
+	if rest, ok := strings.CutPrefix(r.URL.Path, "/api/datasources/uid/"); ok {
+		uid, _, _ := strings.Cut(rest, "/")
+		w.WriteHeader(f.health[uid])
+		fmt.Fprint(w, `{"message":"dial tcp: lookup tempo: no such host"}`)
+		return
+	}
+	if rest, ok := strings.CutPrefix(r.URL.Path, "/api/datasources/proxy/uid/"); ok {
+		uid, _, _ := strings.Cut(rest, "/")
+		w.WriteHeader(f.probe[uid])
+		return
+	}
+	http.NotFound(w, r)
+}
