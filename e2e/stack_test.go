@@ -61,8 +61,14 @@ func theStack(t *testing.T) *liveStack {
 	return s
 }
 
+// removeAtEnd are folders of the tests.
+var removeAtEnd []string
+
 func TestMain(m *testing.M) {
 	code := m.Run()
+	for _, folder := range removeAtEnd {
+		os.RemoveAll(folder)
+	}
 	if started != nil {
 		if err := started.stop(); err != nil {
 			fmt.Fprintln(os.Stderr, "e2e: the demo did not stop well:", err)
@@ -87,6 +93,9 @@ type demo struct {
 	Gateway  string `json:"gateway"`
 	Explorer string `json:"explorer"`
 	Tempo    string `json:"tempo"`
+	OTLPHTTP string `json:"otlp_http"`
+
+	Services map[string]string `json:"services"`
 
 	cmd    *exec.Cmd
 	folder string

@@ -152,8 +152,11 @@ func writeBody(w http.ResponseWriter, contentType string, b []byte) {
 	_, _ = w.Write(b) // the client may be gone
 }
 
+// writeText sends a text that may quote the request, so that nobody may take
+// it for a page.
 func writeText(w http.ResponseWriter, code int, text string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(code)
 	_, _ = io.WriteString(w, text)
 }

@@ -39,6 +39,8 @@ type Collector struct {
 	store   *store
 	grpc    *grpc.Server
 	stopped atomic.Bool
+
+	decoding chan struct{} // a slot for each large request in memory
 }
 
 // New makes a Collector that listens nowhere yet.
@@ -49,7 +51,7 @@ func New(o Options) *Collector {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	c := &Collector{log: o.Logger, store: newStore(o.MaxBytes)}
+	c := &Collector{log: o.Logger, store: newStore(o.MaxBytes), decoding: make(chan struct{}, maxDecoding)}
 	c.grpc = c.newGRPCServer()
 	return c
 }

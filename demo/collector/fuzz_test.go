@@ -1,6 +1,8 @@
 package collector
 
 import (
+	"bytes"
+	"compress/gzip"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
@@ -98,10 +100,62 @@ func FuzzSearch(f *testing.F) {
 		r.URL.RawQuery = query
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, r)
-		switch {
-		case w.Code == 200 && json.Valid(w.Body.Bytes()):
-		case w.Code == 400 && w.Body.Len() > 0:
-		default:
+		checkAnswer(t, w, len(query))
+	})
+}
+
+// checkAnswer holds an answer of the API to being JSON, or a text that no browser takes for a page, and to a size in
+// proportion to what was asked: package time quotes a duration's bytes as four each, and twice.
+func checkAnswer(t *testing.T, w *httptest.ResponseRecorder, asked int) {
+	t.Helper()
+	h := w.Header()
+	switch {
+	case w.Code == 200 && h.Get("Content-Type") == contentJSON && json.Valid(w.Body.Bytes()) && w.Body.Len() < 64<<10:
+	case w.Code == 400 && h.Get("Content-Type") == "text/plain; charset=utf-8" && h.Get("X-Content-Type-Options") == "nosniff" &&
+		w.Body.Len() > 0 && w.Body.Len() < 512+8*asked:
+	default:
+		t.Fatalf("got %d %v %s", w.Code, h, w.Body)
+	}
+}
+
+func FuzzTrace(f *testing.F) {
+	for _, path := range sampleRequests {
+		path, query, _ := strings.Cut(path, "?")
+		if id, ok := strings.CutPrefix(path, "/api/v2/traces/"); ok {
+			f.Add(id, query)
+		}
+	}
+	f.Add(wholeTrace, "start=1&end=0")
+	f.Add(wholeTrace, "mode=<script>")
+	f.Add("<script>", "start=99999999999999999999")
+	c := New(Options{})
+	send(f, c, samples(sampleTime)...)
+	f.Fuzz(func(t *testing.T, id, query string) {
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r.URL.RawQuery = query
+		r.SetPathValue("traceID", id)
+		w := httptest.NewRecorder()
+		c.serveTraceV2(w, r)
+		checkAnswer(t, w, len(id)+len(query))
+	})
+}
+
+func FuzzGzip(f *testing.F) {
+	zip := func(body []byte) []byte {
+		var b bytes.Buffer
+		z := gzip.NewWriter(&b)
+		_, _ = z.Write(body)
+		_ = z.Close()
+		return b.Bytes()
+	}
+	f.Add(zip(wire(f, samples(sampleTime)[0])))
+	f.Add(append(zip(nil), zip([]byte{0xff})...))
+	f.Add(zip(make([]byte, 1<<20))[:500])
+	f.Add([]byte{0x1f, 0x8b})
+	c := New(Options{MaxBytes: 1 << 20})
+	f.Fuzz(func(t *testing.T, body []byte) {
+		w := post(c.OTLPHandler(), contentProtobuf, body, "Content-Encoding", "gzip")
+		if w.Code != 200 && w.Code != 400 && w.Code != 413 || w.Body.Len() > 4<<10+4*len(body) {
 			t.Fatalf("got %d %s", w.Code, w.Body)
 		}
 	})

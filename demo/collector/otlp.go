@@ -36,6 +36,10 @@ const (
 	// maxNesting bounds how deep messages, and so attribute values, may nest.
 	maxNesting = 100
 
+	// maxStreams bounds the exports under way on one connection. An exporter
+	// has one.
+	maxStreams = 100
+
 	contentProtobuf = "application/x-protobuf"
 	contentJSON     = "application/json"
 )
@@ -158,7 +162,8 @@ func wireKey(m proto.Message) string {
 func (c *Collector) newGRPCServer() *grpc.Server {
 	s := grpc.NewServer(
 		grpc.MaxRecvMsgSize(maxRequestBytes),
-		grpc.ForceServerCodecV2(codec{encoding.GetCodecV2(grpcproto.Name)}),
+		grpc.MaxConcurrentStreams(maxStreams),
+		grpc.ForceServerCodecV2(codec{encoding.GetCodecV2(grpcproto.Name), c}),
 	)
 	desc := coltracepb.TraceService_ServiceDesc
 	desc.Methods = []grpc.MethodDesc{{
@@ -168,6 +173,11 @@ func (c *Collector) newGRPCServer() *grpc.Server {
 			if err := decode(&req); err != nil {
 				return nil, err
 			}
+			if req.heavy != nil {
+				c.log.Warn("export refused", "error", req.heavy)
+				return nil, status.Error(codes.ResourceExhausted, req.heavy.Error())
+			}
+			defer req.release()
 			if req.err != nil {
 				c.log.Warn("export refused", "error", req.err)
 				return nil, status.Errorf(codes.InvalidArgument, "request is not an OTLP trace export: %v", req.err)
@@ -182,21 +192,29 @@ func (c *Collector) newGRPCServer() *grpc.Server {
 // decoded is a request, or why it is none. gRPC itself would report the latter
 // as Internal, which blames the wrong side.
 type decoded struct {
-	export coltracepb.ExportTraceServiceRequest
-	err    error
+	export  coltracepb.ExportTraceServiceRequest
+	err     error
+	heavy   error  // it was not decoded at all
+	release func() // otherwise: makes room for others
 }
 
-// codec is gRPC's own for answers, and decodes requests with wireOptions.
-type codec struct{ encoding.CodecV2 }
+// codec is gRPC's own for answers, and decodes requests with wireOptions, when
+// the collector has room for them.
+type codec struct {
+	encoding.CodecV2
+	collector *Collector
+}
 
-func (codec) Unmarshal(data mem.BufferSlice, v any) error {
+func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
 	d, ok := v.(*decoded)
 	if !ok {
 		return fmt.Errorf("cannot decode into %T", v)
 	}
 	buf := data.MaterializeToBuffer(mem.DefaultBufferPool())
 	defer buf.Free()
-	d.err = wireOptions.Unmarshal(buf.ReadOnlyData(), &d.export)
+	if d.release, d.heavy = c.collector.admit(contentProtobuf, buf.ReadOnlyData()); d.heavy == nil {
+		d.err = wireOptions.Unmarshal(buf.ReadOnlyData(), &d.export)
+	}
 	return nil
 }
 
@@ -213,7 +231,8 @@ func (c *Collector) serveOTLP(w http.ResponseWriter, r *http.Request) {
 		writeText(w, http.StatusUnsupportedMediaType, "415 unsupported media type, supported: [application/json, application/x-protobuf]")
 		return
 	}
-	req, code, err := readExport(w, r, contentType)
+	req, release, code, err := c.readExport(w, r, contentType)
+	defer release()
 	if err != nil {
 		c.log.Warn("export refused", "error", err)
 		text := strings.ToValidUTF8(err.Error(), "\uFFFD") // may quote the body
@@ -229,24 +248,30 @@ func (c *Collector) serveOTLP(w http.ResponseWriter, r *http.Request) {
 }
 
 // readExport reads and decodes a request's body. With an error it returns the
-// HTTP status that goes with it.
-func readExport(w http.ResponseWriter, r *http.Request, contentType string) (*coltracepb.ExportTraceServiceRequest, int, error) {
+// HTTP status that goes with it. Release says that the request is needed no
+// longer.
+func (c *Collector) readExport(w http.ResponseWriter, r *http.Request, contentType string) (_ *coltracepb.ExportTraceServiceRequest, release func(), code int, err error) {
+	none := func() {}
 	var body io.Reader = http.MaxBytesReader(w, r.Body, maxRequestBytes)
 	switch e := r.Header.Get("Content-Encoding"); e {
 	case "", "identity":
 	case "gzip":
 		z, err := gzip.NewReader(body)
 		if err != nil {
-			return nil, readCode(err), fmt.Errorf("body is not gzip, as Content-Encoding says: %w", err)
+			return nil, none, readCode(err), fmt.Errorf("body is not gzip, as Content-Encoding says: %w", err)
 		}
 		// A second limit: little input can unpack to a lot.
 		body = http.MaxBytesReader(w, z, maxRequestBytes)
 	default:
-		return nil, http.StatusUnsupportedMediaType, fmt.Errorf("unsupported Content-Encoding: %s, use gzip or none", e)
+		return nil, none, http.StatusUnsupportedMediaType, fmt.Errorf("unsupported Content-Encoding: %s, use gzip or none", e)
 	}
 	data, err := io.ReadAll(body)
 	if err != nil {
-		return nil, readCode(err), fmt.Errorf("cannot read the body: %w", err)
+		return nil, none, readCode(err), fmt.Errorf("cannot read the body: %w", err)
+	}
+	release, err = c.admit(contentType, data)
+	if err != nil {
+		return nil, none, http.StatusRequestEntityTooLarge, err
 	}
 	req := &coltracepb.ExportTraceServiceRequest{}
 	if contentType == contentJSON {
@@ -257,9 +282,9 @@ func readExport(w http.ResponseWriter, r *http.Request, contentType string) (*co
 	if err != nil {
 		// The protobuf library puts no-break spaces into its errors at random,
 		// so that nobody compares them.
-		return nil, http.StatusBadRequest, fmt.Errorf("body is not an OTLP trace export: %s", strings.ReplaceAll(err.Error(), "\u00a0", " "))
+		return nil, release, http.StatusBadRequest, fmt.Errorf("body is not an OTLP trace export: %s", strings.ReplaceAll(err.Error(), "\u00a0", " "))
 	}
-	return req, 0, nil
+	return req, release, 0, nil
 }
 
 func readCode(err error) int {

@@ -22,12 +22,13 @@ import (
 	"net"
 	"net/http"
 	"net/http/httputil"
-	"net/netip"
 	"net/url"
 	"path"
 	"slices"
 	"strings"
 	"time"
+
+	"example.com/grafana-tempo-go-demo/demo/local"
 )
 
 const (
@@ -101,6 +102,23 @@ var embedded embed.FS
 
 // New returns the page and its API. It starts nothing, and Tempo and the proxy need not be up yet.
 func New(o Options) http.Handler {
+	// No Proxy: both are on this machine or beside it, whatever HTTP_PROXY says.
+	tempo := &http.Transport{
+		DialContext:           (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
+		MaxIdleConnsPerHost:   32,
+		IdleConnTimeout:       30 * time.Second,
+		ResponseHeaderTimeout: tempoTimeout,
+	}
+	gateway := &http.Transport{
+		DialContext:         (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
+		MaxIdleConnsPerHost: maxCalls,
+		IdleConnTimeout:     30 * time.Second,
+	}
+	return newHandler(o, tempo, gateway)
+}
+
+// newHandler is New with the ways to Tempo and to the proxy.
+func newHandler(o Options, tempo, gateway http.RoundTripper) http.Handler {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -109,23 +127,7 @@ func New(o Options) http.Handler {
 			o.Services = append(o.Services, s.Name)
 		}
 	}
-	e := &explorer{
-		Options: o,
-		assets:  loadAssets(),
-		calls:   make(chan struct{}, maxCalls),
-		// No Proxy: both are on this machine or beside it, whatever HTTP_PROXY says.
-		tempo: &http.Transport{
-			DialContext:           (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
-			MaxIdleConnsPerHost:   32,
-			IdleConnTimeout:       30 * time.Second,
-			ResponseHeaderTimeout: tempoTimeout,
-		},
-		gateway: &http.Transport{
-			DialContext:         (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
-			MaxIdleConnsPerHost: maxCalls,
-			IdleConnTimeout:     30 * time.Second,
-		},
-	}
+	e := &explorer{Options: o, assets: loadAssets(), calls: make(chan struct{}, maxCalls), tempo: tempo, gateway: gateway}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", e.page)
 	mux.HandleFunc("GET /trace/{id}", e.page)
@@ -153,7 +155,7 @@ func New(o Options) http.Handler {
 		})
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		fail(w, http.StatusNotFound, "There is nothing at this address. The page is at / and a trace at /trace/<id>.")
+		fail(w, http.StatusNotFound, "There is nothing at this address. The page is at /, and a trace at /trace/ with its id.")
 	})
 	return secure(mux)
 }
@@ -190,35 +192,12 @@ func secure(next http.Handler) http.Handler {
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("X-Frame-Options", "DENY")
 		h.Set("Cache-Control", "no-store")
-		if !ownHost(r) {
+		if !local.Named(r) {
 			fail(w, http.StatusMisdirectedRequest, "The explorer does not answer to this host name. Open it as http://localhost or http://127.0.0.1 with its port.")
 			return
 		}
 		next.ServeHTTP(w, r)
 	})
-}
-
-// ownHost tells whether a request names this machine. A page from elsewhere can make its own name resolve to a loopback
-// address and then counts as the same origin (DNS rebinding); what it cannot do is send another Host header.
-func ownHost(r *http.Request) bool {
-	host := r.Host
-	if name, _, err := net.SplitHostPort(host); err == nil {
-		host = name
-	}
-	host = strings.ToLower(strings.TrimSuffix(host, "."))
-	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
-		return true
-	}
-	ip, err := netip.ParseAddr(strings.Trim(host, "[]"))
-	if err != nil {
-		return false
-	}
-	if ip.IsLoopback() {
-		return true
-	}
-	local, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
-	tcp, ok := local.(*net.TCPAddr)
-	return ok && tcp.AddrPort().Addr().Unmap() == ip.Unmap()
 }
 
 // asset is one file of the page.

@@ -22,6 +22,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/otel/propagation"
@@ -101,8 +102,9 @@ func New(o Options) *Gateway {
 		transport: &http.Transport{
 			// No Proxy: everything behind the gateway is on this machine, whatever HTTP_PROXY says.
 			DialContext: (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
-			// The default of two idle connections per host closes and dials again all the time under concurrency.
-			MaxIdleConnsPerHost: 512,
+			// The default of two idle connections per host closes and dials again all the time under concurrency. It is as many
+			// as the services keep for theirs: whoever lets thousands of visitors in at once has the files for it.
+			MaxIdleConnsPerHost: 8192,
 			// Shorter than any upstream's own idle timeout, so that it never closes a connection under a request.
 			IdleConnTimeout:       30 * time.Second,
 			ResponseHeaderTimeout: o.ResponseTimeout,
@@ -172,7 +174,12 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		g.unknownHost(rec, r)
 		return
 	}
-	next.ServeHTTP(rec, r.WithContext(context.WithValue(ctx, passageKey{}, &pass)))
+	r = r.WithContext(context.WithValue(ctx, passageKey{}, &pass))
+	if r.Body != nil && r.Body != http.NoBody {
+		pass.body = &clientBody{ReadCloser: r.Body}
+		r.Body = pass.body
+	}
+	next.ServeHTTP(rec, r)
 }
 
 // passage is what becomes known of a request behind the reverse proxy, for the line that is logged and for the record. One
@@ -181,6 +188,7 @@ type passage struct {
 	err           error       // of the upstream
 	left          http.Header // the propagation headers that were sent on; nil if it was not
 	traceResponse string      // the upstream's
+	body          *clientBody // nil for a request without
 }
 type passageKey struct{}
 
@@ -189,6 +197,25 @@ func passageOf(ctx context.Context) *passage {
 		return pass
 	}
 	return &passage{} // of nobody's interest
+}
+
+// clientBody remembers how far a request's body came, to tell a client that does not send it from an upstream that fails.
+// The transport reads it in a goroutine of its own.
+type clientBody struct {
+	io.ReadCloser
+
+	complete, broken atomic.Bool
+}
+
+func (b *clientBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	switch {
+	case errors.Is(err, io.EOF):
+		b.complete.Store(true)
+	case err != nil:
+		b.broken.Store(true)
+	}
+	return n, err
 }
 
 func (g *Gateway) log(ctx context.Context, r *http.Request, status int, d time.Duration, arrived http.Header, pass *passage) {
@@ -216,6 +243,9 @@ func (g *Gateway) log(ctx context.Context, r *http.Request, status int, d time.D
 	switch {
 	case status == StatusClientClosedRequest:
 		attrs = append(attrs, slog.String("error", "the client hung up before the answer"))
+	case err != nil && status == http.StatusRequestTimeout:
+		level = slog.LevelWarn
+		attrs = append(attrs, slog.String("error", "the client did not send the body that it announced: "+err.Error()))
 	case err != nil:
 		level = slog.LevelError
 		attrs = append(attrs, slog.String("error", err.Error()))
@@ -261,25 +291,25 @@ func rewriteTo(upstream *url.URL) func(*httputil.ProxyRequest) {
 			pr.Out.Header.Set("X-Real-Ip", ip)
 		}
 		pr.Out.Header.Set("X-Forwarded-Server", "gateway")
-		port := "80"
-		if _, p, err := net.SplitHostPort(pr.In.Host); err == nil {
-			port = p
-		}
-		pr.Out.Header.Set("X-Forwarded-Port", port)
+		pr.Out.Header.Set("X-Forwarded-Port", portAsked(pr.In))
 	}
 }
 
 // failed answers for an upstream that did not.
 func (g *Gateway) failed(w http.ResponseWriter, r *http.Request, err error) {
-	passageOf(r.Context()).err = err
-	g.upstreamFailed(w, r, statusOf(err))
+	pass := passageOf(r.Context())
+	pass.err = err
+	g.upstreamFailed(w, r, statusOf(err, pass))
 }
 
-// statusOf turns a transport's error into a status. The client that hung up is told apart from the upstream that was
-// too slow, and both from the one that is not there.
-func statusOf(err error) int {
+// statusOf turns a transport's error into a status. The client that hung up, or did not send what it announced, is told
+// apart from the upstream that was too slow, and all of them from the one that is not there.
+func statusOf(err error, pass *passage) int {
 	var netErr net.Error
-	switch {
+	switch body := pass.body; {
+	// The server may give the request up a moment before whoever reads its body hears of that.
+	case body != nil && (body.broken.Load() || errors.Is(err, context.Canceled) && !body.complete.Load()):
+		return http.StatusRequestTimeout
 	case errors.Is(err, context.Canceled):
 		return StatusClientClosedRequest
 	case errors.Is(err, io.EOF):

@@ -6,6 +6,7 @@ import (
 	"html/template"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 )
 
@@ -46,10 +47,10 @@ func (g *Gateway) unknownHost(w http.ResponseWriter, r *http.Request) {
 	p := page{
 		Status: http.StatusNotFound,
 		Title:  "no such host",
-		Text:   fmt.Sprintf("The gateway routes by host name and knows no host named %q. It knows these:", HostName(r.Host)),
+		Text:   fmt.Sprintf("The gateway routes by host name and knows no host named %q. It knows these:", shown(HostName(r.Host))),
 	}
 	port := ""
-	if _, n, err := net.SplitHostPort(r.Host); err == nil && n != "80" {
+	if n := portAsked(r); n != "80" {
 		port = ":" + n
 	}
 	for _, host := range g.hosts {
@@ -59,14 +60,37 @@ func (g *Gateway) unknownHost(w http.ResponseWriter, r *http.Request) {
 	write(w, r, p)
 }
 
+// shown cuts a host name for a page to what a name can have at most.
+func shown(host string) string {
+	const longest = 253 // RFC 1035
+	if len(host) <= longest {
+		return host
+	}
+	return valid(host[:longest]) + "..."
+}
+
+// portAsked is the port in the Host header, or 80. Nothing but a number counts, or a link made of it could lead to another
+// host: net/http lets `name:@elsewhere.example` through.
+func portAsked(r *http.Request) string {
+	if _, port, err := net.SplitHostPort(r.Host); err == nil {
+		if n, err := strconv.ParseUint(port, 10, 16); err == nil && n > 0 {
+			return strconv.FormatUint(n, 10)
+		}
+	}
+	return "80"
+}
+
 // upstreamFailed answers for a service that did not. What exactly went wrong is in the log and not on the page.
 func (g *Gateway) upstreamFailed(w http.ResponseWriter, r *http.Request, status int) {
-	host := HostName(r.Host)
+	host := shown(HostName(r.Host))
 	p := page{Status: status}
 	switch status {
 	case http.StatusGatewayTimeout:
 		p.Title = "the service is too slow"
 		p.Text = fmt.Sprintf("The service behind %s took the request and did not answer in time. Its own log says what it was doing.", host)
+	case http.StatusRequestTimeout:
+		p.Title = "the request did not arrive"
+		p.Text = "The request announced a body that did not come, or not in time."
 	case StatusClientClosedRequest:
 		// Nobody reads this one.
 		w.WriteHeader(status)

@@ -42,7 +42,7 @@ func (t *tracingTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	res, err := t.next.RoundTrip(r)
 	status := 0
 	if err != nil {
-		status = statusOf(err)
+		status = statusOf(err, pass)
 	} else {
 		status = res.StatusCode
 		pass.traceResponse = res.Header.Get("traceresponse")

@@ -1,0 +1,142 @@
+package gateway
+
+import (
+	"bytes"
+	"html"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"go.opentelemetry.io/contrib/propagators/jaeger"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+
+	"example.com/grafana-tempo-go-demo/demo/ledger"
+)
+
+// maxOwnPage bounds an answer of the gateway's own, in bytes, whatever it was asked.
+const maxOwnPage = 8 << 10
+
+// upstreamFunc stands in for the network behind the gateway.
+type upstreamFunc func(*http.Request) (*http.Response, error)
+
+func (f upstreamFunc) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+var (
+	// The bytes that net/http's server lets through in a Host header, and in the value of any other.
+	hostBytes   = regexp.MustCompile(`^[!$%&'()*+,\-.:;=@\[\]_~0-9A-Za-z]*$`)
+	headerBytes = regexp.MustCompile(`^[\t\x20-\x7e\x80-\xff]*$`)
+
+	pageLinks = regexp.MustCompile(`<a href="([^"]*)">`)
+	pageTags  = regexp.MustCompile(`<[^>]*>`)
+)
+
+// FuzzHostAndQuery asks the gateway for whatever may stand in a Host header, a path, a query and a propagation header. A
+// known host's request goes on as it came; the page that any other one gets has the same markup and the same links.
+func FuzzHostAndQuery(f *testing.F) {
+	for _, seed := range [][4]string{
+		{"uservice1.localhost", "/", "fail=redis&slow=database", "0123456789abcdef0123456789abcdef:1111111111111111:0:1"},
+		{"USERVICE3.localhost.:8000", "/a%2fb//c", "a=b;c=d&%zz", ":::"},
+		{"nobody.localhost:8000", "/", "", ""}, {"", "/", "", ""}, {"[::1]:80", "/", "", ""}, {"a:b:c", "/", "", ""},
+		{"evil<script>alert(1)</script>", "/", "<script>", "<script>"}, {"x:@evil.example", "/", "", ""}, {"x:80/\"><b>", "/", "", ""},
+		{"x:javascript", "/", "", ""}, {strings.Repeat("long", 4<<10), "/", strings.Repeat("&", 1<<10), strings.Repeat(":", 1<<10)},
+		{"uservice1.localhost:\xff", "/\xff", "\xff=\x00", "\xff"},
+	} {
+		f.Add(seed[0], seed[1], seed[2], seed[3])
+	}
+	var passed *http.Request
+	var record ledger.ProxyRecord
+	var logs bytes.Buffer
+	upstream := &url.URL{Scheme: "http", Host: "127.0.0.1:9"}
+	g := New(Options{
+		Routes:         map[string]*url.URL{"uservice1.localhost": upstream, "uservice3.localhost": upstream},
+		TracerProvider: sdktrace.NewTracerProvider(),
+		Propagator:     jaeger.Jaeger{},
+		Logger:         slog.New(slog.NewJSONHandler(&logs, nil)),
+		Record:         func(_ string, r ledger.ProxyRecord) { record = r },
+	})
+	next := upstreamFunc(func(r *http.Request) (*http.Response, error) {
+		passed = r
+		return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(strings.NewReader("the service's")), Request: r}, nil
+	})
+	for _, proxy := range g.proxies {
+		proxy.(*httputil.ReverseProxy).Transport.(*tracingTransport).next = next
+	}
+	ask := func(host, path, query, header, accept string) *httptest.ResponseRecorder {
+		passed = nil
+		logs.Reset()
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r.Host, r.URL.Path, r.URL.RawQuery = host, path, query
+		r.Header.Set("Uber-Trace-Id", header)
+		r.Header.Set("Accept", accept)
+		w := httptest.NewRecorder()
+		g.ServeHTTP(w, r)
+		return w
+	}
+	// What a page looks like apart from the host's name and port.
+	skeleton := func(page string) []string { return pageTags.FindAllString(pageLinks.ReplaceAllString(page, "<a>"), -1) }
+	want := skeleton(ask("nobody.localhost", "/", "", "", "text/html").Body.String())
+
+	f.Fuzz(func(t *testing.T, host, path, query, header string) {
+		if !headerBytes.MatchString(header) || !strings.HasPrefix(path, "/") { // net/http refuses it before any of this
+			return
+		}
+		w := ask(host, path, query, header, "text/html,*/*")
+		sent := len(host) + len(path) + len(query) + len(header)
+		if logs.Len() > 4<<10+3*6*sent {
+			t.Errorf("%d bytes of log for %d bytes of request", logs.Len(), sent)
+		}
+		if slices.Contains(g.hosts, HostName(host)) {
+			if !hostBytes.MatchString(host) {
+				return
+			}
+			if w.Code != http.StatusOK || passed == nil || w.Body.String() != "the service's" {
+				t.Fatalf("answered %d %s", w.Code, w.Body)
+			}
+			if passed.Host != host || passed.URL.Host != upstream.Host || passed.URL.Path != path || passed.URL.RawQuery != strings.ReplaceAll(query, ";", "&") {
+				t.Errorf("%q %q %q goes on as %q %s", host, path, query, passed.Host, passed.URL)
+			}
+			if left := passed.Header.Get("Uber-Trace-Id"); !strings.HasPrefix(left, record.TraceID+":") || len(left) != 53 {
+				t.Errorf("%q goes on as %q in trace %s", header, left, record.TraceID)
+			}
+			for name, values := range passed.Header {
+				if !headerBytes.MatchString(strings.Join(values, ", ")) {
+					t.Errorf("%s goes on as %q", name, values)
+				}
+			}
+			return
+		}
+		if w.Code != http.StatusNotFound || passed != nil {
+			t.Fatalf("%q was answered with %d", host, w.Code)
+		}
+		page := w.Body.String()
+		if len(page) > maxOwnPage {
+			t.Errorf("a page of %d bytes for a host name of %d", len(page), len(host))
+		}
+		if got := skeleton(page); !slices.Equal(got, want) {
+			t.Errorf("the page for %q has other markup: %q", host, got)
+		}
+		var linked []string
+		for _, link := range pageLinks.FindAllStringSubmatch(page, -1) {
+			u, err := url.Parse(html.UnescapeString(link[1]))
+			if err != nil || u.Scheme != "http" || u.User != nil || u.Path != "/" {
+				t.Fatalf("the page for %q links to %q (%v)", host, link[1], err)
+			}
+			linked = append(linked, u.Hostname())
+		}
+		if !slices.Equal(linked, g.hosts) {
+			t.Errorf("the page for %q links to %v", host, linked)
+		}
+		// For curl it is text, which a browser must not take for anything else.
+		w = ask(host, path, query, header, "*/*")
+		if w.Header().Get("Content-Type") != "text/plain; charset=utf-8" || w.Header().Get("X-Content-Type-Options") != "nosniff" || w.Body.Len() > maxOwnPage {
+			t.Errorf("%d bytes of %s for %q", w.Body.Len(), w.Header().Get("Content-Type"), host)
+		}
+	})
+}

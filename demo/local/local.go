@@ -1,0 +1,68 @@
+// Package local keeps the pages of other sites, open in a browser on this machine, away from servers that are meant for
+// this machine alone. Listening on a loopback address does not do that: the browser is on this machine too.
+package local
+
+import (
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+)
+
+// Named tells whether a request names this machine: localhost, a name under .localhost, a loopback address, or the address
+// that the connection came in on. A page from elsewhere can make its own name resolve to a loopback address and then counts
+// as the same origin (DNS rebinding); what it cannot do is send another Host header.
+func Named(r *http.Request) bool {
+	host := r.Host
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
+		return true
+	}
+	ip, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	if err != nil {
+		return false
+	}
+	return ip.IsLoopback() || ip.Unmap() == localAddr(r)
+}
+
+// localAddr is the address that the connection came in on, or none.
+func localAddr(r *http.Request) netip.Addr {
+	local, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+	if tcp, ok := local.(*net.TCPAddr); ok {
+		return tcp.AddrPort().Addr().Unmap()
+	}
+	return netip.Addr{}
+}
+
+// Only guards an API without a login. What comes in on a loopback address must name this machine, or is answered with 421;
+// who makes the server listen on another address wants it to be reached by other names, and has to guard it. A page of
+// another origin may not send what changes something (403), and cannot read an answer, because none ever allows it to.
+func Only(next http.Handler) http.Handler {
+	crossOrigin := http.NewCrossOriginProtection()
+	crossOrigin.SetDenyHandler(refuse(http.StatusForbidden, "another site's page may not send anything here\n"))
+	guarded := crossOrigin.Handler(next)
+	misdirected := refuse(http.StatusMisdirectedRequest,
+		"this server answers to the names of this machine only: ask for http://localhost or http://127.0.0.1 with its port\n")
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		// Not even as a script or a picture.
+		w.Header().Set("Cross-Origin-Resource-Policy", "same-origin")
+		if localAddr(r).IsLoopback() && !Named(r) {
+			misdirected.ServeHTTP(w, r)
+			return
+		}
+		guarded.ServeHTTP(w, r)
+	})
+}
+
+func refuse(status int, sentence string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		w.WriteHeader(status)
+		_, _ = io.WriteString(w, sentence) // the client may be gone
+	})
+}

@@ -1,0 +1,131 @@
+package e2e
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// document is one Markdown file, as far as it can be held to something.
+type document struct {
+	name     string   // relative to the repository's root
+	text     string   // all of it
+	commands []string // lines of fenced sh blocks, and code spans that begin like a command
+	spans    []string // code spans
+	blocks   string   // fenced blocks of another kind
+	links    []string // targets of links and pictures
+	anchors  map[string]bool
+}
+
+// programs are those that a code span is a command of, when it begins with one. Variables may stand before it.
+var programs = regexp.MustCompile(`^([A-Z][A-Z0-9_]*=\S+ )*(go|make|docker|podman|curl|chmod|git)( |$)`)
+
+var (
+	codeSpan = regexp.MustCompile("`([^`]+)`")
+	link     = regexp.MustCompile(`!?\[[^\]]*\]\(([^)\s]+)\)`)
+)
+
+// documents returns the README, SECURITY.md and everything in docs/.
+func documents(t *testing.T) []document {
+	t.Helper()
+	names := []string{"README.md", "SECURITY.md"}
+	for _, name := range files(t, "docs", "*.md") {
+		names = append(names, "docs/"+name)
+	}
+	var all []document
+	for _, name := range names {
+		all = append(all, parseMarkdown(name, string(read(t, name))))
+	}
+	return all
+}
+
+// parseMarkdown knows the Markdown that this repository is written in: fences of three backticks, links in one line, code
+// spans that may be broken over two lines, and \| for a bar in a table.
+func parseMarkdown(name, text string) document {
+	d := document{name: name, text: text, anchors: map[string]bool{}}
+	var prose strings.Builder
+	fence, continued := "", ""
+	for line := range strings.Lines(text) {
+		line = strings.TrimRight(line, "\n")
+		mark, inFence := strings.CutPrefix(strings.TrimSpace(line), "```")
+		switch {
+		case inFence && fence == "":
+			fence = "`" + mark
+		case inFence:
+			fence = ""
+		case fence == "`sh":
+			line = continued + strings.TrimSpace(line)
+			if rest, ok := strings.CutSuffix(line, `\`); ok {
+				continued = rest
+				continue
+			}
+			continued = ""
+			if line, _, _ = strings.Cut(line, " # "); line != "" && !strings.HasPrefix(line, "#") {
+				d.commands = append(d.commands, strings.TrimSpace(line))
+			}
+		case fence != "":
+			d.blocks += line + "\n"
+		default:
+			if heading, ok := strings.CutPrefix(strings.TrimLeft(line, "#"), " "); ok && strings.HasPrefix(line, "#") {
+				d.anchors[anchor(heading)] = true
+			}
+			prose.WriteString(strings.TrimSpace(line) + " ")
+		}
+	}
+	for _, found := range codeSpan.FindAllStringSubmatch(prose.String(), -1) {
+		span := strings.ReplaceAll(found[1], `\|`, "|")
+		d.spans = append(d.spans, span)
+		if programs.MatchString(span) {
+			d.commands = append(d.commands, span)
+		}
+	}
+	for _, found := range link.FindAllStringSubmatch(codeSpan.ReplaceAllString(prose.String(), "code"), -1) {
+		d.links = append(d.links, found[1])
+	}
+	return d
+}
+
+// anchor is the name that GitHub gives a heading.
+func anchor(heading string) string {
+	heading = strings.ToLower(strings.ReplaceAll(heading, "`", ""))
+	return strings.ReplaceAll(regexp.MustCompile(`[^\p{L}\p{N} _-]`).ReplaceAllString(heading, ""), " ", "-")
+}
+
+func TestLinksLeadSomewhere(t *testing.T) {
+	byName := map[string]document{}
+	for _, d := range documents(t) {
+		byName[d.name] = d
+	}
+	for _, d := range byName {
+		for _, target := range d.links {
+			file, fragment, _ := strings.Cut(target, "#")
+			switch {
+			case strings.HasPrefix(target, "http://"), strings.HasPrefix(target, "https://"), strings.HasPrefix(target, "../../"):
+				continue // elsewhere: see TestAddressesAreServed for what is on this machine; ../../ is the repository's site
+			case file == "":
+				file = d.name
+			default:
+				file = filepath.ToSlash(filepath.Join(filepath.Dir(d.name), file))
+			}
+			if _, err := os.Stat(path(file)); err != nil {
+				t.Errorf("%s links to %s, which is not there", d.name, target)
+			}
+			if other, ok := byName[file]; ok && fragment != "" && !other.anchors[fragment] {
+				t.Errorf("%s links to %s, and %s has no such heading", d.name, target, file)
+			}
+		}
+	}
+}
+
+func TestMarkdownIsUnderstood(t *testing.T) {
+	d := parseMarkdown("x.md", "# The `-a` flag, twice\n\nRun `go run ./demo\nup` or `A=1 docker x \\| go run ./demo ledger` ([link](a.md#b), ![](c.png)).\n\n"+
+		"   ```sh\n   # nothing\n   go test \\\n     work # all\n   ```\n```\nx/ y/  text\n```\n")
+	if got := strings.Join(d.commands, "; "); got != "go test work; go run ./demo up; A=1 docker x | go run ./demo ledger" {
+		t.Errorf("commands: %s", got)
+	}
+	if got := strings.Join(d.links, "; "); got != "a.md#b; c.png" || !d.anchors["the--a-flag-twice"] || d.blocks != "x/ y/  text\n" {
+		t.Errorf("links %s, anchors %v, blocks %q", got, d.anchors, d.blocks)
+	}
+}
