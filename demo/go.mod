@@ -3,6 +3,7 @@ module example.com/grafana-tempo-go-demo/demo
 go 1.26.0
 
 require (
+	github.com/HdrHistogram/hdrhistogram-go v1.4.0
 	github.com/go-logfmt/logfmt v0.6.1
 	go.opentelemetry.io/contrib/propagators/jaeger v1.47.0
 	go.opentelemetry.io/otel v1.47.0

@@ -154,7 +154,7 @@ func TestWhatIsDuplicatedIsTheSame(t *testing.T) {
 		"telemetry":                             {[]string{"otel.go", "otel_test.go"}, otelFolders},
 		"what plain services have in common":    {[]string{"main.go", "http.go"}, []string{"uservice1", "uservice2"}},
 		"what instrumented ones have in common": {[]string{"main.go", "http.go"}, []string{"uservice3", "uservice4"}},
-		"tests that hold for all services":      {[]string{"main_test.go", "http_test.go"}, services},
+		"tests that hold for all services":      {[]string{"main_test.go", "http_test.go", "bench_test.go"}, services},
 		"tests of behaviour of the first pair":  {[]string{"handlers_test.go"}, []string{"uservice1", "uservice3"}},
 		"tests of behaviour of the second pair": {[]string{"handlers_test.go"}, []string{"uservice2", "uservice4"}},
 	} {

@@ -1,0 +1,229 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"testing"
+	"time"
+)
+
+// BenchmarkRequest asks the whole program for its page over loopback, with the mocks at zero and all processors busy. It
+// is the same file in all services, so that benchstat can put the plain ones beside the instrumented ones. Each step adds
+// to the one before it, unsampled apart. Settings of telemetry mean nothing to a plain service; it is measured in each
+// step all the same.
+//
+// The client, the upstream and the back end are in this process too, and allocate next to nothing: what -benchmem counts
+// is the service's. Run it with -run '^$', as OpenTelemetry's globals are otherwise the tests'.
+func BenchmarkRequest(b *testing.B) {
+	upstream, backEnd := nullUpstream(b), nullBackEnd(b)
+	for _, step := range []struct {
+		name     string
+		sampled  string // the flag that the caller sends
+		logLevel string
+		env      map[string]string
+	}{
+		// The calls of the OpenTelemetry API with nothing behind them. First, because there is no way back to it.
+		{"off", "1", "error", map[string]string{"OTEL_SDK_DISABLED": "true"}},
+		{"unsampled", "0", "error", nil},
+		// Spans are made, and thrown away when they end.
+		{"recorded", "1", "error", map[string]string{"OTEL_TRACES_EXPORTER": "none"}},
+		{"exported", "1", "error", nil},
+		{"metrics", "1", "error", map[string]string{"OTEL_METRICS_EXPORTER": "prometheus"}},
+		// The log on standard output, as in the run without Docker.
+		{"logs", "1", "info", map[string]string{"OTEL_METRICS_EXPORTER": "prometheus"}},
+		// The log over OTLP as well, as in the run with Docker.
+		{"otlp-logs", "1", "info", map[string]string{"OTEL_METRICS_EXPORTER": "prometheus",
+			"OTEL_EXPORTER_OTLP_LOGS_ENDPOINT": backEnd + "/v1/logs"}},
+	} {
+		service := &benchmarked{}
+		b.Run(step.name, func(b *testing.B) {
+			for _, env := range []map[string]string{{
+				"OTEL_SDK_DISABLED":                  "",
+				"OTEL_TRACES_EXPORTER":               "otlp",
+				"OTEL_TRACES_SAMPLER":                "parentbased_always_on",
+				"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": backEnd,
+				"OTEL_BSP_SCHEDULE_DELAY":            "200",
+				"OTEL_BSP_MAX_QUEUE_SIZE":            "8192",
+				"OTEL_BSP_MAX_EXPORT_BATCH_SIZE":     "2048",
+				"OTEL_METRICS_EXPORTER":              "none",
+				"OTEL_EXPORTER_PROMETHEUS_HOST":      "127.0.0.1",
+				"OTEL_EXPORTER_PROMETHEUS_PORT":      "0",
+				"OTEL_EXPORTER_OTLP_LOGS_ENDPOINT":   "",
+			}, step.env} {
+				for name, value := range env {
+					b.Setenv(name, value)
+				}
+			}
+			service.start(b, upstream, step.logLevel)
+			request := []byte("GET / HTTP/1.1\r\nHost: service.localhost\r\nUser-Agent: benchmark\r\nAccept: text/html\r\n" +
+				"Uber-Trace-Id: 0123456789abcdef0123456789abcdef:0123456789abcdef:0:" + step.sampled + "\r\n\r\n")
+			b.SetParallelism(8)
+			b.ReportAllocs()
+			b.ResetTimer()
+			b.RunParallel(func(pb *testing.PB) {
+				conn, err := net.Dial("tcp", service.addr)
+				if err != nil {
+					b.Error(err)
+					return
+				}
+				defer conn.Close()
+				answers := bufio.NewReader(conn)
+				for pb.Next() {
+					_, err := conn.Write(request)
+					if err := errors.Join(err, skipAnswer(answers)); err != nil {
+						b.Error(err)
+						return
+					}
+				}
+			})
+		})
+		if err := service.stop(); err != nil {
+			b.Error(err)
+		}
+	}
+}
+
+// benchmarked is the program while it is measured. It is started once for all runs of a step: OpenTelemetry's globals
+// are meant to be set once, and some would keep to what they were first.
+type benchmarked struct {
+	addr   string
+	cancel context.CancelFunc
+	done   chan error
+	stdout *os.File
+}
+
+// start runs the program, unless it runs already, and waits until it is ready.
+func (p *benchmarked) start(b *testing.B, upstream, logLevel string) {
+	b.Helper()
+	if p.done != nil {
+		return
+	}
+	var err error
+	// What it logs goes where writing costs a system call, as it does in a container, and nothing more.
+	if p.stdout, err = os.OpenFile(os.DevNull, os.O_WRONLY, 0); err != nil {
+		b.Fatal(err)
+	}
+	free, err := net.Listen("tcp", "127.0.0.1:0") // a program that logs errors only does not tell which port it took
+	if err != nil {
+		b.Fatal(err)
+	}
+	p.addr = free.Addr().String()
+	free.Close()
+	env := map[string]string{"ADDR": p.addr, "LOG_LEVEL": logLevel, "UPSTREAM": upstream,
+		"REDIS_MIN": "0s", "REDIS_MAX": "0s", "DATABASE_MIN": "0s", "DATABASE_MAX": "0s",
+		"TRACE_LINK": "http://127.0.0.1:3000/?trace={trace_id}"}
+	var ctx context.Context
+	ctx, p.cancel = context.WithCancel(context.Background())
+	p.done = make(chan error, 1)
+	go func() { p.done <- run(ctx, nil, func(name string) string { return env[name] }, p.stdout, os.Stderr) }()
+	for deadline := time.Now().Add(patience); checkHealth(ctx, p.addr) != nil; {
+		select {
+		case err := <-p.done:
+			p.done <- err
+			b.Fatalf("it ended before it was ready: %v", err)
+		case <-time.After(time.Millisecond):
+		}
+		if time.Now().After(deadline) {
+			b.Fatal("it does not get ready")
+		}
+	}
+}
+
+// stop ends the program and returns how it ended.
+func (p *benchmarked) stop() error {
+	if p.done == nil {
+		return nil
+	}
+	p.cancel()
+	return errors.Join(<-p.done, p.stdout.Close())
+}
+
+// skipAnswer reads one answer to its end. It takes what net/http sends for a short page, and allocates nothing.
+func skipAnswer(answers *bufio.Reader) error {
+	length := -1
+	for first := true; ; first = false {
+		line, err := answers.ReadSlice('\n')
+		if err != nil {
+			return err
+		}
+		if first && !bytes.HasPrefix(line, []byte("HTTP/1.1 200 ")) {
+			return fmt.Errorf("answered %q", line)
+		}
+		if value, ok := bytes.CutPrefix(line, []byte("Content-Length: ")); ok {
+			if length, err = strconv.Atoi(string(bytes.TrimSpace(value))); err != nil {
+				return err
+			}
+		}
+		if len(line) == len("\r\n") {
+			break
+		}
+	}
+	if length < 0 {
+		return errors.New("an answer without its length")
+	}
+	_, err := answers.Discard(length)
+	return err
+}
+
+// nullUpstream answers every request in the same way, and costs little more than the system calls.
+func nullUpstream(b *testing.B) (url string) {
+	b.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { listener.Close() })
+	answer := []byte("HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: 14\r\n\r\nHello, world!\n")
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer conn.Close()
+				for requests := bufio.NewReader(conn); ; {
+					line, err := requests.ReadSlice('\n')
+					if err == nil && len(line) == len("\r\n") {
+						_, err = conn.Write(answer)
+					}
+					if err != nil {
+						return
+					}
+				}
+			}()
+		}
+	}()
+	return "http://" + listener.Addr().String()
+}
+
+// nullBackEnd takes what is sent over OTLP, by gRPC or HTTP, and thanks for it without a look.
+func nullBackEnd(b *testing.B) (url string) {
+	b.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	server := &http.Server{Protocols: new(http.Protocols), Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		w.Header().Set("Content-Type", r.Header.Get("Content-Type"))
+		if r.ProtoMajor == 2 { // https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md
+			w.Header().Set("Trailer", "Grpc-Status")
+			w.Write(make([]byte, 5)) // an empty message
+			w.Header().Set("Grpc-Status", "0")
+		}
+	})}
+	server.Protocols.SetHTTP1(true)
+	server.Protocols.SetUnencryptedHTTP2(true)
+	go server.Serve(listener)
+	b.Cleanup(func() { server.Close() })
+	return "http://" + listener.Addr().String()
+}
