@@ -91,6 +91,7 @@ func (m *mocks) env(fs *flag.FlagSet) (map[string]string, error) {
 // upConfig is what the flags of `up` set.
 type upConfig struct {
 	json     bool
+	restart  bool
 	logLevel slog.Level
 	broken   oneOf // a fault's name
 	formats  byPart
@@ -126,6 +127,7 @@ func upFlags(c *upConfig, stderr io.Writer) *flag.FlagSet {
 	for _, f := range stack.Faults() {
 		c.broken.words = append(c.broken.words, f.Name)
 	}
+	fs.BoolVar(&c.restart, "restart", false, "start a service again that ends by itself; without it the rest goes on, and the exit code is 1 in the end")
 	fs.Var(&c.broken, "break", "break the telemetry on purpose, by a `fault` of the list below")
 	fs.Var(&c.formats, "propagators", "`part=list` of the formats that a part reads and writes, such as uservice4=tracecontext,jaeger, where the\n"+
 		"others have jaeger; parts are gateway, uservice3 and uservice4; the flag may be given for each")
@@ -165,6 +167,7 @@ func (c *upConfig) options(fs *flag.FlagSet) (stack.Options, error) {
 		Env:      env,
 		LogLevel: c.logLevel,
 		Break:    c.broken.value,
+		Restart:  c.restart,
 
 		Propagators: c.formats,
 	}, nil

@@ -82,6 +82,10 @@ func runUp(soft, hard context.Context, args []string, stdout, stderr io.Writer) 
 		select {
 		case <-soft.Done():
 		case d := <-s.Deaths():
+			if d.Again {
+				fmt.Fprintf(stderr, "demo: %s ended by itself (%s); it starts again\n", d.Part, d.How)
+				continue
+			}
 			fmt.Fprintf(stderr, "demo: %s ended by itself (%s); the rest goes on\n", d.Part, d.How)
 			problems = append(problems, fmt.Errorf("%s ended by itself: %s", d.Part, d.How))
 		}

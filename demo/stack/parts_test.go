@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -34,10 +35,34 @@ func TestListeningLine(t *testing.T) {
 		{"no JSON", `"listening" addr=1`, ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			if addr, ok := listening([]byte(tc.line)); addr != tc.addr || ok != (tc.addr != "") {
+			if addr, ok := announcement([]byte(tc.line), "listening"); addr != tc.addr || ok != (tc.addr != "") {
 				t.Errorf("got %q %v", addr, ok)
 			}
 		})
+	}
+}
+
+func TestMetricsMoveWithTheirServiceAndWhenTheirPortIsTaken(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	var messages strings.Builder
+	s := &Stack{
+		o: Options{Messages: &messages, Services: []Service{
+			{Name: "plain"},
+			{Name: "moved", Metrics: "127.0.0.1:1"},
+			{Name: "unlucky", Metrics: taken.Addr().String()},
+		}},
+		addrs: map[string]string{"plain": "127.0.0.1:1", "moved": "127.0.0.1:0", "unlucky": "127.0.0.1:1"},
+	}
+	want := map[string]string{"moved": "127.0.0.1:0", "unlucky": "127.0.0.1:0"}
+	if got := s.metricsAddrs(); !maps.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	if text := messages.String(); !strings.Contains(text, "unlucky's metrics: "+taken.Addr().String()+" is taken") {
+		t.Errorf("nobody is told of the port: %q", text)
 	}
 }
 

@@ -20,12 +20,15 @@ const readyTimeout = 30 * time.Second
 // child is one service's process.
 type child struct {
 	name     string
+	metrics  string // the address of its metrics, or empty; to be read after wait
 	cmd      *exec.Cmd
 	ready    chan string       // gets the address once, when it listens
 	done     chan struct{}     // closed when the process and its output have ended
 	err      error             // how it ended; to be read after done
 	expected atomic.Bool       // it has been told to end
 	own      map[string]string // its environment, but for what it has from the runner
+	started  time.Time
+	restarts int // how many starts in a row this one is, after its predecessors ended by themselves
 
 	mu        sync.Mutex
 	lastWords string // its last line on standard error
@@ -34,19 +37,24 @@ type child struct {
 // start runs a program as a child in a process group of its own. Its output goes to the sink line by line, and every
 // line of its standard output to observe as well, if that is not nil.
 func (sp *spawner) start(name, path string, args, env []string, out *sink, observe func(string, []byte)) (*child, error) {
-	c := &child{name: name, ready: make(chan string, 1), done: make(chan struct{})}
+	c := &child{name: name, ready: make(chan string, 1), done: make(chan struct{}), started: time.Now()}
 	cmd := exec.Command(path, args...)
 	cmd.Env = env
+	announced := false
 	stdout := &lineWriter{emit: func(line []byte) {
 		if observe != nil {
 			observe(name, line)
 		}
 		out.line(name, line)
-		if addr, ok := listening(line); ok {
-			select {
-			case c.ready <- addr:
-			default:
-			}
+		if announced {
+			return
+		}
+		if addr, ok := announcement(line, "serving metrics"); ok { // comes first
+			c.metrics = addr
+		}
+		if addr, ok := announcement(line, "listening"); ok {
+			announced = true
+			c.ready <- addr
 		}
 	}}
 	stderr := &lineWriter{emit: func(line []byte) {
@@ -145,15 +153,15 @@ func (c *child) stop(ctx context.Context, grace time.Duration) error {
 	}
 }
 
-// listening recognizes the line by which a service tells its address, as JSON:
+// announcement recognizes the line by which a service tells an address of its own, as JSON:
 //
 //	{"time":"…","level":"INFO","msg":"listening","addr":"127.0.0.1:43211"}
-func listening(line []byte) (addr string, ok bool) {
-	if !bytes.Contains(line, []byte(`"listening"`)) {
+func announcement(line []byte, message string) (addr string, ok bool) {
+	if !bytes.Contains(line, []byte(message)) {
 		return "", false
 	}
 	var entry struct{ Msg, Addr string }
-	if json.Unmarshal(line, &entry) != nil || entry.Msg != "listening" || entry.Addr == "" {
+	if json.Unmarshal(line, &entry) != nil || entry.Msg != message || entry.Addr == "" {
 		return "", false
 	}
 	return entry.Addr, true

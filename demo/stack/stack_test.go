@@ -58,6 +58,9 @@ func fakeService(name string) int {
 	mux.HandleFunc("/die", func(http.ResponseWriter, *http.Request) { os.Exit(7) })
 	go http.Serve(l, mux)
 	slog.New(slog.NewJSONHandler(os.Stdout, nil)).Info("listening", "addr", l.Addr().String())
+	if way == "die soon" {
+		time.AfterFunc(50*time.Millisecond, func() { os.Exit(7) })
+	}
 	for range stop {
 		switch way {
 		case "ignore":

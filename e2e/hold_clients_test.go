@@ -1,0 +1,189 @@
+package e2e
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// Whatever a client does, it does to itself: others are answered all the while, nothing is kept for it for long, and no
+// service takes it for a failure of its own.
+func TestClientsThatMisbehave(t *testing.T) {
+	t.Parallel()
+	h := hold(t, nil)
+	client := visitors(t)
+	ended, end := context.WithCancel(t.Context())
+	var others sync.WaitGroup
+	others.Go(func() {
+		for pace := time.Tick(50 * time.Millisecond); ended.Err() == nil; <-pace {
+			if a, err := h.visit(t.Context(), client, "uservice3", ""); err != nil || a.status != http.StatusOK {
+				t.Errorf("another client is answered %d, %v", a.status, err)
+			}
+		}
+	})
+	defer others.Wait()
+	defer end()
+
+	const get = "GET / HTTP/1.1\r\nHost: uservice3.localhost\r\n"
+	type talk struct {
+		net.Conn
+		*bufio.Reader
+	}
+	// status reads an answer and returns its status.
+	status := func(c talk) (int, error) {
+		res, err := http.ReadResponse(c.Reader, nil)
+		if err != nil {
+			return 0, err
+		}
+		defer res.Body.Close()
+		_, err = io.Copy(io.Discard, res.Body)
+		return res.StatusCode, err
+	}
+	// closed waits until the server has closed the connection.
+	closed := func(c talk) error {
+		_, err := io.Copy(io.Discard, c.Reader)
+		if netErr, ok := errors.AsType[net.Error](err); ok && netErr.Timeout() {
+			return errors.New("the connection is still open")
+		}
+		return nil // closed with words or without
+	}
+	var all sync.WaitGroup
+	for where, url := range map[string]string{"the gateway": h.urls.Gateway, "uservice3": h.urls.Services["uservice3"]} {
+		for _, tc := range []struct {
+			name string
+			do   func(talk) error
+		}{
+			{"says nothing", closed},
+			{"sends a byte a second", func(c talk) error {
+				go func() {
+					for i := 0; ; i++ {
+						if _, err := c.Write([]byte{get[i%len(get)]}); err != nil {
+							return
+						}
+						time.Sleep(time.Second) // the misbehaviour itself
+					}
+				}()
+				return closed(c)
+			}},
+			{"sends a megabyte of headers", func(c talk) error {
+				go func() { _, _ = io.WriteString(c, get+"X: "+strings.Repeat("x", 1<<20)+"\r\n\r\n") }()
+				// The end of a connection on which something is left unread may overtake the answer.
+				if got, err := status(c); err == nil && got != http.StatusRequestHeaderFieldsTooLarge {
+					return fmt.Errorf("answered %d", got)
+				}
+				return closed(c)
+			}},
+			{"announces a body and does not send it", func(c talk) error {
+				_, _ = io.WriteString(c, "POST / HTTP/1.1\r\nHost: uservice3.localhost\r\nContent-Length: 1000\r\n\r\n")
+				// Not as a failure of the service, if only when it is clear that the body does not come.
+				if got, err := status(c); err != nil || got != http.StatusMethodNotAllowed && got != http.StatusRequestTimeout {
+					return fmt.Errorf("answered %d, %v", got, err)
+				}
+				return closed(c)
+			}},
+			{"sends a body without end", func(c talk) error {
+				go func() {
+					_, err := io.WriteString(c, "POST / HTTP/1.1\r\nHost: uservice3.localhost\r\nTransfer-Encoding: chunked\r\n\r\n")
+					for err == nil {
+						_, err = io.WriteString(c, "400\r\n"+strings.Repeat("x", 1024)+"\r\n")
+					}
+				}()
+				if got, err := status(c); err == nil && got != http.StatusMethodNotAllowed {
+					return fmt.Errorf("answered %d", got)
+				}
+				return closed(c)
+			}},
+			{"does not speak HTTP", func(c talk) error {
+				_, _ = io.WriteString(c, "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n")
+				if got, err := status(c); err != nil || got != http.StatusBadRequest {
+					return fmt.Errorf("answered %d, %v", got, err)
+				}
+				return closed(c)
+			}},
+			{"pipelines", func(c talk) error {
+				rest := " HTTP/1.1\r\nHost: uservice3.localhost\r\n\r\n"
+				go func() {
+					_, _ = io.WriteString(c, "GET /"+rest+"GET /?fail=redis"+rest+"GET /"+rest+"GET /nowhere"+rest+"GET /?fail=database"+rest+"GET /"+rest)
+				}()
+				var got []int
+				for range 6 {
+					n, err := status(c)
+					if err != nil {
+						return err
+					}
+					got = append(got, n)
+				}
+				if !slices.Equal(got, []int{200, 500, 200, 404, 502, 200}) {
+					return fmt.Errorf("answered %v", got)
+				}
+				return nil
+			}},
+		} {
+			for range 3 {
+				all.Go(func() {
+					conn, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					defer conn.Close()
+					_ = conn.SetDeadline(time.Now().Add(patience)) // the servers' own bound is 10 s
+					if err := tc.do(talk{conn, bufio.NewReader(conn)}); err != nil {
+						t.Errorf("a client of %s that %s: %v", where, tc.name, err)
+					}
+				})
+			}
+		}
+	}
+	all.Wait()
+	for _, service := range []string{"uservice3", "uservice4"} {
+		h.modest(t, service, 200<<20, 100) // the misbehaved are all gone
+		if lines := h.logged(service, `"msg":"panic"`); len(lines) > 0 {
+			t.Errorf("%s: %s", service, lines)
+		}
+	}
+}
+
+// A client that hangs up is waited for by nobody: the work for it ends at both services.
+func TestClientsThatHangUp(t *testing.T) {
+	h := hold(t, map[string]string{"DATABASE_MIN": "5s", "DATABASE_MAX": "5s"}) // far longer than the test waits
+	const people = 20
+	before := time.Now()
+	ctx, hangUp := context.WithCancel(t.Context())
+	client := visitors(t)
+	var all sync.WaitGroup
+	for range people {
+		all.Go(func() {
+			if a, err := h.visit(ctx, client, "uservice3", ""); err == nil {
+				t.Errorf("answered %d", a.status)
+			}
+		})
+	}
+	if !poll(t, func(context.Context) bool { return len(h.logged("uservice4", `"msg":"request"`)) == people }) {
+		t.Fatal("not all requests arrived")
+	}
+	hangUp()
+	all.Wait()
+	for _, service := range []string{"uservice3", "uservice4"} {
+		if !poll(t, func(context.Context) bool {
+			return len(h.logged(service, `"msg":"request failed"`, `"status":499`)) == people
+		}) {
+			t.Errorf("%s noticed %d of %d", service, len(h.logged(service, `"status":499`)), people)
+		}
+		if n := len(h.logged(service, `"level":"ERROR"`)); n > 0 {
+			t.Errorf("%s takes it for %d errors of its own", service, n)
+		}
+	}
+	if took := time.Since(before); took > 5*time.Second {
+		t.Errorf("it took %s, as long as the work that nobody wants any more", took)
+	}
+}

@@ -1,0 +1,102 @@
+package e2e
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"testing"
+
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+)
+
+// metric reads one of a service's metrics; the second result is false when there is none that has these labels.
+func (h *holding) metric(t *testing.T, service, name string, labels map[string]string) (float64, bool) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, h.urls.Metrics[service], nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+next:
+	for _, m := range families[name].GetMetric() {
+		has := map[string]string{}
+		for _, label := range m.GetLabel() {
+			has[label.GetName()] = label.GetValue()
+		}
+		for label, value := range labels {
+			if has[label] != value {
+				continue next
+			}
+		}
+		return m.GetGauge().GetValue() + m.GetCounter().GetValue(), true
+	}
+	return 0, false
+}
+
+// modest checks that a service takes no more than that much memory, and soon no more than that many goroutines.
+func (h *holding) modest(t *testing.T, service string, memory, goroutines float64) {
+	t.Helper()
+	if got, ok := h.metric(t, service, "process_resident_memory_bytes", nil); ok && got > memory { // there is none but on Linux
+		t.Errorf("%s takes %.0f MB of memory", service, got/1e6)
+	} else {
+		t.Logf("%s takes %.0f MB of memory", service, got/1e6)
+	}
+	got := 0.0
+	if !poll(t, func(context.Context) bool {
+		got, _ = h.metric(t, service, "go_goroutine_count", nil)
+		return got > 0 && got <= goroutines
+	}) {
+		t.Errorf("%s has %.0f goroutines", service, got)
+	}
+}
+
+func TestAClassOfThreeHundred(t *testing.T) {
+	const people, rounds = 300, 4
+	h := hold(t, map[string]string{"REDIS_MAX": "20ms", "DATABASE_MIN": "50ms", "DATABASE_MAX": "100ms"})
+	client := visitors(t)
+	for range rounds {
+		var mu sync.Mutex
+		got := statuses{}
+		var all sync.WaitGroup
+		for range people {
+			all.Go(func() {
+				a, err := h.visit(t.Context(), client, "uservice3", "")
+				mu.Lock()
+				defer mu.Unlock()
+				got.add(a, err)
+			})
+		}
+		all.Wait()
+		if got["200"] != people {
+			t.Fatalf("answers: %v", got)
+		}
+	}
+	for _, service := range []string{"uservice3", "uservice4"} {
+		if n := len(h.logged(service, `"msg":"request"`)); n != people*rounds {
+			t.Errorf("%s got %d requests", service, n)
+		}
+		// One that is new for each request would make it people*rounds.
+		if n := h.peers(t, service); n > people*3/2 {
+			t.Errorf("%s was asked over %d connections", service, n)
+		} else {
+			t.Logf("%s was asked %d times over %d connections", service, people*rounds, n)
+		}
+		if n, ok := h.metric(t, service, "otel_sdk_processor_span_processed_total", map[string]string{"error_type": "queue_full"}); ok {
+			t.Errorf("%s has dropped %.0f spans", service, n)
+		}
+	}
+	client.CloseIdleConnections()
+	// A connection that is kept costs each side two goroutines at most.
+	h.modest(t, "uservice3", 300<<20, 4*people+100)
+	h.modest(t, "uservice4", 300<<20, 2*people+100)
+}
