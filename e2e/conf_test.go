@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"io"
 	"log/slog"
 	"maps"
 	"net"
@@ -91,7 +90,7 @@ func TestPrometheusLoadsItsConfiguration(t *testing.T) {
 // prometheusConfig loads a configuration as Prometheus itself does, with all the files that it names.
 func prometheusConfig(t *testing.T, name string) *config.Config {
 	t.Helper()
-	conf, err := config.LoadFile(path("conf/prometheus/"+name), false, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	conf, err := config.LoadFile(path("conf/prometheus/"+name), false, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

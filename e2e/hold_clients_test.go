@@ -86,7 +86,7 @@ func TestClientsThatMisbehave(t *testing.T) {
 				_, _ = io.WriteString(c, "POST / HTTP/1.1\r\nHost: uservice3.localhost\r\nContent-Length: 1000\r\n\r\n")
 				// Not as a failure of the service, if only when it is clear that the body does not come.
 				if got, err := status(c); err != nil || got != http.StatusMethodNotAllowed && got != http.StatusRequestTimeout {
-					return fmt.Errorf("answered %d, %v", got, err)
+					return errors.Join(fmt.Errorf("answered %d", got), err)
 				}
 				return closed(c)
 			}},
@@ -105,7 +105,7 @@ func TestClientsThatMisbehave(t *testing.T) {
 			{"does not speak HTTP", func(c talk) error {
 				_, _ = io.WriteString(c, "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n")
 				if got, err := status(c); err != nil || got != http.StatusBadRequest {
-					return fmt.Errorf("answered %d, %v", got, err)
+					return errors.Join(fmt.Errorf("answered %d", got), err)
 				}
 				return closed(c)
 			}},

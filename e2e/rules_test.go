@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"context"
-	"io"
 	"log/slog"
 	"maps"
 	"os/exec"
@@ -102,7 +101,7 @@ func TestAlertRules(t *testing.T) {
 // loadRules loads a rule file as Prometheus itself does.
 func loadRules(t *testing.T, o *rules.ManagerOptions, external labels.Labels, file string) map[string]*rules.Group {
 	t.Helper()
-	o.Context, o.Logger, o.Parser = t.Context(), slog.New(slog.NewTextHandler(io.Discard, nil)), parser.NewParser(parser.Options{})
+	o.Context, o.Logger, o.Parser = t.Context(), slog.New(slog.DiscardHandler), parser.NewParser(parser.Options{})
 	o.NotifyFunc = func(context.Context, string, ...*rules.Alert) {}
 	groups, errs := rules.NewManager(o).LoadGroups(15*time.Second, external, "", nil, false, file)
 	for _, err := range errs {

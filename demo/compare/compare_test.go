@@ -240,7 +240,7 @@ func TestTheLoadCountsWhatItSees(t *testing.T) {
 		"all is well":         {serve: func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok") }},
 		"an answer in pieces": {serve: func(w http.ResponseWriter, _ *http.Request) { w.(http.Flusher).Flush(); io.WriteString(w, "ok") }},
 		"no keep-alive":       {serve: func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Connection", "close") }},
-		"a failure":           {serve: func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", 503) }, want: "answered 503 Service Unavailable"},
+		"a failure":           {serve: func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", http.StatusServiceUnavailable) }, want: "answered 503 Service Unavailable"},
 		"no answer":           {serve: func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, want: "connection closed without an answer"},
 		"nobody":              {want: "connect: connection refused"},
 		"another protocol":    {serve: func(w http.ResponseWriter, _ *http.Request) { hijack(w, "SSH-2.0-OpenSSH_9.9\r\n") }, want: "no HTTP answer"},

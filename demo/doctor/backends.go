@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -467,7 +468,7 @@ func (v *visit) logLine(ctx context.Context) outcome {
 		lines, err = v.lines(ctx, query, 10*time.Minute, 100)
 		var starting *statusError
 		if err != nil {
-			return !asStatus(err, &starting) || starting.status != http.StatusServiceUnavailable && starting.status != http.StatusInternalServerError
+			return !errors.As(err, &starting) || starting.status != http.StatusServiceUnavailable && starting.status != http.StatusInternalServerError
 		}
 		return len(lines) > 0
 	})
@@ -498,12 +499,4 @@ func (v *visit) logLine(ctx context.Context) outcome {
 		return broken("lines of "+caller+" came to Loki before, and none since the request", endpoint, level)
 	}
 	return broken("Loki has no line of "+caller+" at all", endpoint, level)
-}
-
-func asStatus(err error, into **statusError) bool {
-	s, ok := err.(*statusError)
-	if ok {
-		*into = s
-	}
-	return ok
 }

@@ -90,7 +90,7 @@ type fake struct {
 	grafanaDB, link           string
 	health                    map[string]int // by data source
 	probe                     map[string]int
-	exploreStatus, overtaken  int
+	exploreStatus             int
 	exploreTo, lateExemplarID string
 
 	mu       sync.Mutex

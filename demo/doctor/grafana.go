@@ -3,6 +3,7 @@ package doctor
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"html"
 	"net/http"
@@ -25,7 +26,7 @@ func (v *visit) grafana(ctx context.Context) outcome {
 	v.poll(ctx, v.within(20*time.Second), "Grafana is starting", func(ctx context.Context) bool {
 		err = v.askJSON(ctx, v.o.Grafana, "/api/health", nil, &health)
 		var starting *statusError
-		return err == nil || !asStatus(err, &starting) || starting.status != http.StatusServiceUnavailable
+		return err == nil || !errors.As(err, &starting) || starting.status != http.StatusServiceUnavailable
 	})
 	switch {
 	case err != nil:

@@ -114,7 +114,7 @@ func (l *Ledger) ReadLog(r io.Reader) (tooLong int, err error) {
 				bare++
 			}
 		}
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {
