@@ -42,7 +42,7 @@ func call(t *testing.T, method, target, upstream string) (*httptest.ResponseReco
 	t.Helper()
 	logs := &logBuffer{}
 	s := newServiceFor(t, upstream, logs)
-	s.client.Timeout = time.Second
+	s.timeout = time.Second
 	res := httptest.NewRecorder()
 	s.handler().ServeHTTP(res, httptest.NewRequest(method, target, nil))
 	return res, logs

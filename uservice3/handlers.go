@@ -65,6 +65,7 @@ func (c *serviceConfig) check() error {
 type service struct {
 	web
 	client   *http.Client
+	timeout  time.Duration // of the whole outgoing call
 	upstream string
 	redis    mock
 
@@ -77,7 +78,7 @@ func newService(conf config, log *slog.Logger) *service {
 	transport.MaxIdleConns = maxIdleConns
 	transport.MaxIdleConnsPerHost = maxIdleConns
 	transport.IdleConnTimeout = idleTimeout / 2 // ours give up before the upstream's do, so that none is reset in use
-	client := &http.Client{Transport: transport, Timeout: clientTimeout}
+	client := &http.Client{Transport: transport}
 	client.Transport = otelhttp.NewTransport(client.Transport, spanName("other_uservice_call"))
 	return &service{
 		web: web{
@@ -86,6 +87,7 @@ func newService(conf config, log *slog.Logger) *service {
 			traceLink: conf.traceLink,
 		},
 		client:   client,
+		timeout:  clientTimeout,
 		upstream: conf.upstream,
 		redis:    conf.redis,
 
@@ -140,6 +142,8 @@ func (s *service) callRedis(ctx context.Context, wish wishes) (err error) {
 
 // callOtherUService calls the upstream, passes the query on, and reads the whole answer.
 func (s *service) callOtherUService(ctx context.Context, rawQuery string) error {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.upstream, nil)
 	if err != nil {
 		return fmt.Errorf("other service: %w", err)
