@@ -15,7 +15,7 @@ func TestBothWaysOfRunningTheDemoHaveTheSameServices(t *testing.T) {
 	// What depends on where the rest of the stack listens, or on the container, is the runner's to set.
 	elsewhere := []string{
 		"UPSTREAM", "TRACE_LINK", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT",
-		"OTEL_EXPORTER_PROMETHEUS_HOST", "OTEL_EXPORTER_PROMETHEUS_PORT", "OTEL_RESOURCE_ATTRIBUTES", "GOMEMLIMIT",
+		"OTEL_EXPORTER_PROMETHEUS_HOST", "OTEL_EXPORTER_PROMETHEUS_PORT", "OTEL_RESOURCE_ATTRIBUTES",
 	}
 	var names []string
 	for _, row := range stack.Services() {

@@ -187,22 +187,24 @@ func (w *words) last() string {
 }
 
 // inherited are the variables that processes get from the user's environment. All others could disturb them, and the
-// Go runtime's own are worth playing with: GOGC=400 go run ./demo compare.
+// Go runtime's own are worth playing with: GOGC=100 go run ./demo compare.
 var inherited = []string{"PATH", "HOME", "USER", "TMPDIR", "TMP", "TEMP", "SYSTEMROOT", "USERPROFILE",
 	"GOMAXPROCS", "GOGC", "GOMEMLIMIT", "GODEBUG"}
 
-// environment returns what a process is to see: inherited variables, and its own.
+// environment returns what a process is to see: inherited variables, and of its own those that are not inherited.
 func environment(parent []string, own ...map[string]string) []string {
-	var env []string
+	var env, names []string
 	for _, kv := range parent {
 		name, _, _ := strings.Cut(kv, "=")
-		if slices.Contains(inherited, strings.ToUpper(name)) {
-			env = append(env, kv)
+		if name = strings.ToUpper(name); slices.Contains(inherited, name) {
+			env, names = append(env, kv), append(names, name)
 		}
 	}
 	for _, vars := range own {
 		for name, value := range vars {
-			env = append(env, name+"="+value)
+			if !slices.Contains(names, name) {
+				env = append(env, name+"="+value)
+			}
 		}
 	}
 	return env

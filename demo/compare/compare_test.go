@@ -482,7 +482,8 @@ func TestTheBarNeverWraps(t *testing.T) {
 }
 
 func TestServicesSeeOnlyWhatIsMeantForThem(t *testing.T) {
-	got := environment([]string{"PATH=/bin", "OTEL_SERVICE_NAME=evil", "ADDR=evil", "GOGC=200", "HTTP_PROXY=evil"}, map[string]string{"ADDR": "a"})
+	got := environment([]string{"PATH=/bin", "OTEL_SERVICE_NAME=evil", "ADDR=evil", "GOGC=200", "HTTP_PROXY=evil"},
+		map[string]string{"GOGC": "400"}, map[string]string{"ADDR": "a"})
 	if want := []string{"PATH=/bin", "GOGC=200", "ADDR=a"}; !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}

@@ -18,8 +18,8 @@ type Service struct {
 	// Upstream names the service that it calls, or is empty.
 	Upstream string
 	// Env is its fixed environment. What depends on addresses (UPSTREAM, TRACE_LINK and, for the instrumented ones,
-	// OTEL_EXPORTER_OTLP_TRACES_ENDPOINT and OTEL_EXPORTER_PROMETHEUS_HOST and _PORT) is added at the start, and so are the bounds of its mock (REDIS_* for a service
-	// that has an upstream, DATABASE_* for one that has none).
+	// OTEL_EXPORTER_OTLP_TRACES_ENDPOINT and OTEL_EXPORTER_PROMETHEUS_HOST and _PORT) is added at the start, and so are
+	// the bounds of its mock (REDIS_* for a service that has an upstream, DATABASE_* for one that has none).
 	Env map[string]string
 	// Instrumented tells whether it sends traces, and so whether it needs to know where to.
 	Instrumented bool
@@ -32,9 +32,9 @@ func (s Service) Host() string { return s.Name + ".localhost" }
 // start in, and backwards the order to stop in.
 func Services() []Service {
 	return []Service{
-		{Name: "uservice2", Addr: "127.0.0.1:8082", Env: map[string]string{}},
+		{Name: "uservice2", Addr: "127.0.0.1:8082", Env: collecting(nil)},
 		{Name: "uservice4", Addr: "127.0.0.1:8084", Metrics: "127.0.0.1:9464", Env: telemetry("uservice4"), Instrumented: true},
-		{Name: "uservice1", Addr: "127.0.0.1:8081", Env: map[string]string{}, Upstream: "uservice2"},
+		{Name: "uservice1", Addr: "127.0.0.1:8081", Env: collecting(nil), Upstream: "uservice2"},
 		{Name: "uservice3", Addr: "127.0.0.1:8083", Metrics: "127.0.0.1:9463", Env: telemetry("uservice3"), Upstream: "uservice4", Instrumented: true},
 	}
 }
@@ -43,7 +43,7 @@ func Services() []Service {
 // and the batches are small in time and large in number, so that a trace is complete a quarter of a second after its
 // answer and nothing is lost under load. There is no Loki here: log lines go to standard output only.
 func telemetry(name string) map[string]string {
-	return map[string]string{
+	return collecting(map[string]string{
 		"OTEL_SERVICE_NAME":              name,
 		"OTEL_TRACES_SAMPLER":            "always_on",
 		"OTEL_TRACES_EXPORTER":           "otlp",
@@ -53,7 +53,16 @@ func telemetry(name string) map[string]string {
 		"OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "2048",
 		"OTEL_METRICS_EXPORTER":          "prometheus",
 		"OTEL_GO_X_OBSERVABILITY":        "true", // the SDK's own metrics, such as spans that were dropped
-	}
+	})
+}
+
+// collecting adds how garbage is collected: less often than by default, because the services have little that lives long
+// and make much that does not, and harder as they near the memory that 5,000 visitors at once need. docs/cost.md says what
+// it brings.
+func collecting(env map[string]string) map[string]string {
+	all := map[string]string{"GOGC": "400", "GOMEMLIMIT": "640MiB"}
+	maps.Copy(all, env)
+	return all
 }
 
 // ours are variables that the services read. Those of the caller's shell must not reach them: the table decides.
@@ -63,8 +72,10 @@ var ours = []string{
 }
 
 // childEnv is the parent's environment without what would disturb a service, plus the service's own, sorted. Of a
-// variable that stands twice, a process sees the last, so the parent's are filtered and not merely overruled.
+// variable that stands twice, a process sees the last, so the parent's are filtered and not merely overruled. How garbage
+// is collected is the parent's to say, where it does: nothing depends on it, and it is worth playing with.
 func childEnv(parent []string, own map[string]string) []string {
+	own = maps.Clone(own)
 	var env []string
 	for _, kv := range parent {
 		name, _, _ := strings.Cut(kv, "=")
@@ -72,6 +83,9 @@ func childEnv(parent []string, own map[string]string) []string {
 		upper := strings.ToUpper(name)
 		if strings.HasPrefix(upper, "OTEL_") || slices.Contains(ours, upper) {
 			continue
+		}
+		if upper == "GOGC" || upper == "GOMEMLIMIT" {
+			delete(own, upper)
 		}
 		env = append(env, kv)
 	}
