@@ -33,8 +33,9 @@ func BenchmarkRequest(b *testing.B) {
 		// The calls of the OpenTelemetry API with nothing behind them. First, because there is no way back to it.
 		{"off", "1", "error", map[string]string{"OTEL_SDK_DISABLED": "true"}},
 		{"unsampled", "0", "error", nil},
-		// Spans are made, and thrown away when they end.
-		{"recorded", "1", "error", map[string]string{"OTEL_TRACES_EXPORTER": "none"}},
+		// Spans are made, and thrown away when they end: there is room for one, which waits for a back end that is not there.
+		{"recorded", "1", "error", map[string]string{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://127.0.0.1:1",
+			"OTEL_EXPORTER_OTLP_TRACES_TIMEOUT": "1000", "OTEL_BSP_MAX_QUEUE_SIZE": "1", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "1"}},
 		{"exported", "1", "error", nil},
 		{"metrics", "1", "error", map[string]string{"OTEL_METRICS_EXPORTER": "prometheus"}},
 		// The log on standard output, as in the run without Docker.
@@ -50,6 +51,7 @@ func BenchmarkRequest(b *testing.B) {
 				"OTEL_TRACES_EXPORTER":               "otlp",
 				"OTEL_TRACES_SAMPLER":                "parentbased_always_on",
 				"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": backEnd,
+				"OTEL_EXPORTER_OTLP_TRACES_TIMEOUT":  "",
 				"OTEL_BSP_SCHEDULE_DELAY":            "200",
 				"OTEL_BSP_MAX_QUEUE_SIZE":            "8192",
 				"OTEL_BSP_MAX_EXPORT_BATCH_SIZE":     "2048",
