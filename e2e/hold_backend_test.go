@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"encoding/json"
 	"io"
 	"net"
@@ -8,11 +9,14 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/Shopify/toxiproxy/v2"
 	"github.com/rs/zerolog"
+	coltracepb "go.opentelemetry.io/proto/otlp/collector/trace/v1"
+	"google.golang.org/grpc"
 
 	"example.com/grafana-tempo-go-demo/demo/stack"
 )
@@ -157,4 +161,78 @@ func TestStopDoesNotWaitLongForTheBackEnd(t *testing.T) {
 	} else {
 		t.Logf("it took %s", took)
 	}
+}
+
+// slowBackend takes spans over OTLP/gRPC, thinks about each batch for a while, and counts.
+type slowBackend struct {
+	coltracepb.UnimplementedTraceServiceServer
+	pause          time.Duration
+	spans, batches atomic.Int64
+}
+
+func (b *slowBackend) Export(ctx context.Context, req *coltracepb.ExportTraceServiceRequest) (*coltracepb.ExportTraceServiceResponse, error) {
+	select {
+	case <-time.After(b.pause):
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	for _, resource := range req.GetResourceSpans() {
+		for _, scope := range resource.GetScopeSpans() {
+			b.spans.Add(int64(len(scope.GetSpans())))
+		}
+	}
+	b.batches.Add(1)
+	return &coltracepb.ExportTraceServiceResponse{}, nil
+}
+
+// The queue and the batches are large enough for 5,000 requests a second, 25,000 spans, to a back end that takes 50 ms for
+// each batch. A machine that cannot make as many gets as many as it can.
+func TestNoSpanIsLostAtFiveThousandRequestsASecond(t *testing.T) {
+	const requests, perSecond, connections, spansEach = 15_000, 5_000, 64, 5
+	b := &slowBackend{pause: 50 * time.Millisecond}
+	server := grpc.NewServer()
+	coltracepb.RegisterTraceServiceServer(server, b)
+	l := listen(t)
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(l) }()
+	t.Cleanup(func() {
+		server.Stop()
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	})
+	h := hold(t, map[string]string{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://" + l.Addr().String()})
+	client := visitors(t)
+
+	start := time.Now()
+	var next atomic.Int64
+	var all sync.WaitGroup
+	for range connections {
+		all.Go(func() {
+			for n := next.Add(1); n <= requests && !t.Failed(); n = next.Add(1) {
+				<-time.After(time.Until(start.Add(time.Duration(n) * time.Second / perSecond)))
+				res, err := client.Get(h.urls.Services["uservice3"])
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				_, err = io.Copy(io.Discard, res.Body)
+				if res.Body.Close(); err != nil || res.StatusCode != http.StatusOK {
+					t.Errorf("answered %d, %v", res.StatusCode, err)
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+	rate := requests / time.Since(start).Seconds()
+	if !poll(t, func(context.Context) bool { return b.spans.Load() >= requests*spansEach }) || b.spans.Load() > requests*spansEach {
+		t.Errorf("%d spans arrived, want %d", b.spans.Load(), requests*spansEach)
+	}
+	for _, service := range []string{"uservice3", "uservice4"} {
+		if n, ok := h.metric(t, service, "otel_sdk_processor_span_processed_total", map[string]string{"error_type": "queue_full"}); ok {
+			t.Errorf("%s has dropped %.0f spans", service, n)
+		}
+	}
+	t.Logf("%.0f requests a second, %d spans in %d batches", rate, b.spans.Load(), b.batches.Load())
 }
