@@ -126,13 +126,18 @@ type answer struct {
 }
 
 // visit asks a service, through the gateway, for the page with a query.
-func (h *holding) visit(ctx context.Context, client *http.Client, service, query string) (a answer, err error) {
-	start := time.Now()
+func (h *holding) visit(ctx context.Context, client *http.Client, service, query string) (answer, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, h.urls.Gateway+"/?"+query, nil)
 	if err != nil {
 		return answer{}, err
 	}
 	req.Host = service + ".localhost"
+	return ask(client, req)
+}
+
+// ask sends a request and reads the whole answer.
+func ask(client *http.Client, req *http.Request) (answer, error) {
+	start := time.Now()
 	res, err := client.Do(req)
 	if err != nil {
 		return answer{}, err
@@ -152,7 +157,7 @@ func traceOf(res *http.Response) string {
 
 // visitors returns a client that keeps its connections, as many as there are visitors.
 func visitors(t *testing.T) *http.Client {
-	transport := &http.Transport{MaxIdleConnsPerHost: 1000}
+	transport := &http.Transport{MaxIdleConnsPerHost: 8192}
 	t.Cleanup(transport.CloseIdleConnections)
 	return &http.Client{Transport: transport, Timeout: patience}
 }

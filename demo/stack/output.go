@@ -26,6 +26,7 @@ type sink struct {
 	// terminal adds colours, and takes from lines what a terminal would obey.
 	terminal bool
 	colours  map[string]string
+	buf      []byte // of the line that is being written
 }
 
 func newSink(w io.Writer, level slog.Level, terminal bool) *sink {
@@ -44,7 +45,6 @@ func (s *sink) line(part string, line []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	prefix := fmt.Sprintf("%-9s | ", part)
-	text := string(line)
 	if s.terminal {
 		colour, ok := s.colours[part]
 		if !ok {
@@ -52,9 +52,10 @@ func (s *sink) line(part string, line []byte) {
 			s.colours[part] = colour
 		}
 		prefix = colour + prefix + "\x1b[0m"
-		text = waterfall.Clean(strings.ReplaceAll(text, "\t", "    "))
+		line = []byte(waterfall.Clean(strings.ReplaceAll(string(line), "\t", "    ")))
 	}
-	_, _ = io.WriteString(s.w, prefix+text+"\n")
+	s.buf = append(append(append(s.buf[:0], prefix...), line...), '\n')
+	_, _ = s.w.Write(s.buf)
 }
 
 // hidden tells whether a line is a JSON log line below the level that was asked for. The services always log at info or

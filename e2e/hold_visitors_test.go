@@ -1,0 +1,89 @@
+//go:build unix
+
+package e2e
+
+import (
+	"net/http"
+	"runtime"
+	"slices"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"example.com/grafana-tempo-go-demo/demo/stack"
+)
+
+// openFiles returns how many files a process may have open. The Go runtime has raised it to what may be had.
+func openFiles(t *testing.T) int {
+	t.Helper()
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	return int(min(limit.Cur, 1<<20))
+}
+
+// All visitors ask in the same instant, twice, with the mock calls as they are: 1.1 to 2.2 s. How long they wait beyond that
+// is the machine's to say, so it is logged only: docs/cost.md has figures.
+func TestFiveThousandVisitorsAtOnce(t *testing.T) {
+	const rounds, spare = 2, 1000
+	h := hold(t, nil, func(o *stack.Options) { o.Env = nil })
+	most := 0
+	for _, tc := range []struct {
+		name, url string
+		files     int // that the busiest process has open for a visitor
+	}{
+		{"uservice3", h.urls.Services["uservice3"], 2},
+		{"through the gateway", h.urls.Gateway, 3}, // which is in this process, and so are the visitors
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			people := min(5000, (openFiles(t)-spare)/tc.files)
+			if runtime.GOOS != "linux" {
+				people = min(people, 2000) // other systems have no more than 16,000 ports for all connections together
+			}
+			if people < 100 {
+				t.Skipf("a process may have %d files open", openFiles(t))
+			}
+			most = max(most, people)
+			client := visitors(t)
+			for range rounds {
+				var mu sync.Mutex
+				got := statuses{}
+				var took []time.Duration
+				var all sync.WaitGroup
+				for range people {
+					all.Go(func() {
+						req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, tc.url, nil)
+						if err != nil {
+							t.Error(err)
+							return
+						}
+						req.Host = "uservice3.localhost"
+						a, err := ask(client, req)
+						mu.Lock()
+						defer mu.Unlock()
+						got.add(a, err)
+						took = append(took, a.took)
+					})
+				}
+				all.Wait()
+				if got["200"] != people {
+					t.Fatalf("answers: %v", got)
+				}
+				slices.Sort(took)
+				t.Logf("%d visitors: p50 %.2f s, p99 %.2f s", people, took[people/2].Seconds(), took[people*99/100].Seconds())
+			}
+		})
+	}
+	// Twice as many for uservice3, which is asked by the visitors and by the gateway.
+	for service, connections := range map[string]int{"uservice3": 2 * most, "uservice4": most} {
+		if n := h.peers(t, service); n > connections*5/4 {
+			t.Errorf("%s was asked over %d connections", service, n)
+		} else {
+			t.Logf("%s was asked over %d connections", service, n)
+		}
+		// GOMEMLIMIT is 640 MiB, and the runtime does not count all.
+		h.modest(t, service, 720<<20, float64(4*connections+100))
+	}
+}
