@@ -28,7 +28,7 @@ var notRun = []struct {
 	reason  string
 }{
 	{regexp.MustCompile(`^(\w+=\S+ )*(docker|podman)( |$)`), "needs a container engine"},
-	{regexp.MustCompile(`^go test( |$)`), "is what runs this test"},
+	{regexp.MustCompile(`^(\w+=\S+ )*go test( |$)`), "is what runs this test"},
 	{regexp.MustCompile(`^make( |$)`), "is a name for other commands: its recipe is in the Makefile"},
 	{regexp.MustCompile(`^chmod `), "changes files of the working tree"},
 	{regexp.MustCompile(`^git `), "changes files of the working tree, or needs the internet"},
