@@ -86,7 +86,7 @@ func (l *Ledger) addLogLine(service string, data []byte) bool {
 		return false
 	}
 	var in serviceLine
-	if json.Unmarshal(data, &in) != nil || in.Time.IsZero() {
+	if json.Unmarshal(data, &in) != nil || !credible(in.Time) {
 		return false
 	}
 	in.TraceID, _ = NormalizeTraceID(in.TraceID)
@@ -129,9 +129,13 @@ func (l *Ledger) addLogLine(service string, data []byte) bool {
 	return false
 }
 
+// credible tells whether a line can be of this time. Any duration (292 years at most) before or after it, the year is still
+// one of those that JSON can have, which are 0 to 9999.
+func credible(t time.Time) bool { return t.Year() >= 1970 && t.Year() < 9000 }
+
 func (l *Ledger) addTraefik(proxy string, data []byte) bool {
 	var in traefikLine
-	if json.Unmarshal(data, &in) != nil || in.StartUTC.IsZero() {
+	if json.Unmarshal(data, &in) != nil || !credible(in.StartUTC) {
 		return false
 	}
 	service, _, _ := strings.Cut(in.ServiceName, "@")

@@ -174,6 +174,8 @@ func FuzzReadLog(f *testing.F) {
 		"u | " + string(requestLine(1, jaegerHeader(traceA, span(2)), traceA, span(3))) + "\nu | " + string(answeredLine(2, 200, traceA, span(3))),
 		`traefik | {"StartUTC":"2026-01-02T12:00:00Z","DownstreamStatus":200,"Duration":-5,"ServiceName":"@","RequestPath":"?","trace_id":"1"}`,
 		`gateway | {"time":"2026-01-02T12:00:00Z","msg":"request","status":-1,"duration_ms":-1e300,"host":".","arrived":{"uber-trace-id":":::"}}`,
+		`gateway | {"time":"0000-01-02T12:00:00Z","msg":"request","status":200,"duration_ms":1e12,"host":"a"}`,
+		`traefik | {"StartUTC":"9999-12-31T23:59:59Z","DownstreamStatus":200,"Duration":9000000000000000000,"trace_id":"1"}`,
 	} {
 		f.Add(log)
 	}
