@@ -27,7 +27,7 @@ func openFiles(t *testing.T) int {
 // All visitors ask in the same instant, twice, with the mock calls as they are: 1.1 to 2.2 s. How long they wait beyond that
 // is the machine's to say, so it is logged only: docs/cost.md has figures.
 func TestFiveThousandVisitorsAtOnce(t *testing.T) {
-	const rounds, spare = 2, 1000
+	const rounds, spare = 2, 300
 	h := hold(t, nil, func(o *stack.Options) { o.Env = nil })
 	most := 0
 	for _, tc := range []struct {
