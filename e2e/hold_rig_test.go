@@ -127,17 +127,17 @@ type answer struct {
 
 // visit asks a service, through the gateway, for the page with a query.
 func (h *holding) visit(ctx context.Context, client *http.Client, service, query string) (answer, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, h.urls.Gateway+"/?"+query, nil)
+	return ask(ctx, client, h.urls.Gateway+"/?"+query, service)
+}
+
+// ask sends a request with a service's host name, which tells the gateway whom it is for, and reads the whole answer.
+func ask(ctx context.Context, client *http.Client, url, service string) (answer, error) {
+	start := time.Now()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return answer{}, err
 	}
 	req.Host = service + ".localhost"
-	return ask(client, req)
-}
-
-// ask sends a request and reads the whole answer.
-func ask(client *http.Client, req *http.Request) (answer, error) {
-	start := time.Now()
 	res, err := client.Do(req)
 	if err != nil {
 		return answer{}, err

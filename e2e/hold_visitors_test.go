@@ -3,13 +3,9 @@
 package e2e
 
 import (
-	"net/http"
 	"runtime"
-	"slices"
-	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	"example.com/grafana-tempo-go-demo/demo/stack"
 )
@@ -48,31 +44,8 @@ func TestFiveThousandVisitorsAtOnce(t *testing.T) {
 			most = max(most, people)
 			client := visitors(t)
 			for range rounds {
-				var mu sync.Mutex
-				got := statuses{}
-				var took []time.Duration
-				var all sync.WaitGroup
-				for range people {
-					all.Go(func() {
-						req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, tc.url, nil)
-						if err != nil {
-							t.Error(err)
-							return
-						}
-						req.Host = "uservice3.localhost"
-						a, err := ask(client, req)
-						mu.Lock()
-						defer mu.Unlock()
-						got.add(a, err)
-						took = append(took, a.took)
-					})
-				}
-				all.Wait()
-				if got["200"] != people {
-					t.Fatalf("answers: %v", got)
-				}
-				slices.Sort(took)
-				t.Logf("%d visitors: p50 %.2f s, p99 %.2f s", people, took[people/2].Seconds(), took[people*99/100].Seconds())
+				waited := crowd(t, client, people, tc.url)
+				t.Logf("%d visitors: p50 %.2f s, p99 %.2f s", people, waited[people/2].Seconds(), waited[people*99/100].Seconds())
 			}
 		})
 	}

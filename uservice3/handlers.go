@@ -79,6 +79,7 @@ func newService(conf config, log *slog.Logger) *service {
 	transport.MaxIdleConnsPerHost = maxIdleConns
 	transport.IdleConnTimeout = idleTimeout / 2 // ours give up before the upstream's do, so that none is reset in use
 	client := &http.Client{Transport: transport}
+	// From here on a Client.Timeout would take a goroutine for each call, as with any transport that is not net/http's own.
 	client.Transport = otelhttp.NewTransport(client.Transport, spanName("other_uservice_call"))
 	return &service{
 		web: web{

@@ -131,21 +131,16 @@ func New(o Options) *Gateway {
 }
 
 // buffers are what answers are copied through. A fresh one each time was a third of all that the demo allocates.
-var buffers bufferPool
+var buffers = bufferPool{sync.Pool{New: func() any { return new(buffer) }}}
 
-const bufferSize = 32 << 10 // as ReverseProxy's own
+type buffer [32 << 10]byte // as large as ReverseProxy's own
 
 // bufferPool is an [httputil.BufferPool].
 type bufferPool struct{ pool sync.Pool }
 
-func (p *bufferPool) Get() []byte {
-	if b, ok := p.pool.Get().(*[bufferSize]byte); ok {
-		return b[:]
-	}
-	return make([]byte, bufferSize)
-}
+func (p *bufferPool) Get() []byte { return p.pool.Get().(*buffer)[:] }
 
-func (p *bufferPool) Put(b []byte) { p.pool.Put((*[bufferSize]byte)(b)) }
+func (p *bufferPool) Put(b []byte) { p.pool.Put((*buffer)(b)) }
 
 // CloseIdleConnections closes the connections to upstreams that carry no request. A server that is told to stop waits
 // some seconds for a connection that was opened and never used.

@@ -54,7 +54,7 @@ func (s *sink) line(part string, line []byte) {
 		prefix = colour + prefix + "\x1b[0m"
 		line = []byte(waterfall.Clean(strings.ReplaceAll(string(line), "\t", "    ")))
 	}
-	s.buf = append(append(append(s.buf[:0], prefix...), line...), '\n')
+	s.buf = fmt.Appendf(s.buf[:0], "%s%s\n", prefix, line)
 	_, _ = s.w.Write(s.buf)
 }
 
