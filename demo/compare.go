@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"example.com/grafana-tempo-go-demo/demo/term"
 	"flag"
 	"fmt"
 	"io"
@@ -97,7 +98,7 @@ func runCompare(soft, hard context.Context, args []string, stdout, stderr io.Wri
 	report, err := compare.Run(soft, hard, compare.Options{
 		Rounds: c.rounds, Duration: c.duration, Concurrency: c.concurrency, Visitors: c.visitors, Requests: requests,
 		Sink:     []string{self, "compare", sinkWord},
-		Messages: stderr, Live: colours(stderr),
+		Messages: stderr, Live: term.Colours(stderr),
 	})
 	if err != nil {
 		return err
@@ -115,5 +116,5 @@ func runCompare(soft, hard context.Context, args []string, stdout, stderr io.Wri
 	if c.json {
 		return json.NewEncoder(stdout).Encode(report)
 	}
-	return report.Text(stdout, compare.TextOptions{Width: terminalWidth(stdout), ASCII: asciiOnly(os.Getenv)})
+	return report.Text(stdout, compare.TextOptions{Width: term.Width(stdout), ASCII: term.ASCIIOnly(os.Getenv)})
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"example.com/grafana-tempo-go-demo/demo/term"
 	"io"
 
 	"example.com/grafana-tempo-go-demo/demo/doctor"
@@ -13,7 +14,7 @@ var errExamined = errors.New("the doctor found something")
 
 // runDoctor examines a running stack.
 func runDoctor(soft, _ context.Context, args []string, stdout, stderr io.Writer) error {
-	switch doctor.Command(soft, args, doctor.System{Live: colours(stdout)}, stdout, stderr) {
+	switch doctor.Command(soft, args, doctor.System{Live: term.Colours(stdout)}, stdout, stderr) {
 	case 0:
 		return nil
 	case 2:

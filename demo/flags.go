@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"example.com/grafana-tempo-go-demo/demo/lab"
 	"example.com/grafana-tempo-go-demo/demo/stack"
 )
 
@@ -124,7 +125,7 @@ func upFlags(c *upConfig, stderr io.Writer) *flag.FlagSet {
 	}
 	fs.BoolVar(&c.json, "json", false, "when all is ready, print the addresses as one line of JSON; logs go to standard error")
 	fs.TextVar(&c.logLevel, "log-level", slog.LevelInfo, "least `level` of the log lines shown: debug, info, warn or error")
-	for _, f := range stack.Faults() {
+	for _, f := range lab.Faults() {
 		c.broken.words = append(c.broken.words, f.Name)
 	}
 	fs.BoolVar(&c.restart, "restart", false, "start a service again that ends by itself; without it the rest goes on, and the exit code is 1 in the end")
@@ -136,7 +137,7 @@ func upFlags(c *upConfig, stderr io.Writer) *flag.FlagSet {
 	fs.Usage = func() {
 		usage()
 		fmt.Fprint(fs.Output(), "\nFaults for -break; docs/lab.md has them as exercises, and the page can change them at run time:\n")
-		for _, f := range stack.Faults() {
+		for _, f := range lab.Faults() {
 			fmt.Fprintf(fs.Output(), "  %-20s %s\n", f.Name, f.Title)
 		}
 	}

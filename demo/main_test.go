@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"example.com/grafana-tempo-go-demo/demo/term"
 	"fmt"
 	"io"
 	"io/fs"
@@ -604,7 +605,7 @@ func TestASCIIOnly(t *testing.T) {
 		{map[string]string{"LANG": "C", "LC_CTYPE": "UTF-8"}, false},
 		{nil, runtime.GOOS != "windows"},
 	} {
-		if got := asciiOnly(func(name string) string { return tc.env[name] }); got != tc.want {
+		if got := term.ASCIIOnly(func(name string) string { return tc.env[name] }); got != tc.want {
 			t.Errorf("%v: got %v", tc.env, got)
 		}
 	}

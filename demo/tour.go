@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"example.com/grafana-tempo-go-demo/demo/term"
 	"flag"
 	"fmt"
 	"io"
@@ -126,7 +127,7 @@ func runTour(soft, hard context.Context, args []string, stdout, stderr io.Writer
 		Gateway: stack.Any, Explorer: stack.Any, Tempo: stack.Any, OTLPGRPC: stack.Any, OTLPHTTP: stack.Any, Addrs: addrs,
 		Env:      env,
 		Logs:     &logs,
-		Messages: stderr, MessagesTerminal: colours(stderr),
+		Messages: stderr, MessagesTerminal: term.Colours(stderr),
 	})
 	if err == nil {
 		var report *tourReport
@@ -352,9 +353,9 @@ func tell(w io.Writer, r *tourReport, t *tempo.Trace) error {
 	fmt.Fprintf(&b, "   traceresponse: %s\n   This header of the answer names its trace.\n", waterfall.Clean(r.Instrumented.TraceResponse))
 	b.WriteString("\n3. The trace, as the collector received it\n\n")
 	err := waterfall.Render(&b, t, waterfall.Options{
-		Width: terminalWidth(w),
-		ASCII: asciiOnly(os.Getenv),
-		Color: colours(w),
+		Width: term.Width(w),
+		ASCII: term.ASCIIOnly(os.Getenv),
+		Color: term.Colours(w),
 	})
 	if err != nil {
 		return fmt.Errorf("draw the trace: %w", err)

@@ -4,24 +4,15 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"example.com/grafana-tempo-go-demo/demo/term"
 	"fmt"
 	"io"
 	"strings"
 	"unicode/utf8"
 
-	"example.com/grafana-tempo-go-demo/demo/explorer"
+	"example.com/grafana-tempo-go-demo/demo/lab"
 	"example.com/grafana-tempo-go-demo/demo/stack"
 )
-
-// faultNamed returns a fault by its name.
-func faultNamed(name string) (explorer.Fault, bool) {
-	for _, f := range stack.Faults() {
-		if f.Name == name {
-			return f, true
-		}
-	}
-	return explorer.Fault{}, false
-}
 
 // wrap breaks a text into lines of at most width columns, where its words allow.
 func wrap(text string, width int) string {
@@ -58,8 +49,8 @@ func runUp(soft, hard context.Context, args []string, stdout, stderr io.Writer) 
 	if c.json { // standard output is for the one line
 		out = stderr
 	}
-	o.Logs, o.LogsTerminal = out, colours(out)
-	o.Messages, o.MessagesTerminal = out, colours(out)
+	o.Logs, o.LogsTerminal = out, term.Colours(out)
+	o.Messages, o.MessagesTerminal = out, term.Colours(out)
 
 	s, err := stack.Start(soft, o)
 	if err != nil {
@@ -68,10 +59,10 @@ func runUp(soft, hard context.Context, args []string, stdout, stderr io.Writer) 
 	if c.json {
 		err = json.NewEncoder(stdout).Encode(s.URLs())
 	} else {
-		_, err = fmt.Fprintf(stdout, "\nEverything is ready:\n%s  6. Stop it all:            Ctrl-C\n\n", s.URLs().Describe())
+		_, err = fmt.Fprintf(stdout, "\nEverything is ready:\n%s  6. Stop it all:            Ctrl-C\n\n", stack.Describe(s.URLs()))
 	}
-	if f, ok := faultNamed(c.broken.value); ok && err == nil {
-		_, err = fmt.Fprintf(out, "The telemetry is broken on purpose (%s): %s.\n%s\n", f.Name, f.Title, wrap("What you see then: "+f.Symptom, terminalWidth(out)))
+	if f, ok := lab.Named(c.broken.value); ok && err == nil {
+		_, err = fmt.Fprintf(out, "The telemetry is broken on purpose (%s): %s.\n%s\n", f.Name, f.Title, wrap("What you see then: "+f.Symptom, term.Width(out)))
 	}
 	if err != nil {
 		err = fmt.Errorf("print the addresses: %w", err)

@@ -18,7 +18,7 @@ import (
 	"strings"
 	"time"
 
-	"example.com/grafana-tempo-go-demo/demo/doctor/discover"
+	"example.com/grafana-tempo-go-demo/demo/discover"
 )
 
 const about = `Sends one request through a running stack, follows its trace link by link, and names the first link that is broken,

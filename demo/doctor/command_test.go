@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"example.com/grafana-tempo-go-demo/demo/doctor/discover"
+	"example.com/grafana-tempo-go-demo/demo/discover"
 )
 
 // system is a machine with a repository in dir and an environment.

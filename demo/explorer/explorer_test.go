@@ -433,12 +433,9 @@ func TestAnEmptyLedgerIsNoFailure(t *testing.T) {
 	}
 }
 
-// fakeFaults has one fault, and cannot mend.
+// fakeFaults cannot mend.
 type fakeFaults struct{ active string }
 
-func (f *fakeFaults) List() []Fault {
-	return []Fault{{Name: "drop-header", Title: "The proxy drops the header"}}
-}
 func (f *fakeFaults) Active() string { return f.active }
 func (f *fakeFaults) Set(_ context.Context, name string) error {
 	if name == "" {

@@ -28,6 +28,7 @@ import (
 	"strings"
 	"time"
 
+	"example.com/grafana-tempo-go-demo/demo/lab"
 	"example.com/grafana-tempo-go-demo/demo/local"
 )
 
@@ -53,29 +54,9 @@ type Options struct {
 	// documents. Nil when nobody keeps one; the page says so.
 	Ledger http.Handler
 	// Faults breaks the telemetry on purpose and mends it; nil when this cannot be done from here.
-	Faults Faults
+	Faults lab.Switch
 	// Logger hears of what Tempo or the proxy did not answer; nil discards.
 	Logger *slog.Logger
-}
-
-// Faults is how the page breaks the telemetry on purpose. Its methods may be called concurrently.
-type Faults interface {
-	// List returns what can be broken, in the order to show.
-	List() []Fault
-	// Active returns the name of the fault that is on, or "".
-	Active() string
-	// Set turns one fault on and any other off; an empty name mends everything. It returns when the change has taken
-	// effect, or with an error that says what to do.
-	Set(ctx context.Context, name string) error
-}
-
-// Fault is one way to break the telemetry. All but Name are sentences for the reader.
-type Fault struct {
-	Name      string `json:"name"`      // of -break, such as "drop-header"
-	Title     string `json:"title"`     // what is done
-	Symptom   string `json:"symptom"`   // what is seen then
-	Diagnosis string `json:"diagnosis"` // why it is seen
-	Fix       string `json:"fix"`       // what one would do about it
 }
 
 // Service is what the page knows of one service of the demo.
@@ -390,8 +371,8 @@ func (e *emptyLedger) Write(data []byte) (int, error) {
 
 // faultState is the answer of both methods of /api/faults.
 type faultState struct {
-	Active string  `json:"active"`
-	Faults []Fault `json:"faults"`
+	Active string      `json:"active"`
+	Faults []lab.Fault `json:"faults"`
 }
 
 const noFaults = "Telemetry cannot be broken from this page, because it did not start the services. `go run ./demo` can."
@@ -401,7 +382,7 @@ func (e *explorer) listFaults(w http.ResponseWriter, _ *http.Request) {
 		fail(w, http.StatusNotFound, noFaults)
 		return
 	}
-	answer(w, http.StatusOK, faultState{e.Faults.Active(), e.Faults.List()})
+	answer(w, http.StatusOK, faultState{e.Faults.Active(), lab.Faults()})
 }
 
 func (e *explorer) setFault(w http.ResponseWriter, r *http.Request) {
@@ -413,8 +394,7 @@ func (e *explorer) setFault(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusNotFound, noFaults)
 		return
 	}
-	known := slices.ContainsFunc(e.Faults.List(), func(f Fault) bool { return f.Name == wish.Name })
-	if wish.Name != "" && !known {
+	if _, known := lab.Named(wish.Name); wish.Name != "" && !known {
 		fail(w, http.StatusBadRequest, "There is no such fault. GET /api/faults lists them; an empty name mends everything.")
 		return
 	}

@@ -15,7 +15,7 @@ import (
 	"sync"
 	"time"
 
-	"example.com/grafana-tempo-go-demo/demo/doctor/discover"
+	"example.com/grafana-tempo-go-demo/demo/discover"
 )
 
 // FindRoot returns the repository's root: dir or the nearest folder above it that has a go.work and a folder for each

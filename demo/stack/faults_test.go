@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"example.com/grafana-tempo-go-demo/demo/lab"
 	"example.com/grafana-tempo-go-demo/demo/ledger"
 	"example.com/grafana-tempo-go-demo/demo/tempo"
 )
@@ -181,7 +182,7 @@ var quoted = regexp.MustCompile(`log says "([^"]+)"`)
 func TestEachFaultShowsItsSymptomAndIsMended(t *testing.T) {
 	s, logs := startReal(t)
 	f := s.Faults()
-	for _, fault := range f.List() {
+	for _, fault := range lab.Faults() {
 		t.Run(fault.Name, func(t *testing.T) {
 			want, ok := symptoms[fault.Name]
 			if !ok {
@@ -236,8 +237,8 @@ func TestEachFaultShowsItsSymptomAndIsMended(t *testing.T) {
 			}
 		})
 	}
-	if len(symptoms) != len(f.List()) {
-		t.Errorf("%d faults are tested, and there are %d", len(symptoms), len(f.List()))
+	if len(symptoms) != len(lab.Faults()) {
+		t.Errorf("%d faults are tested, and there are %d", len(symptoms), len(lab.Faults()))
 	}
 	select {
 	case d := <-s.Deaths():
@@ -375,7 +376,7 @@ func TestLabHasAnExerciseForEachFault(t *testing.T) {
 		t.Fatal(err)
 	}
 	exercises := strings.Split(string(text), "\n## ")[1:]
-	for i, f := range Faults() {
+	for i, f := range lab.Faults() {
 		if i >= len(exercises) || !strings.Contains(exercises[i], "go run ./demo up -break "+f.Name+"\n") {
 			t.Fatalf("exercise %d does not start %s", i+1, f.Name)
 		}
@@ -391,8 +392,8 @@ func TestLabHasAnExerciseForEachFault(t *testing.T) {
 			}
 		}
 	}
-	if len(exercises) != len(Faults())+1 {
-		t.Errorf("%d exercises for %d faults, and the last one", len(exercises), len(Faults()))
+	if len(exercises) != len(lab.Faults())+1 {
+		t.Errorf("%d exercises for %d faults, and the last one", len(exercises), len(lab.Faults()))
 	}
 }
 

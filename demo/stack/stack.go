@@ -29,7 +29,7 @@ import (
 	"google.golang.org/grpc/backoff"
 
 	"example.com/grafana-tempo-go-demo/demo/collector"
-	"example.com/grafana-tempo-go-demo/demo/doctor/discover"
+	"example.com/grafana-tempo-go-demo/demo/discover"
 	"example.com/grafana-tempo-go-demo/demo/explorer"
 	"example.com/grafana-tempo-go-demo/demo/gateway"
 	"example.com/grafana-tempo-go-demo/demo/ledger"
@@ -93,16 +93,8 @@ type Options struct {
 	Observe func(service string, line []byte)
 }
 
-// URLs are the addresses of a running stack. Its JSON form is what `demo up -json` prints.
-type URLs struct {
-	Gateway  string            `json:"gateway"`   // http://host:port
-	Explorer string            `json:"explorer"`  // http://host:port
-	Tempo    string            `json:"tempo"`     // http://host:port of the collector's Tempo API
-	OTLPGRPC string            `json:"otlp_grpc"` // host:port
-	OTLPHTTP string            `json:"otlp_http"` // http://host:port
-	Services map[string]string `json:"services"`  // http://host:port by service name
-	Metrics  map[string]string `json:"metrics"`   // http://host:port/metrics by the name of a service that has them
-}
+// URLs are the addresses of a running stack.
+type URLs = discover.URLs
 
 // Death tells of a part that ended though nobody had asked it to.
 type Death struct {
@@ -685,7 +677,7 @@ func within(ctx context.Context, limit time.Duration, what string, f func(contex
 }
 
 // Describe lists every address, and what to do next, for people.
-func (u URLs) Describe() string {
+func Describe(u URLs) string {
 	port := ""
 	if g, err := url.Parse(u.Gateway); err == nil && g.Port() != "80" {
 		port = ":" + g.Port()

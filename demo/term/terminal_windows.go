@@ -1,4 +1,4 @@
-package main
+package term
 
 import (
 	"os"
@@ -6,7 +6,7 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// sequences makes the console obey control sequences, and tells whether it does.
+// sequences makes the console obey control sequences, and reports whether it does.
 func sequences(f *os.File) bool {
 	var mode uint32
 	if err := windows.GetConsoleMode(windows.Handle(f.Fd()), &mode); err != nil {

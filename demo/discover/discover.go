@@ -24,14 +24,15 @@ const (
 	maxBytes = 64 << 10
 )
 
-// URLs are the addresses of a run, in the form that `demo up -json` prints.
+// URLs are the addresses of a run. Their JSON form is what `demo up -json` prints.
 type URLs struct {
-	Gateway  string            `json:"gateway"`
-	Explorer string            `json:"explorer"`
-	Tempo    string            `json:"tempo"`
-	OTLPGRPC string            `json:"otlp_grpc"`
-	OTLPHTTP string            `json:"otlp_http"`
-	Services map[string]string `json:"services"`
+	Gateway  string            `json:"gateway"`   // http://host:port
+	Explorer string            `json:"explorer"`  // http://host:port
+	Tempo    string            `json:"tempo"`     // http://host:port of the collector's Tempo API
+	OTLPGRPC string            `json:"otlp_grpc"` // host:port
+	OTLPHTTP string            `json:"otlp_http"` // http://host:port
+	Services map[string]string `json:"services"`  // http://host:port by service name
+	Metrics  map[string]string `json:"metrics"`   // http://host:port/metrics by the name of a service that has them
 }
 
 // Run is a run that has announced itself. It may have been killed since: ask its gateway.
@@ -41,9 +42,9 @@ type Run struct {
 	URLs      URLs
 }
 
-// Announce writes the addresses of a run, anything whose JSON form is that of URLs, into its temporary folder, which has
-// to be named by Prefix and the process id. The file appears as a whole. Removing the folder is what takes it back.
-func Announce(dir string, urls any) error {
+// Announce writes the addresses of a run into its temporary folder, whose name must be Prefix and the
+// process id. The file appears as a whole. Removing the folder takes the announcement back.
+func Announce(dir string, urls URLs) error {
 	data, err := json.Marshal(urls)
 	if err != nil {
 		return fmt.Errorf("announce the run: %w", err)

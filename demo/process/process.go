@@ -1,0 +1,255 @@
+// Package process runs programs as children: it starts them out of reach of the terminal's Ctrl-C,
+// waits until they listen, stops them with time to finish, and knows what they used.
+package process
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// ReadyTimeout is how long a program may take from its start until it listens.
+	ReadyTimeout = 30 * time.Second
+	// Grace is how long a program may take to stop before it is killed. The services need at most
+	// 20 s: 15 to answer what is in flight and 5 to send their spans.
+	Grace = 25 * time.Second
+)
+
+// Options say what to run.
+type Options struct {
+	// Name is what errors call the program.
+	Name string
+	// Path is the program, Args its arguments, Env its whole environment, as in exec.Cmd.
+	Path string
+	Args []string
+	Env  []string
+	// Stdout and Stderr get each line without its end; they must not keep the slice. Without Stdout
+	// the program's lines are dropped unread once it listens, which costs next to nothing.
+	Stdout, Stderr func(line []byte)
+}
+
+// Process is a running program, or one that has ended.
+type Process struct {
+	name  string
+	cmd   *exec.Cmd
+	ready chan struct{} // closed when it listens
+	done  chan struct{} // closed when it and its output have ended
+
+	addr, metrics string // to be read after ready
+	err           error  // how it ended; to be read after done
+	asked         atomic.Bool
+
+	mu        sync.Mutex
+	lastError string // its last line on standard error
+	lastLine  string // its last line on standard output, once it listens
+}
+
+// Usage is what a process took from the machine, from its start to its end.
+type Usage struct {
+	CPU  time.Duration // user and system
+	Peak int64         // most bytes resident; 0 where the system does not say
+}
+
+// Starter starts processes from one thread that lives until it is closed. On Linux, children die
+// with the thread that started them, and Go ends threads as it likes.
+type Starter struct{ calls chan func() }
+
+// NewStarter returns a Starter. Close it when all its processes have ended.
+func NewStarter() *Starter {
+	s := &Starter{calls: make(chan func())}
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread ends with this goroutine
+		for call := range s.calls {
+			call()
+		}
+	}()
+	return s
+}
+
+// Close ends the thread and with it, on Linux, every child that still runs.
+func (s *Starter) Close() { close(s.calls) }
+
+// Run starts a command that is told to end by an interrupt when its context ends, and waits for it.
+func (s *Starter) Run(cmd *exec.Cmd) error {
+	ownGroup(cmd)
+	cmd.Cancel = func() error { return interruptGroup(cmd) }
+	if err := s.start(cmd); err != nil {
+		return err
+	}
+	return cmd.Wait()
+}
+
+func (s *Starter) start(cmd *exec.Cmd) error {
+	result := make(chan error, 1)
+	s.calls <- func() { result <- cmd.Start() }
+	return <-result
+}
+
+// Start runs a program in a process group of its own. It does not wait until the program is ready.
+func (s *Starter) Start(o Options) (*Process, error) {
+	p := &Process{name: o.Name, ready: make(chan struct{}), done: make(chan struct{})}
+	stdout := &output{process: p, emit: o.Stdout}
+	stderr := &Lines{Emit: func(line []byte) {
+		p.mu.Lock()
+		p.lastError = string(bytes.TrimSpace(line))
+		p.mu.Unlock()
+		if o.Stderr != nil {
+			o.Stderr(line)
+		}
+	}}
+	cmd := exec.Command(o.Path, o.Args...)
+	cmd.Env = o.Env
+	cmd.Stdout, cmd.Stderr = stdout, stderr
+	cmd.WaitDelay = 2 * time.Second // somebody else may hold its output open
+	ownGroup(cmd)
+	if err := s.start(cmd); err != nil {
+		return nil, fmt.Errorf("start %s: %w", o.Name, err)
+	}
+	p.cmd = cmd
+	go func() {
+		p.err = cmd.Wait()
+		stdout.flush()
+		stderr.Flush()
+		close(p.done)
+	}()
+	return p, nil
+}
+
+// Wait returns the address that the process listens on, as soon as it says so.
+func (p *Process) Wait(ctx context.Context) (addr string, err error) {
+	timeout := time.NewTimer(ReadyTimeout)
+	defer timeout.Stop()
+	select {
+	case <-p.ready:
+		return p.addr, nil
+	case <-p.done:
+		return "", fmt.Errorf("%s ended before it was ready: %s", p.name, p.How())
+	case <-timeout.C:
+		return "", fmt.Errorf("%s did not say that it listens within %s", p.name, ReadyTimeout)
+	case <-ctx.Done():
+		return "", context.Cause(ctx)
+	}
+}
+
+// Name is the name that it was started by.
+func (p *Process) Name() string { return p.name }
+
+// Metrics is the address on which the process serves its metrics, or "". Call it after Wait.
+func (p *Process) Metrics() string { return p.metrics }
+
+// PID is its process id.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
+// Done is closed when the process has ended.
+func (p *Process) Done() <-chan struct{} { return p.done }
+
+// Ended reports whether the process has ended.
+func (p *Process) Ended() bool {
+	select {
+	case <-p.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// Asked reports whether Stop or Kill was called: if not, it ended by itself.
+func (p *Process) Asked() bool { return p.asked.Load() }
+
+// How says how the process ended, with its last line on standard error. Call it after its end.
+func (p *Process) How() string {
+	how := "exit status 0"
+	if p.err != nil {
+		how = p.err.Error()
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.lastError != "" {
+		how += ": " + p.lastError
+	}
+	return how
+}
+
+// LastLine is the last line on standard output of a process that listened. Call it after its end.
+func (p *Process) LastLine() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.lastLine
+}
+
+// Stop asks the process to end and waits for it. It is killed when ctx or Grace ends first. The
+// error says so, or that it ended badly; it is nil for a process that had ended before.
+func (p *Process) Stop(ctx context.Context) error {
+	if p.asked.Swap(true) {
+		<-p.done
+		return nil
+	}
+	if p.Ended() {
+		return nil
+	}
+	if err := terminate(p.cmd.Process); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		kill(p.cmd.Process)
+	}
+	timeout := time.NewTimer(Grace)
+	defer timeout.Stop()
+	select {
+	case <-p.done:
+		if p.err != nil {
+			return fmt.Errorf("%s did not stop well: %s", p.name, p.How())
+		}
+		return nil
+	case <-timeout.C:
+		p.Kill()
+		return fmt.Errorf("%s was killed: it had not stopped within %s", p.name, Grace)
+	case <-ctx.Done():
+		p.Kill()
+		return fmt.Errorf("%s was killed: %w", p.name, context.Cause(ctx))
+	}
+}
+
+// Kill ends the process and what it started, and waits for its end.
+func (p *Process) Kill() {
+	p.asked.Store(true)
+	kill(p.cmd.Process)
+	<-p.done
+}
+
+// Peak is the most memory that the running process has had resident, in bytes; 0 where the system
+// tells that only at the end, or not at all.
+func (p *Process) Peak() int64 { return peakMemory(p.cmd.Process.Pid) }
+
+// Usage is what the process used. Call it after its end. On Linux it lacks the memory: see Peak.
+func (p *Process) Usage() Usage {
+	state := p.cmd.ProcessState
+	return Usage{CPU: state.UserTime() + state.SystemTime(), Peak: peakMemoryOf(state)}
+}
+
+// ParentGone returns a channel that is closed when the process that started this one has ended. A
+// program run by `go run` needs it: SIGTERM ends the go command, and not what it runs.
+func ParentGone(done <-chan struct{}) <-chan struct{} { return parentGone(done) }
+
+// Alive reports whether a process with this id exists.
+func Alive(pid int) bool { return alive(pid) }
+
+// announcement recognises the line by which a service tells an address of its own, as JSON:
+//
+//	{"time":"…","level":"INFO","msg":"listening","addr":"127.0.0.1:43211"}
+func announcement(line []byte, message string) (addr string, ok bool) {
+	if !bytes.Contains(line, []byte(message)) {
+		return "", false
+	}
+	var entry struct{ Msg, Addr string }
+	if json.Unmarshal(line, &entry) != nil || entry.Msg != message || entry.Addr == "" {
+		return "", false
+	}
+	return entry.Addr, true
+}

@@ -1,0 +1,51 @@
+//go:build unix
+
+package process
+
+import (
+	"os"
+	"os/exec"
+	"syscall"
+	"time"
+)
+
+// terminate asks a process to end, having finished what it does.
+func terminate(p *os.Process) error { return p.Signal(syscall.SIGTERM) }
+
+// kill ends a process and whatever it started: it leads a process group of its own.
+func kill(p *os.Process) { _ = syscall.Kill(-p.Pid, syscall.SIGKILL) }
+
+// interruptGroup asks the go command and its compilers to end; on an interrupt it removes its own temporary files.
+func interruptGroup(cmd *exec.Cmd) error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGINT) }
+
+// alive tells whether a process with this id exists.
+func alive(pid int) bool {
+	err := syscall.Kill(pid, 0)
+	return err == nil || err == syscall.EPERM
+}
+
+// parentGone closes its channel when the process that started this one is gone: the system then gives it another
+// parent. There is no portable event for that, so it is looked at four times a second.
+func parentGone(done <-chan struct{}) <-chan struct{} {
+	gone := make(chan struct{})
+	parent := os.Getppid()
+	if parent == 1 {
+		return gone // the first process of a container or a system: it does not go before us
+	}
+	go func() {
+		tick := time.NewTicker(250 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-tick.C:
+				if os.Getppid() != parent {
+					close(gone)
+					return
+				}
+			}
+		}
+	}()
+	return gone
+}

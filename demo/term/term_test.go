@@ -1,0 +1,85 @@
+package term
+
+import (
+	"bytes"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestWrap(t *testing.T) {
+	for _, c := range []struct {
+		text string
+		n    int
+		want []string
+	}{
+		{"", 10, []string{""}},
+		{"one two three", 7, []string{"one two", "three"}},
+		{"  spaces   go ", 20, []string{"spaces go"}},
+		{"abcdefghij k", 4, []string{"abcd", "efgh", "ij k"}},
+		{"日本語 x", 4, []string{"日本", "語 x"}},
+		{"日", 1, []string{"日"}}, // wider than the line: it cannot be broken
+	} {
+		if got := Wrap(c.text, c.n); !slices.Equal(got, c.want) {
+			t.Errorf("Wrap(%q, %d) = %q, want %q", c.text, c.n, got, c.want)
+		}
+	}
+}
+
+func TestHang(t *testing.T) {
+	if got, want := Hang("1. ", "one two three", 10), "1. one two\n   three\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestWords(t *testing.T) {
+	for got, want := range map[string]string{
+		Count(1, "span"):                      "1 span",
+		Count(0, "span"):                      "0 spans",
+		List([]string{"a"}):                   "a",
+		List([]string{"a", "b", "c"}):         "a, b or c",
+		Duration(0):                           "0 ms",
+		Duration(150 * time.Microsecond):      "0.15 ms",
+		Duration(2500 * time.Microsecond):     "2.5 ms",
+		Duration(149 * time.Millisecond):      "149 ms",
+		Duration(-1560 * time.Millisecond):    "-1.56 s",
+		Clean("a\x1b[1m\u202eb\xff"):          "a\uFFFD[1m\uFFFDb\uFFFD",
+		Fit("uservice3", 5, "."):              "user.",
+		Pad("日", 3) + "|" + PadLeft("x", 2):   "日 | x",
+		ASCII("2×…", map[rune]rune{'×': 'x'}): "2x?",
+		Paint(true, Red, "x"):                 Red + "x" + Reset,
+		Paint(false, Red, "x"):                "x",
+	} {
+		if got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
+func TestASCIIOnly(t *testing.T) {
+	for lang, want := range map[string]bool{"en_US.UTF-8": false, "C.utf8": false, "C": true} {
+		if got := ASCIIOnly(func(name string) string { return map[string]string{"LANG": lang}[name] }); got != want {
+			t.Errorf("LANG=%s: got %v", lang, got)
+		}
+	}
+}
+
+func TestProgress(t *testing.T) {
+	var b bytes.Buffer
+	shown := make(chan struct{}, 100)
+	stop := Progress(&b, true, 0, func() string {
+		shown <- struct{}{}
+		return strings.Repeat("x", 100)
+	})
+	<-shown
+	stop()
+	if got := b.String(); !strings.HasPrefix(got, ClearLine+"xxx") || !strings.HasSuffix(got, "x"+ClearLine) {
+		t.Errorf("got %q", got)
+	}
+	b.Reset()
+	Progress(&b, false, 0, func() string { return "never" })()
+	if b.Len() > 0 {
+		t.Errorf("got %q", b.String())
+	}
+}

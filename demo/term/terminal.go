@@ -1,0 +1,115 @@
+package term
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/term"
+)
+
+// ANSI sequences for colours. Words must say the same without them.
+const (
+	Reset  = "\x1b[0m"
+	Red    = "\x1b[1;31m"
+	Green  = "\x1b[32m"
+	Faint  = "\x1b[2m"
+	Yellow = "\x1b[33m"
+)
+
+// Paint puts a text between a colour and a reset, if on.
+func Paint(on bool, colour, text string) string {
+	if !on || colour == "" {
+		return text
+	}
+	return colour + text + Reset
+}
+
+// IsTerminal reports whether f is a terminal: an *os.File that somebody looks at.
+func IsTerminal(f any) bool {
+	file, ok := f.(*os.File)
+	return ok && term.IsTerminal(int(file.Fd()))
+}
+
+// Colours reports whether w is a terminal that obeys control sequences, and whose user wants them:
+// https://no-color.org
+func Colours(w io.Writer) bool {
+	return IsTerminal(w) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && sequences(w.(*os.File))
+}
+
+// Width is how many columns w has: what COLUMNS says, or the terminal, or else DefaultWidth. It is
+// at most 160, because the eye gets lost in longer lines.
+func Width(w io.Writer) int {
+	columns := 0
+	if n, err := strconv.Atoi(os.Getenv("COLUMNS")); err == nil && n > 0 {
+		columns = n
+	} else if f, ok := w.(*os.File); ok {
+		if n, _, err := term.GetSize(int(f.Fd())); err == nil {
+			columns = n
+		}
+	}
+	if columns <= 0 {
+		return DefaultWidth
+	}
+	return min(columns, 160)
+}
+
+// ASCIIOnly reports whether the locale cannot show box-drawing characters. Windows has no such
+// variables, and Go writes UTF-16 to its console.
+func ASCIIOnly(getenv func(string) string) bool {
+	for _, name := range []string{"LC_ALL", "LC_CTYPE", "LANG"} { // POSIX: the first that is set decides
+		if v := getenv(name); v != "" {
+			v = strings.ToLower(v)
+			return !strings.Contains(v, "utf-8") && !strings.Contains(v, "utf8")
+		}
+	}
+	return runtime.GOOS != "windows"
+}
+
+// ClearLine takes back what stands on the terminal's line.
+const ClearLine = "\r\x1b[K"
+
+// Rewrite replaces the terminal's line, cut to the usual width: a line that wraps cannot be
+// rewritten.
+func Rewrite(text string) string { return ClearLine + Fit(text, DefaultWidth-2, "") }
+
+// Progress shows how far something is until stop is called. On a live terminal it is one line that
+// rewrites itself five times a second and is gone at the end. Elsewhere it is a line at each interval;
+// an interval of 0 writes none. Text is called by one goroutine at a time.
+func Progress(w io.Writer, live bool, interval time.Duration, text func() string) (stop func()) {
+	if live {
+		interval = 200 * time.Millisecond
+	} else if interval <= 0 {
+		return func() {}
+	}
+	done := make(chan struct{})
+	var stopped sync.WaitGroup
+	stopped.Go(func() {
+		tick := time.NewTicker(interval)
+		defer tick.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-tick.C:
+				if live {
+					fmt.Fprint(w, Rewrite(text()))
+				} else {
+					fmt.Fprintln(w, text())
+				}
+			}
+		}
+	})
+	return func() {
+		close(done)
+		stopped.Wait()
+		if live {
+			fmt.Fprint(w, ClearLine)
+		}
+	}
+}

@@ -1,0 +1,52 @@
+package traceid
+
+import "testing"
+
+func TestTrace(t *testing.T) {
+	const whole = "0123456789abcdef0123456789abcdef"
+	for id, want := range map[string]string{
+		whole:                              whole,
+		"0123456789ABCDEF0123456789abcdef": whole,
+		" " + whole + "\n":                 whole,
+		"1":                                Pad("1", TraceDigits),
+		"":                                 "",
+		"0":                                "",
+		"xyz":                              "",
+		whole + "0":                        "",
+	} {
+		got, err := Trace(id)
+		if got != want || (err == nil) != (want != "") {
+			t.Errorf("Trace(%q) = %q, %v; want %q", id, got, err, want)
+		}
+	}
+}
+
+func TestProblem(t *testing.T) {
+	for _, c := range []struct {
+		id     string
+		padded bool
+		want   string
+	}{
+		{"", true, "is empty"},
+		{"0123456789abcdef0", true, "is too long: 17 characters instead of 16"},
+		{"1", false, "is too short: 1 characters instead of 16"},
+		{"1", true, ""},
+		{"ABCDEF0123456789", false, "has upper-case digits, and only lower case is read"},
+		{"gggggggggggggggg", false, "is not hexadecimal"},
+		{"0000000000000000", false, "is all zeros"},
+		{"0123456789abcdef", false, ""},
+	} {
+		if got := Problem(c.id, SpanDigits, c.padded); got != c.want {
+			t.Errorf("Problem(%q, padded %v) = %q, want %q", c.id, c.padded, got, c.want)
+		}
+	}
+}
+
+func TestHex(t *testing.T) {
+	if got := Hex([]byte{0xab}, 4); got != "00ab" {
+		t.Errorf("got %q", got)
+	}
+	if id, err := Span("AB"); id != "00000000000000ab" || err != nil {
+		t.Errorf("got %q, %v", id, err)
+	}
+}
