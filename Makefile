@@ -27,14 +27,14 @@ test: ## all tests
 check-compose: ## golden traces and dashboard queries, against the stack that is up
 	E2E_GATEWAY_URL=http://127.0.0.1:$${TRAEFIK_PORT:-80} E2E_TEMPO_URL=http://127.0.0.1:$${TEMPO_PORT:-3200} \
 		E2E_PROMETHEUS_URL=http://127.0.0.1:$${PROMETHEUS_PORT:-9090} E2E_LOKI_URL=http://127.0.0.1:$${LOKI_PORT:-3100} \
-		go test -count=1 -run 'Trace|Caller|DashboardQueries' ./e2e
+		go test -count=1 -run 'Trace|Caller|DashboardQueries' ./e2e/live
 
 diff: ## docs/instrumentation.diff anew, after a change to a service
-	go test -count=1 -run TestInstrumentationDiffIsCurrent ./e2e -update
+	go test -count=1 -run TestInstrumentationDiffIsCurrent ./e2e/source -update
 	git diff --stat docs/instrumentation.diff
 
 docs: ## the README's table of settings and docs/commands.md anew, from -help
-	go test -count=1 -run TestSettingsAreDocumentedAsHelpTellsThem ./e2e -update
+	go test -count=1 -run TestSettingsAreDocumentedAsHelpTellsThem ./e2e/docs -update
 
 pictures: ## the screenshots in docs/pictures anew, of a demo that is running; needs Chromium
 	go run ./e2e/pictures

@@ -1,4 +1,4 @@
-package e2e
+package config
 
 import (
 	"context"
@@ -16,6 +16,8 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/prometheus/prometheus/promql/promqltest"
 	"github.com/prometheus/prometheus/rules"
+
+	"example.com/grafana-tempo-go-demo/e2e/internal/repo"
 )
 
 // ruleTests is conf/prometheus/alerts_test.yaml, of promtool's format for unit tests only what this one uses. See
@@ -43,7 +45,7 @@ type expectedAlert struct {
 }
 
 func TestAlertRules(t *testing.T) {
-	folder := path("conf/prometheus")
+	folder := repo.Path("conf/prometheus")
 	var tests ruleTests
 	decode(t, "conf/prometheus/alerts_test.yaml", &tests)
 	if !slices.Equal(tests.RuleFiles, []string{"alerts.yaml"}) || len(tests.Tests) == 0 {
@@ -146,7 +148,7 @@ func TestAlertRulesWithPromtool(t *testing.T) {
 	if err != nil {
 		t.Skip("there is no promtool on this machine; TestAlertRules runs the same tests")
 	}
-	out, err := exec.Command(promtool, "test", "rules", path("conf/prometheus/alerts_test.yaml")).CombinedOutput()
+	out, err := exec.Command(promtool, "test", "rules", repo.Path("conf/prometheus/alerts_test.yaml")).CombinedOutput()
 	if err != nil {
 		t.Errorf("promtool: %v\n%s", err, strings.TrimSpace(string(out)))
 	}

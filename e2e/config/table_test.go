@@ -1,4 +1,4 @@
-package e2e
+package config
 
 import (
 	"maps"
@@ -8,10 +8,12 @@ import (
 	"testing"
 
 	"example.com/grafana-tempo-go-demo/demo/stack"
+	"example.com/grafana-tempo-go-demo/e2e/internal/compose"
+	"example.com/grafana-tempo-go-demo/e2e/internal/repo"
 )
 
 func TestBothWaysOfRunningTheDemoHaveTheSameServices(t *testing.T) {
-	project := composeProject(t, nil)
+	project := compose.Project(t, nil)
 	// What depends on where the rest of the stack listens, or on the container, is the runner's to set.
 	elsewhere := []string{
 		"UPSTREAM", "TRACE_LINK", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT",
@@ -28,20 +30,20 @@ func TestBothWaysOfRunningTheDemoHaveTheSameServices(t *testing.T) {
 		env := map[string]string{}
 		for name := range service.Environment {
 			if !slices.Contains(elsewhere, name) {
-				env[name] = variable(service, name)
+				env[name] = compose.Variable(service, name)
 			}
 		}
 		if !maps.Equal(env, row.Env) {
 			t.Errorf("%s: the environment is %v with compose, %v without", row.Name, env, row.Env)
 		}
-		if traced := variable(service, "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") != ""; traced != row.Instrumented {
+		if traced := compose.Variable(service, "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") != ""; traced != row.Instrumented {
 			t.Errorf("%s: instrumented is %t with compose, %t without", row.Name, traced, row.Instrumented)
 		}
-		if measured := variable(service, "OTEL_METRICS_EXPORTER") != ""; measured != (row.Metrics != "") {
+		if measured := compose.Variable(service, "OTEL_METRICS_EXPORTER") != ""; measured != (row.Metrics != "") {
 			t.Errorf("%s: has metrics is %t with compose; without, they are on %q", row.Name, measured, row.Metrics)
 		}
 		upstream := ""
-		if u, err := url.Parse(variable(service, "UPSTREAM")); err == nil {
+		if u, err := url.Parse(compose.Variable(service, "UPSTREAM")); err == nil {
 			upstream = u.Hostname()
 		}
 		if upstream != row.Upstream {
@@ -52,7 +54,7 @@ func TestBothWaysOfRunningTheDemoHaveTheSameServices(t *testing.T) {
 		}
 	}
 	slices.Sort(names)
-	if !slices.Equal(names, services) {
-		t.Errorf("the table has %v, want %v", names, services)
+	if !slices.Equal(names, repo.Services) {
+		t.Errorf("the table has %v, want %v", names, repo.Services)
 	}
 }

@@ -1,4 +1,4 @@
-package e2e
+package docs
 
 import (
 	"bytes"
@@ -20,6 +20,9 @@ import (
 	"testing"
 
 	"example.com/grafana-tempo-go-demo/demo/stack"
+	"example.com/grafana-tempo-go-demo/e2e/internal/compose"
+	"example.com/grafana-tempo-go-demo/e2e/internal/repo"
+	"example.com/grafana-tempo-go-demo/e2e/internal/testbed"
 )
 
 // notRun are the commands of the documentation that no test runs, whatever variables they are given, with the reason. What
@@ -81,7 +84,7 @@ func TestCommandsOfTheDocumentationRun(t *testing.T) {
 				t.Parallel()
 				input := ""
 				if rest, ok := strings.CutPrefix(command, "docker compose logs | "); ok { // such a log is at hand
-					command, input = rest, path("demo/ledger/testdata/compose.log")
+					command, input = rest, repo.Path("demo/ledger/testdata/compose.log")
 				}
 				name, args, isDemo := demoCommand(command)
 				if isDemo && !slices.Contains(args, "-help") {
@@ -108,13 +111,13 @@ func runDocumented(t *testing.T, command, name string, isDemo bool, input string
 	lasts := isDemo && lasting[name] != "" && !strings.Contains(command, "-help")
 	if isDemo {
 		variables := assignments.FindString(command)
-		command = "exec env " + variables + binary(t, "demo") + strings.TrimPrefix(command[len(variables):], "go run ./demo")
+		command = "exec env " + variables + testbed.Binary(t, "demo") + strings.TrimPrefix(command[len(variables):], "go run ./demo")
 		if lasts && name == "up" {
 			if !strings.Contains(command, " up") {
 				command += " up"
 			}
 			// Free ports for what the command leaves open, as other copies run at the same time.
-			for _, part := range []string{"gateway", "explorer", "tempo", "otlp-grpc", "otlp-http", "uservice1", "uservice2", "uservice3", "uservice4"} {
+			for _, part := range testbed.Parts {
 				if flag := " -" + part + "-addr"; !strings.Contains(command, flag) {
 					command += flag + " 127.0.0.1:0"
 				}
@@ -128,10 +131,10 @@ func runDocumented(t *testing.T, command, name string, isDemo bool, input string
 			return address
 		})
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*testbed.Timeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "sh", "-c", command)
-	cmd.Dir = ".."
+	cmd.Dir = repo.Root
 	if input != "" {
 		file, err := os.Open(input)
 		if err != nil {
@@ -200,21 +203,21 @@ func hereInstead(t *testing.T, address string) (here string, ok bool) {
 	if err != nil {
 		t.Fatalf("%s: %v", address, err)
 	}
-	theStack(t)
-	if started == nil {
+	demo := testbed.Shared(t).Demo
+	if demo == nil {
 		return "", false // the stack is elsewhere, and nobody told where all of it is
 	}
 	port := u.Port()
-	byPort := map[string]string{"": started.Gateway, "80": started.Gateway}
+	byPort := map[string]string{"": demo.Gateway, "80": demo.Gateway}
 	for addr, part := range map[string]string{
-		stack.DefaultGateway: started.Gateway, stack.DefaultTempo: started.Tempo, stack.DefaultOTLPHTTP: started.OTLPHTTP, stack.DefaultExplorer: started.Explorer,
+		stack.DefaultGateway: demo.Gateway, stack.DefaultTempo: demo.Tempo, stack.DefaultOTLPHTTP: demo.OTLPHTTP, stack.DefaultExplorer: demo.Explorer,
 	} {
 		_, port, _ := net.SplitHostPort(addr)
 		byPort[port] = part
 	}
 	for _, service := range stack.Services() {
 		_, port, _ := net.SplitHostPort(service.Addr)
-		byPort[port] = started.Services[service.Name]
+		byPort[port] = demo.Services[service.Name]
 	}
 	target, err := url.Parse(byPort[port])
 	if err != nil || target.Host == "" {
@@ -233,7 +236,7 @@ func hereInstead(t *testing.T, address string) (here string, ok bool) {
 // port that is published or a default, and, where the stack under test has its part, to an answer.
 func TestAddressesAreServed(t *testing.T) {
 	known := map[string]bool{"": true}
-	for _, service := range composeProject(t, nil).Services {
+	for _, service := range compose.Project(t, nil).Services {
 		for _, port := range service.Ports {
 			known[port.Published] = true
 		}
@@ -282,7 +285,7 @@ func TestAddressesAreServed(t *testing.T) {
 			if strings.HasSuffix(req.URL.Hostname(), ".localhost") { // Go's resolver does not know it
 				req.Host, req.URL.Host = req.URL.Host, net.JoinHostPort("127.0.0.1", req.URL.Port())
 			}
-			res, err := theStack(t).client.Do(req)
+			res, err := testbed.Shared(t).Client.Do(req)
 			if err != nil {
 				t.Errorf("%s names %s: %v", d.name, address, err)
 				continue
@@ -290,7 +293,7 @@ func TestAddressesAreServed(t *testing.T) {
 			res.Body.Close()
 			// Without a path it is the base of other addresses. The gateway knows no host 127.0.0.1: a command that names it
 			// sends another Host header. And some ask for trouble.
-			base := u.Path == "" || strings.HasPrefix(here, started.Gateway) && u.Path == "/"
+			base := u.Path == "" || strings.HasPrefix(here, testbed.Shared(t).Demo.Gateway) && u.Path == "/"
 			if res.StatusCode >= 400 && !(base && res.StatusCode == http.StatusNotFound) && !strings.Contains(u.RawQuery, "fail=") {
 				t.Errorf("%s names %s, which answers %s", d.name, address, res.Status)
 			}
@@ -304,7 +307,7 @@ func TestAddressesAreServed(t *testing.T) {
 // allSources is all that the repository is configured and written with, documentation apart, as one text.
 var allSources = sync.OnceValues(func() (string, error) {
 	var all strings.Builder
-	err := filepath.WalkDir("..", func(file string, entry fs.DirEntry, err error) error {
+	err := filepath.WalkDir(repo.Root, func(file string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -313,7 +316,7 @@ var allSources = sync.OnceValues(func() (string, error) {
 		}
 		name := entry.Name()
 		wanted := slices.Contains([]string{".go", ".yaml", ".env"}, filepath.Ext(name)) || name == "Makefile" || name == "Dockerfile" || strings.Contains(filepath.ToSlash(file), "/.ci/")
-		if entry.IsDir() || !wanted || strings.HasSuffix(name, "docs_test.go") {
+		if entry.IsDir() || !wanted {
 			return nil
 		}
 		text, err := os.ReadFile(file)
@@ -338,7 +341,7 @@ func sdkVariables(t *testing.T) string {
 	t.Helper()
 	list := exec.CommandContext(t.Context(), "go", "list", "-m", "-f", "{{.Dir}}", "go.opentelemetry.io/otel/sdk",
 		"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracegrpc", "go.opentelemetry.io/contrib/propagators/autoprop")
-	list.Dir = path("uservice3")
+	list.Dir = repo.Path("uservice3")
 	out, err := list.CombinedOutput()
 	if err != nil {
 		t.Fatalf("go list: %v\n%s", err, out)
@@ -364,7 +367,7 @@ func sdkVariables(t *testing.T) string {
 
 func TestVariablesOfTheDocumentationExist(t *testing.T) {
 	known := sourceText(t) + sdkVariables(t)
-	for _, name := range settable {
+	for _, name := range repo.Programs {
 		for _, s := range settings(help(t, name, "-help")) {
 			known += s.variable + "\n"
 		}
@@ -381,7 +384,7 @@ func TestVariablesOfTheDocumentationExist(t *testing.T) {
 	}
 	// The other way round: whoever has a port taken must find out how to move it.
 	documented = regexp.MustCompile("`([A-Z]+)1(\\w*)` to `[A-Z]+4\\w*`").ReplaceAllString(documented, "${1}1$2 ${1}2$2 ${1}3$2 ${1}4$2")
-	for _, found := range regexp.MustCompile(`\$\{([A-Z0-9_]+)`).FindAllStringSubmatch(string(read(t, "docker-compose.yaml")), -1) {
+	for _, found := range regexp.MustCompile(`\$\{([A-Z0-9_]+)`).FindAllStringSubmatch(string(repo.Read(t, "docker-compose.yaml")), -1) {
 		if !regexp.MustCompile(`\b` + found[1] + `\b`).MatchString(documented) {
 			t.Errorf("docker-compose.yaml reads %s, which no document names", found[1])
 		}
@@ -390,7 +393,7 @@ func TestVariablesOfTheDocumentationExist(t *testing.T) {
 
 func TestFlagsOfTheDocumentationExist(t *testing.T) {
 	known := map[string]bool{"-help": true}
-	for _, name := range settable {
+	for _, name := range repo.Programs {
 		for _, s := range settings(help(t, name, "-help")) {
 			known["-"+s.flag] = true
 		}
@@ -400,7 +403,7 @@ func TestFlagsOfTheDocumentationExist(t *testing.T) {
 			known["-"+s.flag] = true
 		}
 	}
-	for _, found := range regexp.MustCompile(`(?m)^ +- (--[a-z][a-z0-9.-]+)`).FindAllSubmatch(read(t, "docker-compose.yaml"), -1) {
+	for _, found := range regexp.MustCompile(`(?m)^ +- (--[a-z][a-z0-9.-]+)`).FindAllSubmatch(repo.Read(t, "docker-compose.yaml"), -1) {
 		known[string(found[1])] = true
 	}
 	for _, d := range documents(t) {
@@ -421,8 +424,8 @@ func TestFlagsOfTheDocumentationExist(t *testing.T) {
 
 func TestFilesAndTargetsOfTheDocumentationExist(t *testing.T) {
 	file := regexp.MustCompile(`^(\.?[\w-][\w.-]*/)*(\.?[\w-][\w.-]*\.(md|yaml|yml|go|diff|html|png|env|mod|work|sum)|\.git[a-z]+|\.golangci\.yml)$|^(\.?[\w-][\w.-]*/)+$`)
-	makefile := string(read(t, "Makefile"))
-	project := composeProject(t, nil)
+	makefile := string(repo.Read(t, "Makefile"))
+	project := compose.Project(t, nil)
 	for _, d := range documents(t) {
 		words := d.spans
 		for line := range strings.Lines(d.blocks) {
@@ -436,7 +439,7 @@ func TestFilesAndTargetsOfTheDocumentationExist(t *testing.T) {
 			}
 			found := false
 			for _, pattern := range []string{word, filepath.Dir(d.name) + "/" + word, "*/" + word} {
-				matches, err := filepath.Glob(path(pattern))
+				matches, err := filepath.Glob(repo.Path(pattern))
 				found = found || err == nil && len(matches) > 0
 			}
 			if !found {

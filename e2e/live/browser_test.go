@@ -1,4 +1,4 @@
-package e2e
+package live
 
 import (
 	"context"
@@ -24,6 +24,7 @@ import (
 	"example.com/grafana-tempo-go-demo/demo/collector"
 	"example.com/grafana-tempo-go-demo/demo/explorer"
 	"example.com/grafana-tempo-go-demo/e2e/chrome"
+	"example.com/grafana-tempo-go-demo/e2e/internal/testbed"
 )
 
 // startBrowser starts a browser that ends with the test; without Chromium the test is skipped.
@@ -107,7 +108,7 @@ func (p *page) must(err error) {
 // js evaluates an expression, which may be a promise.
 func js[T any](p *page, expression string) T {
 	p.t.Helper()
-	ctx, cancel := context.WithTimeout(p.ctx, patience)
+	ctx, cancel := context.WithTimeout(p.ctx, testbed.Timeout)
 	defer cancel()
 	value, err := chromedp.Run(ctx, chromedp.Evaluate[T](expression, chromedp.EvalAwaitPromise))
 	if err != nil {
@@ -119,14 +120,14 @@ func js[T any](p *page, expression string) T {
 // until waits for an expression to become true.
 func (p *page) until(expression string) {
 	p.t.Helper()
-	if !poll(p.t, func(context.Context) bool { return js[bool](p, "Boolean("+expression+")") }) {
+	if !testbed.Poll(p.t, func(context.Context) bool { return js[bool](p, "Boolean("+expression+")") }) {
 		p.t.Fatalf("never true: %s\nthe page says: %s", expression, js[string](p, "document.body.innerText"))
 	}
 }
 
 func (p *page) click(selector string) {
 	p.t.Helper()
-	ctx, cancel := context.WithTimeout(p.ctx, patience)
+	ctx, cancel := context.WithTimeout(p.ctx, testbed.Timeout)
 	defer cancel()
 	if err := chromedp.Do(ctx, chromedp.Click(chromedp.CSS(selector))); err != nil {
 		p.t.Fatalf("click %s: %v", selector, err)
@@ -164,15 +165,15 @@ func (p *page) call(service string) {
 // explorerOf returns the address of the page: the demo's own, or one of this test's for a stack that is up elsewhere.
 func explorerOf(t *testing.T) string {
 	t.Helper()
-	s := theStack(t)
-	if started != nil {
-		return started.Explorer
+	s := testbed.Shared(t)
+	if s.Demo != nil {
+		return s.Demo.Explorer
 	}
-	tempoURL, err := url.Parse(s.tempo.URL)
+	tempoURL, err := url.Parse(s.Tempo.URL)
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := httptest.NewServer(explorer.New(explorer.Options{Tempo: tempoURL, Gateway: s.gateway}))
+	server := httptest.NewServer(explorer.New(explorer.Options{Tempo: tempoURL, Gateway: s.Gateway}))
 	t.Cleanup(server.Close)
 	return server.URL
 }
@@ -265,7 +266,7 @@ func TestTheExplorerShowsWhereTheTimeWent(t *testing.T) {
 
 	t.Run("a trace opens by its address, without leading zeros too", func(t *testing.T) {
 		id := "00000000" + newTraceID()[8:]
-		theStack(t).get(t, "uservice3.localhost", "/", id+":"+callerSpan+":0:1")
+		testbed.Shared(t).Get(t, "uservice3.localhost", "/", id+":"+callerSpan+":0:1")
 		p := open(t, browser, address+"/trace/"+strings.TrimLeft(id, "0"), 1280)
 		p.until(`document.querySelectorAll(".detail > .card [data-span]").length === 7`)
 		if shown := p.texts(".d-id code"); len(shown) != 1 || shown[0] != id {
@@ -300,7 +301,7 @@ func TestTheExplorerShowsWhereTheTimeWent(t *testing.T) {
 	})
 
 	t.Run("the ledger shows how the header travelled", func(t *testing.T) {
-		if started == nil {
+		if testbed.Shared(t).Demo == nil {
 			t.Skip("nobody keeps a ledger of a stack that is up elsewhere")
 		}
 		p := open(t, browser, address, 1280)
@@ -546,12 +547,12 @@ func TestTheExplorerSaysWhenTheStoreIsGone(t *testing.T) {
 // It has a stack of its own, because the other tests want theirs whole.
 func TestTheExplorerShowsEachFault(t *testing.T) {
 	browser := startBrowser(t)
-	d, err := startDemo()
+	d, err := testbed.Start()
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { // after the pages are closed
-		if err := d.stop(); err != nil {
+		if err := d.Stop(); err != nil {
 			t.Errorf("stop: %v", err)
 		}
 	})

@@ -1,59 +1,23 @@
-package e2e
+package docs
 
 import (
 	"bytes"
 	"fmt"
 	"maps"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
-	"runtime"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
+
+	"example.com/grafana-tempo-go-demo/e2e/internal/repo"
+	"example.com/grafana-tempo-go-demo/e2e/internal/testbed"
 )
-
-// settable are the programs that take their settings from flags and variables of the same names.
-var settable = append(slices.Clone(services), "prober")
-
-// binaries are those and the demo, built once for all tests that ask them for their -help.
-var binaries = sync.OnceValues(func() (string, error) {
-	folder, err := os.MkdirTemp("", "e2e-help-")
-	if err != nil {
-		return "", err
-	}
-	args := []string{"build", "-o", folder + string(filepath.Separator), "./demo"}
-	for _, name := range settable {
-		args = append(args, "./"+name)
-	}
-	build := exec.Command("go", args...)
-	build.Dir = ".."
-	if out, err := build.CombinedOutput(); err != nil {
-		os.RemoveAll(folder)
-		return "", fmt.Errorf("build: %w\n%s", err, out)
-	}
-	removeAtEnd = append(removeAtEnd, folder)
-	return folder, nil
-})
-
-func binary(t *testing.T, name string) string {
-	t.Helper()
-	folder, err := binaries()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if runtime.GOOS == "windows" {
-		name += ".exe"
-	}
-	return filepath.Join(folder, name)
-}
 
 // help returns what a program prints with these arguments, on either output. It must be pleased with them.
 func help(t *testing.T, program string, args ...string) string {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), binary(t, program), args...)
+	cmd := exec.CommandContext(t.Context(), testbed.Binary(t, program), args...)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%s %v: %v\n%s", program, args, err, out)
@@ -103,7 +67,7 @@ func demoCommands(t *testing.T) []string {
 func serviceTable(t *testing.T) string {
 	t.Helper()
 	owners := map[setting][]string{}
-	for _, name := range services {
+	for _, name := range repo.Services {
 		for _, s := range settings(help(t, name, "-help")) {
 			owners[s] = append(owners[s], strings.TrimPrefix(name, "uservice"))
 		}
@@ -113,7 +77,7 @@ func serviceTable(t *testing.T) string {
 	table.WriteString("| flag | variable | default | services | meaning |\n|---|---|---|---|---|\n")
 	for _, s := range all {
 		who := strings.Join(owners[s], ", ")
-		if len(owners[s]) == len(services) {
+		if len(owners[s]) == len(repo.Services) {
 			who = "all"
 		}
 		fmt.Fprintf(&table, "| `-%s` | `%s` | %s | %s | %s |\n", s.flag, s.variable, code(s.preset), who, prose(s.meaning))
@@ -152,7 +116,7 @@ func commandReference(t *testing.T) string {
 // the one place where a flag is explained.
 func TestSettingsAreDocumentedAsHelpTellsThem(t *testing.T) {
 	const begin, end = "<!-- from the services' -help, by `make docs`: do not edit -->\n\n", "\n<!-- end of what is generated -->"
-	readme := read(t, "README.md")
+	readme := repo.Read(t, "README.md")
 	before, rest, ok := bytes.Cut(readme, []byte(begin))
 	_, after, ok2 := bytes.Cut(rest, []byte(end))
 	if !ok || !ok2 {
@@ -162,11 +126,9 @@ func TestSettingsAreDocumentedAsHelpTellsThem(t *testing.T) {
 		"README.md":        string(before) + begin + serviceTable(t) + end + string(after),
 		"docs/commands.md": commandReference(t),
 	} {
-		if *update {
-			if err := os.WriteFile(path(name), []byte(want), 0o644); err != nil {
-				t.Fatal(err)
-			}
-		} else if got := string(read(t, name)); got != want {
+		if *repo.Update {
+			repo.Write(t, name, []byte(want))
+		} else if got := string(repo.Read(t, name)); got != want {
 			t.Errorf("%s is not what -help says: run `make docs`", name)
 		}
 	}

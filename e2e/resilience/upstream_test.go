@@ -1,4 +1,4 @@
-package e2e
+package resilience
 
 import (
 	"bufio"
@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"example.com/grafana-tempo-go-demo/demo/tempo"
+	"example.com/grafana-tempo-go-demo/e2e/internal/testbed"
 )
 
 // badUpstream stands in for uservice2 and uservice4, and misbehaves as the query's case says. A query travels on.
@@ -123,7 +124,7 @@ func TestAServiceAnswersWhateverIsBehindIt(t *testing.T) {
 						want = "ok"
 					}
 					got := ""
-					if !poll(t, func(ctx context.Context) bool {
+					if !testbed.Poll(t, func(ctx context.Context) bool {
 						trace, err := spans.Trace(ctx, a.trace)
 						if err != nil {
 							got = err.Error()

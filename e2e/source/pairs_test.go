@@ -1,11 +1,10 @@
-package e2e
+// Package source holds the sources of the services to what the lesson promises: instrumentation only adds lines.
+package source
 
 import (
 	"bytes"
-	"flag"
 	"go/parser"
 	"go/token"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -14,50 +13,22 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/diff"
-)
 
-var update = flag.Bool("update", false, "write docs/instrumentation.diff anew instead of comparing it")
+	"example.com/grafana-tempo-go-demo/e2e/internal/repo"
+)
 
 // pairs are the plain services and their instrumented siblings.
 var pairs = []struct{ plain, instrumented string }{{"uservice1", "uservice3"}, {"uservice2", "uservice4"}}
 
-// services are all four.
-var services = []string{"uservice1", "uservice2", "uservice3", "uservice4"}
-
 // diffFile is the lesson of this repository as one text, generated here.
 const diffFile = "docs/instrumentation.diff"
-
-// path returns the path of a file that is named relative to the repository's root.
-func path(name string) string { return filepath.Join("..", filepath.FromSlash(name)) }
-
-func read(t *testing.T, name string) []byte {
-	t.Helper()
-	data, err := os.ReadFile(path(name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return data
-}
-
-// files returns the names in a folder that match a pattern, without the folder.
-func files(t *testing.T, folder, pattern string) []string {
-	t.Helper()
-	matches, err := filepath.Glob(filepath.Join(path(folder), pattern))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i := range matches {
-		matches[i] = filepath.Base(matches[i])
-	}
-	return matches
-}
 
 // sources returns the names of a service's files that instrumentation may only add to: Go files without tests, and the
 // page.
 func sources(t *testing.T, folder string) []string {
 	t.Helper()
-	names := slices.DeleteFunc(files(t, folder, "*.go"), func(name string) bool { return strings.HasSuffix(name, "_test.go") })
-	return append(names, files(t, folder, "*.html")...)
+	names := slices.DeleteFunc(repo.Files(t, folder, "*.go"), func(name string) bool { return strings.HasSuffix(name, "_test.go") })
+	return append(names, repo.Files(t, folder, "*.html")...)
 }
 
 // withoutPackageComment drops what stands before the package clause of a Go file.
@@ -84,8 +55,8 @@ func firstLost(lines, others []string) (line string, lost bool) {
 func TestInstrumentationOnlyAddsLines(t *testing.T) {
 	for _, pair := range pairs {
 		for _, name := range sources(t, pair.plain) {
-			plain := withoutPackageComment(read(t, pair.plain+"/"+name))
-			instrumented := withoutPackageComment(read(t, pair.instrumented+"/"+name))
+			plain := withoutPackageComment(repo.Read(t, pair.plain+"/"+name))
+			instrumented := withoutPackageComment(repo.Read(t, pair.instrumented+"/"+name))
 			if line, lost := firstLost(strings.Split(string(plain), "\n"), strings.Split(string(instrumented), "\n")); lost {
 				t.Errorf("%s/%s has changed a line of %s instead of adding to it: %q", pair.instrumented, name, pair.plain, line)
 			}
@@ -120,25 +91,23 @@ func TestInstrumentationDiffIsCurrent(t *testing.T) {
 		for _, name := range sources(t, pair.plain) {
 			plain, instrumented := pair.plain+"/"+name, pair.instrumented+"/"+name
 			lesson.WriteString("\n")
-			lesson.Write(diff.Diff(plain, withoutPackageComment(read(t, plain)), instrumented, withoutPackageComment(read(t, instrumented))))
+			lesson.Write(diff.Diff(plain, withoutPackageComment(repo.Read(t, plain)), instrumented, withoutPackageComment(repo.Read(t, instrumented))))
 		}
 	}
 	if removed := regexp.MustCompile(`(?m)^-[^-].*$`).Find(lesson.Bytes()); removed != nil {
 		t.Errorf("the difference takes a line away: %s", removed)
 	}
-	if *update {
-		if err := os.WriteFile(path(diffFile), lesson.Bytes(), 0o644); err != nil {
-			t.Fatal(err)
-		}
+	if *repo.Update {
+		repo.Write(t, diffFile, lesson.Bytes())
 		return
 	}
-	if !bytes.Equal(lesson.Bytes(), read(t, diffFile)) {
+	if !bytes.Equal(lesson.Bytes(), repo.Read(t, diffFile)) {
 		t.Errorf("%s is not what the sources differ by: run `make diff` and look at what changed", diffFile)
 	}
 }
 
 func TestWhatIsDuplicatedIsTheSame(t *testing.T) {
-	matches, err := filepath.Glob(path("*/otel.go"))
+	matches, err := filepath.Glob(repo.Path("*/otel.go"))
 	if err != nil || len(matches) < 2 {
 		t.Fatalf("otel.go stands in %v, %v", matches, err)
 	}
@@ -150,19 +119,19 @@ func TestWhatIsDuplicatedIsTheSame(t *testing.T) {
 		files   []string
 		folders []string
 	}{
-		"how a service is built into an image":  {[]string{"Dockerfile", ".dockerignore"}, append([]string{"prober"}, services...)},
+		"how a service is built into an image":  {[]string{"Dockerfile", ".dockerignore"}, append([]string{"prober"}, repo.Services...)},
 		"telemetry":                             {[]string{"otel.go", "otel_test.go"}, otelFolders},
 		"what plain services have in common":    {[]string{"main.go", "http.go"}, []string{"uservice1", "uservice2"}},
 		"what instrumented ones have in common": {[]string{"main.go", "http.go"}, []string{"uservice3", "uservice4"}},
-		"tests that hold for all services":      {[]string{"main_test.go", "http_test.go", "bench_test.go"}, services},
+		"tests that hold for all services":      {[]string{"main_test.go", "http_test.go", "bench_test.go"}, repo.Services},
 		"tests of behaviour of the first pair":  {[]string{"handlers_test.go"}, []string{"uservice1", "uservice3"}},
 		"tests of behaviour of the second pair": {[]string{"handlers_test.go"}, []string{"uservice2", "uservice4"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, file := range test.files {
-				want := withoutPackageComment(read(t, test.folders[0]+"/"+file))
+				want := withoutPackageComment(repo.Read(t, test.folders[0]+"/"+file))
 				for _, folder := range test.folders[1:] {
-					if !bytes.Equal(withoutPackageComment(read(t, folder+"/"+file)), want) {
+					if !bytes.Equal(withoutPackageComment(repo.Read(t, folder+"/"+file)), want) {
 						t.Errorf("%s/%s differs from %s/%s", folder, file, test.folders[0], file)
 					}
 				}
@@ -179,7 +148,7 @@ func imports(t *testing.T, folder string) map[string]string {
 		if !strings.HasSuffix(name, ".go") {
 			continue
 		}
-		file, err := parser.ParseFile(token.NewFileSet(), path(folder+"/"+name), nil, parser.ImportsOnly)
+		file, err := parser.ParseFile(token.NewFileSet(), repo.Path(folder+"/"+name), nil, parser.ImportsOnly)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -201,7 +170,7 @@ func TestPlainServicesNeedTheStandardLibraryOnly(t *testing.T) {
 				t.Errorf("%s/%s imports %s", pair.plain, file, imported)
 			}
 		}
-		if mod := read(t, pair.plain+"/go.mod"); bytes.Contains(mod, []byte("require")) {
+		if mod := repo.Read(t, pair.plain+"/go.mod"); bytes.Contains(mod, []byte("require")) {
 			t.Errorf("%s/go.mod requires something", pair.plain)
 		}
 	}
@@ -226,9 +195,9 @@ func TestOnlyOtelGoKnowsTheSDK(t *testing.T) {
 }
 
 func TestNoServiceIsNamedInCodeOrOnAPage(t *testing.T) {
-	for _, service := range services {
+	for _, service := range repo.Services {
 		for _, name := range sources(t, service) {
-			text := withoutPackageComment(read(t, service+"/"+name))
+			text := withoutPackageComment(repo.Read(t, service+"/"+name))
 			if named := regexp.MustCompile(`uservice[0-9]|localhost:808[0-9]|\.localhost`).Find(text); named != nil {
 				t.Errorf("%s/%s names %s: that is configuration", service, name, named)
 			}

@@ -1,4 +1,4 @@
-package e2e
+package config
 
 import (
 	"log/slog"
@@ -15,12 +15,15 @@ import (
 	"github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/discovery"
 	"go.yaml.in/yaml/v3"
+
+	"example.com/grafana-tempo-go-demo/e2e/internal/compose"
+	"example.com/grafana-tempo-go-demo/e2e/internal/repo"
 )
 
 // decode reads a YAML file of conf/ into v. A key that v does not know is an error, so that a misspelt one is found.
 func decode(t *testing.T, name string, v any) {
 	t.Helper()
-	decoder := yaml.NewDecoder(strings.NewReader(string(read(t, name))))
+	decoder := yaml.NewDecoder(strings.NewReader(string(repo.Read(t, name))))
 	decoder.KnownFields(true)
 	if err := decoder.Decode(v); err != nil {
 		t.Fatalf("%s: %v", name, err)
@@ -49,7 +52,7 @@ func TestPrometheusLoadsItsConfiguration(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	compose := composeProject(t, nil)
+	project := compose.Project(t, nil)
 	var jobs []string
 	for _, scrape := range scrapes {
 		jobs = append(jobs, scrape.JobName)
@@ -62,11 +65,11 @@ func TestPrometheusLoadsItsConfiguration(t *testing.T) {
 			if host == "localhost" {
 				host = "prometheus"
 			}
-			service, ok := compose.Services[host]
+			service, ok := project.Services[host]
 			if err != nil || !ok || scrape.JobName != host {
 				t.Errorf("job %s fetches from %s: a job is a service of docker-compose.yaml, and has its name", scrape.JobName, host)
 			}
-			if own := variable(service, "OTEL_EXPORTER_PROMETHEUS_PORT"); own != "" && own != port {
+			if own := compose.Variable(service, "OTEL_EXPORTER_PROMETHEUS_PORT"); own != "" && own != port {
 				t.Errorf("%s serves its metrics on port %s, and is asked on %s", host, own, port)
 			}
 		}
@@ -75,11 +78,11 @@ func TestPrometheusLoadsItsConfiguration(t *testing.T) {
 	if want := []string{"grafana", "loki", "prober", "prometheus", "tempo", "traefik", "uservice3", "uservice4"}; !slices.Equal(jobs, want) {
 		t.Errorf("the scrape jobs are %v, want %v", jobs, want)
 	}
-	if !slices.Contains(compose.Services["traefik"].Command, "--metrics.prometheus=true") {
+	if !slices.Contains(project.Services["traefik"].Command, "--metrics.prometheus=true") {
 		t.Error("Traefik has no metrics")
 	}
 
-	command := compose.Services["prometheus"].Command
+	command := project.Services["prometheus"].Command
 	for _, flag := range []string{"--web.enable-remote-write-receiver", "--enable-feature=exemplar-storage"} {
 		if !slices.Contains(command, flag) {
 			t.Errorf("without %s Prometheus refuses what Tempo writes, or its exemplars", flag)
@@ -90,7 +93,7 @@ func TestPrometheusLoadsItsConfiguration(t *testing.T) {
 // prometheusConfig loads a configuration as Prometheus itself does, with all the files that it names.
 func prometheusConfig(t *testing.T, name string) *config.Config {
 	t.Helper()
-	conf, err := config.LoadFile(path("conf/prometheus/"+name), false, slog.New(slog.DiscardHandler))
+	conf, err := config.LoadFile(repo.Path("conf/prometheus/"+name), false, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,7 +122,7 @@ func TestLokiAndItsClientsAgree(t *testing.T) {
 			RetentionEnabled bool `yaml:"retention_enabled"`
 		}
 	}
-	if err := yaml.Unmarshal(read(t, "conf/loki.yaml"), &conf); err != nil {
+	if err := yaml.Unmarshal(repo.Read(t, "conf/loki.yaml"), &conf); err != nil {
 		t.Fatal(err)
 	}
 	if conf.Server.HTTPListenPort != 3100 {
@@ -134,9 +137,9 @@ func TestLokiAndItsClientsAgree(t *testing.T) {
 	if conf.Limits.RetentionPeriod != "1h" || !conf.Compactor.RetentionEnabled {
 		t.Errorf("log lines are kept for %s, deleted: %t; traces and metrics for an hour", conf.Limits.RetentionPeriod, conf.Compactor.RetentionEnabled)
 	}
-	compose := composeProject(t, nil)
+	project := compose.Project(t, nil)
 	for _, name := range instrumented {
-		if got := variable(compose.Services[name], "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT"); got != "http://loki:3100/otlp/v1/logs" {
+		if got := compose.Variable(project.Services[name], "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT"); got != "http://loki:3100/otlp/v1/logs" {
 			t.Errorf("%s sends its log lines to %s", name, got)
 		}
 	}
@@ -158,13 +161,13 @@ func TestTraefikRoutesEachServiceByItsName(t *testing.T) {
 		}
 	}
 	decode(t, "conf/traefik/routes.yaml", &conf)
-	if got := slices.Sorted(maps.Keys(conf.HTTP.Routers)); !slices.Equal(got, services) {
-		t.Errorf("routers: %v, want %v", got, services)
+	if got := slices.Sorted(maps.Keys(conf.HTTP.Routers)); !slices.Equal(got, repo.Services) {
+		t.Errorf("routers: %v, want %v", got, repo.Services)
 	}
-	if got := slices.Sorted(maps.Keys(conf.HTTP.Services)); !slices.Equal(got, services) {
-		t.Errorf("services: %v, want %v", got, services)
+	if got := slices.Sorted(maps.Keys(conf.HTTP.Services)); !slices.Equal(got, repo.Services) {
+		t.Errorf("services: %v, want %v", got, repo.Services)
 	}
-	for _, name := range services {
+	for _, name := range repo.Services {
 		router := conf.HTTP.Routers[name]
 		if router.Rule != "Host(`"+name+".localhost`)" || router.Service != name || !slices.Equal(router.EntryPoints, []string{"web"}) {
 			t.Errorf("router %s: %+v", name, router)
@@ -175,13 +178,13 @@ func TestTraefikRoutesEachServiceByItsName(t *testing.T) {
 		}
 	}
 
-	compose := composeProject(t, nil).Services["traefik"]
+	traefik := compose.Project(t, nil).Services["traefik"]
 	for _, flag := range []string{"--entrypoints.web.address=:8000", "--tracing=true", "--tracing.otlp.grpc.endpoint=tempo:4317", "--global.checknewversion=false", "--global.sendanonymoususage=false"} {
-		if !slices.Contains(compose.Command, flag) {
+		if !slices.Contains(traefik.Command, flag) {
 			t.Errorf("Traefik is started without %s", flag)
 		}
 	}
-	for _, flag := range compose.Command {
+	for _, flag := range traefik.Command {
 		if strings.HasPrefix(flag, "--providers.") && !strings.HasPrefix(flag, "--providers.file.directory=") {
 			t.Errorf("Traefik needs no other provider than that of files: %s", flag)
 		}
@@ -232,7 +235,7 @@ func TestTempoAndItsClientsAgree(t *testing.T) {
 			ReportingEnabled *bool `yaml:"reporting_enabled"`
 		} `yaml:"usage_report"`
 	}
-	if err := yaml.Unmarshal(read(t, "conf/tempo.yaml"), &conf); err != nil {
+	if err := yaml.Unmarshal(repo.Read(t, "conf/tempo.yaml"), &conf); err != nil {
 		t.Fatal(err)
 	}
 	for endpoint, want := range map[string]string{
@@ -270,9 +273,9 @@ func TestTempoAndItsClientsAgree(t *testing.T) {
 		t.Errorf("exemplars are labelled %q and Grafana follows %v", label, destinations)
 	}
 
-	compose := composeProject(t, nil)
+	project := compose.Project(t, nil)
 	for _, name := range instrumented {
-		if got := variable(compose.Services[name], "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"); got != "http://tempo:4317" {
+		if got := compose.Variable(project.Services[name], "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"); got != "http://tempo:4317" {
 			t.Errorf("%s sends its traces to %s", name, got)
 		}
 	}
@@ -307,7 +310,7 @@ func grafanaSources(t *testing.T) map[string]grafanaSource {
 
 func TestGrafanaDataSources(t *testing.T) {
 	sources := grafanaSources(t)
-	compose := composeProject(t, nil)
+	project := compose.Project(t, nil)
 	var defaults []string
 	for uid, source := range sources {
 		if source.IsDefault {
@@ -320,7 +323,7 @@ func TestGrafanaDataSources(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, ok := compose.Services[address.Hostname()]; !ok {
+		if _, ok := project.Services[address.Hostname()]; !ok {
 			t.Errorf("%s: %s is no service of docker-compose.yaml", uid, source.URL)
 		}
 		for name, value := range uids(source.JSONData) {
@@ -371,7 +374,7 @@ func uids(value any) map[string]string {
 // a name or a brace loses what follows it.
 func TestGrafanaReplacesNoDollar(t *testing.T) {
 	for _, name := range []string{"datasources/datasources.yaml", "providers/providers.yaml"} {
-		for i, line := range strings.Split(string(read(t, "conf/grafana/"+name)), "\n") {
+		for i, line := range strings.Split(string(repo.Read(t, "conf/grafana/"+name)), "\n") {
 			code, _, _ := strings.Cut(line, "# ")
 			rest := strings.ReplaceAll(code, "$$", "")
 			if regexp.MustCompile(`\$`).MatchString(rest) {
@@ -382,7 +385,7 @@ func TestGrafanaReplacesNoDollar(t *testing.T) {
 }
 
 func TestGrafanaAsksForNoLoginAndTellsNobody(t *testing.T) {
-	grafana := composeProject(t, nil).Services["grafana"]
+	grafana := compose.Project(t, nil).Services["grafana"]
 	for name, want := range map[string]string{
 		"GF_AUTH_ANONYMOUS_ENABLED":             "true",
 		"GF_AUTH_ANONYMOUS_ORG_ROLE":            "Editor",
@@ -394,7 +397,7 @@ func TestGrafanaAsksForNoLoginAndTellsNobody(t *testing.T) {
 		"GF_PLUGINS_PREINSTALL_DISABLED":        "true",
 		"GF_PLUGINS_PREINSTALL_AUTO_UPDATE":     "false",
 	} {
-		if got := variable(grafana, name); got != want {
+		if got := compose.Variable(grafana, name); got != want {
 			t.Errorf("%s=%s, want %s", name, got, want)
 		}
 	}

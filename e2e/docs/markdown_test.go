@@ -1,4 +1,4 @@
-package e2e
+package docs
 
 import (
 	"os"
@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"example.com/grafana-tempo-go-demo/e2e/internal/repo"
 )
 
 // document is one Markdown file, as far as it can be held to something.
@@ -31,12 +33,12 @@ var (
 func documents(t *testing.T) []document {
 	t.Helper()
 	names := []string{"README.md", "SECURITY.md"}
-	for _, name := range files(t, "docs", "*.md") {
+	for _, name := range repo.Files(t, "docs", "*.md") {
 		names = append(names, "docs/"+name)
 	}
 	var all []document
 	for _, name := range names {
-		all = append(all, parseMarkdown(name, string(read(t, name))))
+		all = append(all, parseMarkdown(name, string(repo.Read(t, name))))
 	}
 	return all
 }
@@ -109,7 +111,7 @@ func TestLinksLeadSomewhere(t *testing.T) {
 			default:
 				file = filepath.ToSlash(filepath.Join(filepath.Dir(d.name), file))
 			}
-			if _, err := os.Stat(path(file)); err != nil {
+			if _, err := os.Stat(repo.Path(file)); err != nil {
 				t.Errorf("%s links to %s, which is not there", d.name, target)
 			}
 			if other, ok := byName[file]; ok && fragment != "" && !other.anchors[fragment] {

@@ -1,4 +1,4 @@
-package e2e
+package live
 
 import (
 	"context"
@@ -15,6 +15,8 @@ import (
 	"testing"
 
 	"example.com/grafana-tempo-go-demo/demo/tempo"
+	"example.com/grafana-tempo-go-demo/e2e/internal/repo"
+	"example.com/grafana-tempo-go-demo/e2e/internal/testbed"
 )
 
 // keyAttributes are those that a golden trace holds a span to. Ports, peers and times are not among them.
@@ -91,7 +93,7 @@ func TestGoldenTraces(t *testing.T) {
 			t.Parallel()
 			// The test is the caller: it starts the trace, so that it knows the id even where no service tells.
 			id := newTraceID()
-			status, response := theStack(t).get(t, test.host, test.path, id+":"+callerSpan+":0:1")
+			status, response := testbed.Shared(t).Get(t, test.host, test.path, id+":"+callerSpan+":0:1")
 			if status != test.status {
 				t.Errorf("answered %d, want %d", status, test.status)
 			}
@@ -101,11 +103,11 @@ func TestGoldenTraces(t *testing.T) {
 			}
 			golden := filepath.Join("testdata", name+".golden")
 			want, err := os.ReadFile(golden)
-			if err != nil && !*update {
+			if err != nil && !*repo.Update {
 				t.Fatal(err)
 			}
 			got := waitForTrace(t, id, string(want))
-			if *update {
+			if *repo.Update {
 				if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
 					t.Fatal(err)
 				}
@@ -120,15 +122,15 @@ func TestGoldenTraces(t *testing.T) {
 // new golden trace (want is empty) it waits until the proxy's first span is there, which ends last.
 func waitForTrace(t *testing.T, id, want string) (got string) {
 	t.Helper()
-	poll(t, func(ctx context.Context) bool {
-		trace, err := theStack(t).tempo.Trace(ctx, id)
+	testbed.Poll(t, func(ctx context.Context) bool {
+		trace, err := testbed.Shared(t).Tempo.Trace(ctx, id)
 		if errors.Is(err, tempo.ErrNotFound) || errors.Is(err, context.DeadlineExceeded) {
 			return false
 		} else if err != nil {
 			t.Fatal(err)
 		}
 		got = describe(trace)
-		if *update {
+		if *repo.Update {
 			return len(trace.Roots()) == 1 && trace.Roots()[0].ParentID == callerSpan
 		}
 		return got == want
@@ -138,7 +140,7 @@ func waitForTrace(t *testing.T, id, want string) (got string) {
 
 func TestAnAnswerNamesATraceOfItsOwn(t *testing.T) {
 	t.Parallel()
-	_, response := theStack(t).get(t, "uservice3.localhost", "/", "")
+	_, response := testbed.Shared(t).Get(t, "uservice3.localhost", "/", "")
 	parts := strings.Split(response, "-")
 	if len(parts) != 4 || parts[0] != "00" || parts[3] != "01" {
 		t.Fatalf("traceresponse is %q", response)
@@ -154,14 +156,14 @@ func TestAnAnswerNamesATraceOfItsOwn(t *testing.T) {
 
 func TestATraceCanBeSearched(t *testing.T) {
 	t.Parallel()
-	_, response := theStack(t).get(t, "uservice3.localhost", "/", "")
+	_, response := testbed.Shared(t).Get(t, "uservice3.localhost", "/", "")
 	id := strings.Split(response+"---", "-")[1]
 	for name, query := range map[string]tempo.Query{
 		"by its service": {Tags: map[string]string{"service.name": "uservice3"}, Limit: 100},
 		"with all":       {TraceQL: "{}", Limit: 100},
 	} {
-		if !poll(t, func(ctx context.Context) bool {
-			found, err := theStack(t).tempo.Search(ctx, query)
+		if !testbed.Poll(t, func(ctx context.Context) bool {
+			found, err := testbed.Shared(t).Tempo.Search(ctx, query)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -176,10 +178,10 @@ func TestAnUnsampledCallerIsOverruled(t *testing.T) {
 	t.Parallel()
 	// Both ways of running the demo set the services' sampler to always_on, so that every request is seen.
 	id := newTraceID()
-	theStack(t).get(t, "uservice3.localhost", "/", id+":"+callerSpan+":0:0")
+	testbed.Shared(t).Get(t, "uservice3.localhost", "/", id+":"+callerSpan+":0:0")
 	var services []string
-	if !poll(t, func(ctx context.Context) bool {
-		trace, err := theStack(t).tempo.Trace(ctx, id)
+	if !testbed.Poll(t, func(ctx context.Context) bool {
+		trace, err := testbed.Shared(t).Tempo.Trace(ctx, id)
 		if err != nil {
 			return false
 		}

@@ -1,4 +1,4 @@
-package e2e
+package resilience
 
 import (
 	"bufio"
@@ -20,6 +20,8 @@ import (
 	"time"
 
 	"example.com/grafana-tempo-go-demo/demo/stack"
+	"example.com/grafana-tempo-go-demo/e2e/internal/repo"
+	"example.com/grafana-tempo-go-demo/e2e/internal/testbed"
 )
 
 // A stop under load: who has been let in is answered, who comes later is told so by the closed door and by nothing else,
@@ -55,7 +57,7 @@ func TestStopUnderLoadLosesNothing(t *testing.T) {
 			}
 		})
 	}
-	if !poll(t, func(context.Context) bool { mu.Lock(); defer mu.Unlock(); return len(ids) >= 3*people }) {
+	if !testbed.Poll(t, func(context.Context) bool { mu.Lock(); defer mu.Unlock(); return len(ids) >= 3*people }) {
 		t.Fatal("no load")
 	}
 	stopping.Store(true)
@@ -86,7 +88,7 @@ func (h *holding) visitOnKeptConnections(answered func(answer)) error {
 			defer conn.Close()
 			reader := bufio.NewReader(conn)
 			for {
-				_ = conn.SetDeadline(time.Now().Add(patience))
+				_ = conn.SetDeadline(time.Now().Add(testbed.Timeout))
 				if _, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: uservice3.localhost\r\n\r\n"); err != nil {
 					return fmt.Errorf("ask: %w", err)
 				}
@@ -117,7 +119,7 @@ func (h *holding) pidOf(t *testing.T, client *http.Client, service string) (pid 
 	if err != nil || a.status != http.StatusOK {
 		t.Fatalf("answered %d, %v", a.status, err)
 	}
-	if !poll(t, func(ctx context.Context) bool {
+	if !testbed.Poll(t, func(ctx context.Context) bool {
 		trace, err := spans.tempo.Trace(ctx, a.trace)
 		if err != nil {
 			return false
@@ -150,7 +152,7 @@ func TestKilledServiceIsMissedByThoseWhoNeedIt(t *testing.T) {
 			ended, end := context.WithCancel(t.Context())
 			var mu sync.Mutex
 			got := map[string]statuses{}
-			for _, service := range services {
+			for _, service := range repo.Services {
 				got[service] = statuses{}
 				for range 3 {
 					all.Go(func() {
@@ -164,7 +166,7 @@ func TestKilledServiceIsMissedByThoseWhoNeedIt(t *testing.T) {
 				}
 			}
 			count := func(service, status string) int { mu.Lock(); defer mu.Unlock(); return got[service][status] }
-			poll(t, func(context.Context) bool { return count("uservice3", "200") > 10 })
+			testbed.Poll(t, func(context.Context) bool { return count("uservice3", "200") > 10 })
 			p, err := os.FindProcess(pid)
 			if err == nil {
 				err = p.Kill()
@@ -177,16 +179,16 @@ func TestKilledServiceIsMissedByThoseWhoNeedIt(t *testing.T) {
 				if d.Part != "uservice4" || d.How != "signal: killed" || d.Again != restart {
 					t.Errorf("%+v", d)
 				}
-			case <-time.After(patience):
+			case <-time.After(testbed.Timeout):
 				t.Error("nobody noticed")
 			}
 			if restart {
 				before := count("uservice3", "200")
-				poll(t, func(context.Context) bool {
+				testbed.Poll(t, func(context.Context) bool {
 					return count("uservice3", "200") > before+20 && count("uservice4", "200") > 0
 				})
 			} else {
-				poll(t, func(context.Context) bool { return count("uservice3", "502") > 10 && count("uservice4", "502") > 10 })
+				testbed.Poll(t, func(context.Context) bool { return count("uservice3", "502") > 10 && count("uservice4", "502") > 10 })
 			}
 			end()
 			all.Wait()
@@ -229,11 +231,11 @@ func TestUnwritableTemporaryFolder(t *testing.T) {
 	for name, tmp := range cases {
 		t.Run(name, func(t *testing.T) {
 			args := []string{"up"}
-			for _, part := range []string{"gateway", "explorer", "tempo", "otlp-grpc", "otlp-http", "uservice1", "uservice2", "uservice3", "uservice4"} {
+			for _, part := range testbed.Parts {
 				args = append(args, "-"+part+"-addr=127.0.0.1:0")
 			}
-			cmd := exec.CommandContext(t.Context(), binary(t, "demo"), args...)
-			cmd.Dir = ".."
+			cmd := exec.CommandContext(t.Context(), testbed.Binary(t, "demo"), args...)
+			cmd.Dir = repo.Root
 			cmd.Env = append(os.Environ(), "TMPDIR="+tmp)
 			out, err := cmd.CombinedOutput()
 			var exit *exec.ExitError

@@ -1,4 +1,4 @@
-package e2e
+package resilience
 
 import (
 	"context"
@@ -18,10 +18,9 @@ import (
 	"example.com/grafana-tempo-go-demo/demo/collector"
 	"example.com/grafana-tempo-go-demo/demo/stack"
 	"example.com/grafana-tempo-go-demo/demo/tempo"
+	"example.com/grafana-tempo-go-demo/e2e/internal/repo"
+	"example.com/grafana-tempo-go-demo/e2e/internal/testbed"
 )
-
-// The tests in hold_*_test.go break what is around the services, with real binaries, and say who is answered with what all
-// the same. They start stacks of their own: the others' is not theirs to break.
 
 // holding is a stack under test, within this process, so that what it says of its parts is at hand.
 type holding struct {
@@ -44,7 +43,7 @@ func hold(t *testing.T, env map[string]string, change ...func(*stack.Options)) *
 	h := &holding{lines: map[string][]string{}}
 	any := stack.Any
 	o := stack.Options{
-		Bin:     folderOf(t),
+		Bin:     testbed.Binaries(t),
 		Gateway: any, Explorer: any, Tempo: any, OTLPGRPC: any, OTLPHTTP: any,
 		Addrs: map[string]stack.Addr{},
 		Env:   map[string]string{"REDIS_MIN": "0s", "REDIS_MAX": "0s", "DATABASE_MIN": "0s", "DATABASE_MAX": "0s"},
@@ -54,7 +53,7 @@ func hold(t *testing.T, env map[string]string, change ...func(*stack.Options)) *
 			h.lines[service] = append(h.lines[service], string(line))
 		},
 	}
-	for _, service := range services {
+	for _, service := range repo.Services {
 		o.Addrs[service] = any
 	}
 	for name, value := range env {
@@ -74,15 +73,6 @@ func hold(t *testing.T, env map[string]string, change ...func(*stack.Options)) *
 		}
 	})
 	return h
-}
-
-func folderOf(t *testing.T) string {
-	t.Helper()
-	folder, err := binaries()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return folder
 }
 
 // logged returns what of the lines that a service has logged contains all of the texts.
@@ -159,7 +149,7 @@ func traceOf(res *http.Response) string {
 func visitors(t *testing.T) *http.Client {
 	transport := &http.Transport{MaxIdleConnsPerHost: 8192}
 	t.Cleanup(transport.CloseIdleConnections)
-	return &http.Client{Transport: transport, Timeout: patience}
+	return &http.Client{Transport: transport, Timeout: testbed.Timeout}
 }
 
 // backend is a collector that outlives the stack under test, and that can be reached over a network that is broken.
@@ -204,7 +194,7 @@ func (b *backend) await(t *testing.T, want int, ids ...string) {
 	t.Helper()
 	for i, id := range ids {
 		got := 0
-		if !poll(t, func(ctx context.Context) bool {
+		if !testbed.Poll(t, func(ctx context.Context) bool {
 			var err error
 			if got, err = b.spans(ctx, id); err != nil {
 				t.Fatal(err)

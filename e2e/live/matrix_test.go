@@ -1,4 +1,4 @@
-package e2e
+package live
 
 import (
 	"bufio"
@@ -9,14 +9,14 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"example.com/grafana-tempo-go-demo/demo/ledger"
+	"example.com/grafana-tempo-go-demo/e2e/internal/repo"
+	"example.com/grafana-tempo-go-demo/e2e/internal/testbed"
 )
 
 const (
@@ -55,25 +55,17 @@ type logged struct {
 
 func TestPropagationMatrix(t *testing.T) {
 	t.Parallel()
-	bin := t.TempDir()
-	for _, service := range []string{"uservice3", "uservice4"} {
-		build := exec.CommandContext(t.Context(), "go", "build", "-o", bin+string(filepath.Separator), ".")
-		build.Dir = path(service)
-		if out, err := build.CombinedOutput(); err != nil {
-			t.Fatalf("build %s: %v\n%s", service, err, out)
-		}
-	}
 	callees := map[string]*process{}
 	for _, p := range propagators {
-		callees[p] = startService(t, bin, "uservice4", p, "")
+		callees[p] = startService(t, "uservice4", p, "")
 	}
 	var tables strings.Builder
 	tables.WriteString(tablesBegin)
 	whatServicesRead(t, callees, &tables)
-	whatStaysWhole(t, bin, callees, &tables)
+	whatStaysWhole(t, callees, &tables)
 	tables.WriteString(tablesEnd)
 
-	page := string(read(t, propagationFile))
+	page := string(repo.Read(t, propagationFile))
 	before, rest, ok := strings.Cut(page, tablesBegin)
 	_, after, ok2 := strings.Cut(rest, tablesEnd)
 	if !ok || !ok2 {
@@ -82,12 +74,10 @@ func TestPropagationMatrix(t *testing.T) {
 	wanted := before + tables.String() + after
 	switch {
 	case t.Failed() || wanted == page:
-	case *update:
-		if err := os.WriteFile(path(propagationFile), []byte(wanted), 0o644); err != nil {
-			t.Fatal(err)
-		}
+	case *repo.Update:
+		repo.Write(t, propagationFile, []byte(wanted))
 	default:
-		t.Errorf("%s is not what the services do: run `go test ./e2e -run TestPropagationMatrix -update` and look at what changed; it is now\n%s",
+		t.Errorf("%s is not what the services do: run `go test ./e2e/live -run TestPropagationMatrix -update` and look at what changed; it is now\n%s",
 			propagationFile, tables.String())
 	}
 }
@@ -137,7 +127,7 @@ func whatServicesRead(t *testing.T, callees map[string]*process, table *strings.
 }
 
 // whatStaysWhole sends a trace through uservice3 to uservice4, for each mix of formats on either side.
-func whatStaysWhole(t *testing.T, bin string, callees map[string]*process, table *strings.Builder) {
+func whatStaysWhole(t *testing.T, callees map[string]*process, table *strings.Builder) {
 	fmt.Fprint(table, "\nWhat becomes of a trace between two services, by the `OTEL_PROPAGATORS` of both. The client sends `uber-trace-id` and\n"+
 		"`traceparent` of one trace; each cell holds for 128-bit and for 64-bit ids:\n\n| caller sends \\ callee reads |")
 	for _, p := range propagators {
@@ -148,7 +138,7 @@ func whatStaysWhole(t *testing.T, bin string, callees map[string]*process, table
 		fmt.Fprintf(table, "| `%s` |", caller)
 		for _, callee := range propagators {
 			// A caller each, because its upstream is set at its start.
-			from := startService(t, bin, "uservice3", caller, callees[callee].url)
+			from := startService(t, "uservice3", caller, callees[callee].url)
 			cells := map[string]string{}
 			for bits, headers := range map[string]map[string]string{
 				"128": {"uber-trace-id": id128 + ":" + spanID + ":0:1", "traceparent": "00-" + id128 + "-" + spanID + "-01"},
@@ -223,13 +213,9 @@ func ledgerAgrees(t *testing.T, mix string, first, second logged, whole bool) {
 }
 
 // startService starts a service that answers at once, keeps its spans for itself, and speaks the given formats.
-func startService(t *testing.T, bin, service, propagators, upstream string) *process {
+func startService(t *testing.T, service, propagators, upstream string) *process {
 	t.Helper()
-	name := service
-	if runtime.GOOS == "windows" {
-		name += ".exe"
-	}
-	cmd := exec.CommandContext(t.Context(), filepath.Join(bin, name), "-addr", "127.0.0.1:0")
+	cmd := exec.CommandContext(t.Context(), testbed.Binary(t, service), "-addr", "127.0.0.1:0")
 	cmd.Env = []string{
 		"OTEL_PROPAGATORS=" + propagators, "OTEL_TRACES_EXPORTER=console", "OTEL_TRACES_SAMPLER=always_on", "OTEL_SERVICE_NAME=" + service,
 		"REDIS_MIN=0s", "REDIS_MAX=0s", "DATABASE_MIN=0s", "DATABASE_MAX=0s", "UPSTREAM=" + upstream,
@@ -272,7 +258,7 @@ func startService(t *testing.T, bin, service, propagators, upstream string) *pro
 	select {
 	case a := <-addr:
 		p.url = "http://" + a
-	case <-time.After(patience):
+	case <-time.After(testbed.Timeout):
 		cmd.Process.Kill()
 		reading.Wait()
 		cmd.Wait()
@@ -291,7 +277,7 @@ func (p *process) ask(t *testing.T, headers map[string]string) logged {
 	for name, value := range headers {
 		req.Header.Set(name, value)
 	}
-	client := http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}
+	client := http.Client{Timeout: testbed.Timeout, Transport: &http.Transport{DisableKeepAlives: true}}
 	res, err := client.Do(req)
 	if err != nil {
 		t.Fatal(err)
@@ -308,7 +294,7 @@ func (p *process) next(t *testing.T) (line logged) {
 	t.Helper()
 	select {
 	case line.text = <-p.lines:
-	case <-time.After(patience):
+	case <-time.After(testbed.Timeout):
 	}
 	if err := json.Unmarshal([]byte(line.text), &line); err != nil {
 		t.Fatalf("no request line: %q, %v", line.text, err)

@@ -1,4 +1,4 @@
-package e2e
+package resilience
 
 import (
 	"context"
@@ -10,6 +10,8 @@ import (
 
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
+
+	"example.com/grafana-tempo-go-demo/e2e/internal/testbed"
 )
 
 // metric reads one of a service's metrics; the second result is false when there is none that has these labels.
@@ -54,7 +56,7 @@ func (h *holding) modest(t *testing.T, service string, memory, goroutines float6
 		t.Logf("%s takes %.0f MB of memory", service, got/1e6)
 	}
 	got := 0.0
-	if !poll(t, func(context.Context) bool {
+	if !testbed.Poll(t, func(context.Context) bool {
 		got, _ = h.metric(t, service, "go_goroutine_count", nil)
 		return got > 0 && got <= goroutines
 	}) {

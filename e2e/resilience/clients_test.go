@@ -1,4 +1,4 @@
-package e2e
+package resilience
 
 import (
 	"bufio"
@@ -13,6 +13,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"example.com/grafana-tempo-go-demo/e2e/internal/testbed"
 )
 
 // Whatever a client does, it does to itself: others are answered all the while, nothing is kept for it for long, and no
@@ -136,7 +138,7 @@ func TestClientsThatMisbehave(t *testing.T) {
 						return
 					}
 					defer conn.Close()
-					_ = conn.SetDeadline(time.Now().Add(patience)) // the servers' own bound is 10 s
+					_ = conn.SetDeadline(time.Now().Add(testbed.Timeout)) // the servers' own bound is 10 s
 					if err := tc.do(talk{conn, bufio.NewReader(conn)}); err != nil {
 						t.Errorf("a client of %s that %s: %v", where, tc.name, err)
 					}
@@ -168,13 +170,13 @@ func TestClientsThatHangUp(t *testing.T) {
 			}
 		})
 	}
-	if !poll(t, func(context.Context) bool { return len(h.logged("uservice4", `"msg":"request"`)) == people }) {
+	if !testbed.Poll(t, func(context.Context) bool { return len(h.logged("uservice4", `"msg":"request"`)) == people }) {
 		t.Fatal("not all requests arrived")
 	}
 	hangUp()
 	all.Wait()
 	for _, service := range []string{"uservice3", "uservice4"} {
-		if !poll(t, func(context.Context) bool {
+		if !testbed.Poll(t, func(context.Context) bool {
 			return len(h.logged(service, `"msg":"request failed"`, `"status":499`)) == people
 		}) {
 			t.Errorf("%s noticed %d of %d", service, len(h.logged(service, `"status":499`)), people)

@@ -1,4 +1,4 @@
-package e2e
+package resilience
 
 import (
 	"context"
@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc"
 
 	"example.com/grafana-tempo-go-demo/demo/stack"
+	"example.com/grafana-tempo-go-demo/e2e/internal/testbed"
 )
 
 // way is the way from the services to the back end.
@@ -44,7 +45,7 @@ func (n *way) leadTo(t *testing.T, upstream string) {
 	n.Stop()
 	// The port may be somebody's for a moment.
 	var err error
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(testbed.Timeout); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		if err = n.Update(&toxiproxy.Proxy{Listen: n.Listen, Upstream: upstream, Enabled: true}); err == nil {
 			return
 		}
@@ -221,7 +222,7 @@ func TestNoSpanIsLostAtFiveThousandRequestsASecond(t *testing.T) {
 	}
 	all.Wait()
 	rate := requests / time.Since(start).Seconds()
-	if !poll(t, func(context.Context) bool { return b.spans.Load() >= requests*spansEach }) || b.spans.Load() > requests*spansEach {
+	if !testbed.Poll(t, func(context.Context) bool { return b.spans.Load() >= requests*spansEach }) || b.spans.Load() > requests*spansEach {
 		t.Errorf("%d spans arrived, want %d", b.spans.Load(), requests*spansEach)
 	}
 	h.lostNone(t)

@@ -1,4 +1,5 @@
-package e2e
+// Package config judges docker-compose.yaml and conf/ without starting anything.
+package config
 
 import (
 	"encoding/json"
@@ -13,8 +14,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/compose-spec/compose-go/v2/loader"
 	"github.com/compose-spec/compose-go/v2/types"
+
+	"example.com/grafana-tempo-go-demo/e2e/internal/compose"
+	"example.com/grafana-tempo-go-demo/e2e/internal/repo"
 )
 
 // hostPorts are the ports that docker-compose.yaml publishes, all of them: variable, default, service and port in the
@@ -40,24 +43,6 @@ var hostPorts = []struct {
 // instrumented are the services that send traces, log lines and metrics of their own.
 var instrumented = []string{"uservice3", "uservice4", "prober"}
 
-// composeProject is docker-compose.yaml as Compose itself reads it with these variables set and no others.
-func composeProject(t *testing.T, variables map[string]string) *types.Project {
-	t.Helper()
-	root, err := filepath.Abs(path("."))
-	if err != nil {
-		t.Fatal(err)
-	}
-	project, err := loader.LoadWithContext(t.Context(), types.ConfigDetails{
-		WorkingDir:  root,
-		ConfigFiles: []types.ConfigFile{{Filename: filepath.Join(root, "docker-compose.yaml")}},
-		Environment: variables,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return project
-}
-
 // composeVariant has every port moved, so that what still names a default shows.
 func composeVariant(t *testing.T) (project *types.Project, ports map[string]string) {
 	t.Helper()
@@ -65,15 +50,7 @@ func composeVariant(t *testing.T) (project *types.Project, ports map[string]stri
 	for i, port := range hostPorts {
 		ports[port.variable] = strconv.Itoa(50001 + i)
 	}
-	return composeProject(t, ports), ports
-}
-
-// variable returns a variable of a service's environment, or "".
-func variable(service types.ServiceConfig, name string) string {
-	if value := service.Environment[name]; value != nil {
-		return *value
-	}
-	return ""
+	return compose.Project(t, ports), ports
 }
 
 func TestEveryPortIsOnLoopbackAndFollowsItsVariable(t *testing.T) {
@@ -82,7 +59,7 @@ func TestEveryPortIsOnLoopbackAndFollowsItsVariable(t *testing.T) {
 		project *types.Project
 		port    func(variable, defaultPort string) string
 	}{
-		"with defaults":      {composeProject(t, nil), func(_, defaultPort string) string { return defaultPort }},
+		"with defaults":      {compose.Project(t, nil), func(_, defaultPort string) string { return defaultPort }},
 		"with variables set": {moved, func(variable, _ string) string { return ports[variable] }},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -125,9 +102,9 @@ func TestNoDefaultPortRemains(t *testing.T) {
 // TestLinksToTheServicesFollowTheProxysPort: the dashboards' links take it from here.
 func TestLinksToTheServicesFollowTheProxysPort(t *testing.T) {
 	moved, ports := composeVariant(t)
-	for want, project := range map[string]*types.Project{"80": composeProject(t, nil), ports["TRAEFIK_PORT"]: moved} {
+	for want, project := range map[string]*types.Project{"80": compose.Project(t, nil), ports["TRAEFIK_PORT"]: moved} {
 		for _, name := range instrumented {
-			if got := variable(project.Services[name], "OTEL_RESOURCE_ATTRIBUTES"); got != "demo.proxy.port="+want {
+			if got := compose.Variable(project.Services[name], "OTEL_RESOURCE_ATTRIBUTES"); got != "demo.proxy.port="+want {
 				t.Errorf("%s: OTEL_RESOURCE_ATTRIBUTES=%s, want the port %s", name, got, want)
 			}
 		}
@@ -137,11 +114,11 @@ func TestLinksToTheServicesFollowTheProxysPort(t *testing.T) {
 func TestTraceLinkOpensTheTraceInGrafana(t *testing.T) {
 	moved, ports := composeVariant(t)
 	for host, project := range map[string]*types.Project{
-		"localhost:3000":                     composeProject(t, nil),
+		"localhost:3000":                     compose.Project(t, nil),
 		"localhost:" + ports["GRAFANA_PORT"]: moved,
 	} {
 		for _, name := range []string{"uservice3", "uservice4"} {
-			pattern := variable(project.Services[name], "TRACE_LINK")
+			pattern := compose.Variable(project.Services[name], "TRACE_LINK")
 			if strings.Count(pattern, "{trace_id}") != 1 {
 				t.Fatalf("%s: TRACE_LINK=%s has no {trace_id}, or several", name, pattern)
 			}
@@ -167,14 +144,14 @@ func TestTraceLinkOpensTheTraceInGrafana(t *testing.T) {
 				t.Errorf("%s: the panes of TRACE_LINK are\n%s\nwant\n%s", name, got, want)
 			}
 		}
-		if got, want := variable(project.Services["grafana"], "GF_SERVER_ROOT_URL"), "http://"+host+"/"; got != want {
+		if got, want := compose.Variable(project.Services["grafana"], "GF_SERVER_ROOT_URL"), "http://"+host+"/"; got != want {
 			t.Errorf("GF_SERVER_ROOT_URL=%s, want %s", got, want)
 		}
 	}
 }
 
 func TestImagesArePinned(t *testing.T) {
-	for name, service := range composeProject(t, nil).Services {
+	for name, service := range compose.Project(t, nil).Services {
 		switch {
 		case service.Build != nil:
 			if service.Image != "" {
@@ -187,7 +164,7 @@ func TestImagesArePinned(t *testing.T) {
 }
 
 func TestContainersAreContained(t *testing.T) {
-	project := composeProject(t, nil)
+	project := compose.Project(t, nil)
 	for name, service := range project.Services {
 		t.Run(name, func(t *testing.T) {
 			if !slices.Equal(service.CapDrop, []string{"ALL"}) || len(service.CapAdd) > 0 || service.Privileged {
@@ -218,7 +195,7 @@ func TestContainersAreContained(t *testing.T) {
 			checkMemory(t, service)
 		})
 	}
-	for _, name := range append(slices.Clone(services), "prober") {
+	for _, name := range append(slices.Clone(repo.Services), "prober") {
 		service, ok := project.Services[name]
 		if !ok {
 			t.Errorf("%s is missing", name)
@@ -240,10 +217,10 @@ func TestContainersAreContained(t *testing.T) {
 // before its garbage collector has tried; further, and memory lies idle.
 func checkMemory(t *testing.T, service types.ServiceConfig) {
 	t.Helper()
-	mebibytes, ok := strings.CutSuffix(variable(service, "GOMEMLIMIT"), "MiB")
+	mebibytes, ok := strings.CutSuffix(compose.Variable(service, "GOMEMLIMIT"), "MiB")
 	soft, err := strconv.ParseInt(mebibytes, 10, 64)
 	if !ok || err != nil {
-		t.Errorf("GOMEMLIMIT=%q, want a whole number with MiB", variable(service, "GOMEMLIMIT"))
+		t.Errorf("GOMEMLIMIT=%q, want a whole number with MiB", compose.Variable(service, "GOMEMLIMIT"))
 		return
 	}
 	if share := float64(soft<<20) / float64(service.MemLimit); share < 0.70 || share > 0.95 {
@@ -253,11 +230,11 @@ func checkMemory(t *testing.T, service types.ServiceConfig) {
 
 // TestTheHostIsMountedReadOnlyFromConfAlone also keeps the Docker socket out.
 func TestTheHostIsMountedReadOnlyFromConfAlone(t *testing.T) {
-	conf, err := filepath.Abs(path("conf"))
+	conf, err := filepath.Abs(repo.Path("conf"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, service := range composeProject(t, nil).Services {
+	for name, service := range compose.Project(t, nil).Services {
 		for _, volume := range service.Volumes {
 			if volume.Type != types.VolumeTypeBind {
 				continue
@@ -291,7 +268,7 @@ func TestTheHostIsMountedReadOnlyFromConfAlone(t *testing.T) {
 }
 
 func TestNothingIsReadyBeforeWhatItNeeds(t *testing.T) {
-	project := composeProject(t, nil)
+	project := compose.Project(t, nil)
 	for name, service := range project.Services {
 		check := service.HealthCheck
 		if check == nil || check.Disable || len(check.Test) < 2 || check.Test[0] != "CMD" {
@@ -303,7 +280,7 @@ func TestNothingIsReadyBeforeWhatItNeeds(t *testing.T) {
 			t.Errorf("%s has a start_interval or a start_period", name)
 		}
 	}
-	for _, name := range append(slices.Clone(services), "prober") {
+	for _, name := range append(slices.Clone(repo.Services), "prober") {
 		if got := project.Services[name].HealthCheck.Test; !slices.Equal(got, []string{"CMD", "/service", "-healthcheck"}) {
 			t.Errorf("%s is checked with %v", name, got)
 		}
@@ -337,24 +314,24 @@ func TestNothingIsReadyBeforeWhatItNeeds(t *testing.T) {
 		if _, ok := project.Services[caller].DependsOn[callee]; !ok {
 			t.Errorf("%s may outlive %s, which it calls", caller, callee)
 		}
-		if got, want := variable(project.Services[caller], "UPSTREAM"), "http://"+callee+":7878"; got != want {
+		if got, want := compose.Variable(project.Services[caller], "UPSTREAM"), "http://"+callee+":7878"; got != want {
 			t.Errorf("%s: UPSTREAM=%s, want %s", caller, got, want)
 		}
 	}
 }
 
 func TestAllTracersAgree(t *testing.T) {
-	project := composeProject(t, nil)
+	project := compose.Project(t, nil)
 	for _, name := range append([]string{"traefik"}, instrumented...) {
 		for _, key := range []string{"OTEL_PROPAGATORS", "OTEL_BSP_SCHEDULE_DELAY"} {
-			got, want := variable(project.Services[name], key), variable(project.Services["uservice3"], key)
+			got, want := compose.Variable(project.Services[name], key), compose.Variable(project.Services["uservice3"], key)
 			if got == "" || got != want {
 				t.Errorf("%s: %s=%s, want %q as uservice3 has it", name, key, got, want)
 			}
 		}
 	}
 	for _, name := range instrumented {
-		if got := variable(project.Services[name], "OTEL_SERVICE_NAME"); got != name {
+		if got := compose.Variable(project.Services[name], "OTEL_SERVICE_NAME"); got != name {
 			t.Errorf("%s: OTEL_SERVICE_NAME=%s", name, got)
 		}
 	}
@@ -370,15 +347,15 @@ func TestAllTracersAgree(t *testing.T) {
 // TestOneVariableTurnsTracingOff: with TRACING=false nobody exports, passes a header on, or records a span in vain; and
 // nothing else is different, so that the stack behaves the same and nothing has to be built.
 func TestOneVariableTurnsTracingOff(t *testing.T) {
-	on, off := composeProject(t, nil), composeProject(t, map[string]string{"TRACING": "false"})
+	on, off := compose.Project(t, nil), compose.Project(t, map[string]string{"TRACING": "false"})
 	for _, name := range instrumented {
 		for key, want := range map[string]string{"OTEL_TRACES_EXPORTER": "none", "OTEL_TRACES_SAMPLER": "always_off", "OTEL_PROPAGATORS": "none"} {
-			if got := variable(off.Services[name], key); got != want {
+			if got := compose.Variable(off.Services[name], key); got != want {
 				t.Errorf("%s: %s=%s, want %s", name, key, got, want)
 			}
 		}
 		for _, key := range []string{"OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "OTEL_METRICS_EXPORTER"} {
-			if variable(off.Services[name], key) == "" {
+			if compose.Variable(off.Services[name], key) == "" {
 				t.Errorf("%s: logs and metrics do not go on: %s is empty", name, key)
 			}
 		}
@@ -386,7 +363,7 @@ func TestOneVariableTurnsTracingOff(t *testing.T) {
 	if command := off.Services["traefik"].Command; !slices.Contains(command, "--tracing=false") {
 		t.Errorf("Traefik is started with %v", command)
 	}
-	explicit, err := composeProject(t, map[string]string{"TRACING": "true"}).MarshalJSON()
+	explicit, err := compose.Project(t, map[string]string{"TRACING": "true"}).MarshalJSON()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -408,7 +385,7 @@ func TestOneVariableLetsTheStackWatchItself(t *testing.T) {
 		"true":  {"/etc/prometheus/self-tracing-true.yaml", "-tracing.enabled=true", "tempo:4317", "0.5"},
 	} {
 		t.Run(value, func(t *testing.T) {
-			project := composeProject(t, map[string]string{"SELF_TRACING": value})
+			project := compose.Project(t, map[string]string{"SELF_TRACING": value})
 			if command := project.Services["prometheus"].Command; !slices.Contains(command, "--config.file="+want.prometheus) {
 				t.Errorf("Prometheus is started with %v", command)
 			}
@@ -416,15 +393,15 @@ func TestOneVariableLetsTheStackWatchItself(t *testing.T) {
 				t.Errorf("Loki is started with %v", command)
 			}
 			grafana := project.Services["grafana"]
-			if got := variable(grafana, "GF_TRACING_OPENTELEMETRY_OTLP_ADDRESS"); got != want.grafana {
+			if got := compose.Variable(grafana, "GF_TRACING_OPENTELEMETRY_OTLP_ADDRESS"); got != want.grafana {
 				t.Errorf("Grafana sends its traces to %q, want %q", got, want.grafana)
 			}
-			if got := variable(grafana, "GF_TRACING_OPENTELEMETRY_SAMPLER_PARAM"); got != want.sampled {
+			if got := compose.Variable(grafana, "GF_TRACING_OPENTELEMETRY_SAMPLER_PARAM"); got != want.sampled {
 				t.Errorf("Grafana samples %q, want %q", got, want.sampled)
 			}
 		})
 	}
-	if got := variable(composeProject(t, nil).Services["loki"], "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"); got != "http://tempo:4317" {
+	if got := compose.Variable(compose.Project(t, nil).Services["loki"], "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"); got != "http://tempo:4317" {
 		t.Errorf("Loki sends its traces to %q", got)
 	}
 }

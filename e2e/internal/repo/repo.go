@@ -1,0 +1,58 @@
+// Package repo gives the tests of the whole the files of this repository, named relative to its root.
+package repo
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+)
+
+// Root is the repository's root, relative to the folder of each test package: e2e/docs, for example.
+const Root = "../.."
+
+// Update is the flag -update: write what the tests generate instead of comparing it.
+var Update = flag.Bool("update", false, "write the generated files and the golden traces anew instead of comparing them")
+
+// Services are the four services, sorted.
+var Services = []string{"uservice1", "uservice2", "uservice3", "uservice4"}
+
+// Programs are all that take their settings from flags and variables of the same names.
+var Programs = append(slices.Clone(Services), "prober")
+
+// Path returns the path of a file that is named relative to the repository's root, with slashes.
+func Path(name string) string {
+	return filepath.Join(filepath.FromSlash(Root), filepath.FromSlash(name))
+}
+
+// Read returns the content of a file of the repository.
+func Read(t *testing.T, name string) []byte {
+	t.Helper()
+	data, err := os.ReadFile(Path(name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+// Write replaces a file of the repository, for the flag -update.
+func Write(t *testing.T, name string, data []byte) {
+	t.Helper()
+	if err := os.WriteFile(Path(name), data, 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Files returns the names of the files in a folder that match a pattern of filepath.Match, without the folder.
+func Files(t *testing.T, folder, pattern string) []string {
+	t.Helper()
+	matches, err := filepath.Glob(filepath.Join(Path(folder), pattern))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range matches {
+		matches[i] = filepath.Base(matches[i])
+	}
+	return matches
+}
