@@ -1,0 +1,127 @@
+package docs
+
+import (
+	"maps"
+	"net"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+
+	"example.com/grafana-tempo-go-demo/demo/stack"
+	"example.com/grafana-tempo-go-demo/e2e/internal/compose"
+	"example.com/grafana-tempo-go-demo/e2e/internal/testbed"
+)
+
+// localAddress finds the addresses on this machine, and those inside the compose network, with what follows them.
+var localAddress = regexp.MustCompile(`\bhttps?://(localhost|127\.0\.0\.1|[a-z0-9-]+\.localhost|[a-z0-9-]+:\d+)(:\d+)?(/[^\s)>'"` + "`" + `]*)?`)
+
+// hereInstead turns an address of either way of running the demo into one of the stack under test; ok is false for what that
+// has not got, such as Grafana.
+func hereInstead(t *testing.T, address string) (here string, ok bool) {
+	t.Helper()
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatalf("%s: %v", address, err)
+	}
+	demo := testbed.Shared(t).Demo
+	if demo == nil {
+		return "", false // the stack is elsewhere, and nobody told where all of it is
+	}
+	port := u.Port()
+	byPort := map[string]string{"": demo.Gateway, "80": demo.Gateway}
+	for addr, part := range map[string]string{
+		stack.DefaultGateway: demo.Gateway, stack.DefaultTempo: demo.Tempo, stack.DefaultOTLPHTTP: demo.OTLPHTTP, stack.DefaultExplorer: demo.Explorer,
+	} {
+		_, port, _ := net.SplitHostPort(addr)
+		byPort[port] = part
+	}
+	for _, service := range stack.Services() {
+		_, port, _ := net.SplitHostPort(service.Addr)
+		byPort[port] = demo.Services[service.Name]
+	}
+	target, err := url.Parse(byPort[port])
+	if err != nil || target.Host == "" {
+		return "", false
+	}
+	// On port 3000 there is Grafana too: only the page's own paths are there in both.
+	_, explorerPort, _ := net.SplitHostPort(stack.DefaultExplorer)
+	if port == explorerPort && u.Path != "/" && u.Path != "" {
+		return "", false
+	}
+	u.Host = net.JoinHostPort(u.Hostname(), target.Port())
+	return u.String(), true
+}
+
+// TestAddressesAreServed holds each address on this machine that the documentation names to being one of the stack's: to a
+// port that is published or a default, and, where the stack under test has its part, to an answer.
+func TestAddressesAreServed(t *testing.T) {
+	known := map[string]bool{"": true}
+	for _, service := range compose.Project(t, nil).Services {
+		for _, port := range service.Ports {
+			known[port.Published] = true
+		}
+	}
+	addresses := []string{stack.DefaultGateway, stack.DefaultExplorer, stack.DefaultTempo, stack.DefaultOTLPGRPC, stack.DefaultOTLPHTTP}
+	for _, service := range stack.Services() {
+		addresses = append(addresses, service.Addr)
+	}
+	for _, address := range addresses {
+		_, port, _ := net.SplitHostPort(address)
+		known[port] = true
+	}
+	configured := sourceText(t)
+	asked := map[string]bool{}
+	for _, d := range documents(t) {
+		ports := maps.Clone(known)
+		for _, assigned := range regexp.MustCompile(`[A-Z0-9]_PORT=(\d+)`).FindAllStringSubmatch(d.text, -1) {
+			ports[assigned[1]] = true
+		}
+		for _, address := range localAddress.FindAllString(d.text, -1) {
+			address = strings.TrimRight(address, ".,;:")
+			u, err := url.Parse(address)
+			if err != nil {
+				t.Errorf("%s: %s: %v", d.name, address, err)
+				continue
+			}
+			inside := !strings.HasSuffix(u.Hostname(), "localhost") && u.Hostname() != "127.0.0.1"
+			switch {
+			case inside || !ports[u.Port()]:
+				if !strings.Contains(configured, u.Host) {
+					t.Errorf("%s names %s, and neither the stack nor its configuration knows %s", d.name, address, u.Host)
+				}
+				continue
+			case strings.ContainsAny(address, "<{") || asked[address]:
+				continue
+			}
+			asked[address] = true
+			here, ok := hereInstead(t, address)
+			if !ok {
+				continue
+			}
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, here, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if strings.HasSuffix(req.URL.Hostname(), ".localhost") { // Go's resolver does not know it
+				req.Host, req.URL.Host = req.URL.Host, net.JoinHostPort("127.0.0.1", req.URL.Port())
+			}
+			res, err := testbed.Shared(t).Client.Do(req)
+			if err != nil {
+				t.Errorf("%s names %s: %v", d.name, address, err)
+				continue
+			}
+			res.Body.Close()
+			// Without a path it is the base of other addresses. The gateway knows no host 127.0.0.1: a command that names it
+			// sends another Host header. And some ask for trouble.
+			base := u.Path == "" || strings.HasPrefix(here, testbed.Shared(t).Demo.Gateway) && u.Path == "/"
+			if res.StatusCode >= 400 && !(base && res.StatusCode == http.StatusNotFound) && !strings.Contains(u.RawQuery, "fail=") {
+				t.Errorf("%s names %s, which answers %s", d.name, address, res.Status)
+			}
+		}
+	}
+	if len(asked) < 10 {
+		t.Errorf("only %d addresses were found", len(asked))
+	}
+}

@@ -1,0 +1,191 @@
+package docs
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"regexp"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"example.com/grafana-tempo-go-demo/e2e/internal/repo"
+	"example.com/grafana-tempo-go-demo/e2e/internal/testbed"
+)
+
+// notRun are the commands of the documentation that no test runs, whatever variables they are given, with the reason. What
+// they name is checked all the same.
+var notRun = []struct {
+	command *regexp.Regexp
+	reason  string
+}{
+	{regexp.MustCompile(`^(docker|podman)( |$)`), "needs a container engine"},
+	{regexp.MustCompile(`^go test( |$)`), "is what runs this test"},
+	{regexp.MustCompile(`^make( |$)`), "is a name for other commands: its recipe is in the Makefile"},
+	{regexp.MustCompile(`^chmod `), "changes files of the working tree"},
+	{regexp.MustCompile(`^git `), "changes files of the working tree, or needs the internet"},
+	{regexp.MustCompile(`^go tool pprof `), "reads a profile that a benchmark has written"},
+	{regexp.MustCompile(`^go run \./demo doctor( |$)`), "examines the compose stack"},
+	{regexp.MustCompile(`^go run \./demo compare( |$)`), "measures for minutes"},
+}
+
+// lasting are the commands of the demo that run until they are stopped, and what they print when they are ready.
+var lasting = map[string]string{
+	"up":       "Everything is ready",
+	"explorer": "Ctrl-C stops it",
+}
+
+// assignments are the variables that a command is given.
+var assignments = regexp.MustCompile(`^([A-Z][A-Z0-9_]*=\S+ )*`)
+
+// demoCommand takes the demo's subcommand and its arguments from a command of the documentation.
+func demoCommand(command string) (name string, args []string, ok bool) {
+	words := strings.Fields(assignments.ReplaceAllString(command, ""))
+	if len(words) < 3 || strings.Join(words[:3], " ") != "go run ./demo" {
+		return "", nil, false
+	}
+	if words = words[3:]; len(words) > 0 && !strings.HasPrefix(words[0], "-") {
+		return words[0], words[1:], true
+	}
+	return "up", words, true
+}
+
+// TestCommandsOfTheDocumentationRun runs each of them, as a shell would: with the demo built once, which is what `go run` does
+// each time, and with the addresses of the stack that is under test where they name the default ones.
+func TestCommandsOfTheDocumentationRun(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("the commands are those of a Unix shell")
+	}
+	seen := map[string]bool{}
+	for _, d := range documents(t) {
+		for _, command := range d.commands {
+			if seen[command] {
+				continue
+			}
+			seen[command] = true
+			t.Run(d.name+": "+command, func(t *testing.T) {
+				t.Parallel()
+				input := ""
+				if rest, ok := strings.CutPrefix(command, "docker compose logs | "); ok { // such a log is at hand
+					command, input = rest, repo.Path("demo/ledger/testdata/compose.log")
+				}
+				name, args, isDemo := demoCommand(command)
+				if isDemo && !slices.Contains(args, "-help") {
+					// Even where the command is not run: -help is reached only past flags that there are, with values that fit.
+					help(t, "demo", append(append([]string{name}, args...), "-help")...)
+				}
+				for _, exception := range notRun {
+					if exception.command.MatchString(assignments.ReplaceAllString(command, "")) {
+						t.Skip(exception.reason)
+					}
+				}
+				runDocumented(t, command, name, isDemo, input)
+			})
+		}
+	}
+	if len(seen) < 20 {
+		t.Errorf("only %d commands were found", len(seen))
+	}
+}
+
+// runDocumented runs one command, to its end or until it is ready and is interrupted.
+func runDocumented(t *testing.T, command, name string, isDemo bool, input string) {
+	t.Helper()
+	lasts := isDemo && lasting[name] != "" && !strings.Contains(command, "-help")
+	if isDemo {
+		variables := assignments.FindString(command)
+		command = "exec env " + variables + testbed.Binary(t, "demo") + strings.TrimPrefix(command[len(variables):], "go run ./demo")
+		if lasts && name == "up" {
+			if !strings.Contains(command, " up") {
+				command += " up"
+			}
+			// Free ports for what the command leaves open, as other copies run at the same time.
+			for _, part := range testbed.Parts {
+				if flag := " -" + part + "-addr"; !strings.Contains(command, flag) {
+					command += flag + " 127.0.0.1:0"
+				}
+			}
+		}
+	} else {
+		command = localAddress.ReplaceAllStringFunc(command, func(address string) string {
+			if here, ok := hereInstead(t, address); ok {
+				return here
+			}
+			return address
+		})
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*testbed.Timeout)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "sh", "-c", command)
+	cmd.Dir = repo.Root
+	if input != "" {
+		file, err := os.Open(input)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer file.Close()
+		cmd.Stdin = file
+	}
+	out := &awaited{text: lasting[name], seen: make(chan struct{})}
+	cmd.Stdout, cmd.Stderr = out, out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	if lasts {
+		select {
+		case <-out.seen:
+			if err := cmd.Process.Signal(os.Interrupt); err != nil {
+				t.Error(err)
+			}
+		case err := <-ended:
+			t.Fatalf("ended before it was ready: %v\n%s", err, out)
+		}
+	}
+	if err := <-ended; err != nil {
+		t.Errorf("%s: %v\n%s", command, err, out)
+	}
+}
+
+// awaited collects what a program prints, and tells when a text is among it.
+type awaited struct {
+	text string
+	seen chan struct{}
+
+	mu   sync.Mutex
+	all  bytes.Buffer
+	done bool
+}
+
+func (a *awaited) Write(p []byte) (int, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.all.Write(p)
+	if !a.done && a.text != "" && bytes.Contains(a.all.Bytes(), []byte(a.text)) {
+		a.done = true
+		close(a.seen)
+	}
+	return len(p), nil
+}
+
+func (a *awaited) String() string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.all.String()
+}
+
+func TestDemoCommandsAreToldApart(t *testing.T) {
+	for command, want := range map[string]string{
+		"go run ./demo": "up []", "go run ./demo up -json": "up [-json]", "go run ./demo -json": "up [-json]", "A=1 B_C=2 go run ./demo tour -fail redis": "tour [-fail redis]", "go test work": " []",
+	} {
+		name, args, _ := demoCommand(command)
+		if got := fmt.Sprint(name, " ", args); got != want {
+			t.Errorf("%s: %s, want %s", command, got, want)
+		}
+	}
+}

@@ -1,0 +1,248 @@
+package live
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp/kb"
+
+	"example.com/grafana-tempo-go-demo/demo/collector"
+	"example.com/grafana-tempo-go-demo/demo/explorer"
+)
+
+// inProcess is a collector and an explorer on top of it in this process, for traces that no service makes.
+func inProcess(t *testing.T) (explorerURL string, send func(otlp any)) {
+	t.Helper()
+	store := collector.New(collector.Options{})
+	api := httptest.NewServer(store.APIHandler())
+	t.Cleanup(api.Close)
+	tempoURL, err := url.Parse(api.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := httptest.NewServer(explorer.New(explorer.Options{Tempo: tempoURL, Gateway: tempoURL}))
+	t.Cleanup(page.Close)
+	otlp := store.OTLPHandler()
+	return page.URL, func(data any) {
+		body, err := json.Marshal(data)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		r := httptest.NewRequest(http.MethodPost, "/v1/traces", strings.NewReader(string(body)))
+		r.Header.Set("Content-Type", "application/json")
+		w := httptest.NewRecorder()
+		otlp.ServeHTTP(w, r)
+		if w.Code != http.StatusOK {
+			answer, _ := io.ReadAll(w.Body)
+			t.Errorf("the collector answered %d %s", w.Code, answer)
+		}
+	}
+}
+
+// object is a JSON object of OTLP.
+type object map[string]any
+
+func attribute(key, value string) object {
+	return object{"key": key, "value": object{"stringValue": value}}
+}
+
+// spanOf makes a span that starts some time ago and lasts for a while.
+func spanOf(traceID, parent string, n int, name string, ago, lasts time.Duration) object {
+	start := time.Now().Add(-ago)
+	return object{
+		"traceId": traceID, "spanId": fmt.Sprintf("%016x", n+1), "parentSpanId": parent, "name": name, "kind": 2,
+		"startTimeUnixNano": fmt.Sprint(start.UnixNano()), "endTimeUnixNano": fmt.Sprint(start.Add(lasts).UnixNano()),
+	}
+}
+
+func resourceSpans(service string, spans ...object) object {
+	return object{"resource": object{"attributes": []object{attribute("service.name", service)}}, "scopeSpans": []object{{"spans": spans}}}
+}
+
+func TestTheExplorerShowsForeignTextAsText(t *testing.T) {
+	browser := startBrowser(t)
+	address, send := inProcess(t)
+	const evil = `<img src=x onerror="document.title='owned'"><script>document.title='owned'</script>`
+	id := newTraceID()
+	span := spanOf(id, "", 1, evil+"\x00\x1b[31m\u202egnp", time.Second, time.Second/2)
+	span["attributes"] = []object{attribute(evil, evil+"\u200b\r")}
+	span["events"] = []object{{"name": evil, "timeUnixNano": span["startTimeUnixNano"], "attributes": []object{attribute("stack", "one\n\ttwo "+evil)}}}
+	span["status"] = object{"code": 2, "message": evil}
+	send(object{"resourceSpans": []object{resourceSpans(evil+"\x07", span)}})
+
+	p := open(t, browser, address+"/trace/"+id, 1280)
+	p.until(`document.querySelector("[data-span]")`)
+	p.until(`document.querySelector("#list a")`)
+	js[any](p, `void document.querySelector("[data-span]").click()`)
+	js[any](p, `void document.querySelector(".fold summary").click()`)
+	p.until(`document.querySelector(".span-box .kv") && document.querySelector(".json").textContent`)
+	if n := js[int](p, `document.querySelectorAll("main img, main script").length`); n != 0 {
+		t.Errorf("%d elements came out of a span's text", n)
+	}
+	for _, selector := range []string{".d-title", ".wf-span", ".wf-service", ".span-box h3", ".kv dt", ".kv dd", ".events strong", "q", ".json", "#list .t-title", ".chip", ".legend-name", "tbody th"} {
+		text := strings.Join(p.texts(selector), "\n")
+		if !strings.Contains(text, "<img src=x onerror=") {
+			t.Errorf("%s does not show the text as it is: %q", selector, text)
+		}
+		if strings.ContainsAny(text, "\x00\x07\x1b\u202e\u200b\r") {
+			t.Errorf("%s has characters that cannot be seen: %q", selector, text)
+		}
+	}
+	if name := p.texts(".wf-span")[0]; !strings.HasSuffix(name, "␀␛[31m⟨U+202E⟩gnp") {
+		t.Errorf("the controls are shown as %q", name)
+	}
+}
+
+func TestTheExplorerDrawsAThousandSpans(t *testing.T) {
+	browser := startBrowser(t)
+	address, send := inProcess(t)
+	id := newTraceID()
+	const spans, services = 1000, 6
+	byService := map[string][]object{}
+	for n := range spans {
+		parent := ""
+		if n > 0 {
+			parent = fmt.Sprintf("%016x", (n-1)/3+1) // a tree in which each span has three children
+		}
+		ago := 10*time.Second - time.Duration(n)*5*time.Millisecond
+		service := fmt.Sprintf("service-%d", n%services)
+		byService[service] = append(byService[service], spanOf(id, parent, n, fmt.Sprintf("step %d", n), ago, time.Second))
+	}
+	var groups []object
+	for service, list := range byService {
+		groups = append(groups, resourceSpans(service, list...))
+	}
+	send(object{"resourceSpans": groups})
+
+	p := open(t, browser, address+"/trace/"+id, 1280)
+	p.until(`performance.getEntriesByName("trace-paint").length`)
+	paint := js[float64](p, `performance.getEntriesByName("trace-paint")[0].duration`)
+	rows := js[int](p, `document.querySelectorAll("[data-span]").length`)
+	// One frame for each step from the first span to the last.
+	worst := js[float64](p, `(async () => {
+		const tree = document.querySelector(".waterfall");
+		let worst = 0, last = await new Promise(requestAnimationFrame);
+		while (tree.scrollTop + tree.clientHeight < tree.scrollHeight - 1) {
+			tree.scrollTop += 600;
+			const now = await new Promise(requestAnimationFrame);
+			worst = Math.max(worst, now - last);
+			last = now;
+		}
+		return worst;
+	})()`)
+	t.Logf("first paint of %d spans after %.0f ms; %d rows exist; the longest frame while scrolling took %.0f ms", spans, paint, rows, worst)
+	if paint > 2000 || worst > 500 {
+		t.Errorf("too slow to be pleasant: %.0f ms to paint, %.0f ms for a frame", paint, worst)
+	}
+	if rows > 100 {
+		t.Errorf("%d rows exist, though few can be seen", rows)
+	}
+	p.until(`[...document.querySelectorAll("[data-span]")].some((r) => Number(r.getAttribute("aria-rowindex")) === 1001)`)
+	if over := js[int](p, "document.documentElement.scrollWidth - innerWidth"); over > 0 {
+		t.Errorf("the page is %d pixels wider than the window", over)
+	}
+}
+
+func TestTheExplorersListStaysUsableUnderLoad(t *testing.T) {
+	browser := startBrowser(t)
+	address, send := inProcess(t)
+	request := func() {
+		raw, _ := hex.DecodeString(newTraceID())
+		id := hex.EncodeToString(raw)
+		root := spanOf(id, "", 1, "GET", 20*time.Millisecond, 20*time.Millisecond)
+		root["attributes"] = []object{attribute("server.address", "uservice1.localhost")}
+		send(object{"resourceSpans": []object{resourceSpans("gateway", root, spanOf(id, fmt.Sprintf("%016x", 2), 2, "ReverseProxy", 19*time.Millisecond, 18*time.Millisecond))}})
+	}
+	for range 60 {
+		request()
+	}
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		tick := time.NewTicker(5 * time.Millisecond) // 200 a second
+		defer tick.Stop()
+		for {
+			select {
+			case <-stop:
+				return
+			case <-tick.C:
+				request()
+			}
+		}
+	}()
+	defer func() { close(stop); <-stopped }()
+
+	p := open(t, browser, address, 1280)
+	p.until(`document.querySelectorAll("#list a").length === 50`)
+	first := js[string](p, `document.querySelector("#list a").dataset.id`)
+	p.until(fmt.Sprintf(`document.querySelector("#list a").dataset.id !== %q`, first)) // it updates by itself
+	held := js[string](p, `(() => { const a = document.querySelectorAll("#list a")[4]; a.focus(); return a.dataset.id; })()`)
+	p.until(`!document.querySelector("#newer").hidden`) // newer ones are announced, and do not push
+	worst := js[float64](p, `(async () => {
+		let worst = 0, last = await new Promise(requestAnimationFrame);
+		for (const end = last + 4000; last < end;) {
+			const now = await new Promise(requestAnimationFrame);
+			worst = Math.max(worst, now - last);
+			last = now;
+		}
+		return worst;
+	})()`)
+	t.Logf("with 200 requests a second the longest frame took %.0f ms", worst)
+	if worst > 500 {
+		t.Errorf("the page stood still for %.0f ms", worst)
+	}
+	if now := js[string](p, `document.activeElement.dataset.id`); now != held {
+		t.Errorf("the focus moved from %s to %s", held, now)
+	}
+	if at := js[int](p, `[...document.querySelectorAll("#list a")].indexOf(document.activeElement)`); at != 4 {
+		t.Errorf("the row in hand moved from place 4 to %d", at)
+	}
+	p.press(kb.ArrowDown)
+	p.until(`[...document.querySelectorAll("#list a")].indexOf(document.activeElement) === 5`)
+	p.click("#newer")
+	p.until(fmt.Sprintf(`document.querySelector('#list a').dataset.id !== %q && document.querySelectorAll("#list li").length <= 51`, first))
+	if chips := p.texts("#list .chip.dark"); len(chips) == 0 || chips[0] != "uservice1" {
+		t.Errorf("the service that was asked for is shown as %q", chips)
+	}
+}
+
+func TestTheExplorerSaysWhenTheStoreIsGone(t *testing.T) {
+	browser := startBrowser(t)
+	store := collector.New(collector.Options{})
+	var gone sync.Map
+	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, is := gone.Load("gone"); is {
+			panic(http.ErrAbortHandler)
+		}
+		store.APIHandler().ServeHTTP(w, r)
+	}))
+	defer api.Close()
+	tempoURL, err := url.Parse(api.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(explorer.New(explorer.Options{Tempo: tempoURL, Gateway: tempoURL}))
+	defer server.Close()
+	p := open(t, browser, server.URL, 1280)
+	p.until(`!document.querySelector("#list-empty").hidden`)
+	gone.Store("gone", true)
+	p.until(`document.querySelector("#list-trouble").innerText.includes("Is it running?")`)
+	p.until(`document.querySelector("#store").classList.contains("down")`)
+	gone.Delete("gone")
+	p.until(`document.querySelector("#list-trouble").hidden && document.querySelector("#store").classList.contains("up")`)
+	// The browser itself writes every 502 to the console; that is all that it may say here.
+	p.mu.Lock()
+	p.said = slices.DeleteFunc(p.said, func(s string) bool { return strings.Contains(s, "502") })
+	p.mu.Unlock()
+}

@@ -1,0 +1,226 @@
+package live
+
+import (
+	"fmt"
+	"net/http/httptest"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/chromedp/kb"
+
+	"example.com/grafana-tempo-go-demo/demo/explorer"
+	"example.com/grafana-tempo-go-demo/e2e/internal/testbed"
+)
+
+// explorerOf returns the address of the page: the demo's own, or one of this test's for a stack that is up elsewhere.
+func explorerOf(t *testing.T) string {
+	t.Helper()
+	s := testbed.Shared(t)
+	if s.Demo != nil {
+		return s.Demo.Explorer
+	}
+	tempoURL, err := url.Parse(s.Tempo.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(explorer.New(explorer.Options{Tempo: tempoURL, Gateway: s.Gateway}))
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
+const sevenSpans = `<proxy> GET
+  <proxy> ReverseProxy
+    uservice3 handle_incoming_call
+      uservice3 redis_call
+      uservice3 other_uservice_call
+        uservice4 handle_incoming_call
+          uservice4 database_call`
+
+func TestTheExplorerShowsWhereTheTimeWent(t *testing.T) {
+	browser := startBrowser(t)
+	address := explorerOf(t)
+
+	for _, width := range []int64{1280, 360} {
+		t.Run(fmt.Sprintf("a call's trace appears by itself, %d wide", width), func(t *testing.T) {
+			p := open(t, browser, address, width)
+			js[any](p, "void (window.loadedOnce = true)")
+			p.call("uservice3")
+			id := strings.TrimPrefix(js[string](p, "location.pathname"), "/trace/")
+			p.until(`document.querySelectorAll(".detail > .card [data-span]").length === 7`)
+			if got := p.tree(); got != sevenSpans {
+				t.Errorf("the waterfall shows\n%s\nwant\n%s", got, sevenSpans)
+			}
+			if legend := p.texts(".legend-name"); len(legend) != 3 || !slices.Contains(legend, "uservice3") || !slices.Contains(legend, "uservice4") {
+				t.Errorf("the legend names %q", legend)
+			}
+			p.until(fmt.Sprintf(`document.querySelector('#list a[data-id="%s"] .t-title')?.textContent === "uservice3"`, id))
+			if answer := p.texts(".answer"); len(answer) != 1 || !strings.Contains(answer[0], "200 OK") {
+				t.Errorf("the answer is shown as %q", answer)
+			}
+			if !js[bool](p, "window.loadedOnce === true") {
+				t.Error("the page was loaded again")
+			}
+			if over := js[int](p, "document.documentElement.scrollWidth - innerWidth"); over > 0 {
+				t.Errorf("the page is %d pixels wider than the window", over)
+			}
+
+			js[any](p, `void [...document.querySelectorAll("[data-span]")].find((r) => r.querySelector(".wf-span").textContent === "redis_call").scrollIntoView({block: "center"})`)
+			js[any](p, `void [...document.querySelectorAll("[data-span]")].find((r) => r.querySelector(".wf-span").textContent === "redis_call").click()`)
+			p.until(`document.querySelector(".span-box .kv")`)
+			details := js[string](p, `document.querySelector(".span-box").innerText`)
+			for _, want := range []string{"redis_call", "client", "ok", "db.system.name", "redis", "test-attribute-1", "test-values-1", "process.pid"} {
+				if !strings.Contains(details, want) {
+					t.Errorf("%q is not among the span's details: %s", want, details)
+				}
+			}
+			if over := js[int](p, "document.documentElement.scrollWidth - innerWidth"); over > 0 {
+				t.Errorf("with a span open the page is %d pixels wider than the window", over)
+			}
+		})
+	}
+
+	t.Run("a plain service's trace says what it does not know", func(t *testing.T) {
+		p := open(t, browser, address, 1280)
+		p.call("uservice3")
+		p.call("uservice1")
+		p.until(`document.querySelector(".mystery")`)
+		if got, want := p.tree(), "<proxy> GET\n  <proxy> ReverseProxy"; got != want {
+			t.Errorf("the waterfall shows\n%s", got)
+		}
+		if says := p.texts(".mystery"); !strings.Contains(says[0], "unexplained") || !strings.Contains(says[0], "uservice1 is not instrumented") {
+			t.Errorf("the page says %q", says)
+		}
+		p.until(`document.querySelectorAll(".twin [data-span]").length === 7`)
+	})
+
+	t.Run("an error is marked by more than colour, and its cause named", func(t *testing.T) {
+		p := open(t, browser, address, 1280)
+		p.until(`document.querySelector("input[name=fail][value=database]")`)
+		js[any](p, `void document.querySelector("input[name=fail][value=database]").click()`)
+		p.call("uservice3")
+		p.until(`document.querySelectorAll(".detail > .card [data-span]").length === 7`)
+		if tree := p.tree(); strings.Count(tree, " error") != 6 || strings.Contains(tree, "redis_call error") {
+			t.Errorf("the waterfall shows\n%s", tree)
+		}
+		if says := p.texts(".story .note"); len(says) != 1 || !strings.Contains(says[0], "It began in database_call of uservice4") {
+			t.Errorf("the page says %q", says)
+		}
+		if answer := p.texts(".answer"); !strings.Contains(answer[0], "502") {
+			t.Errorf("the answer is shown as %q", answer)
+		}
+		id := strings.TrimPrefix(js[string](p, "location.pathname"), "/trace/")
+		js[any](p, `void document.querySelector("#f-errors").click()`)
+		p.until(fmt.Sprintf(`document.querySelector('#list a[data-id="%s"] .t-errors')?.textContent === "6 errors"`, id))
+		p.until(`[...document.querySelectorAll("#list li")].every((li) => li.classList.contains("failed"))`)
+	})
+
+	t.Run("a trace opens by its address, without leading zeros too", func(t *testing.T) {
+		id := "00000000" + newTraceID()[8:]
+		testbed.Shared(t).Get(t, "uservice3.localhost", "/", id+":"+callerSpan+":0:1")
+		p := open(t, browser, address+"/trace/"+strings.TrimLeft(id, "0"), 1280)
+		p.until(`document.querySelectorAll(".detail > .card [data-span]").length === 7`)
+		if shown := p.texts(".d-id code"); len(shown) != 1 || shown[0] != id {
+			t.Errorf("the id is shown as %q, want %s", shown, id)
+		}
+	})
+
+	t.Run("everything can be reached with the keyboard", func(t *testing.T) {
+		p := open(t, browser, address, 1280)
+		p.call("uservice3")
+		p.until(`document.querySelectorAll(".detail > .card [data-span]").length === 7`)
+		js[any](p, `void document.querySelector("[data-span][tabindex='0']").focus()`)
+		focused := `document.activeElement.querySelector(".wf-span")?.textContent`
+		for _, step := range []struct{ keys, want string }{
+			{kb.ArrowDown, "ReverseProxy"}, {kb.End, "database_call"}, {kb.ArrowLeft, "handle_incoming_call"}, {kb.Home, "GET"},
+			{kb.ArrowRight, "ReverseProxy"},
+		} {
+			p.press(step.keys)
+			p.until(focused + " === '" + step.want + "'")
+		}
+		p.press(kb.ArrowLeft) // collapses
+		p.until(`document.querySelectorAll(".detail > .card [data-span]").length === 2`)
+		p.press(kb.ArrowRight)
+		p.until(`document.querySelectorAll(".detail > .card [data-span]").length === 7`)
+		p.press(kb.Enter)
+		p.until(`document.querySelector(".span-box h3")?.textContent.includes("ReverseProxy")`)
+		p.press(kb.Escape)
+		p.until(`document.querySelector(".span-box").hidden`)
+		js[any](p, `void document.querySelector("#list a[tabindex='0']").focus()`)
+		p.press(kb.End)
+		p.until(`document.activeElement === [...document.querySelectorAll("#list a")].at(-1)`)
+	})
+
+	t.Run("the ledger shows how the header travelled", func(t *testing.T) {
+		if testbed.Shared(t).Demo == nil {
+			t.Skip("nobody keeps a ledger of a stack that is up elsewhere")
+		}
+		p := open(t, browser, address, 1280)
+		hops := `[...document.querySelectorAll(".ledger .hop:not(.loose)")].map((h) => h.dataset.from + " " + h.dataset.to + " " + h.dataset.action).join()`
+		p.call("uservice3")
+		p.until(hops + ` === "client gateway started,gateway uservice3 continued,uservice3 uservice4 continued"`)
+		if headers := p.texts(".ledger .h-name"); !slices.Contains(headers, "uber-trace-id:") {
+			t.Errorf("the ledger shows %q", headers)
+		}
+		p.call("uservice1")
+		p.until(hops + ` === "client gateway started,gateway uservice1 dropped"`)
+	})
+}
+
+// TestTheExplorerShowsEachFault breaks the telemetry on the page, in every way that there is, and looks for the symptom.
+// It has a stack of its own, because the other tests want theirs whole.
+func TestTheExplorerShowsEachFault(t *testing.T) {
+	browser := startBrowser(t)
+	d, err := testbed.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { // after the pages are closed
+		if err := d.Stop(); err != nil {
+			t.Errorf("stop: %v", err)
+		}
+	})
+	const hops = `[...document.querySelectorAll(".ledger .hop:not(.loose)")].map((h) => h.dataset.to + " " + h.dataset.action).join()`
+	const spans = `document.querySelectorAll(".detail > .card [data-span]").length`
+	const whole = "gateway started,uservice3 continued,uservice4 continued"
+	symptoms := map[string]struct {
+		spans int    // of the trace that is open
+		hops  string // what the ledger says
+		shows string // an expression that is true
+	}{
+		"drop-header":         {5, "gateway started,uservice3 not-received,uservice4 continued", `true`},
+		"malformed-header":    {5, "gateway started,uservice3 ignored-malformed,uservice4 continued", `true`},
+		"not-sampled":         {0, whole, `document.querySelector(".answer").innerText.includes("not sampled")`},
+		"other-format":        {5, "gateway started,uservice3 continued,uservice4 ignored-format", `document.querySelector(".mystery a")?.textContent === "Open the other half"`},
+		"dead-exporter":       {4, whole, `document.querySelector(".wf-note")?.textContent === "parent missing"`},
+		"no-service-name":     {7, whole, `[...document.querySelectorAll(".legend-name")].some((n) => n.textContent === "unknown_service:uservice3")`},
+		"killed-before-flush": {5, whole, `document.querySelector(".mystery")?.innerText.includes("uservice4 is instrumented, yet no span of it is here")`},
+	}
+	p := open(t, browser, d.Explorer, 1280)
+	p.until(`document.querySelector("[data-fault]")`)
+	names := js[[]string](p, `[...document.querySelectorAll("[data-fault]")].map((b) => b.dataset.fault)`)
+	if len(names) != len(symptoms) {
+		t.Errorf("the page offers %q", names)
+	}
+	for _, name := range names {
+		t.Run(name, func(t *testing.T) {
+			want, ok := symptoms[name]
+			if !ok {
+				t.Fatal("nobody knows the symptom")
+			}
+			p := open(t, browser, d.Explorer, 1280)
+			p.until(`document.querySelector("[data-fault]")`)
+			js[any](p, fmt.Sprintf(`void document.querySelector('[data-fault="%s"]').click()`, name))
+			p.until(fmt.Sprintf(`document.querySelector('[data-fault="%s"]').getAttribute("aria-pressed") === "true" && !document.querySelector("#fault-banner").hidden`, name))
+			p.call("uservice3")
+			p.until(fmt.Sprintf(`%s === %d && (%s)`, spans, want.spans, want.shows))
+			p.until(hops + fmt.Sprintf(".includes(%q)", want.hops))
+			p.click("#fault-banner button")
+			p.until(`document.querySelector("#fault-banner").hidden`)
+			p.call("uservice3")
+			p.until(spans + " === 7")
+			p.until(hops + fmt.Sprintf(" === %q", whole))
+		})
+	}
+}

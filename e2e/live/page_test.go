@@ -1,0 +1,152 @@
+package live
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"sync"
+	"testing"
+
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/chromedp"
+
+	"example.com/grafana-tempo-go-demo/e2e/chrome"
+	"example.com/grafana-tempo-go-demo/e2e/internal/testbed"
+)
+
+// startBrowser starts a browser that ends with the test; without Chromium the test is skipped.
+func startBrowser(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel, err := chrome.Start(context.Background())
+	if errors.Is(err, chrome.ErrNone) {
+		t.Skip(err)
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// page is a tab. When its test ends, it must have written nothing to the console, and asked no other host for anything.
+type page struct {
+	t    *testing.T
+	ctx  context.Context
+	mu   sync.Mutex
+	said []string // on the console
+	sent []string // URLs
+}
+
+// open opens an address in a new tab of the given width.
+func open(t *testing.T, browser context.Context, address string, width int64) *page {
+	t.Helper()
+	ctx, cancel := chromedp.NewContext(browser)
+	t.Cleanup(cancel)
+	p := &page{t: t, ctx: ctx}
+	p.must(chromedp.Listen(ctx, func(event any) {
+		if e, ok := event.(*network.EventRequestWillBeSent); ok {
+			p.mu.Lock()
+			p.sent = append(p.sent, e.Request.URL)
+			p.mu.Unlock()
+		}
+	}))
+	messages := chromedp.Console(ctx)
+	go func() {
+		for m, err := range messages {
+			if err != nil {
+				return
+			}
+			p.mu.Lock()
+			p.said = append(p.said, m.String())
+			p.mu.Unlock()
+		}
+	}()
+	_, err := chromedp.Call(ctx, network.Enable, network.EnableParams{})
+	p.must(err)
+	_, err = chromedp.Call(ctx, emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{Width: width, Height: 900, DeviceScaleFactor: 1})
+	p.must(err)
+	p.must(chromedp.Do(ctx, chromedp.Navigate(address)))
+	home, err := url.Parse(address)
+	p.must(err)
+	t.Cleanup(func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		for _, said := range p.said {
+			t.Errorf("the console says: %s", said)
+		}
+		for _, sent := range p.sent {
+			if u, err := url.Parse(sent); err != nil || u.Host != home.Host && u.Scheme != "data" {
+				t.Errorf("the page asked for %s", sent)
+			}
+		}
+		if len(p.sent) == 0 {
+			t.Error("no request was seen: this test sees nothing")
+		}
+	})
+	return p
+}
+
+func (p *page) must(err error) {
+	p.t.Helper()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// js evaluates an expression, which may be a promise.
+func js[T any](p *page, expression string) T {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.ctx, testbed.Timeout)
+	defer cancel()
+	value, err := chromedp.Run(ctx, chromedp.Evaluate[T](expression, chromedp.EvalAwaitPromise))
+	if err != nil {
+		p.t.Fatalf("%s: %v", expression, err)
+	}
+	return value
+}
+
+// until waits for an expression to become true.
+func (p *page) until(expression string) {
+	p.t.Helper()
+	if !testbed.Poll(p.t, func(context.Context) bool { return js[bool](p, "Boolean("+expression+")") }) {
+		p.t.Fatalf("never true: %s\nthe page says: %s", expression, js[string](p, "document.body.innerText"))
+	}
+}
+
+func (p *page) click(selector string) {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.ctx, testbed.Timeout)
+	defer cancel()
+	if err := chromedp.Do(ctx, chromedp.Click(chromedp.CSS(selector))); err != nil {
+		p.t.Fatalf("click %s: %v", selector, err)
+	}
+}
+
+func (p *page) press(keys string) {
+	p.t.Helper()
+	p.must(chromedp.Do(p.ctx, chromedp.KeyEvent(keys)))
+}
+
+// texts returns what the elements say.
+func (p *page) texts(selector string) []string {
+	p.t.Helper()
+	return js[[]string](p, fmt.Sprintf("[...document.querySelectorAll(%q)].map((e) => e.textContent.trim())", selector))
+}
+
+// tree writes the waterfall, a line for each span, indented by its level; the proxy is called <proxy> whatever it is.
+func (p *page) tree() string {
+	p.t.Helper()
+	return js[string](p, `[...document.querySelectorAll(".detail > .card [data-span]")]
+		.sort((a, b) => a.ariaRowIndex - b.ariaRowIndex)
+		.map((r) => "  ".repeat(r.ariaLevel - 1) + r.querySelector(".wf-service").textContent.replace(/^(gateway|traefik)$/, "<proxy>") + " " + r.querySelector(".wf-span").textContent + (r.querySelector(".wf-error") ? " error" : ""))
+		.join("\n")`)
+}
+
+// call presses the button of a service and waits until the page has opened the trace of this call.
+func (p *page) call(service string) {
+	p.t.Helper()
+	before := js[string](p, "location.pathname")
+	p.click(`.caller[data-service="` + service + `"] button`)
+	p.until(fmt.Sprintf(`location.pathname.startsWith("/trace/") && location.pathname !== %q`, before))
+}
