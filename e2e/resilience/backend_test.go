@@ -22,58 +22,59 @@ import (
 	"example.com/grafana-tempo-go-demo/e2e/internal/testbed"
 )
 
-// way is the way from the services to the back end.
-type way struct {
+// link is the network between the services and the back end: a proxy that a test can disturb.
+type link struct {
 	*toxiproxy.Proxy
 	upstream string // the back end
 }
 
-func newWay(t *testing.T, upstream string) *way {
+func newLink(t *testing.T, upstream string) *link {
 	t.Helper()
 	server := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop())
-	n := &way{toxiproxy.NewProxy(server, "backend", "127.0.0.1:0", upstream), upstream}
-	if err := n.Start(); err != nil {
+	l := &link{toxiproxy.NewProxy(server, "backend", "127.0.0.1:0", upstream), upstream}
+	if err := l.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(n.Stop)
-	return n
+	t.Cleanup(l.Stop)
+	return l
 }
 
-// leadTo has the way end at another server.
-func (n *way) leadTo(t *testing.T, upstream string) {
+// redirect connects the services to another server, with new connections.
+func (l *link) redirect(t *testing.T, upstream string) {
 	t.Helper()
-	n.Stop()
-	// The port may be somebody's for a moment.
+	l.Stop()
+	// The listener's port may stay in use for a moment.
 	var err error
 	for deadline := time.Now().Add(testbed.Timeout); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
-		if err = n.Update(&toxiproxy.Proxy{Listen: n.Listen, Upstream: upstream, Enabled: true}); err == nil {
+		if err = l.Update(&toxiproxy.Proxy{Listen: l.Listen, Upstream: upstream, Enabled: true}); err == nil {
 			return
 		}
 	}
 	t.Fatal(err)
 }
 
-// poison adds a toxic to what comes back, or to what is sent.
-func (n *way) poison(t *testing.T, stream, kind string, attributes map[string]int) {
+// addToxic disturbs one direction: "upstream" is from the services to the back end, "downstream" is back. The kinds and
+// their attributes are those of https://github.com/Shopify/toxiproxy#toxics.
+func (l *link) addToxic(t *testing.T, stream, kind string, attributes map[string]int) {
 	t.Helper()
 	text, err := json.Marshal(map[string]any{"name": kind, "type": kind, "stream": stream, "attributes": attributes})
 	if err == nil {
-		_, err = n.Toxics.AddToxicJson(strings.NewReader(string(text)))
+		_, err = l.Toxics.AddToxicJson(strings.NewReader(string(text)))
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
 }
 
-// mend makes the way whole.
-func (n *way) mend(t *testing.T) {
+// restore removes all toxics and connects the services to the back end again.
+func (l *link) restore(t *testing.T) {
 	t.Helper()
-	n.Toxics.ResetToxics(t.Context())
-	n.leadTo(t, n.upstream)
+	l.Toxics.ResetToxics(t.Context())
+	l.redirect(t, l.upstream)
 }
 
-// Whatever the back end does, a request is answered as if nothing were wrong; and what was not sent in an outage of seconds
-// is sent after it.
+// Whatever the back end does, requests are answered as usual; and spans that an outage of seconds held back are sent after
+// it.
 func TestAnswersDoNotWaitForTheBackEnd(t *testing.T) {
 	mute := server(t, func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) })
 	garbage := server(t, func(conn net.Conn) {
@@ -81,25 +82,25 @@ func TestAnswersDoNotWaitForTheBackEnd(t *testing.T) {
 		_, _ = io.Copy(io.Discard, conn)
 	})
 	b := newBackend(t)
-	n := newWay(t, b.addr)
-	h := hold(t, map[string]string{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://" + n.Listen})
-	client := visitors(t)
+	l := newLink(t, b.addr)
+	s := startStack(t, map[string]string{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://" + l.Listen})
+	client := newClient(t)
 	for _, tc := range []struct {
-		name string
-		harm func(*testing.T)
+		name    string
+		disturb func(*testing.T)
 	}{
 		{"as it should be", func(*testing.T) {}},
-		{"gone", func(*testing.T) { n.Stop() }},
+		{"gone", func(*testing.T) { l.Stop() }},
 		{"slow", func(t *testing.T) {
-			n.poison(t, "downstream", "latency", map[string]int{"latency": 1000, "jitter": 500})
+			l.addToxic(t, "downstream", "latency", map[string]int{"latency": 1000, "jitter": 500})
 		}},
-		{"taking a kilobyte a second", func(t *testing.T) { n.poison(t, "upstream", "bandwidth", map[string]int{"rate": 1}) }},
-		{"resetting connections", func(t *testing.T) { n.poison(t, "downstream", "reset_peer", map[string]int{"timeout": 0}) }},
-		{"accepting connections and saying nothing", func(t *testing.T) { n.leadTo(t, mute.Addr().String()) }},
-		{"answering garbage", func(t *testing.T) { n.leadTo(t, garbage.Addr().String()) }},
+		{"taking a kilobyte a second", func(t *testing.T) { l.addToxic(t, "upstream", "bandwidth", map[string]int{"rate": 1}) }},
+		{"resetting connections", func(t *testing.T) { l.addToxic(t, "downstream", "reset_peer", map[string]int{"timeout": 0}) }},
+		{"accepting connections and saying nothing", func(t *testing.T) { l.redirect(t, mute.Addr().String()) }},
+		{"answering garbage", func(t *testing.T) { l.redirect(t, garbage.Addr().String()) }},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			tc.harm(t)
+			tc.disturb(t)
 			var mu sync.Mutex
 			var ids []string
 			var slowest time.Duration
@@ -109,7 +110,7 @@ func TestAnswersDoNotWaitForTheBackEnd(t *testing.T) {
 			for range 4 {
 				all.Go(func() {
 					for pace := time.Tick(20 * time.Millisecond); time.Now().Before(end); <-pace {
-						a, err := h.visit(t.Context(), client, "uservice3", "")
+						a, err := s.visit(t.Context(), client, "uservice3", "")
 						if err != nil || a.status != http.StatusOK {
 							t.Errorf("answered %d, %v", a.status, err)
 							return
@@ -122,41 +123,41 @@ func TestAnswersDoNotWaitForTheBackEnd(t *testing.T) {
 				})
 			}
 			all.Wait()
-			// An export that stood in the way would be given up after 10 s.
+			// A request that waited for an export would take up to 10 s, the export's timeout.
 			if slowest > 5*time.Second {
 				t.Errorf("the slowest answer took %s", slowest)
 			}
-			n.mend(t)
-			b.await(t, 5, ids...)
+			l.restore(t)
+			b.waitForSpans(t, 5, ids...)
 			t.Logf("%d answers, the slowest after %s", len(ids), slowest)
 		})
 	}
 	for _, service := range []string{"uservice3", "uservice4"} {
-		if lines := h.logged(service, "does not reach the back end"); len(lines) > 1 {
+		if lines := s.loggedLines(service, "does not reach the back end"); len(lines) > 1 {
 			t.Errorf("%s says so %d times within a minute", service, len(lines))
 		}
 	}
 }
 
-// A back end that does not answer holds up the stop no longer than a flush may take, and is no reason for it to fail.
+// A back end that does not answer delays a stop no longer than the flush timeout, and the stop still succeeds.
 func TestStopDoesNotWaitLongForTheBackEnd(t *testing.T) {
 	t.Parallel()
 	mute := server(t, func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) })
-	h := hold(t, map[string]string{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://" + mute.Addr().String()}, func(o *stack.Options) {
+	s := startStack(t, map[string]string{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://" + mute.Addr().String()}, func(o *stack.Options) {
 		o.Services = slices.DeleteFunc(stack.Services(), func(s stack.Service) bool { return s.Name != "uservice4" })
 	})
-	client := visitors(t)
+	client := newClient(t)
 	for range 10 {
-		if a, err := h.visit(t.Context(), client, "uservice4", ""); err != nil || a.status != http.StatusOK {
+		if a, err := s.visit(t.Context(), client, "uservice4", ""); err != nil || a.status != http.StatusOK {
 			t.Fatalf("answered %d, %v", a.status, err)
 		}
 	}
 	client.CloseIdleConnections()
 	start := time.Now()
-	if err := h.Stop(t.Context()); err != nil {
+	if err := s.Stop(t.Context()); err != nil {
 		t.Error(err)
 	}
-	// It gives up after 5 s; what is killed is killed after stack.Grace.
+	// The flush gives up after 5 s; the stack kills a service after stack.Grace.
 	if took := time.Since(start); took > stack.Grace {
 		t.Errorf("it took %s", took)
 	} else {
@@ -164,7 +165,7 @@ func TestStopDoesNotWaitLongForTheBackEnd(t *testing.T) {
 	}
 }
 
-// slowBackend takes spans over OTLP/gRPC, thinks about each batch for a while, and counts.
+// slowBackend receives spans over OTLP/gRPC, waits before it accepts each batch, and counts.
 type slowBackend struct {
 	coltracepb.UnimplementedTraceServiceServer
 	pause          time.Duration
@@ -186,8 +187,8 @@ func (b *slowBackend) Export(ctx context.Context, req *coltracepb.ExportTraceSer
 	return &coltracepb.ExportTraceServiceResponse{}, nil
 }
 
-// The queue and the batches are large enough for 5,000 requests a second, 25,000 spans, to a back end that takes 50 ms for
-// each batch. A machine that cannot make as many gets as many as it can.
+// The queue and the batches are large enough for 5,000 requests (25,000 spans) a second and a back end that takes 50 ms for
+// each batch. A slow machine sends fewer requests a second.
 func TestNoSpanIsLostAtFiveThousandRequestsASecond(t *testing.T) {
 	const requests, perSecond, connections, spansEach = 15_000, 5_000, 64, 5
 	b := &slowBackend{pause: 50 * time.Millisecond}
@@ -202,8 +203,8 @@ func TestNoSpanIsLostAtFiveThousandRequestsASecond(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	h := hold(t, map[string]string{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://" + l.Addr().String()})
-	client := visitors(t)
+	s := startStack(t, map[string]string{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://" + l.Addr().String()})
+	client := newClient(t)
 
 	start := time.Now()
 	var next atomic.Int64
@@ -212,7 +213,7 @@ func TestNoSpanIsLostAtFiveThousandRequestsASecond(t *testing.T) {
 		all.Go(func() {
 			for n := next.Add(1); n <= requests && !t.Failed(); n = next.Add(1) {
 				<-time.After(time.Until(start.Add(time.Duration(n) * time.Second / perSecond)))
-				a, err := ask(t.Context(), client, h.urls.Services["uservice3"], "uservice3")
+				a, err := ask(t.Context(), client, s.urls.Services["uservice3"], "uservice3")
 				if err != nil || a.status != http.StatusOK {
 					t.Errorf("answered %d, %v", a.status, err)
 					return
@@ -225,6 +226,6 @@ func TestNoSpanIsLostAtFiveThousandRequestsASecond(t *testing.T) {
 	if !testbed.Poll(t, func(context.Context) bool { return b.spans.Load() >= requests*spansEach }) || b.spans.Load() > requests*spansEach {
 		t.Errorf("%d spans arrived, want %d", b.spans.Load(), requests*spansEach)
 	}
-	h.lostNone(t)
+	s.checkNoneDropped(t)
 	t.Logf("%.0f requests a second, %d spans in %d batches", rate, b.spans.Load(), b.batches.Load())
 }

@@ -17,17 +17,17 @@ import (
 	"example.com/grafana-tempo-go-demo/e2e/internal/testbed"
 )
 
-// Whatever a client does, it does to itself: others are answered all the while, nothing is kept for it for long, and no
-// service takes it for a failure of its own.
+// A client that misbehaves harms only itself: others are answered all the while, its resources are soon free again, and no
+// service reports an internal error.
 func TestClientsThatMisbehave(t *testing.T) {
 	t.Parallel()
-	h := hold(t, nil)
-	client := visitors(t)
+	s := startStack(t, nil)
+	client := newClient(t)
 	ended, end := context.WithCancel(t.Context())
 	var others sync.WaitGroup
 	others.Go(func() {
 		for pace := time.Tick(50 * time.Millisecond); ended.Err() == nil; <-pace {
-			if a, err := h.visit(t.Context(), client, "uservice3", ""); err != nil || a.status != http.StatusOK {
+			if a, err := s.visit(t.Context(), client, "uservice3", ""); err != nil || a.status != http.StatusOK {
 				t.Errorf("another client is answered %d, %v", a.status, err)
 			}
 		}
@@ -56,10 +56,10 @@ func TestClientsThatMisbehave(t *testing.T) {
 		if netErr, ok := errors.AsType[net.Error](err); ok && netErr.Timeout() {
 			return errors.New("the connection is still open")
 		}
-		return nil // closed with words or without
+		return nil // closed, with or without an error
 	}
 	var all sync.WaitGroup
-	for where, url := range map[string]string{"the gateway": h.urls.Gateway, "uservice3": h.urls.Services["uservice3"]} {
+	for where, url := range map[string]string{"the gateway": s.urls.Gateway, "uservice3": s.urls.Services["uservice3"]} {
 		for _, tc := range []struct {
 			name string
 			do   func(talk) error
@@ -78,7 +78,7 @@ func TestClientsThatMisbehave(t *testing.T) {
 			}},
 			{"sends a megabyte of headers", func(c talk) error {
 				go func() { _, _ = io.WriteString(c, get+"X: "+strings.Repeat("x", 1<<20)+"\r\n\r\n") }()
-				// The end of a connection on which something is left unread may overtake the answer.
+				// A connection closed with unread input is reset, and the reset may arrive before the answer.
 				if got, err := status(c); err == nil && got != http.StatusRequestHeaderFieldsTooLarge {
 					return fmt.Errorf("answered %d", got)
 				}
@@ -86,7 +86,7 @@ func TestClientsThatMisbehave(t *testing.T) {
 			}},
 			{"announces a body and does not send it", func(c talk) error {
 				_, _ = io.WriteString(c, "POST / HTTP/1.1\r\nHost: uservice3.localhost\r\nContent-Length: 1000\r\n\r\n")
-				// Not as a failure of the service, if only when it is clear that the body does not come.
+				// An error of the client, not of the service, at the latest when the body's timeout is over.
 				if got, err := status(c); err != nil || got != http.StatusMethodNotAllowed && got != http.StatusRequestTimeout {
 					return errors.Join(fmt.Errorf("answered %d", got), err)
 				}
@@ -148,44 +148,44 @@ func TestClientsThatMisbehave(t *testing.T) {
 	}
 	all.Wait()
 	for _, service := range []string{"uservice3", "uservice4"} {
-		h.modest(t, service, 200<<20, 100) // the misbehaved are all gone
-		if lines := h.logged(service, `"msg":"panic"`); len(lines) > 0 {
+		s.checkResources(t, service, 200<<20, 100) // all those connections are closed
+		if lines := s.loggedLines(service, `"msg":"panic"`); len(lines) > 0 {
 			t.Errorf("%s: %s", service, lines)
 		}
 	}
 }
 
-// A client that hangs up is waited for by nobody: the work for it ends at both services.
+// When a client hangs up, both services stop working for it.
 func TestClientsThatHangUp(t *testing.T) {
-	h := hold(t, map[string]string{"DATABASE_MIN": "5s", "DATABASE_MAX": "5s"}) // far longer than the test waits
+	s := startStack(t, map[string]string{"DATABASE_MIN": "5s", "DATABASE_MAX": "5s"}) // far longer than the test waits
 	const people = 20
 	before := time.Now()
 	ctx, hangUp := context.WithCancel(t.Context())
-	client := visitors(t)
+	client := newClient(t)
 	var all sync.WaitGroup
 	for range people {
 		all.Go(func() {
-			if a, err := h.visit(ctx, client, "uservice3", ""); err == nil {
+			if a, err := s.visit(ctx, client, "uservice3", ""); err == nil {
 				t.Errorf("answered %d", a.status)
 			}
 		})
 	}
-	if !testbed.Poll(t, func(context.Context) bool { return len(h.logged("uservice4", `"msg":"request"`)) == people }) {
+	if !testbed.Poll(t, func(context.Context) bool { return len(s.loggedLines("uservice4", `"msg":"request"`)) == people }) {
 		t.Fatal("not all requests arrived")
 	}
 	hangUp()
 	all.Wait()
 	for _, service := range []string{"uservice3", "uservice4"} {
 		if !testbed.Poll(t, func(context.Context) bool {
-			return len(h.logged(service, `"msg":"request failed"`, `"status":499`)) == people
+			return len(s.loggedLines(service, `"msg":"request failed"`, `"status":499`)) == people
 		}) {
-			t.Errorf("%s noticed %d of %d", service, len(h.logged(service, `"status":499`)), people)
+			t.Errorf("%s noticed %d of %d", service, len(s.loggedLines(service, `"status":499`)), people)
 		}
-		if n := len(h.logged(service, `"level":"ERROR"`)); n > 0 {
+		if n := len(s.loggedLines(service, `"level":"ERROR"`)); n > 0 {
 			t.Errorf("%s takes it for %d errors of its own", service, n)
 		}
 	}
 	if took := time.Since(before); took > 5*time.Second {
-		t.Errorf("it took %s, as long as the work that nobody wants any more", took)
+		t.Errorf("it took %s: the services worked on after the client had hung up", took)
 	}
 }

@@ -24,11 +24,11 @@ import (
 	"example.com/grafana-tempo-go-demo/e2e/internal/testbed"
 )
 
-// A stop under load: who has been let in is answered, who comes later is told so by the closed door and by nothing else,
-// and the spans of all that was answered arrive.
+// A stop under load: accepted requests are answered, later clients find the port closed and get no other error, and the
+// spans of all answered requests arrive.
 func TestStopUnderLoadLosesNothing(t *testing.T) {
 	b := newBackend(t)
-	h := hold(t, map[string]string{
+	s := startStack(t, map[string]string{
 		"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://" + b.addr,
 		"REDIS_MIN":                          "10ms", "REDIS_MAX": "30ms", "DATABASE_MIN": "50ms", "DATABASE_MAX": "300ms",
 	})
@@ -36,12 +36,12 @@ func TestStopUnderLoadLosesNothing(t *testing.T) {
 	var mu sync.Mutex
 	var ids []string
 	var stopping atomic.Bool
-	late := 0 // answered though the stop had begun
+	late := 0 // answers after the stop had begun
 	var all sync.WaitGroup
 	for range people {
 		all.Go(func() {
-			// Not net/http's client, which asks again when it finds its connection closed, and would hide that it was.
-			err := h.visitOnKeptConnections(func(a answer) {
+			// Not net/http's client: it would retry on a closed connection, and so hide it.
+			err := s.visitOnKeptConnections(func(a answer) {
 				if a.status != http.StatusOK {
 					t.Errorf("answered %d", a.status)
 				}
@@ -61,26 +61,26 @@ func TestStopUnderLoadLosesNothing(t *testing.T) {
 		t.Fatal("no load")
 	}
 	stopping.Store(true)
-	if err := h.Stop(context.Background()); err != nil {
+	if err := s.Stop(context.Background()); err != nil {
 		t.Error(err)
 	}
 	all.Wait()
 	if late == 0 {
-		t.Error("nothing was under way when the stop began")
+		t.Error("no request was in flight when the stop began")
 	}
-	b.await(t, 5, ids...)
+	b.waitForSpans(t, 5, ids...)
 	for _, service := range []string{"uservice3", "uservice4"} {
-		if lines := h.logged(service, `"level":"ERROR"`); len(lines) > 0 {
+		if lines := s.loggedLines(service, `"level":"ERROR"`); len(lines) > 0 {
 			t.Errorf("%s: %s", service, lines[0])
 		}
 	}
 	t.Logf("%d answers, %d of them after the stop had begun", len(ids), late)
 }
 
-// visitOnKeptConnections asks uservice3 for its page through the gateway, again as soon as it is answered, until that fails.
-func (h *holding) visitOnKeptConnections(answered func(answer)) error {
+// visitOnKeptConnections asks uservice3 for its page through the gateway, again after each answer, until it fails.
+func (s *testStack) visitOnKeptConnections(answered func(answer)) error {
 	for {
-		conn, err := net.Dial("tcp", strings.TrimPrefix(h.urls.Gateway, "http://"))
+		conn, err := net.Dial("tcp", strings.TrimPrefix(s.urls.Gateway, "http://"))
 		if err != nil {
 			return err
 		}
@@ -111,11 +111,11 @@ func (h *holding) visitOnKeptConnections(answered func(answer)) error {
 	}
 }
 
-// pidOf asks the traces for a service's process.
-func (h *holding) pidOf(t *testing.T, client *http.Client, service string) (pid int) {
+// pidOf returns a service's process id, which its spans carry.
+func (s *testStack) pidOf(t *testing.T, client *http.Client, service string) (pid int) {
 	t.Helper()
-	spans := &backend{tempo: tempoOf(h.urls)}
-	a, err := h.visit(t.Context(), client, service, "")
+	spans := &backend{tempo: tempoOf(s.urls)}
+	a, err := s.visit(t.Context(), client, service, "")
 	if err != nil || a.status != http.StatusOK {
 		t.Fatalf("answered %d, %v", a.status, err)
 	}
@@ -136,8 +136,8 @@ func (h *holding) pidOf(t *testing.T, client *http.Client, service string) (pid 
 	return pid
 }
 
-// A service that is killed takes down what needs it and nothing else: each request is answered, if with a page that says
-// that a service is missing.
+// A killed service affects its caller and nothing else: every request is answered, with an error page where the service
+// is missing.
 func TestKilledServiceIsMissedByThoseWhoNeedIt(t *testing.T) {
 	for _, restart := range []bool{false, true} {
 		name := "the rest goes on"
@@ -145,9 +145,9 @@ func TestKilledServiceIsMissedByThoseWhoNeedIt(t *testing.T) {
 			name = "it starts again when that is asked for"
 		}
 		t.Run(name, func(t *testing.T) {
-			h := hold(t, nil, func(o *stack.Options) { o.Restart = restart })
-			client := visitors(t)
-			pid := h.pidOf(t, client, "uservice4")
+			s := startStack(t, nil, func(o *stack.Options) { o.Restart = restart })
+			client := newClient(t)
+			pid := s.pidOf(t, client, "uservice4")
 			var all sync.WaitGroup
 			ended, end := context.WithCancel(t.Context())
 			var mu sync.Mutex
@@ -157,7 +157,7 @@ func TestKilledServiceIsMissedByThoseWhoNeedIt(t *testing.T) {
 				for range 3 {
 					all.Go(func() {
 						for pace := time.Tick(5 * time.Millisecond); ended.Err() == nil; <-pace {
-							a, err := h.visit(t.Context(), client, service, "")
+							a, err := s.visit(t.Context(), client, service, "")
 							mu.Lock()
 							got[service].add(a, err)
 							mu.Unlock()
@@ -175,7 +175,7 @@ func TestKilledServiceIsMissedByThoseWhoNeedIt(t *testing.T) {
 				t.Fatal(err)
 			}
 			select {
-			case d := <-h.Deaths():
+			case d := <-s.Deaths():
 				if d.Part != "uservice4" || d.How != "signal: killed" || d.Again != restart {
 					t.Errorf("%+v", d)
 				}
@@ -201,12 +201,12 @@ func TestKilledServiceIsMissedByThoseWhoNeedIt(t *testing.T) {
 				}
 			}
 			if restart {
-				if again := h.pidOf(t, client, "uservice4"); again == pid {
+				if again := s.pidOf(t, client, "uservice4"); again == pid {
 					t.Error("it is the same process")
 				}
 			}
 			select {
-			case d := <-h.Deaths():
+			case d := <-s.Deaths():
 				t.Errorf("another end: %+v", d)
 			default:
 			}
@@ -214,7 +214,7 @@ func TestKilledServiceIsMissedByThoseWhoNeedIt(t *testing.T) {
 	}
 }
 
-// Without a folder for the services' programs nothing can start, and the error says which and what to do.
+// Without a writable folder for the services' programs nothing can start; the error names the folder and what to do.
 func TestUnwritableTemporaryFolder(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("its temporary folder is another variable's")
@@ -225,7 +225,7 @@ func TestUnwritableTemporaryFolder(t *testing.T) {
 		t.Fatal(err)
 	}
 	cases := map[string]string{"is not there": filepath.Join(folder, "missing"), "is a file": file}
-	if os.Getuid() != 0 { // whom no permission stops
+	if os.Getuid() != 0 { // permissions do not stop root
 		cases["is locked"] = locked
 	}
 	for name, tmp := range cases {

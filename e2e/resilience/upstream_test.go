@@ -16,11 +16,12 @@ import (
 	"example.com/grafana-tempo-go-demo/e2e/internal/testbed"
 )
 
-// badUpstream stands in for uservice2 and uservice4, and misbehaves as the query's case says. A query travels on.
+// badUpstream stands in for uservice2 and uservice4. The query's case, which uservice1 and 3 pass on, selects how it
+// misbehaves.
 func badUpstream(t *testing.T) string {
 	ended, end := context.WithCancel(context.Background())
 	t.Cleanup(end)
-	without := func(conn net.Conn, head, piece string, pause time.Duration) {
+	writeForever := func(conn net.Conn, head, piece string, pause time.Duration) {
 		_, err := io.WriteString(conn, head)
 		for err == nil && ended.Err() == nil {
 			if _, err = io.WriteString(conn, piece); pause > 0 {
@@ -58,13 +59,13 @@ func badUpstream(t *testing.T) string {
 			case "half":
 				_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nonly this")
 			case "endless":
-				without(conn, "HTTP/1.1 200 OK\r\n\r\n", strings.Repeat("x", 4096), 0)
+				writeForever(conn, "HTTP/1.1 200 OK\r\n\r\n", strings.Repeat("x", 4096), 0)
 			case "trickle":
-				without(conn, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "1\r\nx\r\n", time.Second)
+				writeForever(conn, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "1\r\nx\r\n", time.Second)
 			case "headers":
-				without(conn, "HTTP/1.1 200 OK\r\n", "X-Header: "+strings.Repeat("x", 4096)+"\r\n", 0)
+				writeForever(conn, "HTTP/1.1 200 OK\r\n", "X-Header: "+strings.Repeat("x", 4096)+"\r\n", 0)
 			case "hints":
-				without(conn, "", "HTTP/1.1 103 Early Hints\r\nLink: </"+strings.Repeat("x", 1000)+">\r\n\r\n", 0)
+				writeForever(conn, "", "HTTP/1.1 103 Early Hints\r\nLink: </"+strings.Repeat("x", 1000)+">\r\n\r\n", 0)
 			}
 			return
 		}
@@ -72,17 +73,17 @@ func badUpstream(t *testing.T) string {
 	return "http://" + l.Addr().String()
 }
 
-// Whatever the service behind does, the one in front answers with a page of its own, the plain one and the instrumented one
-// alike; and the trace of that says that it was an error.
+// Whatever the called service does, the plain and the instrumented caller answer with a page of their own, and the trace
+// has the status error.
 func TestAServiceAnswersWhateverIsBehindIt(t *testing.T) {
 	t.Parallel()
 	upstream := badUpstream(t)
-	h := hold(t, map[string]string{"UPSTREAM": upstream})
-	client := visitors(t)
-	spans := &tempo.Client{URL: h.urls.Tempo}
+	s := startStack(t, map[string]string{"UPSTREAM": upstream})
+	client := newClient(t)
+	spans := &tempo.Client{URL: s.urls.Tempo}
 	const badly, slowly = "did not answer well", "took too long"
 	var all sync.WaitGroup
-	var gaveUp, early atomic.Int32 // of the cases that take until the service gives up; of the others, those after one
+	var timedOut, late atomic.Int32 // requests that timed out; others that were answered after one of those
 	for _, service := range []string{"uservice1", "uservice3"} {
 		for _, tc := range []struct {
 			name   string
@@ -102,13 +103,13 @@ func TestAServiceAnswersWhateverIsBehindIt(t *testing.T) {
 			{"hints", 502, badly},
 			{"", 200, "Hello"},
 		} {
-			for range 3 { // the second finds connections of the first, which may be of no use any more
+			for range 3 { // the second may find broken connections of the first
 				all.Go(func() {
-					a, err := h.visit(t.Context(), client, service, "case="+tc.name)
+					a, err := s.visit(t.Context(), client, service, "case="+tc.name)
 					if tc.status == http.StatusGatewayTimeout {
-						gaveUp.Add(1)
-					} else if gaveUp.Load() > 0 {
-						early.Add(1)
+						timedOut.Add(1)
+					} else if timedOut.Load() > 0 {
+						late.Add(1)
 					}
 					if err != nil || a.status != tc.status || !strings.Contains(a.page, tc.says) || strings.Contains(a.page, "comes from the gateway") {
 						t.Errorf("%s, when what is behind it %s, answers %d, %v:\n%s", service, tc.name, a.status, err, a.page)
@@ -145,8 +146,8 @@ func TestAServiceAnswersWhateverIsBehindIt(t *testing.T) {
 		}
 	}
 	all.Wait()
-	if n := early.Load(); n > 0 {
+	if n := late.Load(); n > 0 {
 		t.Errorf("%d requests waited for others that hang", n)
 	}
-	h.modest(t, "uservice3", 300<<20, 200)
+	s.checkResources(t, "uservice3", 300<<20, 200)
 }

@@ -10,7 +10,7 @@ import (
 	"example.com/grafana-tempo-go-demo/demo/stack"
 )
 
-// openFiles returns how many files a process may have open. The Go runtime has raised it to what may be had.
+// openFiles returns how many files this process may have open. The Go runtime raises that to the hard limit at its start.
 func openFiles(t *testing.T) int {
 	t.Helper()
 	var limit syscall.Rlimit
@@ -20,18 +20,18 @@ func openFiles(t *testing.T) int {
 	return int(min(limit.Cur, 1<<20))
 }
 
-// All visitors ask in the same instant, twice, with the mock calls as they are: 1.1 to 2.2 s. How long they wait beyond that
-// is the machine's to say, so it is logged only: docs/cost.md has figures.
+// All visitors ask at the same time, twice, with the default mock calls of 1.1 to 2.2 s. How much longer they wait depends
+// on the machine, so the test only logs it: docs/cost.md has figures.
 func TestFiveThousandVisitorsAtOnce(t *testing.T) {
 	const rounds, spare = 2, 300
-	h := hold(t, nil, func(o *stack.Options) { o.Env = nil })
+	s := startStack(t, nil, func(o *stack.Options) { o.Env = nil })
 	most := 0
 	for _, tc := range []struct {
 		name, url string
-		files     int // that the busiest process has open for a visitor
+		files     int // open files per visitor in the busiest process
 	}{
-		{"uservice3", h.urls.Services["uservice3"], 2},
-		{"through the gateway", h.urls.Gateway, 3}, // which is in this process, and so are the visitors
+		{"uservice3", s.urls.Services["uservice3"], 2},
+		{"through the gateway", s.urls.Gateway, 3}, // gateway and visitors share this process
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			people := min(5000, (openFiles(t)-spare)/tc.files)
@@ -42,21 +42,21 @@ func TestFiveThousandVisitorsAtOnce(t *testing.T) {
 				t.Skipf("a process may have %d files open", openFiles(t))
 			}
 			most = max(most, people)
-			client := visitors(t)
+			client := newClient(t)
 			for range rounds {
-				waited := crowd(t, client, people, tc.url)
+				waited := askTogether(t, client, people, tc.url)
 				t.Logf("%d visitors: p50 %.2f s, p99 %.2f s", people, waited[people/2].Seconds(), waited[people*99/100].Seconds())
 			}
 		})
 	}
-	// Twice as many for uservice3, which is asked by the visitors and by the gateway.
+	// Twice as many for uservice3: its callers are the visitors and the gateway.
 	for service, connections := range map[string]int{"uservice3": 2 * most, "uservice4": most} {
-		if n := h.peers(t, service); n > connections*5/4 {
+		if n := s.connections(t, service); n > connections*5/4 {
 			t.Errorf("%s was asked over %d connections", service, n)
 		} else {
 			t.Logf("%s was asked over %d connections", service, n)
 		}
 		// GOMEMLIMIT is 640 MiB, and the runtime does not count all.
-		h.modest(t, service, 720<<20, float64(4*connections+100))
+		s.checkResources(t, service, 720<<20, float64(4*connections+100))
 	}
 }

@@ -22,8 +22,8 @@ import (
 	"example.com/grafana-tempo-go-demo/e2e/internal/testbed"
 )
 
-// holding is a stack under test, within this process, so that what it says of its parts is at hand.
-type holding struct {
+// testStack is a stack that runs within the test process, so that a test sees what its services log.
+type testStack struct {
 	*stack.Stack
 	urls stack.URLs
 
@@ -31,8 +31,8 @@ type holding struct {
 	lines map[string][]string // of each service's standard output
 }
 
-// hold starts a stack with mock calls that take no time, unless env has it otherwise.
-func hold(t *testing.T, env map[string]string, change ...func(*stack.Options)) *holding {
+// startStack starts a stack that ends with the test. Its mock calls take no time unless env sets other durations.
+func startStack(t *testing.T, env map[string]string, change ...func(*stack.Options)) *testStack {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("builds and runs the real services")
@@ -40,7 +40,7 @@ func hold(t *testing.T, env map[string]string, change ...func(*stack.Options)) *
 	if runtime.GOOS == "windows" {
 		t.Skip("signals and errors of Unix are used")
 	}
-	h := &holding{lines: map[string][]string{}}
+	s := &testStack{lines: map[string][]string{}}
 	any := stack.Any
 	o := stack.Options{
 		Bin:     testbed.Binaries(t),
@@ -48,9 +48,9 @@ func hold(t *testing.T, env map[string]string, change ...func(*stack.Options)) *
 		Addrs: map[string]stack.Addr{},
 		Env:   map[string]string{"REDIS_MIN": "0s", "REDIS_MAX": "0s", "DATABASE_MIN": "0s", "DATABASE_MAX": "0s"},
 		Observe: func(service string, line []byte) {
-			h.mu.Lock()
-			defer h.mu.Unlock()
-			h.lines[service] = append(h.lines[service], string(line))
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.lines[service] = append(s.lines[service], string(line))
 		},
 	}
 	for _, service := range repo.Services {
@@ -62,25 +62,25 @@ func hold(t *testing.T, env map[string]string, change ...func(*stack.Options)) *
 	for _, f := range change {
 		f(&o)
 	}
-	s, err := stack.Start(t.Context(), o)
-	if err != nil {
+	var err error
+	if s.Stack, err = stack.Start(t.Context(), o); err != nil {
 		t.Fatal(err)
 	}
-	h.Stack, h.urls = s, s.URLs()
+	s.urls = s.URLs()
 	t.Cleanup(func() {
 		if err := s.Stop(context.Background()); err != nil {
 			t.Errorf("the stack did not stop well: %v", err)
 		}
 	})
-	return h
+	return s
 }
 
-// logged returns what of the lines that a service has logged contains all of the texts.
-func (h *holding) logged(service string, texts ...string) (found []string) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
+// loggedLines returns the lines that a service has logged and that contain all of the texts.
+func (s *testStack) loggedLines(service string, texts ...string) (found []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 next:
-	for _, line := range h.lines[service] {
+	for _, line := range s.lines[service] {
 		for _, text := range texts {
 			if !strings.Contains(line, text) {
 				continue next
@@ -91,11 +91,11 @@ next:
 	return found
 }
 
-// peers returns how many connections the requests came in on that a service has logged.
-func (h *holding) peers(t *testing.T, service string) int {
+// connections returns on how many connections a service got the requests that it has logged.
+func (s *testStack) connections(t *testing.T, service string) int {
 	t.Helper()
 	distinct := map[string]bool{}
-	for _, line := range h.logged(service, `"msg":"request"`) {
+	for _, line := range s.loggedLines(service, `"msg":"request"`) {
 		var request struct {
 			RemoteAddr string `json:"remote_addr"`
 		}
@@ -107,20 +107,20 @@ func (h *holding) peers(t *testing.T, service string) int {
 	return len(distinct)
 }
 
-// answer is what a visitor got.
+// answer is the response that a visitor got.
 type answer struct {
 	status int
 	page   string
-	trace  string // id, of what names its trace
+	trace  string // id, from the header traceresponse
 	took   time.Duration
 }
 
 // visit asks a service, through the gateway, for the page with a query.
-func (h *holding) visit(ctx context.Context, client *http.Client, service, query string) (answer, error) {
-	return ask(ctx, client, h.urls.Gateway+"/?"+query, service)
+func (s *testStack) visit(ctx context.Context, client *http.Client, service, query string) (answer, error) {
+	return ask(ctx, client, s.urls.Gateway+"/?"+query, service)
 }
 
-// ask sends a request with a service's host name, which tells the gateway whom it is for, and reads the whole answer.
+// ask sends a request with the host name by which the gateway routes to a service, and reads the whole answer.
 func ask(ctx context.Context, client *http.Client, url, service string) (answer, error) {
 	start := time.Now()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
@@ -137,7 +137,7 @@ func ask(ctx context.Context, client *http.Client, url, service string) (answer,
 	return answer{status: res.StatusCode, page: string(page), trace: traceOf(res), took: time.Since(start)}, err
 }
 
-// traceOf returns the id of the trace that an answer names, or nothing.
+// traceOf returns the trace id in the header traceresponse, or "".
 func traceOf(res *http.Response) string {
 	if parts := strings.Split(res.Header.Get("traceresponse"), "-"); len(parts) == 4 {
 		return parts[1]
@@ -145,14 +145,14 @@ func traceOf(res *http.Response) string {
 	return ""
 }
 
-// visitors returns a client that keeps its connections, as many as there are visitors.
-func visitors(t *testing.T) *http.Client {
+// newClient returns a client that keeps a connection for each of up to 8192 visitors.
+func newClient(t *testing.T) *http.Client {
 	transport := &http.Transport{MaxIdleConnsPerHost: 8192}
 	t.Cleanup(transport.CloseIdleConnections)
 	return &http.Client{Transport: transport, Timeout: testbed.Timeout}
 }
 
-// backend is a collector that outlives the stack under test, and that can be reached over a network that is broken.
+// backend is a collector outside the stack: it outlives the stack, and a test can disturb the network in between.
 type backend struct {
 	addr  string // host:port of OTLP over gRPC
 	tempo *tempo.Client
@@ -177,7 +177,7 @@ func newBackend(t *testing.T) *backend {
 	return &backend{addr: l.Addr().String(), tempo: &tempo.Client{URL: api.URL}}
 }
 
-// spans returns how many spans of a trace have arrived.
+// spans returns how many spans of a trace have arrived so far.
 func (b *backend) spans(ctx context.Context, id string) (int, error) {
 	trace, err := b.tempo.Trace(ctx, id)
 	if errors.Is(err, tempo.ErrNotFound) {
@@ -189,8 +189,8 @@ func (b *backend) spans(ctx context.Context, id string) (int, error) {
 	return len(trace.Spans), nil
 }
 
-// await waits until that many spans have arrived of each of the traces.
-func (b *backend) await(t *testing.T, want int, ids ...string) {
+// waitForSpans waits until each of the traces has that many spans.
+func (b *backend) waitForSpans(t *testing.T, want int, ids ...string) {
 	t.Helper()
 	for i, id := range ids {
 		got := 0
@@ -216,7 +216,7 @@ func listen(t *testing.T) net.Listener {
 	return l
 }
 
-// server accepts connections and gives each to serve, with what closes it at the end.
+// server passes each connection that it accepts to serve. It closes all of them when the test ends.
 func server(t *testing.T, serve func(net.Conn)) net.Listener {
 	t.Helper()
 	l := listen(t)
@@ -253,7 +253,7 @@ func server(t *testing.T, serve func(net.Conn)) net.Listener {
 	return l
 }
 
-// statuses counts answers, for a message.
+// statuses counts answers by their status, or by their error.
 type statuses map[string]int
 
 func (s statuses) add(a answer, err error) {
