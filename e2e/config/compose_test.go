@@ -20,8 +20,8 @@ import (
 	"example.com/grafana-tempo-go-demo/e2e/internal/repo"
 )
 
-// hostPorts are the ports that docker-compose.yaml publishes, all of them: variable, default, service and port in the
-// container. The README lists the same variables.
+// hostPorts are all ports that docker-compose.yaml publishes: variable, default, service and port
+// in the container. The README lists the same variables.
 var hostPorts = []struct {
 	variable, defaultPort, service string
 	target                         uint32
@@ -43,7 +43,7 @@ var hostPorts = []struct {
 // instrumented are the services that send traces, log lines and metrics of their own.
 var instrumented = []string{"uservice3", "uservice4", "prober"}
 
-// composeVariant has every port moved, so that what still names a default shows.
+// composeVariant is the project with every port changed, which reveals what still names a default.
 func composeVariant(t *testing.T) (project *types.Project, ports map[string]string) {
 	t.Helper()
 	ports = map[string]string{}
@@ -81,7 +81,7 @@ func TestEveryPortIsOnLoopbackAndFollowsItsVariable(t *testing.T) {
 	}
 }
 
-// TestNoDefaultPortRemains catches a link that was written with its default, wherever it stands.
+// TestNoDefaultPortRemains finds links with a fixed default port.
 func TestNoDefaultPortRemains(t *testing.T) {
 	project, _ := composeVariant(t)
 	for name, service := range project.Services {
@@ -99,7 +99,7 @@ func TestNoDefaultPortRemains(t *testing.T) {
 	}
 }
 
-// TestLinksToTheServicesFollowTheProxysPort: the dashboards' links take it from here.
+// TestLinksToTheServicesFollowTheProxysPort: the dashboards' links use this resource attribute.
 func TestLinksToTheServicesFollowTheProxysPort(t *testing.T) {
 	moved, ports := composeVariant(t)
 	for want, project := range map[string]*types.Project{"80": compose.Project(t, nil), ports["TRAEFIK_PORT"]: moved} {
@@ -137,7 +137,7 @@ func TestTraceLinkOpensTheTraceInGrafana(t *testing.T) {
 			if query.Get("schemaVersion") != "1" || query.Get("orgId") != "1" {
 				t.Errorf("%s: TRACE_LINK has the query %v", name, query)
 			}
-			// Byte for byte the form of which Grafana 12 is known to keep the trace's id.
+			// Grafana 12 is known to keep the trace's id in exactly this form.
 			const want = `{"aaa":{"datasource":"tempo","queries":[{"refId":"A","datasource":{"type":"tempo","uid":"tempo"},` +
 				`"queryType":"traceql","query":"` + id + `"}],"range":{"from":"now-1h","to":"now"}}}`
 			if got := query.Get("panes"); got != want || !json.Valid([]byte(got)) {
@@ -179,11 +179,11 @@ func TestContainersAreContained(t *testing.T) {
 			if service.NetworkMode != "" || service.Pid != "" || service.Ipc != "" || len(service.Devices) > 0 {
 				t.Error("shares something with the host")
 			}
-			// Tempo is done sooner and then does not end by itself.
+			// Tempo flushes sooner, and then does not end by itself.
 			if got := time.Duration(*service.StopGracePeriod); got != 25*time.Second && name != "tempo" {
 				t.Errorf("stop_grace_period is %v: ours take up to 20 s to answer and to flush", got)
 			}
-			// Grafana could not be run where this was written: it keeps the user and the file system of its image.
+			// Grafana keeps the user and the file system of its image: nobody has tried others.
 			if name != "grafana" {
 				if !service.ReadOnly {
 					t.Error("is not read-only")
@@ -213,8 +213,8 @@ func TestContainersAreContained(t *testing.T) {
 	}
 }
 
-// checkMemory holds GOMEMLIMIT to between 70 and 95 percent of the memory limit: nearer, and the kernel kills the program
-// before its garbage collector has tried; further, and memory lies idle.
+// checkMemory checks that GOMEMLIMIT is 70 to 95 percent of the memory limit: with more the kernel
+// kills the program before its garbage collector runs, with less memory is left unused.
 func checkMemory(t *testing.T, service types.ServiceConfig) {
 	t.Helper()
 	mebibytes, ok := strings.CutSuffix(compose.Variable(service, "GOMEMLIMIT"), "MiB")
@@ -245,8 +245,8 @@ func TestTheHostIsMountedReadOnlyFromConfAlone(t *testing.T) {
 			if volume.Bind == nil || volume.Bind.SELinux != "z" {
 				t.Errorf("%s cannot read %s where SELinux is on: add z", name, volume.Source)
 			}
-			// Containers run as other users than the one who cloned the repository. Git keeps no more of a mode than
-			// whether a file can be executed, so this holds for the working tree that the test sees.
+			// Containers run as other users than the one who cloned the repository. Git stores no
+			// permission but "executable", so this checks the working tree only.
 			err := filepath.WalkDir(volume.Source, func(file string, entry os.DirEntry, err error) error {
 				if err != nil {
 					return err
@@ -275,7 +275,8 @@ func TestNothingIsReadyBeforeWhatItNeeds(t *testing.T) {
 			t.Errorf("%s has no health check that needs no shell", name)
 			continue
 		}
-		// Compose refuses start_interval on Podman and on engines before Docker 25; a start_period alone slows newer ones.
+		// Compose refuses start_interval on Podman and on engines before Docker 25; a start_period
+		// alone slows newer ones.
 		if check.StartInterval != nil || check.StartPeriod != nil {
 			t.Errorf("%s has a start_interval or a start_period", name)
 		}
@@ -285,7 +286,7 @@ func TestNothingIsReadyBeforeWhatItNeeds(t *testing.T) {
 			t.Errorf("%s is checked with %v", name, got)
 		}
 	}
-	// Who waits for whom. Traefik last: once it answers, the first request is traced as completely as any other.
+	// Traefik starts last: as soon as it answers, requests are traced completely.
 	for name, want := range map[string][]string{
 		"traefik":   {"tempo", "uservice1", "uservice2", "uservice3", "uservice4"},
 		"uservice3": {"tempo"},
@@ -304,7 +305,8 @@ func TestNothingIsReadyBeforeWhatItNeeds(t *testing.T) {
 			t.Errorf("%s waits until %v are healthy, want %v", name, got, want)
 		}
 	}
-	// Compose stops in the opposite order: the caller goes before the one it calls, or requests in flight fail.
+	// Compose stops in the opposite order: a caller must stop before its callee, or requests in
+	// flight fail.
 	for _, name := range instrumented {
 		if _, ok := project.Services[name].DependsOn["loki"]; !ok {
 			t.Errorf("%s may outlive loki, and its last log lines with it", name)
@@ -344,8 +346,8 @@ func TestAllTracersAgree(t *testing.T) {
 	}
 }
 
-// TestOneVariableTurnsTracingOff: with TRACING=false nobody exports, passes a header on, or records a span in vain; and
-// nothing else is different, so that the stack behaves the same and nothing has to be built.
+// TestOneVariableTurnsTracingOff: with TRACING=false no service records or exports spans or passes
+// headers on. Nothing else differs, so that no image has to be built again.
 func TestOneVariableTurnsTracingOff(t *testing.T) {
 	on, off := compose.Project(t, nil), compose.Project(t, map[string]string{"TRACING": "false"})
 	for _, name := range instrumented {
@@ -377,7 +379,8 @@ func TestOneVariableTurnsTracingOff(t *testing.T) {
 	}
 }
 
-// TestOneVariableLetsTheStackWatchItself: with SELF_TRACING=true Prometheus, Loki and Grafana send traces of their own.
+// TestOneVariableLetsTheStackWatchItself: with SELF_TRACING=true Prometheus, Loki and Grafana send
+// traces of their own.
 func TestOneVariableLetsTheStackWatchItself(t *testing.T) {
 	for value, want := range map[string]struct{ prometheus, loki, grafana, sampled string }{
 		"":      {"/etc/prometheus/self-tracing-false.yaml", "-tracing.enabled=false", "", ""},

@@ -20,7 +20,8 @@ import (
 	"example.com/grafana-tempo-go-demo/e2e/internal/repo"
 )
 
-// decode reads a YAML file of conf/ into v. A key that v does not know is an error, so that a misspelt one is found.
+// decode reads a YAML file of conf/ into v. Unknown keys are errors, so that misspelt ones are
+// found.
 func decode(t *testing.T, name string, v any) {
 	t.Helper()
 	decoder := yaml.NewDecoder(strings.NewReader(string(repo.Read(t, name))))
@@ -90,7 +91,8 @@ func TestPrometheusLoadsItsConfiguration(t *testing.T) {
 	}
 }
 
-// prometheusConfig loads a configuration as Prometheus itself does, with all the files that it names.
+// prometheusConfig loads a configuration as Prometheus itself does, with all the files that it
+// names.
 func prometheusConfig(t *testing.T, name string) *config.Config {
 	t.Helper()
 	conf, err := config.LoadFile(repo.Path("conf/prometheus/"+name), false, slog.New(slog.DiscardHandler))
@@ -103,7 +105,8 @@ func prometheusConfig(t *testing.T, name string) *config.Config {
 	return conf
 }
 
-// TestLokiAndItsClientsAgree reads only what others have to agree with, as for Tempo.
+// TestLokiAndItsClientsAgree reads only what its clients depend on, as TestTempoAndItsClientsAgree
+// does.
 func TestLokiAndItsClientsAgree(t *testing.T) {
 	var conf struct {
 		Server struct {
@@ -191,8 +194,8 @@ func TestTraefikRoutesEachServiceByItsName(t *testing.T) {
 	}
 }
 
-// TestTempoAndItsClientsAgree reads only the part of Tempo's configuration that others have to agree with: the whole is
-// Tempo's own to check, and its packages are too heavy to import.
+// TestTempoAndItsClientsAgree reads only the part of Tempo's configuration that its clients depend
+// on. Tempo itself checks the whole; its packages are too heavy to import.
 func TestTempoAndItsClientsAgree(t *testing.T) {
 	var conf struct {
 		Server struct {
@@ -370,8 +373,8 @@ func uids(value any) map[string]string {
 	return found
 }
 
-// TestGrafanaReplacesNoDollar: Grafana puts environment variables into provisioned files, so that a single dollar before
-// a name or a brace loses what follows it.
+// TestGrafanaReplacesNoDollar: Grafana expands environment variables in provisioned files, so that
+// a single dollar and the name or brace behind it are lost.
 func TestGrafanaReplacesNoDollar(t *testing.T) {
 	for _, name := range []string{"datasources/datasources.yaml", "providers/providers.yaml"} {
 		for i, line := range strings.Split(string(repo.Read(t, "conf/grafana/"+name)), "\n") {

@@ -131,8 +131,8 @@ func TestDashboardsResolve(t *testing.T) {
 	}
 }
 
-// newResolver returns a check of a link of a dashboard or an alert: it leads to a dashboard, to Explore, to a page of
-// Grafana that there is, or to a service by its host name.
+// newResolver returns a check for the links of dashboards and alerts: a link leads to a dashboard,
+// to Explore, to another page of Grafana, or to a service by its host name.
 func newResolver(t *testing.T) func(t *testing.T, where, link string) {
 	sources := grafanaSources(t)
 	boards := map[string]bool{}
@@ -202,7 +202,8 @@ func TestAlertsSayWhereToLookNext(t *testing.T) {
 	}
 }
 
-// TestTheTraceIDHasOneName: whoever writes it and whoever follows it call it trace_id, or a click leads nowhere.
+// TestTheTraceIDHasOneName: all that write a trace id and all that follow it call it trace_id, or
+// links break.
 func TestTheTraceIDHasOneName(t *testing.T) {
 	const name = "trace_id"
 	for _, folder := range []string{"uservice3", "uservice4", "prober"} {
@@ -244,7 +245,7 @@ func TestTheTraceIDHasOneName(t *testing.T) {
 	if got, _ := tags[0].(map[string]any); metrics["datasourceUid"] != "prometheus" || got["key"] != "service.name" || got["value"] != "service" {
 		t.Errorf("from a span to its metrics: %v", metrics)
 	}
-	// Other spellings lead nowhere, but for the exemplars of others.
+	// Other spellings break links; only the exemplars of other products have one.
 	for _, folder := range []string{"conf/grafana/datasources", "conf/grafana/dashboards", "conf/prometheus"} {
 		for _, file := range repo.Files(t, folder, "*") {
 			for i, line := range strings.Split(string(repo.Read(t, folder+"/"+file)), "\n") {

@@ -20,8 +20,8 @@ import (
 	"example.com/grafana-tempo-go-demo/e2e/internal/repo"
 )
 
-// ruleTests is conf/prometheus/alerts_test.yaml, of promtool's format for unit tests only what this one uses. See
-// https://prometheus.io/docs/prometheus/latest/configuration/unit_testing_rules/
+// ruleTests is conf/prometheus/alerts_test.yaml: the part of promtool's format for unit tests that
+// it uses. See https://prometheus.io/docs/prometheus/latest/configuration/unit_testing_rules/
 type ruleTests struct {
 	RuleFiles          []string       `yaml:"rule_files"`
 	EvaluationInterval model.Duration `yaml:"evaluation_interval"`
@@ -38,7 +38,7 @@ type ruleTests struct {
 	}
 }
 
-// expectedAlert is one that fires, without its name among the labels.
+// expectedAlert is an alert that fires, without its name among the labels.
 type expectedAlert struct {
 	ExpLabels      map[string]string `yaml:"exp_labels"`
 	ExpAnnotations map[string]string `yaml:"exp_annotations"`
@@ -122,7 +122,7 @@ func alertingRules(groups map[string]*rules.Group) (all []*rules.AlertingRule) {
 	return all
 }
 
-// firing returns the alerts of a rule that fire.
+// firing returns the firing alerts of a rule.
 func firing(t *testing.T, groups map[string]*rules.Group, name string) (alerts []expectedAlert) {
 	for _, rule := range alertingRules(groups) {
 		if err := rule.LastError(); err != nil {
@@ -142,7 +142,7 @@ func firing(t *testing.T, groups map[string]*rules.Group, name string) (alerts [
 	return alerts
 }
 
-// TestAlertRulesWithPromtool runs the same file with Prometheus' own tool, which everybody has who has a Prometheus.
+// TestAlertRulesWithPromtool runs the same file with the tool that comes with Prometheus.
 func TestAlertRulesWithPromtool(t *testing.T) {
 	promtool, err := exec.LookPath("promtool")
 	if err != nil {

@@ -15,8 +15,8 @@ import (
 	"example.com/grafana-tempo-go-demo/e2e/internal/repo"
 )
 
-// TestNothingIsPublishedBeyondThisMachine reads docker-compose.yaml as text too: once interpolated, a port that cannot be
-// moved looks like any other.
+// TestNothingIsPublishedBeyondThisMachine reads docker-compose.yaml as text too: after
+// interpolation a fixed port looks like any other.
 func TestNothingIsPublishedBeyondThisMachine(t *testing.T) {
 	published := 0
 	for name, service := range compose.Project(t, nil).Services {
@@ -44,7 +44,8 @@ func TestNothingIsPublishedBeyondThisMachine(t *testing.T) {
 	}
 }
 
-// TestContainersShareNothingWithTheHost complements TestContainersAreContained and the test of mounts from conf/.
+// TestContainersShareNothingWithTheHost complements TestContainersAreContained and
+// TestTheHostIsMountedReadOnlyFromConfAlone.
 func TestContainersShareNothingWithTheHost(t *testing.T) {
 	project := compose.Project(t, nil)
 	conf, err := filepath.Abs(repo.Path("conf"))
@@ -76,7 +77,7 @@ func TestContainersShareNothingWithTheHost(t *testing.T) {
 					t.Errorf("mounts the socket %s", volume.Source)
 				}
 				switch volume.Type {
-				case types.VolumeTypeBind: // from conf/, as another test holds
+				case types.VolumeTypeBind: // from conf/, see TestTheHostIsMountedReadOnlyFromConfAlone
 				case types.VolumeTypeVolume:
 					if named, ok := project.Volumes[volume.Source]; !ok || bool(named.External) || named.Driver != "" || len(named.DriverOpts) > 0 {
 						t.Errorf("volume %q may be a folder of the host: %+v", volume.Source, named)
@@ -113,7 +114,7 @@ func TestContainersShareNothingWithTheHost(t *testing.T) {
 	}
 }
 
-// TestAdministrationIsClosed is about what the products open unless told otherwise, or when told to.
+// TestAdministrationIsClosed is about what the products open by default or by a flag.
 func TestAdministrationIsClosed(t *testing.T) {
 	project := compose.Project(t, nil)
 	prometheus := project.Services["prometheus"].Command
@@ -121,7 +122,8 @@ func TestAdministrationIsClosed(t *testing.T) {
 		origin, ok := strings.CutPrefix(flag, "--web.cors.origin=")
 		return ok && !strings.Contains(origin, "*")
 	}) {
-		// Its default lets the page of any site read the API, and write to it, from a browser on this machine.
+		// By default a page of any site may read the API, and write to it, from a browser on this
+		// machine.
 		t.Error(`Prometheus allows every origin: add - --web.cors.origin=http://localhost:${PROMETHEUS_PORT:-9090}`)
 	}
 	for _, flag := range prometheus {
@@ -130,7 +132,8 @@ func TestAdministrationIsClosed(t *testing.T) {
 		}
 	}
 	for _, flag := range project.Services["traefik"].Command {
-		// The dashboard has no login; its entry point is published on this machine alone, and has no route from the other.
+		// The dashboard has no login; its entry point is published on this machine only, and the
+		// other has no route to it.
 		if strings.Contains(flag, "insecure") && flag != "--api.insecure=true" && flag != "--tracing.otlp.grpc.insecure=true" {
 			t.Errorf("Traefik: %s", flag)
 		}

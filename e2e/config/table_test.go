@@ -14,7 +14,7 @@ import (
 
 func TestBothWaysOfRunningTheDemoHaveTheSameServices(t *testing.T) {
 	project := compose.Project(t, nil)
-	// What depends on where the rest of the stack listens, or on the container, is the runner's to set.
+	// The runner sets what depends on addresses or on the container.
 	elsewhere := []string{
 		"UPSTREAM", "TRACE_LINK", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT",
 		"OTEL_EXPORTER_PROMETHEUS_HOST", "OTEL_EXPORTER_PROMETHEUS_PORT", "OTEL_RESOURCE_ATTRIBUTES",

@@ -14,12 +14,13 @@ import (
 	"example.com/grafana-tempo-go-demo/e2e/internal/testbed"
 )
 
-// localAddress finds the addresses on this machine, and those inside the compose network, with what follows them.
+// localAddress matches URLs on this machine and inside the compose network, with their paths.
 var localAddress = regexp.MustCompile(`\bhttps?://(localhost|127\.0\.0\.1|[a-z0-9-]+\.localhost|[a-z0-9-]+:\d+)(:\d+)?(/[^\s)>'"` + "`" + `]*)?`)
 
-// hereInstead turns an address of either way of running the demo into one of the stack under test; ok is false for what that
-// has not got, such as Grafana.
-func hereInstead(t *testing.T, address string) (here string, ok bool) {
+// underTest turns a documented URL into the one of the same part in the shared demo. ok is false if
+// the demo has no such part (Grafana, for example), or if the tests judge a stack that was up
+// already.
+func underTest(t *testing.T, address string) (here string, ok bool) {
 	t.Helper()
 	u, err := url.Parse(address)
 	if err != nil {
@@ -27,7 +28,7 @@ func hereInstead(t *testing.T, address string) (here string, ok bool) {
 	}
 	demo := testbed.Shared(t).Demo
 	if demo == nil {
-		return "", false // the stack is elsewhere, and nobody told where all of it is
+		return "", false // only some of its addresses are known
 	}
 	port := u.Port()
 	byPort := map[string]string{"": demo.Gateway, "80": demo.Gateway}
@@ -45,7 +46,7 @@ func hereInstead(t *testing.T, address string) (here string, ok bool) {
 	if err != nil || target.Host == "" {
 		return "", false
 	}
-	// On port 3000 there is Grafana too: only the page's own paths are there in both.
+	// Port 3000 is also Grafana's; only the path / exists in both.
 	_, explorerPort, _ := net.SplitHostPort(stack.DefaultExplorer)
 	if port == explorerPort && u.Path != "/" && u.Path != "" {
 		return "", false
@@ -54,8 +55,8 @@ func hereInstead(t *testing.T, address string) (here string, ok bool) {
 	return u.String(), true
 }
 
-// TestAddressesAreServed holds each address on this machine that the documentation names to being one of the stack's: to a
-// port that is published or a default, and, where the stack under test has its part, to an answer.
+// TestAddressesAreServed checks each local URL in the documentation: its port is published or a
+// default of the demo, and the shared demo, if it has that part, answers.
 func TestAddressesAreServed(t *testing.T) {
 	known := map[string]bool{"": true}
 	for _, service := range compose.Project(t, nil).Services {
@@ -96,7 +97,7 @@ func TestAddressesAreServed(t *testing.T) {
 				continue
 			}
 			asked[address] = true
-			here, ok := hereInstead(t, address)
+			here, ok := underTest(t, address)
 			if !ok {
 				continue
 			}
@@ -104,7 +105,7 @@ func TestAddressesAreServed(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if strings.HasSuffix(req.URL.Hostname(), ".localhost") { // Go's resolver does not know it
+			if strings.HasSuffix(req.URL.Hostname(), ".localhost") { // Go's resolver does not know such names
 				req.Host, req.URL.Host = req.URL.Host, net.JoinHostPort("127.0.0.1", req.URL.Port())
 			}
 			res, err := testbed.Shared(t).Client.Do(req)
@@ -113,8 +114,9 @@ func TestAddressesAreServed(t *testing.T) {
 				continue
 			}
 			res.Body.Close()
-			// Without a path it is the base of other addresses. The gateway knows no host 127.0.0.1: a command that names it
-			// sends another Host header. And some ask for trouble.
+			// A URL without a path is the base of others. The gateway does not know the host
+			// 127.0.0.1: commands that name it send another Host header. And ?fail= asks for an
+			// error.
 			base := u.Path == "" || strings.HasPrefix(here, testbed.Shared(t).Demo.Gateway) && u.Path == "/"
 			if res.StatusCode >= 400 && !(base && res.StatusCode == http.StatusNotFound) && !strings.Contains(u.RawQuery, "fail=") {
 				t.Errorf("%s names %s, which answers %s", d.name, address, res.Status)

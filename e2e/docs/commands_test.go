@@ -17,8 +17,8 @@ import (
 	"example.com/grafana-tempo-go-demo/e2e/internal/testbed"
 )
 
-// notRun are the commands of the documentation that no test runs, whatever variables they are given, with the reason. What
-// they name is checked all the same.
+// notRun are the documented commands that no test runs, and why. Other tests check the flags and
+// files that they name.
 var notRun = []struct {
 	command *regexp.Regexp
 	reason  string
@@ -33,16 +33,18 @@ var notRun = []struct {
 	{regexp.MustCompile(`^go run \./demo compare( |$)`), "measures for minutes"},
 }
 
-// lasting are the commands of the demo that run until they are stopped, and what they print when they are ready.
-var lasting = map[string]string{
+// readyText has the commands of the demo that run until they are stopped, and what they print when
+// they are ready.
+var readyText = map[string]string{
 	"up":       "Everything is ready",
 	"explorer": "Ctrl-C stops it",
 }
 
-// assignments are the variables that a command is given.
+// assignments matches the variables before a command.
 var assignments = regexp.MustCompile(`^([A-Z][A-Z0-9_]*=\S+ )*`)
 
-// demoCommand takes the demo's subcommand and its arguments from a command of the documentation.
+// demoCommand returns the demo's subcommand and its arguments in a documented command. ok is false
+// for other programs.
 func demoCommand(command string) (name string, args []string, ok bool) {
 	words := strings.Fields(assignments.ReplaceAllString(command, ""))
 	if len(words) < 3 || strings.Join(words[:3], " ") != "go run ./demo" {
@@ -54,8 +56,8 @@ func demoCommand(command string) (name string, args []string, ok bool) {
 	return "up", words, true
 }
 
-// TestCommandsOfTheDocumentationRun runs each of them, as a shell would: with the demo built once, which is what `go run` does
-// each time, and with the addresses of the stack that is under test where they name the default ones.
+// TestCommandsOfTheDocumentationRun runs each documented command in a shell, with the built demo
+// instead of `go run ./demo`, and with the URLs of the shared demo instead of the default ones.
 func TestCommandsOfTheDocumentationRun(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("the commands are those of a Unix shell")
@@ -70,12 +72,13 @@ func TestCommandsOfTheDocumentationRun(t *testing.T) {
 			t.Run(d.name+": "+command, func(t *testing.T) {
 				t.Parallel()
 				input := ""
-				if rest, ok := strings.CutPrefix(command, "docker compose logs | "); ok { // such a log is at hand
+				if rest, ok := strings.CutPrefix(command, "docker compose logs | "); ok { // use the log of a test instead
 					command, input = rest, repo.Path("demo/ledger/testdata/compose.log")
 				}
 				name, args, isDemo := demoCommand(command)
 				if isDemo && !slices.Contains(args, "-help") {
-					// Even where the command is not run: -help is reached only past flags that there are, with values that fit.
+					// Also if the command is not run: -help is printed only if the flags before it
+					// are valid.
 					help(t, "demo", append(append([]string{name}, args...), "-help")...)
 				}
 				for _, exception := range notRun {
@@ -92,10 +95,10 @@ func TestCommandsOfTheDocumentationRun(t *testing.T) {
 	}
 }
 
-// runDocumented runs one command, to its end or until it is ready and is interrupted.
+// runDocumented runs a command to its end, or interrupts it when it is ready.
 func runDocumented(t *testing.T, command, name string, isDemo bool, input string) {
 	t.Helper()
-	lasts := isDemo && lasting[name] != "" && !strings.Contains(command, "-help")
+	lasts := isDemo && readyText[name] != "" && !strings.Contains(command, "-help")
 	if isDemo {
 		variables := assignments.FindString(command)
 		command = "exec env " + variables + testbed.Binary(t, "demo") + strings.TrimPrefix(command[len(variables):], "go run ./demo")
@@ -103,7 +106,7 @@ func runDocumented(t *testing.T, command, name string, isDemo bool, input string
 			if !strings.Contains(command, " up") {
 				command += " up"
 			}
-			// Free ports for what the command leaves open, as other copies run at the same time.
+			// Free ports where the command sets none: other demos run at the same time.
 			for _, part := range testbed.Parts {
 				if flag := " -" + part + "-addr"; !strings.Contains(command, flag) {
 					command += flag + " 127.0.0.1:0"
@@ -112,7 +115,7 @@ func runDocumented(t *testing.T, command, name string, isDemo bool, input string
 		}
 	} else {
 		command = localAddress.ReplaceAllStringFunc(command, func(address string) string {
-			if here, ok := hereInstead(t, address); ok {
+			if here, ok := underTest(t, address); ok {
 				return here
 			}
 			return address
@@ -130,7 +133,7 @@ func runDocumented(t *testing.T, command, name string, isDemo bool, input string
 		defer file.Close()
 		cmd.Stdin = file
 	}
-	out := &awaited{text: lasting[name], seen: make(chan struct{})}
+	out := &output{text: readyText[name], seen: make(chan struct{})}
 	cmd.Stdout, cmd.Stderr = out, out
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -152,8 +155,8 @@ func runDocumented(t *testing.T, command, name string, isDemo bool, input string
 	}
 }
 
-// awaited collects what a program prints, and tells when a text is among it.
-type awaited struct {
+// output collects what a program prints, and closes seen when it contains a text.
+type output struct {
 	text string
 	seen chan struct{}
 
@@ -162,7 +165,7 @@ type awaited struct {
 	done bool
 }
 
-func (a *awaited) Write(p []byte) (int, error) {
+func (a *output) Write(p []byte) (int, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.all.Write(p)
@@ -173,7 +176,7 @@ func (a *awaited) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func (a *awaited) String() string {
+func (a *output) String() string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.all.String()

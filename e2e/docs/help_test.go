@@ -14,7 +14,7 @@ import (
 	"example.com/grafana-tempo-go-demo/e2e/internal/testbed"
 )
 
-// help returns what a program prints with these arguments, on either output. It must be pleased with them.
+// help returns the combined output of a program that must succeed with these arguments.
 func help(t *testing.T, program string, args ...string) string {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), testbed.Binary(t, program), args...)
@@ -25,7 +25,7 @@ func help(t *testing.T, program string, args ...string) string {
 	return string(out)
 }
 
-// setting is one flag, as -help tells of it.
+// setting is one flag, as -help describes it.
 type setting struct{ flag, variable, preset, meaning string }
 
 var (
@@ -34,7 +34,7 @@ var (
 	helpEnv    = regexp.MustCompile(` \(([A-Z][A-Z0-9_]*)\)$`)
 )
 
-// settings reads what package flag prints.
+// settings parses the help text that package flag prints.
 func settings(help string) []setting {
 	var all []setting
 	for _, found := range helpLine.FindAllStringSubmatch(help, -1) {
@@ -85,7 +85,7 @@ func serviceTable(t *testing.T) string {
 	return table.String()
 }
 
-// code writes a default as code, or nothing.
+// code writes a default as Markdown code; nothing if it is empty.
 func code(text string) string {
 	if text == "" {
 		return ""
@@ -93,12 +93,12 @@ func code(text string) string {
 	return "`" + text + "`"
 }
 
-// prose writes what -help says of a flag as Markdown: flags in it are code, and so is what would be markup.
+// prose writes the meaning of a flag as Markdown: flags, placeholders and URLs become code.
 func prose(text string) string {
 	return regexp.MustCompile(`(^|\s)(-[a-z-]+|\{[a-z_]+\}|https?://[^\s,;]+)`).ReplaceAllString(strings.ReplaceAll(text, "|", `\|`), "$1`$2`")
 }
 
-// commandReference is docs/commands.md: what the demo itself says of each of its commands.
+// commandReference is docs/commands.md: the help text of each command.
 func commandReference(t *testing.T) string {
 	t.Helper()
 	var text strings.Builder
@@ -112,8 +112,8 @@ func commandReference(t *testing.T) string {
 	return text.String()
 }
 
-// TestSettingsAreDocumentedAsHelpTellsThem holds the README's table and docs/commands.md to the programs' own -help: that is
-// the one place where a flag is explained.
+// TestSettingsAreDocumentedAsHelpTellsThem compares the README's table and docs/commands.md with
+// the programs' -help, the one place that explains a flag.
 func TestSettingsAreDocumentedAsHelpTellsThem(t *testing.T) {
 	const begin, end = "<!-- from the services' -help, by `make docs`: do not edit -->\n\n", "\n<!-- end of what is generated -->"
 	readme := repo.Read(t, "README.md")

@@ -1,5 +1,5 @@
-// Package docs holds the documentation to what the programs and the configuration are: commands, flags, variables, addresses,
-// files and links.
+// Package docs compares the documentation with the programs and the configuration: commands, flags,
+// variables, URLs, files and links.
 package docs
 
 import (

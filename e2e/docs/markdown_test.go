@@ -10,10 +10,10 @@ import (
 	"example.com/grafana-tempo-go-demo/e2e/internal/repo"
 )
 
-// document is one Markdown file, as far as it can be held to something.
+// document is one Markdown file: the parts of it that the tests check.
 type document struct {
 	name     string   // relative to the repository's root
-	text     string   // all of it
+	text     string   // the whole file
 	commands []string // lines of fenced sh blocks, and code spans that begin like a command
 	spans    []string // code spans
 	blocks   string   // fenced blocks of another kind
@@ -21,7 +21,8 @@ type document struct {
 	anchors  map[string]bool
 }
 
-// programs are those that a code span is a command of, when it begins with one. Variables may stand before it.
+// programs matches code spans that are commands: they begin with a program, possibly after
+// variables.
 var programs = regexp.MustCompile(`^([A-Z][A-Z0-9_]*=\S+ )*(go|make|docker|podman|curl|chmod|git)( |$)`)
 
 var (
@@ -43,8 +44,8 @@ func documents(t *testing.T) []document {
 	return all
 }
 
-// parseMarkdown knows the Markdown that this repository is written in: fences of three backticks, links in one line, code
-// spans that may be broken over two lines, and \| for a bar in a table.
+// parseMarkdown knows the Markdown of this repository: fences of three backticks, links in one
+// line, code spans of one or two lines, and \| for a bar in a table.
 func parseMarkdown(name, text string) document {
 	d := document{name: name, text: text, anchors: map[string]bool{}}
 	var prose strings.Builder
@@ -105,7 +106,7 @@ func TestLinksLeadSomewhere(t *testing.T) {
 			file, fragment, _ := strings.Cut(target, "#")
 			switch {
 			case strings.HasPrefix(target, "http://"), strings.HasPrefix(target, "https://"), strings.HasPrefix(target, "../../"):
-				continue // elsewhere: see TestAddressesAreServed for what is on this machine; ../../ is the repository's site
+				continue // TestAddressesAreServed checks local URLs; ../../ is the repository's web site
 			case file == "":
 				file = d.name
 			default:

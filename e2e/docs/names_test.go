@@ -15,12 +15,13 @@ import (
 	"example.com/grafana-tempo-go-demo/e2e/internal/repo"
 )
 
-// forExample are words of the documentation that look like a flag, a file or an address of ours, and are not.
+// forExample are words of the documentation that look like a flag or a file of ours, and are not.
 var forExample = map[string]string{
 	"--tracing.samplerate": "a flag of Traefik",
 }
 
-// allSources is all that the repository is configured and written with, documentation apart, as one text.
+// allSources is the text of all sources and configuration of the repository. Folders called docs
+// are left out: one has the documentation, the other these tests, which name what does not exist.
 var allSources = sync.OnceValues(func() (string, error) {
 	var all strings.Builder
 	err := filepath.WalkDir(repo.Root, func(file string, entry fs.DirEntry, err error) error {
@@ -51,8 +52,8 @@ func sourceText(t *testing.T) string {
 	return all
 }
 
-// sdkVariables are the variables that OpenTelemetry's own code reads, or says that it reads, in the versions that uservice3 is
-// built with.
+// sdkVariables are the variables that OpenTelemetry's own code names, in the versions that
+// uservice3 is built with.
 func sdkVariables(t *testing.T) string {
 	t.Helper()
 	list := exec.CommandContext(t.Context(), "go", "list", "-m", "-f", "{{.Dir}}", "go.opentelemetry.io/otel/sdk",
@@ -98,7 +99,7 @@ func TestVariablesOfTheDocumentationExist(t *testing.T) {
 		}
 		documented += d.text
 	}
-	// The other way round: whoever has a port taken must find out how to move it.
+	// And each variable of docker-compose.yaml is documented, such as those that change a port.
 	documented = regexp.MustCompile("`([A-Z]+)1(\\w*)` to `[A-Z]+4\\w*`").ReplaceAllString(documented, "${1}1$2 ${1}2$2 ${1}3$2 ${1}4$2")
 	for _, found := range regexp.MustCompile(`\$\{([A-Z0-9_]+)`).FindAllStringSubmatch(string(repo.Read(t, "docker-compose.yaml")), -1) {
 		if !regexp.MustCompile(`\b` + found[1] + `\b`).MatchString(documented) {
@@ -126,7 +127,8 @@ func TestFlagsOfTheDocumentationExist(t *testing.T) {
 		for _, span := range d.spans {
 			for _, word := range strings.FieldsFunc(span, func(r rune) bool { return r == ' ' || r == '\n' || r == '"' }) {
 				flag, _, _ := strings.Cut(word, "=")
-				// Commands are tried with their flags; here it is about those that are named alone.
+				// TestCommandsOfTheDocumentationRun tries the flags of commands; here are those
+				// named alone.
 				if !regexp.MustCompile(`^--?[a-z][a-z0-9.-]+$`).MatchString(flag) || programs.MatchString(span) {
 					continue
 				}

@@ -15,8 +15,8 @@ import (
 	"example.com/grafana-tempo-go-demo/e2e/internal/testbed"
 )
 
-// TestDashboardQueriesOnTheRealBackends asks a stack that has had traffic for two minutes. With E2E_GATEWAY_URL it makes the
-// error itself that the panel of errors needs.
+// TestDashboardQueriesOnTheRealBackends needs a stack that has had traffic for two minutes. With
+// E2E_GATEWAY_URL it makes the error that the panel of errors shows.
 func TestDashboardQueriesOnTheRealBackends(t *testing.T) {
 	backends := map[string]string{"prometheus": os.Getenv("E2E_PROMETHEUS_URL"), "loki": os.Getenv("E2E_LOKI_URL"), "tempo": os.Getenv("E2E_TEMPO_URL")}
 	if backends["prometheus"] == "" || backends["loki"] == "" || backends["tempo"] == "" {
@@ -87,8 +87,8 @@ func TestDashboardQueriesOnTheRealBackends(t *testing.T) {
 	}
 }
 
-// answers asks until there is data, and returns the answer. What has just happened takes a few seconds to be found, and an
-// interval of Prometheus to be counted.
+// answers repeats a query until there is data, and returns the answer. New data takes a few seconds
+// to be found, and Prometheus counts it after its next scrape.
 func answers(t *testing.T, client *http.Client, endpoint string, query url.Values) string {
 	t.Helper()
 	deadline := time.Now().Add(testbed.Timeout)

@@ -20,7 +20,7 @@ import (
 	"example.com/grafana-tempo-go-demo/demo/explorer"
 )
 
-// inProcess is a collector and an explorer on top of it in this process, for traces that no service makes.
+// inProcess starts a collector and an explorer in this process, for traces that the test makes up.
 func inProcess(t *testing.T) (explorerURL string, send func(otlp any)) {
 	t.Helper()
 	store := collector.New(collector.Options{})
@@ -57,7 +57,7 @@ func attribute(key, value string) object {
 	return object{"key": key, "value": object{"stringValue": value}}
 }
 
-// spanOf makes a span that starts some time ago and lasts for a while.
+// spanOf makes a span that started some time ago.
 func spanOf(traceID, parent string, n int, name string, ago, lasts time.Duration) object {
 	start := time.Now().Add(-ago)
 	return object{
@@ -188,7 +188,7 @@ func TestTheExplorersListStaysUsableUnderLoad(t *testing.T) {
 	first := js[string](p, `document.querySelector("#list a").dataset.id`)
 	p.until(fmt.Sprintf(`document.querySelector("#list a").dataset.id !== %q`, first)) // it updates by itself
 	held := js[string](p, `(() => { const a = document.querySelectorAll("#list a")[4]; a.focus(); return a.dataset.id; })()`)
-	p.until(`!document.querySelector("#newer").hidden`) // newer ones are announced, and do not push
+	p.until(`!document.querySelector("#newer").hidden`) // newer traces are announced, and do not move the list
 	worst := js[float64](p, `(async () => {
 		let worst = 0, last = await new Promise(requestAnimationFrame);
 		for (const end = last + 4000; last < end;) {
@@ -241,7 +241,7 @@ func TestTheExplorerSaysWhenTheStoreIsGone(t *testing.T) {
 	p.until(`document.querySelector("#store").classList.contains("down")`)
 	gone.Delete("gone")
 	p.until(`document.querySelector("#list-trouble").hidden && document.querySelector("#store").classList.contains("up")`)
-	// The browser itself writes every 502 to the console; that is all that it may say here.
+	// The browser writes every 502 to the console; nothing else may be there.
 	p.mu.Lock()
 	p.said = slices.DeleteFunc(p.said, func(s string) bool { return strings.Contains(s, "502") })
 	p.mu.Unlock()

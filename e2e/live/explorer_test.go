@@ -14,7 +14,7 @@ import (
 	"example.com/grafana-tempo-go-demo/e2e/internal/testbed"
 )
 
-// explorerOf returns the address of the page: the demo's own, or one of this test's for a stack that is up elsewhere.
+// explorerOf returns the URL of the demo's explorer. For a stack that was up already it starts one.
 func explorerOf(t *testing.T) string {
 	t.Helper()
 	s := testbed.Shared(t)
@@ -168,8 +168,8 @@ func TestTheExplorerShowsWhereTheTimeWent(t *testing.T) {
 	})
 }
 
-// TestTheExplorerShowsEachFault breaks the telemetry on the page, in every way that there is, and looks for the symptom.
-// It has a stack of its own, because the other tests want theirs whole.
+// TestTheExplorerShowsEachFault switches each fault of the lab on, on the page, and looks for its
+// symptom. It starts a demo of its own, because the faults would break the other tests.
 func TestTheExplorerShowsEachFault(t *testing.T) {
 	browser := startBrowser(t)
 	d, err := testbed.Start()
@@ -186,7 +186,7 @@ func TestTheExplorerShowsEachFault(t *testing.T) {
 	const whole = "gateway started,uservice3 continued,uservice4 continued"
 	symptoms := map[string]struct {
 		spans int    // of the trace that is open
-		hops  string // what the ledger says
+		hops  string // the ledger, in short
 		shows string // an expression that is true
 	}{
 		"drop-header":         {5, "gateway started,uservice3 not-received,uservice4 continued", `true`},
@@ -207,7 +207,7 @@ func TestTheExplorerShowsEachFault(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			want, ok := symptoms[name]
 			if !ok {
-				t.Fatal("nobody knows the symptom")
+				t.Fatal("this test does not know its symptom")
 			}
 			p := open(t, browser, d.Explorer, 1280)
 			p.until(`document.querySelector("[data-fault]")`)

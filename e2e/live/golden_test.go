@@ -19,17 +19,19 @@ import (
 	"example.com/grafana-tempo-go-demo/e2e/internal/testbed"
 )
 
-// keyAttributes are those that a golden trace holds a span to. Ports, peers and times are not among them.
+// keyAttributes are the attributes that golden traces compare. Ports, peers and times differ from
+// run to run.
 var keyAttributes = []string{
 	"db.operation.name", "db.query.text", "db.system.name", "exception.message", "happened",
 	"http.request.method", "http.response.status_code", "test-attribute-1", "traceresponse",
 }
 
-// someIDs finds ids, which differ from run to run.
+// someIDs matches ids, which differ from run to run.
 var someIDs = regexp.MustCompile(`[0-9a-f]{32}|[0-9a-f]{16}`)
 
-// describe writes a trace as a tree, a line for each span (service, kind, name, status, key attributes) and one below
-// for each of its events. The proxy's service is called <proxy>, whatever the stack has.
+// describe writes a trace as a tree: a line for each span (service, kind, name, status, key
+// attributes) and one below for each of its events. The proxy's service is called <proxy>: stacks
+// have different ones.
 func describe(trace *tempo.Trace) string {
 	var text strings.Builder
 	var write func(span *tempo.Span, indent string)
@@ -69,7 +71,7 @@ func newTraceID() string {
 	return hex.EncodeToString(id)
 }
 
-// callerSpan is the span id of the caller that tests play. It never reaches the trace store.
+// callerSpan is the span id that tests send as a caller. No such span is in the trace store.
 const callerSpan = "00000000000ca11e"
 
 func TestGoldenTraces(t *testing.T) {
@@ -91,7 +93,7 @@ func TestGoldenTraces(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			// The test is the caller: it starts the trace, so that it knows the id even where no service tells.
+			// The test starts the trace, so that it knows the id even if no service returns it.
 			id := newTraceID()
 			status, response := testbed.Shared(t).Get(t, test.host, test.path, id+":"+callerSpan+":0:1")
 			if status != test.status {
@@ -118,8 +120,9 @@ func TestGoldenTraces(t *testing.T) {
 	}
 }
 
-// waitForTrace returns the description of a trace once it is the wanted one, or what it is when patience ends. To learn a
-// new golden trace (want is empty) it waits until the proxy's first span is there, which ends last.
+// waitForTrace returns the description of a trace as soon as it is the wanted one, or its last
+// description when the time is over. With -update it waits for the proxy's first span, which ends
+// last.
 func waitForTrace(t *testing.T, id, want string) (got string) {
 	t.Helper()
 	testbed.Poll(t, func(ctx context.Context) bool {
@@ -176,7 +179,8 @@ func TestATraceCanBeSearched(t *testing.T) {
 
 func TestAnUnsampledCallerIsOverruled(t *testing.T) {
 	t.Parallel()
-	// Both ways of running the demo set the services' sampler to always_on, so that every request is seen.
+	// Both ways of running the demo set the services' sampler to always_on, so that every request
+	// is seen.
 	id := newTraceID()
 	testbed.Shared(t).Get(t, "uservice3.localhost", "/", id+":"+callerSpan+":0:0")
 	var services []string

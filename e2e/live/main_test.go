@@ -1,4 +1,5 @@
-// Package live judges a stack that runs: the no-Docker run, which the tests start, or the one that the variables E2E_* name.
+// Package live judges a running stack: the no-Docker run, which the tests start, or the one that
+// the variables E2E_* name.
 package live
 
 import (

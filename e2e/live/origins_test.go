@@ -13,8 +13,8 @@ import (
 	"example.com/grafana-tempo-go-demo/e2e/internal/testbed"
 )
 
-// TestOtherSitesPagesAreKeptOut asks every HTTP server of the no-Docker run what a page of another site, open in a browser
-// on this machine, would ask it.
+// TestOtherSitesPagesAreKeptOut sends every HTTP server of the no-Docker run the requests that a
+// page of another site could send from a browser on this machine.
 func TestOtherSitesPagesAreKeptOut(t *testing.T) {
 	s := testbed.Shared(t)
 	if s.Demo == nil {
@@ -69,7 +69,8 @@ func TestOtherSitesPagesAreKeptOut(t *testing.T) {
 		}
 		paths := map[string]string{"otlp-http": "/v1/traces", "tempo": "/api/search", "explorer": "/api/call"}
 		target := address + paths[name]
-		// A form, a script's request and the question before one: none may change anything, nor be told that it may.
+		// A form, a script's request, and its preflight: none may change anything, or be allowed
+		// to.
 		for _, contentType := range []string{"text/plain", "application/json"} {
 			if res := ask(http.MethodPost, target, "", contentType); res.StatusCode < 400 {
 				t.Errorf("%s takes %s of another site: %s", name, contentType, res.Status)
@@ -77,8 +78,9 @@ func TestOtherSitesPagesAreKeptOut(t *testing.T) {
 		}
 		ask(http.MethodOptions, target, "", "")
 		ask(http.MethodGet, target, "", "")
-		// A name that somebody else's name server binds to 127.0.0.1. The services answer to every name, by design: they
-		// stand behind the proxy, and have nothing that their caller did not bring.
+		// DNS rebinding: another site's host name that resolves to 127.0.0.1. The services answer
+		// to every name, by design: they are behind the proxy, and know nothing but what the
+		// request contains.
 		want := map[string]int{"gateway": http.StatusNotFound, "explorer": http.StatusMisdirectedRequest, "tempo": http.StatusMisdirectedRequest, "otlp-http": http.StatusMisdirectedRequest}
 		if status := want[name]; status != 0 {
 			if res := ask(http.MethodGet, address+"/ready", net.JoinHostPort("evil.example", u.Port()), ""); res.StatusCode != status {

@@ -29,7 +29,7 @@ func startBrowser(t *testing.T) context.Context {
 	return ctx
 }
 
-// page is a tab. When its test ends, it must have written nothing to the console, and asked no other host for anything.
+// page is a tab. It fails the test if it writes to the console or sends a request to another host.
 type page struct {
 	t    *testing.T
 	ctx  context.Context
@@ -128,13 +128,14 @@ func (p *page) press(keys string) {
 	p.must(chromedp.Do(p.ctx, chromedp.KeyEvent(keys)))
 }
 
-// texts returns what the elements say.
+// texts returns the text of each element.
 func (p *page) texts(selector string) []string {
 	p.t.Helper()
 	return js[[]string](p, fmt.Sprintf("[...document.querySelectorAll(%q)].map((e) => e.textContent.trim())", selector))
 }
 
-// tree writes the waterfall, a line for each span, indented by its level; the proxy is called <proxy> whatever it is.
+// tree writes the waterfall, a line for each span, indented by its level; any proxy is called
+// <proxy>.
 func (p *page) tree() string {
 	p.t.Helper()
 	return js[string](p, `[...document.querySelectorAll(".detail > .card [data-span]")]
@@ -143,7 +144,7 @@ func (p *page) tree() string {
 		.join("\n")`)
 }
 
-// call presses the button of a service and waits until the page has opened the trace of this call.
+// call presses the button of a service and waits until the page shows the trace of this call.
 func (p *page) call(service string) {
 	p.t.Helper()
 	before := js[string](p, "location.pathname")

@@ -1,4 +1,4 @@
-// Command pictures makes the screenshots in docs/pictures of a demo that is running:
+// Command pictures makes the screenshots in docs/pictures from a running demo:
 //
 //	go run ./demo               in one terminal
 //	go run ./e2e/pictures       in another, at the repository's root
@@ -38,7 +38,8 @@ type picture struct {
 	width int64 // of the window, in CSS pixels
 	// steps are JavaScript: each is evaluated until it is true.
 	steps []string
-	// shows is a selector of what is cut out of the page, all of it and what is between; empty is the window.
+	// shows selects the elements that the picture shows, with everything between them; empty shows
+	// the window.
 	shows string
 }
 
@@ -58,7 +59,7 @@ func ask(service string, spans int) []string {
 	}
 }
 
-// choose sets one of the page's wishes.
+// choose sets one of the page's radio buttons.
 func choose(wish, value string) string {
 	return `Boolean(document.querySelector('input[name=` + wish + `][value="` + value + `"]')?.click() ?? true)`
 }
@@ -78,7 +79,8 @@ const (
 	settled = `new Promise((done) => setTimeout(() => done(true), 400))` // transitions have ended
 )
 
-// pictures are in the order in which they are made: the first ones fill the list of the later ones.
+// pictures returns them in the order in which they are made: the first ones fill the list of the
+// later ones.
 func pictures() []picture {
 	steps := func(groups ...any) []string {
 		all := []string{ready}
@@ -171,7 +173,7 @@ func (p picture) take(browser context.Context, address string) ([]byte, error) {
 	if p.shows == "" {
 		return chromedp.Run(ctx, chromedp.CaptureScreenshot())
 	}
-	// The box around all of them, with some air.
+	// The box around all of them, with a margin.
 	box, err := chromedp.Run(ctx, chromedp.Evaluate[struct{ X, Y, W, H float64 }](fmt.Sprintf(`(() => {
 		const all = [...document.querySelectorAll(%q)].filter((e) => e.offsetHeight).map((e) => e.getBoundingClientRect()), air = 14;
 		const x = Math.max(0, Math.min(...all.map((b) => b.left)) - air), y = Math.max(0, Math.min(...all.map((b) => b.top)) + scrollY - air);

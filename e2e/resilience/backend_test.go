@@ -53,8 +53,8 @@ func (l *link) redirect(t *testing.T, upstream string) {
 	t.Fatal(err)
 }
 
-// addToxic disturbs one direction: "upstream" is from the services to the back end, "downstream" is back. The kinds and
-// their attributes are those of https://github.com/Shopify/toxiproxy#toxics.
+// addToxic disturbs one direction: "upstream" is from the services to the back end, "downstream" is
+// back. The kinds and their attributes are those of https://github.com/Shopify/toxiproxy#toxics.
 func (l *link) addToxic(t *testing.T, stream, kind string, attributes map[string]int) {
 	t.Helper()
 	text, err := json.Marshal(map[string]any{"name": kind, "type": kind, "stream": stream, "attributes": attributes})
@@ -73,8 +73,8 @@ func (l *link) restore(t *testing.T) {
 	l.redirect(t, l.upstream)
 }
 
-// Whatever the back end does, requests are answered as usual; and spans that an outage of seconds held back are sent after
-// it.
+// Whatever the back end does, requests are answered as usual; and spans that an outage of seconds
+// held back are sent after it.
 func TestAnswersDoNotWaitForTheBackEnd(t *testing.T) {
 	mute := server(t, func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) })
 	garbage := server(t, func(conn net.Conn) {
@@ -139,7 +139,8 @@ func TestAnswersDoNotWaitForTheBackEnd(t *testing.T) {
 	}
 }
 
-// A back end that does not answer delays a stop no longer than the flush timeout, and the stop still succeeds.
+// A back end that does not answer delays a stop no longer than the flush timeout, and the stop
+// still succeeds.
 func TestStopDoesNotWaitLongForTheBackEnd(t *testing.T) {
 	t.Parallel()
 	mute := server(t, func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) })
@@ -187,8 +188,8 @@ func (b *slowBackend) Export(ctx context.Context, req *coltracepb.ExportTraceSer
 	return &coltracepb.ExportTraceServiceResponse{}, nil
 }
 
-// The queue and the batches are large enough for 5,000 requests (25,000 spans) a second and a back end that takes 50 ms for
-// each batch. A slow machine sends fewer requests a second.
+// The queue and the batches are large enough for 5,000 requests (25,000 spans) a second and a back
+// end that takes 50 ms for each batch. A slow machine sends fewer requests a second.
 func TestNoSpanIsLostAtFiveThousandRequestsASecond(t *testing.T) {
 	const requests, perSecond, connections, spansEach = 15_000, 5_000, 64, 5
 	b := &slowBackend{pause: 50 * time.Millisecond}

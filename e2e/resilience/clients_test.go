@@ -17,8 +17,8 @@ import (
 	"example.com/grafana-tempo-go-demo/e2e/internal/testbed"
 )
 
-// A client that misbehaves harms only itself: others are answered all the while, its resources are soon free again, and no
-// service reports an internal error.
+// A client that misbehaves harms only itself: others are answered all the while, its resources are
+// soon free again, and no service reports an internal error.
 func TestClientsThatMisbehave(t *testing.T) {
 	t.Parallel()
 	s := startStack(t, nil)
@@ -78,7 +78,8 @@ func TestClientsThatMisbehave(t *testing.T) {
 			}},
 			{"sends a megabyte of headers", func(c talk) error {
 				go func() { _, _ = io.WriteString(c, get+"X: "+strings.Repeat("x", 1<<20)+"\r\n\r\n") }()
-				// A connection closed with unread input is reset, and the reset may arrive before the answer.
+				// A connection closed with unread input is reset, and the reset may arrive before
+				// the answer.
 				if got, err := status(c); err == nil && got != http.StatusRequestHeaderFieldsTooLarge {
 					return fmt.Errorf("answered %d", got)
 				}
@@ -86,7 +87,8 @@ func TestClientsThatMisbehave(t *testing.T) {
 			}},
 			{"announces a body and does not send it", func(c talk) error {
 				_, _ = io.WriteString(c, "POST / HTTP/1.1\r\nHost: uservice3.localhost\r\nContent-Length: 1000\r\n\r\n")
-				// An error of the client, not of the service, at the latest when the body's timeout is over.
+				// An error of the client, not of the service, at the latest when the body's timeout
+				// is over.
 				if got, err := status(c); err != nil || got != http.StatusMethodNotAllowed && got != http.StatusRequestTimeout {
 					return errors.Join(fmt.Errorf("answered %d", got), err)
 				}

@@ -47,8 +47,8 @@ next:
 	return 0, false
 }
 
-// checkResources checks that a service takes no more than that much memory, in bytes, and soon has no more than that many
-// goroutines.
+// checkResources checks that a service takes no more than that much memory, in bytes, and soon has
+// no more than that many goroutines.
 func (s *testStack) checkResources(t *testing.T, service string, memory, goroutines float64) {
 	t.Helper()
 	if got, ok := s.metric(t, service, "process_resident_memory_bytes", nil); ok && got > memory { // the metric exists on Linux only
@@ -75,8 +75,8 @@ func (s *testStack) checkNoneDropped(t *testing.T) {
 	}
 }
 
-// askTogether sends that many requests to uservice3 at the same time, all of which must be answered, and returns how long
-// they took, sorted.
+// askTogether sends that many requests to uservice3 at the same time, all of which must be
+// answered, and returns how long they took, sorted.
 func askTogether(t *testing.T, client *http.Client, people int, url string) (waited []time.Duration) {
 	t.Helper()
 	var mu sync.Mutex

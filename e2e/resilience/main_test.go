@@ -1,5 +1,6 @@
-// Package resilience breaks what is around the services, with real binaries, and says who is answered with what all the same.
-// Its tests start stacks of their own: the shared one is not theirs to break.
+// Package resilience breaks what is around the services, with real binaries, and says who is
+// answered with what all the same. Its tests start stacks of their own: the shared one is not
+// theirs to break.
 package resilience
 
 import (

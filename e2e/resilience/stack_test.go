@@ -22,7 +22,8 @@ import (
 	"example.com/grafana-tempo-go-demo/e2e/internal/testbed"
 )
 
-// testStack is a stack that runs within the test process, so that a test sees what its services log.
+// testStack is a stack that runs within the test process, so that a test sees what its services
+// log.
 type testStack struct {
 	*stack.Stack
 	urls stack.URLs
@@ -31,7 +32,8 @@ type testStack struct {
 	lines map[string][]string // of each service's standard output
 }
 
-// startStack starts a stack that ends with the test. Its mock calls take no time unless env sets other durations.
+// startStack starts a stack that ends with the test. Its mock calls take no time unless env sets
+// other durations.
 func startStack(t *testing.T, env map[string]string, change ...func(*stack.Options)) *testStack {
 	t.Helper()
 	if testing.Short() {
@@ -120,7 +122,8 @@ func (s *testStack) visit(ctx context.Context, client *http.Client, service, que
 	return ask(ctx, client, s.urls.Gateway+"/?"+query, service)
 }
 
-// ask sends a request with the host name by which the gateway routes to a service, and reads the whole answer.
+// ask sends a request with the host name by which the gateway routes to a service, and reads the
+// whole answer.
 func ask(ctx context.Context, client *http.Client, url, service string) (answer, error) {
 	start := time.Now()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
@@ -152,7 +155,8 @@ func newClient(t *testing.T) *http.Client {
 	return &http.Client{Transport: transport, Timeout: testbed.Timeout}
 }
 
-// backend is a collector outside the stack: it outlives the stack, and a test can disturb the network in between.
+// backend is a collector outside the stack: it outlives the stack, and a test can disturb the
+// network in between.
 type backend struct {
 	addr  string // host:port of OTLP over gRPC
 	tempo *tempo.Client

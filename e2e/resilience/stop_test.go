@@ -24,8 +24,8 @@ import (
 	"example.com/grafana-tempo-go-demo/e2e/internal/testbed"
 )
 
-// A stop under load: accepted requests are answered, later clients find the port closed and get no other error, and the
-// spans of all answered requests arrive.
+// A stop under load: accepted requests are answered, later clients find the port closed and get no
+// other error, and the spans of all answered requests arrive.
 func TestStopUnderLoadLosesNothing(t *testing.T) {
 	b := newBackend(t)
 	s := startStack(t, map[string]string{
@@ -77,7 +77,8 @@ func TestStopUnderLoadLosesNothing(t *testing.T) {
 	t.Logf("%d answers, %d of them after the stop had begun", len(ids), late)
 }
 
-// visitOnKeptConnections asks uservice3 for its page through the gateway, again after each answer, until it fails.
+// visitOnKeptConnections asks uservice3 for its page through the gateway, again after each answer,
+// until it fails.
 func (s *testStack) visitOnKeptConnections(answered func(answer)) error {
 	for {
 		conn, err := net.Dial("tcp", strings.TrimPrefix(s.urls.Gateway, "http://"))
@@ -136,8 +137,8 @@ func (s *testStack) pidOf(t *testing.T, client *http.Client, service string) (pi
 	return pid
 }
 
-// A killed service affects its caller and nothing else: every request is answered, with an error page where the service
-// is missing.
+// A killed service affects its caller and nothing else: every request is answered, with an error
+// page where the service is missing.
 func TestKilledServiceIsMissedByThoseWhoNeedIt(t *testing.T) {
 	for _, restart := range []bool{false, true} {
 		name := "the rest goes on"
@@ -214,7 +215,8 @@ func TestKilledServiceIsMissedByThoseWhoNeedIt(t *testing.T) {
 	}
 }
 
-// Without a writable folder for the services' programs nothing can start; the error names the folder and what to do.
+// Without a writable folder for the services' programs nothing can start; the error names the
+// folder and what to do.
 func TestUnwritableTemporaryFolder(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("its temporary folder is another variable's")

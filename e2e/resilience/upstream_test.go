@@ -16,8 +16,8 @@ import (
 	"example.com/grafana-tempo-go-demo/e2e/internal/testbed"
 )
 
-// badUpstream stands in for uservice2 and uservice4. The query's case, which uservice1 and 3 pass on, selects how it
-// misbehaves.
+// badUpstream stands in for uservice2 and uservice4. The query's case, which uservice1 and 3 pass
+// on, selects how it misbehaves.
 func badUpstream(t *testing.T) string {
 	ended, end := context.WithCancel(context.Background())
 	t.Cleanup(end)
@@ -73,8 +73,8 @@ func badUpstream(t *testing.T) string {
 	return "http://" + l.Addr().String()
 }
 
-// Whatever the called service does, the plain and the instrumented caller answer with a page of their own, and the trace
-// has the status error.
+// Whatever the called service does, the plain and the instrumented caller answer with a page of
+// their own, and the trace has the status error.
 func TestAServiceAnswersWhateverIsBehindIt(t *testing.T) {
 	t.Parallel()
 	upstream := badUpstream(t)

@@ -10,7 +10,8 @@ import (
 	"example.com/grafana-tempo-go-demo/demo/stack"
 )
 
-// openFiles returns how many files this process may have open. The Go runtime raises that to the hard limit at its start.
+// openFiles returns how many files this process may have open. The Go runtime raises that to the
+// hard limit at its start.
 func openFiles(t *testing.T) int {
 	t.Helper()
 	var limit syscall.Rlimit
@@ -20,8 +21,8 @@ func openFiles(t *testing.T) int {
 	return int(min(limit.Cur, 1<<20))
 }
 
-// All visitors ask at the same time, twice, with the default mock calls of 1.1 to 2.2 s. How much longer they wait depends
-// on the machine, so the test only logs it: docs/cost.md has figures.
+// All visitors ask at the same time, twice, with the default mock calls of 1.1 to 2.2 s. How much
+// longer they wait depends on the machine, so the test only logs it: docs/cost.md has figures.
 func TestFiveThousandVisitorsAtOnce(t *testing.T) {
 	const rounds, spare = 2, 300
 	s := startStack(t, nil, func(o *stack.Options) { o.Env = nil })

@@ -1,4 +1,4 @@
-// Package source holds the sources of the services to what the lesson promises: instrumentation only adds lines.
+// Package source checks what the sources of the services promise: instrumentation only adds lines.
 package source
 
 import (
@@ -20,18 +20,18 @@ import (
 // pairs are the plain services and their instrumented siblings.
 var pairs = []struct{ plain, instrumented string }{{"uservice1", "uservice3"}, {"uservice2", "uservice4"}}
 
-// diffFile is the lesson of this repository as one text, generated here.
+// diffFile is the difference between the pairs, which this test generates.
 const diffFile = "docs/instrumentation.diff"
 
-// sources returns the names of a service's files that instrumentation may only add to: Go files without tests, and the
-// page.
+// sources returns the names of a service's files that instrumentation may only add to: Go files
+// without tests, and the page.
 func sources(t *testing.T, folder string) []string {
 	t.Helper()
 	names := slices.DeleteFunc(repo.Files(t, folder, "*.go"), func(name string) bool { return strings.HasSuffix(name, "_test.go") })
 	return append(names, repo.Files(t, folder, "*.html")...)
 }
 
-// withoutPackageComment drops what stands before the package clause of a Go file.
+// withoutPackageComment drops everything before the package clause of a Go file.
 func withoutPackageComment(text []byte) []byte {
 	if i := bytes.Index(text, []byte("package main\n")); i >= 0 {
 		return text[i:]
@@ -39,7 +39,8 @@ func withoutPackageComment(text []byte) []byte {
 	return text
 }
 
-// firstLost returns the first of the lines that does not follow, in order, among the others; ok is false when all do.
+// firstLost returns the first of the lines that does not follow, in order, among the others; ok is
+// false when all do.
 func firstLost(lines, others []string) (line string, lost bool) {
 	for _, other := range others {
 		if len(lines) > 0 && lines[0] == other {
@@ -140,7 +141,8 @@ func TestWhatIsDuplicatedIsTheSame(t *testing.T) {
 	}
 }
 
-// imports returns the import paths of a service's Go files, tests apart, with the file that each stands in.
+// imports returns the import paths of a service's Go files, tests apart, with the file that each
+// stands in.
 func imports(t *testing.T, folder string) map[string]string {
 	t.Helper()
 	found := map[string]string{}

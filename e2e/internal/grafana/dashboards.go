@@ -10,7 +10,7 @@ import (
 	"example.com/grafana-tempo-go-demo/e2e/internal/repo"
 )
 
-// Dashboard is as much of Grafana's JSON as the tests look at.
+// Dashboard has the fields of Grafana's JSON that the tests use.
 type Dashboard struct {
 	File          string `json:"-"` // its name, without the folder
 	ID            *int
@@ -60,7 +60,8 @@ type Target struct {
 // SourceRef names a data source.
 type SourceRef struct{ Type, UID string }
 
-// Variables matches a variable in a query or in a text, in Grafana's forms that the dashboards use.
+// Variables matches a variable in a query or in a text, in the forms that the dashboards use: $name
+// and ${name}.
 var Variables = regexp.MustCompile(`\$(\w+)|\$\{(\w+)\}`)
 
 // Dashboards returns all that Grafana is given.

@@ -1,4 +1,4 @@
-// Package repo gives the tests of the whole the files of this repository, named relative to its root.
+// Package repo reads the files of this repository, which are named relative to its root.
 package repo
 
 import (
@@ -9,10 +9,11 @@ import (
 	"testing"
 )
 
-// Root is the repository's root, relative to the folder of each test package: e2e/docs, for example.
+// Root is the repository's root, relative to the folder of a test package, such as e2e/docs, in
+// which go test runs it.
 const Root = "../.."
 
-// Update is the flag -update: write what the tests generate instead of comparing it.
+// Update is the flag -update: tests write generated files instead of comparing them.
 var Update = flag.Bool("update", false, "write the generated files and the golden traces anew instead of comparing them")
 
 // Services are the four services, sorted.
@@ -44,7 +45,8 @@ func Write(t *testing.T, name string, data []byte) {
 	}
 }
 
-// Files returns the names of the files in a folder that match a pattern of filepath.Match, without the folder.
+// Files returns the names of the files in a folder that match a pattern of filepath.Match, without
+// the folder.
 func Files(t *testing.T, folder, pattern string) []string {
 	t.Helper()
 	matches, err := filepath.Glob(filepath.Join(Path(folder), pattern))

@@ -12,7 +12,8 @@ import (
 	"example.com/grafana-tempo-go-demo/e2e/internal/repo"
 )
 
-// built is the folder with the programs, which Run removes; it is empty until binaries has been called.
+// built is the folder with the programs, which Run removes; it is empty until binaries has been
+// called.
 var built string
 
 // binaries are all programs of the repository, built once for all tests of a package.

@@ -1,5 +1,5 @@
-// Package testbed builds the programs of this repository for the tests of the whole, starts the demo, and finds the stack
-// that they judge.
+// Package testbed builds the programs of this repository, starts the demo, and finds the stack
+// under test.
 package testbed
 
 import (
@@ -23,11 +23,11 @@ import (
 	"example.com/grafana-tempo-go-demo/e2e/internal/repo"
 )
 
-// Timeout is how long a test waits for what a stack does within three seconds.
+// Timeout bounds every wait. It is ten times what a healthy stack needs.
 const Timeout = 30 * time.Second
 
-// Stack is what the tests judge: a proxy in front of the services, and Tempo's API. They know nothing else of it, so that
-// the same tests judge both ways of running the demo.
+// Stack is a running stack: the proxy in front of the services, and Tempo's API. Tests that use
+// nothing else judge both ways of running the demo.
 type Stack struct {
 	Gateway *url.URL
 	Tempo   *tempo.Client
@@ -58,8 +58,8 @@ var shared = sync.OnceValues(func() (*Stack, error) {
 // started is the demo that Shared has started, for Run to stop.
 var started *Demo
 
-// Shared returns the stack that all tests of a package share: the no-Docker run, started for the first test that asks,
-// unless E2E_GATEWAY_URL and E2E_TEMPO_URL name one that is up already.
+// Shared returns the stack that all tests of a package share: the no-Docker run, started for the
+// first test that asks, unless E2E_GATEWAY_URL and E2E_TEMPO_URL name one that is up already.
 func Shared(t *testing.T) *Stack {
 	t.Helper()
 	s, err := shared()
@@ -69,8 +69,8 @@ func Shared(t *testing.T) *Stack {
 	return s
 }
 
-// Run runs a package's tests, and then stops the shared demo and removes the built programs. It returns the exit code. The
-// TestMain of each package that uses this one calls it.
+// Run runs a package's tests, and then stops the shared demo and removes the built programs. It
+// returns the exit code. The TestMain of each package that uses this one calls it.
 func Run(m *testing.M) int {
 	code := m.Run()
 	if started != nil {
@@ -89,12 +89,14 @@ func NewStack(gateway, tempoURL string) (*Stack, error) {
 	if err != nil || u.Host == "" {
 		return nil, fmt.Errorf("gateway %q: want a URL such as http://localhost", gateway)
 	}
-	// Go's resolver does not know *.localhost: dial the proxy, and name the service in the Host header.
+	// Go's resolver does not know *.localhost: dial the proxy, and name the service in the Host
+	// header.
 	client := &http.Client{Timeout: Timeout, Transport: &http.Transport{DisableKeepAlives: true}}
 	return &Stack{Gateway: u, Tempo: &tempo.Client{URL: tempoURL, HTTP: client}, Client: client}, nil
 }
 
-// Parts are those of the demo that listen; each has a flag for its address: -gateway-addr, for example.
+// Parts are those of the demo that listen; each has a flag for its address: -gateway-addr, for
+// example.
 var Parts = append([]string{"gateway", "explorer", "tempo", "otlp-grpc", "otlp-http"}, repo.Services...)
 
 // Demo is a running `demo up -json`: the base URLs that it prints.
@@ -145,7 +147,7 @@ func Start() (*Demo, error) {
 // Stop stops the demo as Ctrl-C does. An error says how it ended instead.
 func (d *Demo) Stop() error {
 	if runtime.GOOS == "windows" {
-		return d.cmd.Process.Kill() // it has no interrupt for a single process
+		return d.cmd.Process.Kill() // Windows cannot interrupt a single process
 	}
 	if err := d.cmd.Process.Signal(os.Interrupt); err != nil {
 		return err
@@ -153,8 +155,8 @@ func (d *Demo) Stop() error {
 	return d.cmd.Wait()
 }
 
-// Get asks a host behind the proxy for a path, with an uber-trace-id header that may be empty, and returns what it is
-// answered: status, and the header that names the trace.
+// Get asks a host behind the proxy for a path, with the header uber-trace-id unless that is empty.
+// It returns the status and the header traceresponse.
 func (s *Stack) Get(t *testing.T, host, path, uberTraceID string) (status int, traceResponse string) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.Gateway.String()+path, nil)
@@ -179,7 +181,7 @@ func (s *Stack) Get(t *testing.T, host, path, uberTraceID string) (status int, t
 	return res.StatusCode, res.Header.Get("traceresponse")
 }
 
-// Poll calls f until it returns true, or Timeout is over.
+// Poll calls f until it returns true, and then returns true; false when Timeout is over.
 func Poll(t *testing.T, f func(context.Context) bool) bool {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), Timeout)
