@@ -325,7 +325,8 @@ func TestNothingIsReadyBeforeWhatItNeeds(t *testing.T) {
 func TestAllTracersAgree(t *testing.T) {
 	project := compose.Project(t, nil)
 	for _, name := range append([]string{"traefik"}, instrumented...) {
-		for _, key := range []string{"OTEL_PROPAGATORS", "OTEL_BSP_SCHEDULE_DELAY"} {
+		for _, key := range []string{"OTEL_PROPAGATORS", "OTEL_BSP_SCHEDULE_DELAY", "OTEL_BSP_MAX_QUEUE_SIZE",
+			"OTEL_BSP_MAX_EXPORT_BATCH_SIZE"} {
 			got, want := compose.Variable(project.Services[name], key), compose.Variable(project.Services["uservice3"], key)
 			if got == "" || got != want {
 				t.Errorf("%s: %s=%s, want %q as uservice3 has it", name, key, got, want)
