@@ -4,6 +4,7 @@
 
 # Pinned here and nowhere else. It is built on first use, which takes minutes.
 GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+ACTIONLINT := github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 BENCHSTAT := golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da
 
 help: ## this list
@@ -39,7 +40,8 @@ docs: ## the README's table of settings and docs/commands.md anew, from -help
 pictures: ## the screenshots in docs/pictures anew, of a demo that is running; needs Chromium
 	go run ./e2e/pictures
 
-lint: ## the linters of .golangci.yml, in each module
+lint: ## the linters of .golangci.yml, in each module, and that of the workflows
+	go run $(ACTIONLINT)
 	@for module in $$(sed -n 's/^\t\.\///p' go.work); do \
 		echo "$$module"; (cd $$module && go run $(GOLANGCI_LINT) run --config ../.golangci.yml ./...) || exit 1; \
 	done
