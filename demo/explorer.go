@@ -16,6 +16,7 @@ import (
 	"example.com/grafana-tempo-go-demo/demo/explorer"
 	"example.com/grafana-tempo-go-demo/demo/stack"
 	"example.com/grafana-tempo-go-demo/demo/tempo"
+	"example.com/grafana-tempo-go-demo/demo/topology"
 )
 
 // lookTimeout is how long the explorer looks for its back ends before it starts without them.
@@ -36,7 +37,7 @@ func explorerFlags(c *explorerConfig, stderr io.Writer) *flag.FlagSet {
 	_ = c.gateway.Set("http://localhost")
 	fs.Var(&c.tempo, "tempo", "`URL` of Tempo's HTTP API")
 	fs.Var(&c.gateway, "gateway", "`URL` of the proxy, which routes <service>.localhost")
-	fs.StringVar(&c.addr, "addr", stack.DefaultExplorer, "`host:port` of the page; a taken default moves to a free port")
+	fs.StringVar(&c.addr, "addr", topology.Addr(topology.Explorer), "`host:port` of the page; a taken default moves to a free port")
 	fs.TextVar(&c.logLevel, "log-level", slog.LevelInfo, "least `level` of the log lines shown: debug, info, warn or error")
 	return fs
 }
@@ -75,7 +76,7 @@ func runExplorer(soft, _ context.Context, args []string, stdout, stderr io.Write
 	if err := stack.CheckAddr(c.addr); err != nil {
 		return misused(fs, "-addr: %w", err)
 	}
-	l, moved, err := stack.Listen("explorer", "addr", stack.Addr{Value: c.addr, Asked: given(fs)["addr"]}, "")
+	l, moved, err := stack.Listen("explorer", "addr", stack.Addr{Value: c.addr, Asked: given(fs)["addr"]})
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 
 	"example.com/grafana-tempo-go-demo/demo/lab"
 	"example.com/grafana-tempo-go-demo/demo/stack"
+	"example.com/grafana-tempo-go-demo/demo/topology"
 )
 
 // newFlags returns a flag set that reports mistakes as errUsage, with the command's usage.
@@ -92,7 +93,6 @@ func (m *mocks) env(fs *flag.FlagSet) (map[string]string, error) {
 // upConfig is what the flags of `up` set.
 type upConfig struct {
 	json     bool
-	restart  bool
 	logLevel slog.Level
 	broken   oneOf // a fault's name
 	formats  byPart
@@ -100,35 +100,19 @@ type upConfig struct {
 	mocks
 }
 
-// parts are the parts that have an address flag each, with their defaults: the flag is -<part>-addr.
-func parts() []struct{ name, addr, about string } {
-	list := []struct{ name, addr, about string }{
-		{"gateway", stack.DefaultGateway, "the way in, which routes by host name"},
-		{"explorer", stack.DefaultExplorer, "the page with the traces"},
-		{"tempo", stack.DefaultTempo, "the collector's Tempo API"},
-		{"otlp-grpc", stack.DefaultOTLPGRPC, "the collector's OTLP over gRPC"},
-		{"otlp-http", stack.DefaultOTLPHTTP, "the collector's OTLP over HTTP"},
-	}
-	for _, s := range stack.Services() {
-		list = append(list, struct{ name, addr, about string }{s.Name, s.Addr, s.Name + " itself, past the gateway"})
-	}
-	return list
-}
-
 // upFlags declares the flags of `up`; -help and any other table of them come from here.
 func upFlags(c *upConfig, stderr io.Writer) *flag.FlagSet {
 	fs := newFlags("up", "Starts everything, prints every address, and runs until Ctrl-C; a second Ctrl-C kills at once.\n"+
 		"An address whose port is taken moves to a free one, unless it was given: then it is an error.", stderr)
 	c.addrs = map[string]*string{}
-	for _, p := range parts() {
-		c.addrs[p.name] = fs.String(p.name+"-addr", p.addr, "`host:port` of "+p.about)
+	for _, p := range topology.Parts() {
+		c.addrs[p.Name] = fs.String(p.Name+"-addr", p.Addr, "`host:port` of "+p.About)
 	}
 	fs.BoolVar(&c.json, "json", false, "when all is ready, print the addresses as one line of JSON; logs go to standard error")
 	fs.TextVar(&c.logLevel, "log-level", slog.LevelInfo, "least `level` of the log lines shown: debug, info, warn or error")
 	for _, f := range lab.Faults() {
 		c.broken.words = append(c.broken.words, f.Name)
 	}
-	fs.BoolVar(&c.restart, "restart", false, "start a service again that ends by itself; without it the rest goes on, and the exit code is 1 in the end")
 	fs.Var(&c.broken, "break", "break the telemetry on purpose, by a `fault` of the list below")
 	fs.Var(&c.formats, "propagators", "`part=list` of the formats that a part reads and writes, such as uservice4=tracecontext,jaeger, where the\n"+
 		"others have jaeger; parts are gateway, uservice3 and uservice4; the flag may be given for each")
@@ -159,17 +143,11 @@ func (c *upConfig) options(fs *flag.FlagSet) (stack.Options, error) {
 		addrs[name] = stack.Addr{Value: *c.addrs[name], Asked: set[name+"-addr"]}
 	}
 	return stack.Options{
-		Gateway:  addrs["gateway"],
-		Explorer: addrs["explorer"],
-		Tempo:    addrs["tempo"],
-		OTLPGRPC: addrs["otlp-grpc"],
-		OTLPHTTP: addrs["otlp-http"],
-		Addrs:    addrs,
-		Env:      env,
-		LogLevel: c.logLevel,
-		Break:    c.broken.value,
-		Restart:  c.restart,
-
+		Addrs:       addrs,
+		Page:        page,
+		Env:         env,
+		LogLevel:    c.logLevel,
+		Break:       c.broken.value,
 		Propagators: c.formats,
 	}, nil
 }

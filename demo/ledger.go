@@ -10,7 +10,7 @@ import (
 	"golang.org/x/term"
 
 	"example.com/grafana-tempo-go-demo/demo/ledger"
-	"example.com/grafana-tempo-go-demo/demo/stack"
+	"example.com/grafana-tempo-go-demo/demo/topology"
 )
 
 // ledgerConfig is what the flags of `ledger` set.
@@ -48,14 +48,8 @@ func readLedger(soft context.Context, args []string, stdin io.Reader, stdout, st
 	if f, ok := stdin.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		fmt.Fprintln(stderr, "reading a log from the terminal; usually one is piped in: docker compose logs | go run ./demo ledger")
 	}
-	upstreams := map[string]string{}
-	for _, s := range stack.Services() {
-		if s.Upstream != "" {
-			upstreams[s.Name] = s.Upstream
-		}
-	}
 	return ledger.Run(untilDone(soft, stdin), stdout, stderr, ledger.RunOptions{
-		JSON: c.json, Trace: c.trace, Limit: c.limit, Upstreams: upstreams,
+		JSON: c.json, Trace: c.trace, Limit: c.limit, Upstreams: topology.Upstreams(),
 	})
 }
 

@@ -24,7 +24,7 @@ import (
 	"strings"
 	"syscall"
 
-	"example.com/grafana-tempo-go-demo/demo/stack"
+	"example.com/grafana-tempo-go-demo/demo/process"
 )
 
 func main() {
@@ -115,7 +115,7 @@ func signals() (soft, hard context.Context) {
 	// A closed pipe behind standard output would end this process at its next line, and leave the children. As an error
 	// of that write it does no harm.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
-	gone := stack.ParentGone(soft.Done())
+	gone := process.ParentGone(soft.Done())
 	go func() {
 		select {
 		case <-ch:

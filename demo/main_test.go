@@ -23,9 +23,10 @@ import (
 	"testing"
 	"time"
 
+	"example.com/grafana-tempo-go-demo/demo/discover"
 	"example.com/grafana-tempo-go-demo/demo/ledger"
-	"example.com/grafana-tempo-go-demo/demo/stack"
 	"example.com/grafana-tempo-go-demo/demo/tempo"
+	"example.com/grafana-tempo-go-demo/demo/topology"
 )
 
 // TestMain lets this test binary play the go command: a parent that starts a program and does not pass signals on.
@@ -88,8 +89,8 @@ var fast = []string{"-redis-min=0s", "-redis-max=0s", "-database-min=0s", "-data
 // anywhere are the flags for free ports.
 func anywhere() []string {
 	var args []string
-	for _, p := range parts() {
-		args = append(args, "-"+p.name+"-addr=127.0.0.1:0")
+	for _, p := range topology.Parts() {
+		args = append(args, "-"+p.Name+"-addr=127.0.0.1:0")
 	}
 	return append(args, fast...)
 }
@@ -118,7 +119,7 @@ func gone(t *testing.T, tmp string) {
 // running is a `demo up -json` that is ready.
 type running struct {
 	cmd    *exec.Cmd
-	urls   stack.URLs
+	urls   discover.URLs
 	stdout io.ReadCloser
 	stderr *lockedBuffer
 	tmp    string

@@ -119,15 +119,12 @@ func runTour(soft, hard context.Context, args []string, stdout, stderr io.Writer
 		return err
 	}
 	var logs tail
-	addrs := map[string]stack.Addr{}
-	for _, s := range stack.Services() {
-		addrs[s.Name] = stack.Any
-	}
 	s, err := stack.Start(soft, stack.Options{
-		Gateway: stack.Any, Explorer: stack.Any, Tempo: stack.Any, OTLPGRPC: stack.Any, OTLPHTTP: stack.Any, Addrs: addrs,
+		Addrs:    stack.AnyAddrs(),
+		Page:     page,
 		Env:      env,
 		Logs:     &logs,
-		Messages: stderr, MessagesTerminal: term.Colours(stderr),
+		Messages: stderr,
 	})
 	if err == nil {
 		var report *tourReport

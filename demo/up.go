@@ -49,9 +49,7 @@ func runUp(soft, hard context.Context, args []string, stdout, stderr io.Writer) 
 	if c.json { // standard output is for the one line
 		out = stderr
 	}
-	o.Logs, o.LogsTerminal = out, term.Colours(out)
-	o.Messages, o.MessagesTerminal = out, term.Colours(out)
-
+	o.Logs, o.Messages = out, out
 	s, err := stack.Start(soft, o)
 	if err != nil {
 		return err
@@ -59,7 +57,7 @@ func runUp(soft, hard context.Context, args []string, stdout, stderr io.Writer) 
 	if c.json {
 		err = json.NewEncoder(stdout).Encode(s.URLs())
 	} else {
-		_, err = fmt.Fprintf(stdout, "\nEverything is ready:\n%s  6. Stop it all:            Ctrl-C\n\n", stack.Describe(s.URLs()))
+		_, err = fmt.Fprintf(stdout, "\nEverything is ready:\n%s  6. Stop it all:            Ctrl-C\n\n", describe(s.URLs()))
 	}
 	if f, ok := lab.Named(c.broken.value); ok && err == nil {
 		_, err = fmt.Fprintf(out, "The telemetry is broken on purpose (%s): %s.\n%s\n", f.Name, f.Title, wrap("What you see then: "+f.Symptom, term.Width(out)))
@@ -73,10 +71,6 @@ func runUp(soft, hard context.Context, args []string, stdout, stderr io.Writer) 
 		select {
 		case <-soft.Done():
 		case d := <-s.Deaths():
-			if d.Again {
-				fmt.Fprintf(stderr, "demo: %s ended by itself (%s); it starts again\n", d.Part, d.How)
-				continue
-			}
 			fmt.Fprintf(stderr, "demo: %s ended by itself (%s); the rest goes on\n", d.Part, d.How)
 			problems = append(problems, fmt.Errorf("%s ended by itself: %s", d.Part, d.How))
 		}

@@ -26,7 +26,8 @@ import (
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 
-	"example.com/grafana-tempo-go-demo/demo/stack"
+	"example.com/grafana-tempo-go-demo/demo/services"
+	"example.com/grafana-tempo-go-demo/demo/topology"
 )
 
 const (
@@ -61,13 +62,13 @@ type Options struct {
 // pair is two services, of which the first calls the second.
 type pair struct {
 	name           string
-	caller, callee stack.Service
+	caller, callee topology.Service
 }
 
 // pairs returns the plain pair and the instrumented one.
 func pairs() (found [2]pair) {
-	byName := map[string]stack.Service{}
-	for _, s := range stack.Services() {
+	byName := map[string]topology.Service{}
+	for _, s := range topology.Services() {
 		byName[s.Name] = s
 	}
 	for _, s := range byName {
@@ -83,7 +84,7 @@ func pairs() (found [2]pair) {
 	return found
 }
 
-func (p pair) services() []stack.Service { return []stack.Service{p.caller, p.callee} }
+func (p pair) services() []topology.Service { return []topology.Service{p.caller, p.callee} }
 
 // comparison is one call of Run.
 type comparison struct {
@@ -118,7 +119,7 @@ func Run(ctx, hard context.Context, o Options) (_ *Report, err error) {
 		o.Messages = io.Discard
 	}
 	if o.Root == "" {
-		if o.Root, err = stack.FindRoot("."); err != nil {
+		if o.Root, err = services.FindRoot("."); err != nil {
 			return nil, err
 		}
 	}
@@ -128,7 +129,7 @@ func Run(ctx, hard context.Context, o Options) (_ *Report, err error) {
 		return nil, fmt.Errorf("temporary folder: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(bin)) }()
-	if err := stack.Build(ctx, o.Root, bin, o.Messages, o.Live); err != nil {
+	if err := services.Build(ctx, o.Root, bin, o.Messages); err != nil {
 		return nil, err
 	}
 	c := &comparison{
@@ -340,9 +341,9 @@ func (c *comparison) round(ctx context.Context, p pair, env map[string]string, l
 			"TRACE_LINK":                    "http://127.0.0.1:3000/trace/{trace_id}",
 		})
 	}
-	run := func(s stack.Service, more map[string]string) (*child, error) {
+	run := func(s topology.Service, more map[string]string) (*child, error) {
 		cmd := c.command(s.Name)
-		cmd.Env = append(cmd.Env, environment(os.Environ(), s.Env, common, more)...)
+		cmd.Env = append(cmd.Env, environment(os.Environ(), services.Environment(s), common, more)...)
 		return start(s.Name, cmd)
 	}
 	callee, err := run(p.callee, nil)

@@ -18,6 +18,7 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 
 	"example.com/grafana-tempo-go-demo/demo/ledger"
+	"example.com/grafana-tempo-go-demo/demo/topology"
 )
 
 // maxOwnPage bounds an answer of the gateway's own, in bytes, whatever it was asked.
@@ -59,7 +60,7 @@ func FuzzHostAndQuery(f *testing.F) {
 		TracerProvider: sdktrace.NewTracerProvider(),
 		Propagator:     jaeger.Jaeger{},
 		Logger:         slog.New(slog.NewJSONHandler(&logs, nil)),
-		Record:         func(_ string, r ledger.ProxyRecord) { record = r },
+		Record:         func(r ledger.ProxyRecord) { record = r },
 	})
 	next := upstreamFunc(func(r *http.Request) (*http.Response, error) {
 		passed = r
@@ -92,7 +93,7 @@ func FuzzHostAndQuery(f *testing.F) {
 		if logs.Len() > 4<<10+3*6*sent {
 			t.Errorf("%d bytes of log for %d bytes of request", logs.Len(), sent)
 		}
-		if slices.Contains(g.hosts, HostName(host)) {
+		if slices.Contains(g.hosts, topology.HostName(host)) {
 			if !hostBytes.MatchString(host) {
 				return
 			}

@@ -31,6 +31,7 @@ import (
 	"go.opentelemetry.io/otel/trace/noop"
 
 	"example.com/grafana-tempo-go-demo/demo/ledger"
+	"example.com/grafana-tempo-go-demo/demo/topology"
 )
 
 // DefaultResponseTimeout is how long the gateway waits for the first byte of an answer. The services give up before
@@ -58,10 +59,9 @@ type Options struct {
 	Propagator propagation.TextMapPropagator
 	// Logger gets one line per request; nil discards.
 	Logger *slog.Logger
-	// Record is called once for each request, when it has been answered: with its record, whose Service is empty, and the
-	// host name in Routes that it was sent on by, in lower case, empty if there was none. Requests call it concurrently, and
-	// each waits for it. nil records nothing.
-	Record func(host string, r ledger.ProxyRecord)
+	// Record is called once for each request, when it has been answered. Service is empty if there was no route. Requests
+	// call it concurrently, and each waits for it. nil records nothing.
+	Record func(ledger.ProxyRecord)
 	// Tamper changes the headers of a request on its way to a service, after the propagator has written them. It is how the
 	// demo breaks telemetry on purpose; nil leaves them alone. Requests call it concurrently.
 	Tamper func(http.Header)
@@ -76,8 +76,9 @@ type Gateway struct {
 	tracer     trace.Tracer
 	propagator propagation.TextMapPropagator
 	logger     *slog.Logger
-	record     func(host string, r ledger.ProxyRecord)
+	record     func(ledger.ProxyRecord)
 	transport  *http.Transport
+	draining   atomic.Bool
 }
 
 // New returns a Gateway. It starts nothing and can be used at once.
@@ -116,7 +117,7 @@ func New(o Options) *Gateway {
 	}
 	errorLog := slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug)
 	for host, upstream := range o.Routes {
-		name := HostName(host)
+		name := topology.HostName(host)
 		g.hosts = append(g.hosts, name)
 		g.proxies[name] = &httputil.ReverseProxy{
 			Rewrite:      rewriteTo(upstream),
@@ -146,6 +147,9 @@ func (p *bufferPool) Put(b []byte) { p.pool.Put((*buffer)(b)) }
 // some seconds for a connection that was opened and never used.
 func (g *Gateway) CloseIdleConnections() { g.transport.CloseIdleConnections() }
 
+// Drain makes each further answer say that its connection ends with it, so that clients send nothing more on it.
+func (g *Gateway) Drain() { g.draining.Store(true) }
+
 // ServeHTTP traces the request, passes it to the upstream of its host, and logs it.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
@@ -154,9 +158,9 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ctx, span := g.tracer.Start(parent, r.Method, trace.WithSpanKind(trace.SpanKindServer), trace.WithTimestamp(start))
 	span.SetAttributes(serverRequest(r)...)
 
-	rec := &recorder{ResponseWriter: w, status: http.StatusOK}
+	rec := &recorder{ResponseWriter: w, draining: &g.draining, status: http.StatusOK}
 	var pass passage
-	host := HostName(r.Host)
+	host := topology.HostName(r.Host)
 	next, ok := g.proxies[host]
 	// Deferred, because the reverse proxy ends a broken answer with panic(http.ErrAbortHandler), which net/http
 	// understands and which must neither lose the span nor be swallowed here.
@@ -178,10 +182,10 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if own := span.SpanContext(); own.IsValid() && own.SpanID() != trace.SpanContextFromContext(parent).SpanID() {
 			record.TraceID, record.SpanID = own.TraceID().String(), own.SpanID().String()
 		}
-		if !ok {
-			host = ""
+		if ok {
+			record.Service = topology.ServiceOf(host)
 		}
-		g.record(host, record)
+		g.record(record)
 	}()
 
 	if !ok {
@@ -277,14 +281,6 @@ func headerGroup(name string, headers http.Header) slog.Attr {
 	return slog.Any(name, group)
 }
 
-// HostName reduces a Host header to what routes are compared by: `Uservice3.localhost.:8000` is `uservice3.localhost`.
-func HostName(host string) string {
-	if name, _, err := net.SplitHostPort(host); err == nil {
-		host = name
-	}
-	return strings.ToLower(strings.TrimSuffix(host, "."))
-}
-
 // rewriteTo points a request at its upstream and leaves the rest as the client sent it, the Host header included, as
 // Traefik does unless told otherwise.
 func rewriteTo(upstream *url.URL) func(*httputil.ProxyRequest) {
@@ -339,6 +335,7 @@ func statusOf(err error, pass *passage) int {
 // finds Flush and the deadlines through Unwrap.
 type recorder struct {
 	http.ResponseWriter
+	draining *atomic.Bool
 
 	status int
 	wrote  bool
@@ -348,6 +345,9 @@ type recorder struct {
 func (r *recorder) WriteHeader(status int) {
 	if !r.wrote && (status >= 200 || status == http.StatusSwitchingProtocols) {
 		r.status, r.wrote = status, true
+	}
+	if status >= 200 && r.draining.Load() {
+		r.Header().Set("Connection", "close")
 	}
 	r.ResponseWriter.WriteHeader(status)
 }

@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+
+	"example.com/grafana-tempo-go-demo/demo/topology"
 )
 
 // page is one of the gateway's own answers, for a browser or for curl.
@@ -47,7 +49,7 @@ func (g *Gateway) unknownHost(w http.ResponseWriter, r *http.Request) {
 	p := page{
 		Status: http.StatusNotFound,
 		Title:  "no such host",
-		Text:   fmt.Sprintf("The gateway routes by host name and knows no host named %q. It knows these:", shown(HostName(r.Host))),
+		Text:   fmt.Sprintf("The gateway routes by host name and knows no host named %q. It knows these:", shown(topology.HostName(r.Host))),
 	}
 	port := ""
 	if n := portAsked(r); n != "80" {
@@ -82,7 +84,7 @@ func portAsked(r *http.Request) string {
 
 // upstreamFailed answers for a service that did not. What exactly went wrong is in the log and not on the page.
 func (g *Gateway) upstreamFailed(w http.ResponseWriter, r *http.Request, status int) {
-	host := shown(HostName(r.Host))
+	host := shown(topology.HostName(r.Host))
 	p := page{Status: status}
 	switch status {
 	case http.StatusGatewayTimeout:

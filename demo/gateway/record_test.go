@@ -19,7 +19,7 @@ import (
 )
 
 // recorded sends one request through a gateway, and returns what it recorded, what arrived upstream, and what it logged.
-func recorded(t *testing.T, o Options, req *http.Request) (host string, r ledger.ProxyRecord, arrived http.Header, log map[string]any) {
+func recorded(t *testing.T, o Options, req *http.Request) (r ledger.ProxyRecord, arrived http.Header, log map[string]any) {
 	t.Helper()
 	up := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		arrived = r.Header
@@ -36,7 +36,7 @@ func recorded(t *testing.T, o Options, req *http.Request) (host string, r ledger
 		up.Close()
 	}
 	calls := 0
-	o.Record = func(h string, got ledger.ProxyRecord) { calls++; host, r = h, got }
+	o.Record = func(got ledger.ProxyRecord) { calls++; r = got }
 	var b strings.Builder
 	o.Logger = slog.New(slog.NewJSONHandler(&b, nil))
 	New(o).ServeHTTP(httptest.NewRecorder(), req)
@@ -46,7 +46,7 @@ func recorded(t *testing.T, o Options, req *http.Request) (host string, r ledger
 	if err := json.Unmarshal([]byte(b.String()), &log); err != nil {
 		t.Fatalf("%v: %s", err, b.String())
 	}
-	return host, r, arrived, log
+	return r, arrived, log
 }
 
 func TestWhatPassesIsRecorded(t *testing.T) {
@@ -65,21 +65,21 @@ func TestWhatPassesIsRecorded(t *testing.T) {
 		url, header   string
 		off           bool // no spans
 		tamper        func(http.Header)
-		host          string
+		service       string
 		status        int
 		arrived, left string // values of uber-trace-id; - for headers that were not recorded at all
 		response      string
 		own           bool // the record names a span of the gateway
 	}{
-		{name: "a trace that starts here", url: "http://A.localhost.:8000/x?y=z", host: "a.localhost", status: 418, left: "started", response: "00-a-b-01", own: true},
-		{name: "a trace that goes on", url: "http://a.localhost/", header: ours, host: "a.localhost", status: 418, arrived: ours, left: "continued", response: "00-a-b-01", own: true},
-		{name: "no spans", url: "http://a.localhost/", header: ours, off: true, host: "a.localhost", status: 418, arrived: ours, left: ours, response: "00-a-b-01"},
-		{name: "a header that is dropped", url: "http://a.localhost/", header: ours, tamper: func(h http.Header) { h.Del("Uber-Trace-Id") }, host: "a.localhost", status: 418,
+		{name: "a trace that starts here", url: "http://A.localhost.:8000/x?y=z", service: "a", status: 418, left: "started", response: "00-a-b-01", own: true},
+		{name: "a trace that goes on", url: "http://a.localhost/", header: ours, service: "a", status: 418, arrived: ours, left: "continued", response: "00-a-b-01", own: true},
+		{name: "no spans", url: "http://a.localhost/", header: ours, off: true, service: "a", status: 418, arrived: ours, left: ours, response: "00-a-b-01"},
+		{name: "a header that is dropped", url: "http://a.localhost/", header: ours, tamper: func(h http.Header) { h.Del("Uber-Trace-Id") }, service: "a", status: 418,
 			arrived: ours, response: "00-a-b-01", own: true},
-		{name: "a header that is changed", url: "http://a.localhost/", tamper: func(h http.Header) { h.Set("Uber-Trace-Id", "x") }, host: "a.localhost", status: 418,
+		{name: "a header that is changed", url: "http://a.localhost/", tamper: func(h http.Header) { h.Set("Uber-Trace-Id", "x") }, service: "a", status: 418,
 			left: "x", response: "00-a-b-01", own: true},
 		{name: "an unknown host", url: "http://b.localhost/", header: ours, status: 404, arrived: ours, left: "-", own: true},
-		{name: "an upstream that is down", url: "http://a.localhost/down", host: "a.localhost", status: 502, left: "started", own: true},
+		{name: "an upstream that is down", url: "http://a.localhost/down", service: "a", status: 502, left: "started", own: true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			o := Options{Propagator: jaeger.Jaeger{}, TracerProvider: provider, Tamper: tc.tamper}
@@ -87,10 +87,10 @@ func TestWhatPassesIsRecorded(t *testing.T) {
 				o.TracerProvider, o.Propagator = nil, nil
 			}
 			req := request(tc.url, tc.header)
-			host, r, arrived, log := recorded(t, o, req)
-			if host != tc.host || r.Status != tc.status || r.TraceResponse != tc.response || r.Proxy != "gateway" || r.Time.IsZero() || r.Duration <= 0 ||
-				r.Method != "GET" || r.Host != req.Host || r.Path != req.URL.Path || r.Query != req.URL.RawQuery || r.Service != "" {
-				t.Errorf("for %q: %+v", host, r)
+			r, arrived, log := recorded(t, o, req)
+			if r.Service != tc.service || r.Status != tc.status || r.TraceResponse != tc.response || r.Proxy != "gateway" || r.Time.IsZero() || r.Duration <= 0 ||
+				r.Method != "GET" || r.Host != req.Host || r.Path != req.URL.Path || r.Query != req.URL.RawQuery {
+				t.Errorf("%+v", r)
 			}
 			if got := r.Arrived.Get("Uber-Trace-Id"); got != tc.arrived || len(r.Arrived) > 1 {
 				t.Errorf("arrived: %v", r.Arrived)

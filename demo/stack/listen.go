@@ -1,33 +1,45 @@
 package stack
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
 	"strings"
+	"syscall"
+
+	"example.com/grafana-tempo-go-demo/demo/topology"
 )
 
 // Addr is where a part is to listen.
 type Addr struct {
 	// Value is host:port; an empty one means the part's default, port 0 any free one.
 	Value string
-	// Asked tells that somebody wants exactly this address: a taken one is an error then, and not a reason to move.
+	// Asked reports that somebody wants exactly this address: it is an error if it is taken, and not a
+	// reason to move.
 	Asked bool
 }
 
-// defaults are the addresses of the parts that are not services.
-const (
-	DefaultGateway  = "127.0.0.1:8000"
-	DefaultExplorer = "127.0.0.1:3000"
-	DefaultTempo    = "127.0.0.1:3200"
-	DefaultOTLPGRPC = "127.0.0.1:4317"
-	DefaultOTLPHTTP = "127.0.0.1:4318"
-)
+const anyPort = "127.0.0.1:0"
 
-// Any is the address of a part that may listen on any free port of the loopback interface.
-var Any = Addr{Value: "127.0.0.1:0", Asked: true}
+// AnyAddrs lets every part listen on a free port of the loopback interface: see Options.Addrs.
+func AnyAddrs() map[string]Addr {
+	addrs := map[string]Addr{}
+	for _, part := range topology.Parts() {
+		addrs[part.Name] = Addr{Value: anyPort, Asked: true}
+	}
+	return addrs
+}
 
-// CheckAddr says what is wrong with a host:port, or nil. Ports are numbers: names would depend on the machine.
+// addr is where a part is to listen, fallback if nobody has said.
+func (s *Stack) addr(part, fallback string) Addr {
+	a := s.o.Addrs[part]
+	a.Value = cmp.Or(a.Value, fallback)
+	return a
+}
+
+// CheckAddr says what is wrong with a host:port, or nil. Ports are numbers: names would depend on the
+// machine.
 func CheckAddr(addr string) error {
 	_, port, err := net.SplitHostPort(addr)
 	if err != nil {
@@ -43,29 +55,36 @@ func CheckAddr(addr string) error {
 	return nil
 }
 
-// Listen opens the address of a part. A default that cannot be had moves to a free port on the same host, and moved
-// says so; an address that was asked for does not move. The part's flag for its address is called flag.
-func Listen(part, flag string, a Addr, fallback string) (l net.Listener, moved string, err error) {
-	value := a.Value
-	if value == "" {
-		value = fallback
-	}
-	l, err = net.Listen("tcp", value)
+// Listen opens the address of a part. A default that cannot be had moves to a free port on the same
+// host, and moved says so; an address that was asked for does not move. The part's flag for its
+// address is called flag.
+func Listen(part, flag string, a Addr) (l net.Listener, moved string, err error) {
+	l, err = net.Listen("tcp", a.Value)
 	if err == nil {
 		return l, "", nil
 	}
-	if a.Asked {
-		return nil, "", addrError(part, flag, value, err)
+	free, moveErr := a.move(part, flag, err)
+	if moveErr != nil {
+		return nil, "", moveErr
 	}
-	host, _, splitErr := net.SplitHostPort(value)
-	if splitErr != nil {
-		return nil, "", fmt.Errorf("%s: %w", part, CheckAddr(value))
-	}
-	l, freeErr := net.Listen("tcp", net.JoinHostPort(host, "0"))
+	l, freeErr := net.Listen("tcp", free)
 	if freeErr != nil {
-		return nil, "", addrError(part, flag, value, err)
+		return nil, "", addrError(part, flag, a.Value, err)
 	}
-	return l, fmt.Sprintf("%s: %s %s, so it is on %s instead", part, value, reason(err), reachable(l.Addr().String())), nil
+	return l, fmt.Sprintf("%s: %s %s, so it is on %s instead", part, a.Value, reason(err), reachable(l.Addr().String())), nil
+}
+
+// move returns any port on the host of an address that cannot be had because of err. One that was
+// asked for does not move.
+func (a Addr) move(part, flag string, err error) (string, error) {
+	if a.Asked {
+		return "", addrError(part, flag, a.Value, err)
+	}
+	host, _, splitErr := net.SplitHostPort(a.Value)
+	if splitErr != nil {
+		return "", fmt.Errorf("%s: %w", part, CheckAddr(a.Value))
+	}
+	return net.JoinHostPort(host, "0"), nil
 }
 
 // addrError names the part, the address, what is wrong with it and what to do.
@@ -73,19 +92,21 @@ func addrError(part, flag, addr string, err error) error {
 	return fmt.Errorf("%s cannot listen on %s: it %s: end what uses it, or give another with -%s (%w)", part, addr, reason(err), flag, err)
 }
 
+// reason says why an address cannot be had. Windows has numbers of its own for it (winsock2.h).
 func reason(err error) string {
+	const wsaeacces, wsaeaddrinuse = syscall.Errno(10013), syscall.Errno(10048)
 	switch {
-	case isTaken(err):
+	case errors.Is(err, syscall.EADDRINUSE), errors.Is(err, wsaeaddrinuse):
 		return "is taken"
-	case isDenied(err):
+	case errors.Is(err, syscall.EACCES), errors.Is(err, wsaeacces):
 		return "is reserved to administrators"
 	default:
 		return "cannot be had"
 	}
 }
 
-// reachable turns an address that was listened on into one that can be dialled: 0.0.0.0 and [::] are no destinations
-// everywhere.
+// reachable turns an address that was listened on into one that can be dialled: 0.0.0.0 and [::] are
+// no destinations everywhere.
 func reachable(addr string) string {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
@@ -97,7 +118,7 @@ func reachable(addr string) string {
 	return net.JoinHostPort(host, port)
 }
 
-// available tells whether a service could listen on the address at this moment, with the error if not.
+// available reports why nobody could listen on the address at this moment, or nil.
 func available(addr string) error {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
@@ -105,7 +126,3 @@ func available(addr string) error {
 	}
 	return l.Close()
 }
-
-// isDenied and isTaken look through net.OpError; the numbers differ by system.
-func isTaken(err error) bool  { return errors.Is(err, errAddrInUse) }
-func isDenied(err error) bool { return errors.Is(err, errAccess) }

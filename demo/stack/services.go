@@ -1,96 +1,236 @@
 package stack
 
 import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
 	"maps"
+	"net"
+	"os"
 	"slices"
-	"strings"
+	"sync"
+	"time"
+
+	"example.com/grafana-tempo-go-demo/demo/process"
+	"example.com/grafana-tempo-go-demo/demo/services"
+	"example.com/grafana-tempo-go-demo/demo/topology"
 )
 
-// Service is one row of the table of services. The compose stack runs the same four; a test in e2e/ holds this table
-// equal to docker-compose.yaml.
-type Service struct {
-	// Name is the service's name and its folder in the repository; it is reached through the proxy as <Name>.localhost.
-	Name string
-	// Addr is the host address on which it listens unless told otherwise.
-	Addr string
-	// Metrics is the host address on which it serves its metrics unless told otherwise; empty for one that has none.
-	Metrics string
-	// Upstream names the service that it calls, or is empty.
-	Upstream string
-	// Env is its fixed environment. What depends on addresses (UPSTREAM, TRACE_LINK and, for the instrumented ones,
-	// OTEL_EXPORTER_OTLP_TRACES_ENDPOINT and OTEL_EXPORTER_PROMETHEUS_HOST and _PORT) is added at the start, and so are
-	// the bounds of its mock (REDIS_* for a service that has an upstream, DATABASE_* for one that has none).
-	Env map[string]string
-	// Instrumented tells whether it sends traces, and so whether it needs to know where to.
-	Instrumented bool
+// portTimeout is how long a service that starts again waits for its port.
+const portTimeout = 5 * time.Second
+
+// service is a service in this run.
+type service struct {
+	topology.Service
+	addr    string            // where to listen: a free port is known only after the first start
+	metrics string            // the same for its metrics; empty where it has none
+	url     string            // http://host:port, after the first start
+	env     map[string]string // with which it runs, without the runner's own; nil until it is ready
+	process *process.Process  // nil before the first start
 }
 
-// Host is the host name by which the proxy routes to the service.
-func (s Service) Host() string { return s.Name + ".localhost" }
-
-// Services returns the table, a fresh copy each time. A service stands after the one that it calls: that is the order to
-// start in, and backwards the order to stop in.
-func Services() []Service {
-	return []Service{
-		{Name: "uservice2", Addr: "127.0.0.1:8082", Env: collecting(nil)},
-		{Name: "uservice4", Addr: "127.0.0.1:8084", Metrics: "127.0.0.1:9464", Env: telemetry("uservice4"), Instrumented: true},
-		{Name: "uservice1", Addr: "127.0.0.1:8081", Env: collecting(nil), Upstream: "uservice2"},
-		{Name: "uservice3", Addr: "127.0.0.1:8083", Metrics: "127.0.0.1:9463", Env: telemetry("uservice3"), Upstream: "uservice4", Instrumented: true},
+// find returns a service by its name, or nil.
+func (s *Stack) find(name string) *service {
+	i := slices.IndexFunc(s.services, func(svc *service) bool { return svc.Name == name })
+	if i < 0 {
+		return nil
 	}
+	return s.services[i]
 }
 
-// telemetry is the part of the OTEL_* variables that is the same wherever the service runs. Every request is sampled,
-// and the batches are small in time and large in number, so that a trace is complete a quarter of a second after its
-// answer and nothing is lost under load. There is no Loki here: log lines go to standard output only.
-func telemetry(name string) map[string]string {
-	return collecting(map[string]string{
-		"OTEL_SERVICE_NAME":              name,
-		"OTEL_TRACES_SAMPLER":            "always_on",
-		"OTEL_TRACES_EXPORTER":           "otlp",
-		"OTEL_PROPAGATORS":               "jaeger",
-		"OTEL_BSP_SCHEDULE_DELAY":        "200",
-		"OTEL_BSP_MAX_QUEUE_SIZE":        "8192",
-		"OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "2048",
-		"OTEL_METRICS_EXPORTER":          "prometheus",
-		"OTEL_GO_X_OBSERVABILITY":        "true", // the SDK's own metrics, such as spans that were dropped
-	})
-}
-
-// collecting adds how garbage is collected: less often than by default, because the services have little that lives long
-// and make much that does not, and harder as they near the memory that 5,000 visitors at once need. docs/cost.md says what
-// it brings.
-func collecting(env map[string]string) map[string]string {
-	all := map[string]string{"GOGC": "400", "GOMEMLIMIT": "640MiB"}
-	maps.Copy(all, env)
-	return all
-}
-
-// ours are variables that the services read. Those of the caller's shell must not reach them: the table decides.
-var ours = []string{
-	"ADDR", "UPSTREAM", "REDIS_MIN", "REDIS_MAX", "DATABASE_MIN", "DATABASE_MAX", "LOG_LEVEL", "TRACE_LINK",
-	"METRICS_ADDR", "HEALTHCHECK",
-}
-
-// childEnv is the parent's environment without what would disturb a service, plus the service's own, sorted. Of a
-// variable that stands twice, a process sees the last, so the parent's are filtered and not merely overruled. How garbage
-// is collected is the parent's to say, where it does: nothing depends on it, and it is worth playing with.
-func childEnv(parent []string, own map[string]string) []string {
-	own = maps.Clone(own)
-	var env []string
-	for _, kv := range parent {
-		name, _, _ := strings.Cut(kv, "=")
-		// Names are compared without case, as Windows does.
-		upper := strings.ToUpper(name)
-		if strings.HasPrefix(upper, "OTEL_") || slices.Contains(ours, upper) {
+// placeServices decides where each service listens and serves its metrics. What is a default and
+// cannot be had moves to a free port; so do the metrics of a service that listens on any.
+func (s *Stack) placeServices() error {
+	for _, svc := range s.services {
+		a := s.addr(svc.Name, svc.Addr)
+		if err := available(a.Value); err != nil {
+			free, moveErr := a.move(svc.Name, svc.Name+"-addr", err)
+			if moveErr != nil {
+				return moveErr
+			}
+			fmt.Fprintf(s.o.Messages, "%s: %s %s, so it takes a free port instead\n", svc.Name, a.Value, reason(err))
+			a.Value = free
+		}
+		svc.addr, svc.metrics = a.Value, svc.Metrics
+		if svc.Metrics == "" {
 			continue
 		}
-		if upper == "GOGC" || upper == "GOMEMLIMIT" {
-			delete(own, upper)
+		if _, port, _ := net.SplitHostPort(svc.addr); port == "0" {
+			svc.metrics = anyPort
+		} else if err := available(svc.Metrics); err != nil {
+			fmt.Fprintf(s.o.Messages, "%s's metrics: %s %s, so they take a free port instead\n", svc.Name, svc.Metrics, reason(err))
+			svc.metrics = anyPort
 		}
-		env = append(env, kv)
 	}
-	for _, name := range slices.Sorted(maps.Keys(own)) {
-		env = append(env, name+"="+own[name])
+	return nil
+}
+
+// environment is what a service gets on top of the runner's own, under a fault. The services that it
+// calls must have been started.
+func (s *Stack) environment(svc *service, f *fault) map[string]string {
+	env := services.Environment(svc.Service)
+	if upstream := s.find(svc.Upstream); upstream != nil {
+		env["UPSTREAM"] = upstream.url
+	}
+	if svc.Instrumented {
+		env["TRACE_LINK"] = s.urls.Explorer + "/trace/{trace_id}"
+		env["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"] = "http://" + s.urls.OTLPGRPC
+	}
+	if host, port, err := net.SplitHostPort(svc.metrics); err == nil {
+		env["OTEL_EXPORTER_PROMETHEUS_HOST"], env["OTEL_EXPORTER_PROMETHEUS_PORT"] = host, port
+	}
+	env["LOG_LEVEL"] = min(s.o.LogLevel, slog.LevelInfo).String()
+	if list := s.o.Propagators[svc.Name]; list != "" {
+		env["OTEL_PROPAGATORS"] = list
+	}
+	maps.Copy(env, s.o.Env)
+	for name, value := range f.env[svc.Name] {
+		if value == "" {
+			delete(env, name)
+		} else {
+			env[name] = value
+		}
 	}
 	return env
 }
+
+// startServices starts services as the active fault wants them and waits until they listen. Those
+// that are called come before those that call, at the same time where neither calls the other. The
+// caller holds changeLock.
+func (s *Stack) startServices(ctx context.Context, list []*service) error {
+	for _, level := range levels(list) {
+		for _, svc := range level {
+			if err := s.startService(ctx, svc); err != nil {
+				return err
+			}
+		}
+		for _, svc := range level {
+			p := svc.process
+			addr, err := p.Wait(ctx)
+			if err != nil {
+				return err
+			}
+			svc.addr, svc.metrics, svc.url = addr, cmp.Or(p.Metrics(), svc.metrics), "http://"+reachable(addr)
+			svc.env = s.environment(svc, s.fault.Load()) // with the ports that are known now
+			s.running.Go(func() {
+				<-p.Done()
+				if !p.Asked() {
+					s.died(p.Name(), p.How())
+				}
+			})
+		}
+	}
+	return nil
+}
+
+// startService starts a service, on the same ports as before if it ran already.
+func (s *Stack) startService(ctx context.Context, svc *service) error {
+	if svc.process != nil {
+		for _, addr := range []string{svc.addr, svc.metrics} {
+			if err := s.awaitPort(ctx, svc.Name, addr); err != nil {
+				return err
+			}
+		}
+	}
+	p, err := s.starter.Start(process.Options{
+		Name: svc.Name,
+		Path: services.Program(s.o.Bin, svc.Name),
+		// The address is an argument and not a variable, so that a trace shows it: see
+		// resource.process.command_args.
+		Args: []string{"-addr", svc.addr},
+		Env:  services.Merge(os.Environ(), s.environment(svc, s.fault.Load())),
+		Stdout: func(line []byte) {
+			s.ledger.AddLine(svc.Name, line)
+			if s.o.Observe != nil {
+				s.o.Observe(svc.Name, line)
+			}
+			s.output.line(svc.Name, line)
+		},
+		Stderr: func(line []byte) { s.output.line(svc.Name, line) },
+	})
+	if err != nil {
+		return err
+	}
+	svc.process, svc.env = p, nil
+	return nil
+}
+
+// awaitPort waits until a port that a service has just left can be had again: a connection that
+// somebody else opens may get the number for a while. No address, no wait.
+func (s *Stack) awaitPort(ctx context.Context, service, addr string) error {
+	if addr == "" {
+		return nil
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, portTimeout, fmt.Errorf("somebody else has had the port for %s", portTimeout))
+	defer cancel()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := available(addr)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("%s cannot have %s again: %w", service, addr, errors.Join(context.Cause(ctx), err))
+		}
+	}
+}
+
+// stopServices stops services, those that call before those that are called. The error says what did
+// not end well. The caller holds changeLock.
+func (s *Stack) stopServices(ctx context.Context, list []*service) error {
+	var errs []error
+	for _, level := range slices.Backward(levels(list)) {
+		results := make([]error, len(level))
+		var stopped sync.WaitGroup
+		for i, svc := range level {
+			if svc.process != nil {
+				stopped.Go(func() { results[i] = svc.process.Stop(ctx) })
+			}
+		}
+		stopped.Wait()
+		errs = append(errs, results...)
+	}
+	return errors.Join(errs...)
+}
+
+// levels groups services so that each stands in a later group than the one it calls. In the list it
+// stands behind it.
+func levels(list []*service) (groups [][]*service) {
+	level := map[string]int{}
+	for _, svc := range list {
+		n := 0
+		if callee, ok := level[svc.Upstream]; ok {
+			n = callee + 1
+		}
+		level[svc.Name] = n
+		if n == len(groups) {
+			groups = append(groups, nil)
+		}
+		groups[n] = append(groups[n], svc)
+	}
+	return groups
+}
+
+// lockChanges waits until nobody else changes which services run. It fails when ctx ends or the stack
+// stops.
+func (s *Stack) lockChanges(ctx context.Context) error {
+	select {
+	case s.changeLock <- struct{}{}:
+	case <-ctx.Done():
+		return fmt.Errorf("another change is under way: %w", context.Cause(ctx))
+	case <-s.alive.Done():
+		return errStopping
+	}
+	if s.alive.Err() != nil { // select chooses at random
+		s.unlockChanges()
+		return errStopping
+	}
+	return nil
+}
+
+func (s *Stack) unlockChanges() { <-s.changeLock }

@@ -1,167 +1,17 @@
 package stack
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"fmt"
-	"log/slog"
-	"net"
 	"net/http"
-	"os"
-	"os/signal"
-	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
 	"example.com/grafana-tempo-go-demo/demo/tempo"
+	"example.com/grafana-tempo-go-demo/demo/topology"
 )
-
-// TestMain lets this test binary play a service when it is called by the name of one: what the stack does with processes
-// is tested without building any.
-func TestMain(m *testing.M) {
-	if name := filepath.Base(os.Args[0]); strings.HasPrefix(name, "uservice") {
-		os.Exit(fakeService(name))
-	}
-	code := m.Run()
-	if builtDir != "" {
-		_ = os.RemoveAll(builtDir)
-	}
-	os.Exit(code)
-}
-
-// fakeService listens, says so, and ends when it is told to, unless FAKE (<service>=<way>) has it misbehave.
-func fakeService(name string) int {
-	way := ""
-	if who, how, _ := strings.Cut(os.Getenv("FAKE"), "="); who == name {
-		way = how
-	}
-	stop := make(chan os.Signal, 1)
-	signal.Notify(stop, syscall.SIGTERM)
-	if way == "die early" || way == "die with tracecontext" && os.Getenv("OTEL_PROPAGATORS") == "tracecontext" {
-		fmt.Fprintln(os.Stderr, "cannot go on")
-		return 3
-	}
-	l, err := net.Listen("tcp", os.Args[2])
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	mux := http.NewServeMux()
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		fmt.Fprintf(w, "%s trace=%s env=%s", name, r.Header.Get("Uber-Trace-Id"), strings.Join(os.Environ(), " "))
-	})
-	mux.HandleFunc("/die", func(http.ResponseWriter, *http.Request) { os.Exit(7) })
-	go http.Serve(l, mux)
-	slog.New(slog.NewJSONHandler(os.Stdout, nil)).Info("listening", "addr", l.Addr().String())
-	if way == "die soon" {
-		time.AfterFunc(50*time.Millisecond, func() { os.Exit(7) })
-	}
-	for range stop {
-		switch way {
-		case "ignore":
-		case "end badly":
-			fmt.Fprintln(os.Stderr, "lost something")
-			return 4
-		default:
-			return 0
-		}
-	}
-	return 0
-}
-
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
-}
-
-// options are those of a stack of fake services on free ports.
-func options(t *testing.T, fake string) (Options, *lockedBuffer, *lockedBuffer) {
-	t.Helper()
-	if runtime.GOOS == "windows" {
-		t.Skip("links and signals of Unix are used")
-	}
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	bin := t.TempDir()
-	addrs := map[string]Addr{}
-	for _, s := range Services() {
-		if err := os.Symlink(self, filepath.Join(bin, s.Name)); err != nil {
-			t.Fatal(err)
-		}
-		addrs[s.Name] = Any
-	}
-	var logs, messages lockedBuffer
-	return Options{
-		Bin: bin, Gateway: Any, Explorer: Any, Tempo: Any, OTLPGRPC: Any, OTLPHTTP: Any, Addrs: addrs,
-		// A program that was built with -race stays for a second at its end, to report.
-		Env: map[string]string{"FAKE": fake, "GORACE": "atexit_sleep_ms=0"}, Logs: &logs, Messages: &messages,
-	}, &logs, &messages
-}
-
-func start(t *testing.T, o Options) *Stack {
-	t.Helper()
-	s, err := Start(t.Context(), o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = s.Stop(context.Background()) })
-	return s
-}
-
-func get(t *testing.T, url, host string) (int, string) {
-	t.Helper()
-	req, err := http.NewRequest(http.MethodGet, url, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Host = host
-	res, err := http.DefaultTransport.RoundTrip(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer res.Body.Close()
-	var b bytes.Buffer
-	_, _ = b.ReadFrom(res.Body)
-	return res.StatusCode, b.String()
-}
-
-func waitFor(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !ok(); {
-		if time.Now().After(deadline) {
-			t.Fatalf("no %s within 10 s", what)
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
-}
-
-// refused tells that nobody listens any more.
-func refused(url string) bool {
-	conn, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
-	if err == nil {
-		conn.Close()
-	}
-	return errors.Is(err, syscall.ECONNREFUSED)
-}
 
 func TestStackRunsAndLeavesNothing(t *testing.T) {
 	t.Setenv("OTEL_SDK_DISABLED", "true") // of the shell, not for the services
@@ -301,55 +151,20 @@ func TestInterruptDuringTheStart(t *testing.T) {
 	}
 }
 
-func TestTakenPorts(t *testing.T) {
-	taken, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+func TestLevels(t *testing.T) {
+	var list []*service
+	for _, s := range topology.Services() {
+		list = append(list, &service{Service: s})
 	}
-	defer taken.Close()
-	addr := taken.Addr().String()
-
-	t.Run("a taken default of a service moves and says so", func(t *testing.T) {
-		o, _, messages := options(t, "")
-		o.Services = Services()
-		o.Services[0].Addr = addr
-		delete(o.Addrs, o.Services[0].Name)
-		s := start(t, o)
-		if !strings.Contains(messages.String(), "uservice2: "+addr+" is taken") {
-			t.Errorf("said %q", messages)
+	var order []string
+	for _, level := range levels(list) {
+		var names []string
+		for _, s := range level {
+			names = append(names, s.Name)
 		}
-		if status, _ := get(t, s.URLs().Gateway, "uservice2.localhost"); status != 200 {
-			t.Errorf("got %d", status)
-		}
-	})
-	for _, part := range []string{"explorer", "uservice3"} {
-		t.Run("a taken address asked for "+part, func(t *testing.T) {
-			o, _, _ := options(t, "")
-			want := Addr{Value: addr, Asked: true}
-			if part == "explorer" {
-				o.Explorer = want
-			} else {
-				o.Addrs[part] = want
-			}
-			_, err := Start(t.Context(), o)
-			if err == nil || !strings.Contains(err.Error(), part+" cannot listen on "+addr) {
-				t.Errorf("%v", err)
-			}
-		})
+		order = append(order, strings.Join(names, "+"))
 	}
-}
-
-func TestMessagesNameEveryAddress(t *testing.T) {
-	text := Describe(URLs{
-		Gateway: "http://127.0.0.1:8000", Explorer: "http://127.0.0.1:3000", Tempo: "http://127.0.0.1:3200", OTLPGRPC: "127.0.0.1:4317",
-		OTLPHTTP: "http://127.0.0.1:4318", Services: map[string]string{"uservice1": "http://127.0.0.1:8081", "uservice3": "http://127.0.0.1:8083"},
-	})
-	for _, want := range []string{
-		"http://uservice3.localhost:8000/", "http://127.0.0.1:8083", "http://127.0.0.1:3000", "http://127.0.0.1:3200", "127.0.0.1:4317", "127.0.0.1:4318",
-		"curl -i -H 'Host: uservice3.localhost' http://127.0.0.1:8000/",
-	} {
-		if !strings.Contains(text, want) {
-			t.Errorf("no %s in\n%s", want, text)
-		}
+	if got := strings.Join(order, " then "); got != "uservice2+uservice4 then uservice1+uservice3" {
+		t.Errorf("order %s", got)
 	}
 }

@@ -7,7 +7,8 @@ import (
 	"slices"
 	"testing"
 
-	"example.com/grafana-tempo-go-demo/demo/stack"
+	"example.com/grafana-tempo-go-demo/demo/services"
+	"example.com/grafana-tempo-go-demo/demo/topology"
 	"example.com/grafana-tempo-go-demo/e2e/internal/compose"
 	"example.com/grafana-tempo-go-demo/e2e/internal/repo"
 )
@@ -20,7 +21,7 @@ func TestBothWaysOfRunningTheDemoHaveTheSameServices(t *testing.T) {
 		"OTEL_EXPORTER_PROMETHEUS_HOST", "OTEL_EXPORTER_PROMETHEUS_PORT", "OTEL_RESOURCE_ATTRIBUTES",
 	}
 	var names []string
-	for _, row := range stack.Services() {
+	for _, row := range topology.Services() {
 		names = append(names, row.Name)
 		service, err := project.GetService(row.Name)
 		if err != nil {
@@ -33,8 +34,8 @@ func TestBothWaysOfRunningTheDemoHaveTheSameServices(t *testing.T) {
 				env[name] = compose.Variable(service, name)
 			}
 		}
-		if !maps.Equal(env, row.Env) {
-			t.Errorf("%s: the environment is %v with compose, %v without", row.Name, env, row.Env)
+		if want := services.Environment(row); !maps.Equal(env, want) {
+			t.Errorf("%s: the environment is %v with compose, %v without", row.Name, env, want)
 		}
 		if traced := compose.Variable(service, "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") != ""; traced != row.Instrumented {
 			t.Errorf("%s: instrumented is %t with compose, %t without", row.Name, traced, row.Instrumented)

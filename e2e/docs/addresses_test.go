@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"example.com/grafana-tempo-go-demo/demo/stack"
+	"example.com/grafana-tempo-go-demo/demo/topology"
 	"example.com/grafana-tempo-go-demo/e2e/internal/compose"
 	"example.com/grafana-tempo-go-demo/e2e/internal/testbed"
 )
@@ -32,13 +32,13 @@ func underTest(t *testing.T, address string) (here string, ok bool) {
 	}
 	port := u.Port()
 	byPort := map[string]string{"": demo.Gateway, "80": demo.Gateway}
-	for addr, part := range map[string]string{
-		stack.DefaultGateway: demo.Gateway, stack.DefaultTempo: demo.Tempo, stack.DefaultOTLPHTTP: demo.OTLPHTTP, stack.DefaultExplorer: demo.Explorer,
+	for part, url := range map[string]string{
+		topology.Gateway: demo.Gateway, topology.Tempo: demo.Tempo, topology.OTLPHTTP: demo.OTLPHTTP, topology.Explorer: demo.Explorer,
 	} {
-		_, port, _ := net.SplitHostPort(addr)
-		byPort[port] = part
+		_, port, _ := net.SplitHostPort(topology.Addr(part))
+		byPort[port] = url
 	}
-	for _, service := range stack.Services() {
+	for _, service := range topology.Services() {
 		_, port, _ := net.SplitHostPort(service.Addr)
 		byPort[port] = demo.Services[service.Name]
 	}
@@ -47,7 +47,7 @@ func underTest(t *testing.T, address string) (here string, ok bool) {
 		return "", false
 	}
 	// Port 3000 is also Grafana's; only the path / exists in both.
-	_, explorerPort, _ := net.SplitHostPort(stack.DefaultExplorer)
+	_, explorerPort, _ := net.SplitHostPort(topology.Addr(topology.Explorer))
 	if port == explorerPort && u.Path != "/" && u.Path != "" {
 		return "", false
 	}
@@ -64,12 +64,8 @@ func TestAddressesAreServed(t *testing.T) {
 			known[port.Published] = true
 		}
 	}
-	addresses := []string{stack.DefaultGateway, stack.DefaultExplorer, stack.DefaultTempo, stack.DefaultOTLPGRPC, stack.DefaultOTLPHTTP}
-	for _, service := range stack.Services() {
-		addresses = append(addresses, service.Addr)
-	}
-	for _, address := range addresses {
-		_, port, _ := net.SplitHostPort(address)
+	for _, part := range topology.Parts() {
+		_, port, _ := net.SplitHostPort(part.Addr)
 		known[port] = true
 	}
 	configured := sourceText(t)

@@ -18,7 +18,9 @@ import (
 	coltracepb "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	"google.golang.org/grpc"
 
+	"example.com/grafana-tempo-go-demo/demo/process"
 	"example.com/grafana-tempo-go-demo/demo/stack"
+	"example.com/grafana-tempo-go-demo/demo/topology"
 	"example.com/grafana-tempo-go-demo/e2e/internal/testbed"
 )
 
@@ -145,7 +147,7 @@ func TestStopDoesNotWaitLongForTheBackEnd(t *testing.T) {
 	t.Parallel()
 	mute := server(t, func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) })
 	s := startStack(t, map[string]string{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://" + mute.Addr().String()}, func(o *stack.Options) {
-		o.Services = slices.DeleteFunc(stack.Services(), func(s stack.Service) bool { return s.Name != "uservice4" })
+		o.Services = slices.DeleteFunc(topology.Services(), func(s topology.Service) bool { return s.Name != "uservice4" })
 	})
 	client := newClient(t)
 	for range 10 {
@@ -158,8 +160,8 @@ func TestStopDoesNotWaitLongForTheBackEnd(t *testing.T) {
 	if err := s.Stop(t.Context()); err != nil {
 		t.Error(err)
 	}
-	// The flush gives up after 5 s; the stack kills a service after stack.Grace.
-	if took := time.Since(start); took > stack.Grace {
+	// The flush gives up after 5 s; the stack kills a service after process.Grace.
+	if took := time.Since(start); took > process.Grace {
 		t.Errorf("it took %s", took)
 	} else {
 		t.Logf("it took %s", took)

@@ -16,9 +16,9 @@ import (
 	"time"
 
 	"example.com/grafana-tempo-go-demo/demo/collector"
+	"example.com/grafana-tempo-go-demo/demo/discover"
 	"example.com/grafana-tempo-go-demo/demo/stack"
 	"example.com/grafana-tempo-go-demo/demo/tempo"
-	"example.com/grafana-tempo-go-demo/e2e/internal/repo"
 	"example.com/grafana-tempo-go-demo/e2e/internal/testbed"
 )
 
@@ -26,7 +26,7 @@ import (
 // log.
 type testStack struct {
 	*stack.Stack
-	urls stack.URLs
+	urls discover.URLs
 
 	mu    sync.Mutex
 	lines map[string][]string // of each service's standard output
@@ -43,20 +43,15 @@ func startStack(t *testing.T, env map[string]string, change ...func(*stack.Optio
 		t.Skip("signals and errors of Unix are used")
 	}
 	s := &testStack{lines: map[string][]string{}}
-	any := stack.Any
 	o := stack.Options{
-		Bin:     testbed.Binaries(t),
-		Gateway: any, Explorer: any, Tempo: any, OTLPGRPC: any, OTLPHTTP: any,
-		Addrs: map[string]stack.Addr{},
+		Bin:   testbed.Binaries(t),
+		Addrs: stack.AnyAddrs(),
 		Env:   map[string]string{"REDIS_MIN": "0s", "REDIS_MAX": "0s", "DATABASE_MIN": "0s", "DATABASE_MAX": "0s"},
 		Observe: func(service string, line []byte) {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			s.lines[service] = append(s.lines[service], string(line))
 		},
-	}
-	for _, service := range repo.Services {
-		o.Addrs[service] = any
 	}
 	for name, value := range env {
 		o.Env[name] = value
@@ -268,4 +263,4 @@ func (s statuses) add(a answer, err error) {
 	}
 }
 
-func tempoOf(urls stack.URLs) *tempo.Client { return &tempo.Client{URL: urls.Tempo} }
+func tempoOf(urls discover.URLs) *tempo.Client { return &tempo.Client{URL: urls.Tempo} }

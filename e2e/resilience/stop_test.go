@@ -19,7 +19,6 @@ import (
 	"testing"
 	"time"
 
-	"example.com/grafana-tempo-go-demo/demo/stack"
 	"example.com/grafana-tempo-go-demo/e2e/internal/repo"
 	"example.com/grafana-tempo-go-demo/e2e/internal/testbed"
 )
@@ -140,78 +139,58 @@ func (s *testStack) pidOf(t *testing.T, client *http.Client, service string) (pi
 // A killed service affects its caller and nothing else: every request is answered, with an error
 // page where the service is missing.
 func TestKilledServiceIsMissedByThoseWhoNeedIt(t *testing.T) {
-	for _, restart := range []bool{false, true} {
-		name := "the rest goes on"
-		if restart {
-			name = "it starts again when that is asked for"
+	s := startStack(t, nil)
+	client := newClient(t)
+	pid := s.pidOf(t, client, "uservice4")
+	var all sync.WaitGroup
+	ended, end := context.WithCancel(t.Context())
+	var mu sync.Mutex
+	got := map[string]statuses{}
+	for _, service := range repo.Services {
+		got[service] = statuses{}
+		for range 3 {
+			all.Go(func() {
+				for pace := time.Tick(5 * time.Millisecond); ended.Err() == nil; <-pace {
+					a, err := s.visit(t.Context(), client, service, "")
+					mu.Lock()
+					got[service].add(a, err)
+					mu.Unlock()
+				}
+			})
 		}
-		t.Run(name, func(t *testing.T) {
-			s := startStack(t, nil, func(o *stack.Options) { o.Restart = restart })
-			client := newClient(t)
-			pid := s.pidOf(t, client, "uservice4")
-			var all sync.WaitGroup
-			ended, end := context.WithCancel(t.Context())
-			var mu sync.Mutex
-			got := map[string]statuses{}
-			for _, service := range repo.Services {
-				got[service] = statuses{}
-				for range 3 {
-					all.Go(func() {
-						for pace := time.Tick(5 * time.Millisecond); ended.Err() == nil; <-pace {
-							a, err := s.visit(t.Context(), client, service, "")
-							mu.Lock()
-							got[service].add(a, err)
-							mu.Unlock()
-						}
-					})
-				}
+	}
+	count := func(service, status string) int { mu.Lock(); defer mu.Unlock(); return got[service][status] }
+	testbed.Poll(t, func(context.Context) bool { return count("uservice3", "200") > 10 })
+	p, err := os.FindProcess(pid)
+	if err == nil {
+		err = p.Kill()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case d := <-s.Deaths():
+		if d.Part != "uservice4" || d.How != "signal: killed" {
+			t.Errorf("%+v", d)
+		}
+	case <-time.After(testbed.Timeout):
+		t.Error("nobody noticed")
+	}
+	testbed.Poll(t, func(context.Context) bool { return count("uservice3", "502") > 10 && count("uservice4", "502") > 10 })
+	end()
+	all.Wait()
+	t.Log(got)
+	for service, counts := range got {
+		for status := range counts {
+			if status != "200" && (status != "502" || service == "uservice1" || service == "uservice2") {
+				t.Errorf("%s answered %v", service, counts)
 			}
-			count := func(service, status string) int { mu.Lock(); defer mu.Unlock(); return got[service][status] }
-			testbed.Poll(t, func(context.Context) bool { return count("uservice3", "200") > 10 })
-			p, err := os.FindProcess(pid)
-			if err == nil {
-				err = p.Kill()
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			select {
-			case d := <-s.Deaths():
-				if d.Part != "uservice4" || d.How != "signal: killed" || d.Again != restart {
-					t.Errorf("%+v", d)
-				}
-			case <-time.After(testbed.Timeout):
-				t.Error("nobody noticed")
-			}
-			if restart {
-				before := count("uservice3", "200")
-				testbed.Poll(t, func(context.Context) bool {
-					return count("uservice3", "200") > before+20 && count("uservice4", "200") > 0
-				})
-			} else {
-				testbed.Poll(t, func(context.Context) bool { return count("uservice3", "502") > 10 && count("uservice4", "502") > 10 })
-			}
-			end()
-			all.Wait()
-			t.Log(got)
-			for service, counts := range got {
-				for status := range counts {
-					if status != "200" && (status != "502" || service == "uservice1" || service == "uservice2") {
-						t.Errorf("%s answered %v", service, counts)
-					}
-				}
-			}
-			if restart {
-				if again := s.pidOf(t, client, "uservice4"); again == pid {
-					t.Error("it is the same process")
-				}
-			}
-			select {
-			case d := <-s.Deaths():
-				t.Errorf("another end: %+v", d)
-			default:
-			}
-		})
+		}
+	}
+	select {
+	case d := <-s.Deaths():
+		t.Errorf("another end: %+v", d)
+	default:
 	}
 }
 

@@ -1,0 +1,64 @@
+package services
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"example.com/grafana-tempo-go-demo/demo/topology"
+)
+
+// Environment returns the variables of a service that are the same wherever it runs; a test in e2e/
+// holds them equal to docker-compose.yaml. What depends on addresses is the caller's to add: UPSTREAM
+// and, for an instrumented service, TRACE_LINK, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT and
+// OTEL_EXPORTER_PROMETHEUS_HOST and _PORT.
+func Environment(s topology.Service) map[string]string {
+	// Collect garbage less often than by default, because the services make much that is short-lived
+	// and little that is not, but harder near the memory that 5,000 visitors at once need.
+	// docs/cost.md has the measurements.
+	env := map[string]string{"GOGC": "400", "GOMEMLIMIT": "640MiB"}
+	if s.Instrumented {
+		// Every request is sampled. Batches are small in time and large in number, so that a trace is
+		// complete a quarter of a second after its answer and nothing is lost under load.
+		maps.Copy(env, map[string]string{
+			"OTEL_SERVICE_NAME":              s.Name,
+			"OTEL_TRACES_SAMPLER":            "always_on",
+			"OTEL_TRACES_EXPORTER":           "otlp",
+			"OTEL_PROPAGATORS":               "jaeger",
+			"OTEL_BSP_SCHEDULE_DELAY":        "200",
+			"OTEL_BSP_MAX_QUEUE_SIZE":        "8192",
+			"OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "2048",
+			"OTEL_METRICS_EXPORTER":          "prometheus",
+			"OTEL_GO_X_OBSERVABILITY":        "true", // the SDK's own metrics, such as dropped spans
+		})
+	}
+	return env
+}
+
+// ours are the variables that the services read, besides OTEL_*.
+var ours = []string{
+	"ADDR", "UPSTREAM", "REDIS_MIN", "REDIS_MAX", "DATABASE_MIN", "DATABASE_MAX", "LOG_LEVEL", "TRACE_LINK", "HEALTHCHECK",
+}
+
+// Merge returns a process's environment: the parent's without what the services read, which the
+// user's shell must not decide, then the service's own, sorted. How garbage is collected is the
+// parent's to say where it does: nothing depends on it, and it is worth playing with.
+func Merge(parent []string, own map[string]string) []string {
+	own = maps.Clone(own)
+	var env []string
+	for _, kv := range parent {
+		name, _, _ := strings.Cut(kv, "=")
+		name = strings.ToUpper(name) // Windows does not distinguish case
+		if strings.HasPrefix(name, "OTEL_") || slices.Contains(ours, name) {
+			continue
+		}
+		if name == "GOGC" || name == "GOMEMLIMIT" {
+			delete(own, name)
+		}
+		env = append(env, kv)
+	}
+	for _, name := range slices.Sorted(maps.Keys(own)) {
+		env = append(env, name+"="+own[name])
+	}
+	return env
+}

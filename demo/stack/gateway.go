@@ -1,0 +1,166 @@
+package stack
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"go.opentelemetry.io/contrib/propagators/jaeger"
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracegrpc"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/sdk/resource"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+
+	"example.com/grafana-tempo-go-demo/demo/gateway"
+	"example.com/grafana-tempo-go-demo/demo/ledger"
+	"example.com/grafana-tempo-go-demo/demo/topology"
+)
+
+// startGateway lets requests in, last: from its first answer on, all that a request passes is ready.
+func (s *Stack) startGateway(ctx context.Context) error {
+	log := s.output.logger(topology.Gateway)
+	propagator, err := propagatorOf(s.o.Propagators[topology.Gateway])
+	if err != nil {
+		return err
+	}
+	if s.provider, err = s.gatewayProvider(ctx, log); err != nil {
+		return err
+	}
+	routes := map[string]*url.URL{}
+	instrumented := map[string]bool{}
+	for _, svc := range s.services {
+		u, err := url.Parse(svc.url)
+		if err != nil {
+			return fmt.Errorf("gateway's route to %s: %w", svc.Name, err)
+		}
+		routes[svc.Host()], instrumented[svc.Host()] = u, svc.Instrumented
+	}
+	s.gateway = gateway.New(gateway.Options{
+		Routes:         routes,
+		TracerProvider: s.provider,
+		Propagator:     propagator,
+		Logger:         log,
+		Record:         func(r ledger.ProxyRecord) { s.ledger.AddProxy(r) },
+		Tamper: func(h http.Header) {
+			if f := s.fault.Load(); f.tamper != nil {
+				f.tamper(h)
+			}
+		},
+	})
+	s.gate = &gate{
+		next:          s.gateway,
+		guarded:       func(r *http.Request) bool { return instrumented[topology.HostName(r.Host)] },
+		holdWhenEmpty: func() bool { return s.fault.Load().kills != "" && s.alive.Err() == nil },
+		held:          s.killAndStartAgain,
+	}
+	s.serve(topology.Gateway, s.gate)
+	return nil
+}
+
+// gatewayProvider makes the gateway's spans and sends them to the collector.
+func (s *Stack) gatewayProvider(ctx context.Context, log *slog.Logger) (*sdktrace.TracerProvider, error) {
+	exporter, err := otlptracegrpc.New(ctx,
+		otlptracegrpc.WithEndpoint(s.urls.OTLPGRPC),
+		otlptracegrpc.WithInsecure(),
+		// gRPC's own back-off grows to two minutes; the collector may be back long before.
+		otlptracegrpc.WithDialOption(grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff: backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 2 * time.Second},
+		}), grpc.WithNoProxy()),
+		// Nor is the exporter's own, which begins with 5 s.
+		otlptracegrpc.WithRetry(otlptracegrpc.RetryConfig{
+			Enabled: true, InitialInterval: 250 * time.Millisecond, MaxInterval: time.Second, MaxElapsedTime: time.Minute,
+		}),
+	)
+	if err != nil {
+		return nil, fmt.Errorf("gateway's exporter: %w", err)
+	}
+	// A resource that could not be detected completely is used as far as it goes.
+	res, err := resource.New(ctx, resource.WithHost(), resource.WithOS(), resource.WithProcess(), resource.WithTelemetrySDK(),
+		resource.WithAttributes(semconv.ServiceName(topology.Gateway)))
+	if err != nil {
+		log.Warn("incomplete resource", "error", err.Error())
+	}
+	return sdktrace.NewTracerProvider(
+		sdktrace.WithResource(res),
+		sdktrace.WithSampler(sampler{
+			Sampler: sdktrace.ParentBased(sdktrace.AlwaysSample()),
+			off:     func() bool { return s.fault.Load().unsampled },
+		}),
+		// As the services: complete within a quarter of a second, and nothing lost under load.
+		sdktrace.WithBatcher(loggingExporter{exporter, log}, sdktrace.WithBatchTimeout(200*time.Millisecond),
+			sdktrace.WithMaxQueueSize(8192), sdktrace.WithMaxExportBatchSize(2048)),
+	), nil
+}
+
+// loggingExporter logs errors of an exporter as the gateway's. Otherwise the SDK passes them to a
+// handler of the whole process, which several stacks in one test would set against each other.
+type loggingExporter struct {
+	sdktrace.SpanExporter
+	log *slog.Logger
+}
+
+func (e loggingExporter) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnlySpan) error {
+	if err := e.SpanExporter.ExportSpans(ctx, spans); err != nil {
+		e.log.Warn("telemetry", "error", err.Error())
+	}
+	return nil
+}
+
+// sampler is a sampler that can be told to sample nothing.
+type sampler struct {
+	sdktrace.Sampler
+	off func() bool
+}
+
+func (s sampler) ShouldSample(p sdktrace.SamplingParameters) sdktrace.SamplingResult {
+	if s.off() {
+		return sdktrace.NeverSample().ShouldSample(p)
+	}
+	return s.Sampler.ShouldSample(p)
+}
+
+// checkPropagators says what is wrong with Options.Propagators as far as it can be known here: a
+// service judges its own.
+func checkPropagators(o Options) error {
+	for _, part := range slices.Sorted(maps.Keys(o.Propagators)) {
+		known := part == topology.Gateway || slices.ContainsFunc(o.Services, func(s topology.Service) bool {
+			return s.Instrumented && s.Name == part
+		})
+		if !known {
+			return fmt.Errorf("propagators of %q: only the gateway and the instrumented services have any", part)
+		}
+	}
+	_, err := propagatorOf(o.Propagators[topology.Gateway])
+	return err
+}
+
+// propagatorOf makes the gateway's propagator from a list such as tracecontext,jaeger, as
+// OTEL_PROPAGATORS has it. The services use autoprop for that, which knows more; these are what the
+// demo is about.
+func propagatorOf(list string) (propagation.TextMapPropagator, error) {
+	var all []propagation.TextMapPropagator
+	for name := range strings.SplitSeq(cmp.Or(list, "jaeger"), ",") {
+		switch name = strings.TrimSpace(name); name {
+		case "jaeger":
+			all = append(all, jaeger.Jaeger{})
+		case "tracecontext":
+			all = append(all, propagation.TraceContext{})
+		case "baggage":
+			all = append(all, propagation.Baggage{})
+		case "none", "":
+		default:
+			return nil, fmt.Errorf("propagators of the gateway: there is no %q: there are jaeger, tracecontext, baggage and none", name)
+		}
+	}
+	return propagation.NewCompositeTextMapPropagator(all...), nil
+}

@@ -1,0 +1,59 @@
+package stack
+
+import (
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+
+	"example.com/grafana-tempo-go-demo/demo/lab"
+	"example.com/grafana-tempo-go-demo/demo/topology"
+)
+
+// Options say what to run where. The zero value runs the demo on its default addresses, from the
+// repository around the working folder, without a page, and says nothing.
+type Options struct {
+	// Root is the repository; empty means that services.FindRoot looks for it from the working folder.
+	Root string
+	// Bin is a folder into which services.Build has put the services; empty builds them into a
+	// temporary one.
+	Bin string
+	// Services is the table; nil means topology.Services().
+	Services []topology.Service
+	// Addrs has the addresses of parts by name; the others get the default of topology.Parts.
+	Addrs map[string]Addr
+
+	// Page makes the page that shows the traces; nil serves none.
+	Page func(Page) http.Handler
+
+	// Env is added to the environment of every service, such as REDIS_MIN=0s.
+	Env map[string]string
+	// Propagators say which formats a part reads and writes, by its name: gateway, or an instrumented
+	// service's. The value is as of OTEL_PROPAGATORS; the default is jaeger.
+	Propagators map[string]string
+	// LogLevel is the least level of log lines that are shown. The services log at info or below
+	// whatever it is.
+	LogLevel slog.Level
+	// Break is the name of the fault to start with, of lab.Faults; empty for none. Stack.Faults changes
+	// it.
+	Break string
+
+	// Logs gets every line of every part, prefixed by the part's name; nil drops them. Whole lines are
+	// written, one call each. On a terminal prefixes are coloured, and control characters made harmless.
+	Logs io.Writer
+	// Messages gets what the runner itself has to say: progress of the build, parts that moved; nil
+	// drops it.
+	Messages io.Writer
+	// Observe is called with each line of a service's standard output, in that service's order; services
+	// call it concurrently. It must not keep the slice.
+	Observe func(service string, line []byte)
+}
+
+// Page is what a page that shows the traces has to work with.
+type Page struct {
+	Tempo   *url.URL     // of Tempo's HTTP API
+	Gateway *url.URL     // the way to the services
+	Ledger  http.Handler // answers ?trace=<id> with the hops of a request
+	Faults  lab.Switch
+	Logger  *slog.Logger
+}

@@ -1,0 +1,199 @@
+package stack
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"time"
+
+	"example.com/grafana-tempo-go-demo/demo/collector"
+	"example.com/grafana-tempo-go-demo/demo/discover"
+	"example.com/grafana-tempo-go-demo/demo/ledger"
+	"example.com/grafana-tempo-go-demo/demo/local"
+	"example.com/grafana-tempo-go-demo/demo/process"
+	"example.com/grafana-tempo-go-demo/demo/services"
+	"example.com/grafana-tempo-go-demo/demo/topology"
+)
+
+const (
+	readTimeout = 10 * time.Second // for a client to send its request
+	// writeTimeout is from the request's end to the answer's. The gateway may hold a request while a
+	// fault is changed: until the requests under way are answered, a service stops and starts again.
+	writeTimeout = 2*process.Grace + process.ReadyTimeout
+)
+
+// Start builds what has to be built, starts everything, and returns when all of it is ready. On an
+// error, such as the end of ctx, no process and no file is left. After Start ctx means nothing to the
+// stack.
+func Start(ctx context.Context, o Options) (_ *Stack, err error) {
+	if o.Services == nil {
+		o.Services = topology.Services()
+	}
+	if o.Messages == nil {
+		o.Messages = io.Discard
+	}
+	if o.Page == nil {
+		o.Page = func(Page) http.Handler { return http.NotFoundHandler() }
+	}
+	if err := checkPropagators(o); err != nil {
+		return nil, err
+	}
+	broken, err := findFault(o.Break)
+	if err != nil {
+		return nil, err
+	}
+	if o.Root == "" && o.Bin == "" {
+		if o.Root, err = services.FindRoot("."); err != nil {
+			return nil, err
+		}
+	}
+	s := newStack(o)
+	s.fault.Store(broken)
+	defer func() {
+		if err != nil {
+			stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), process.Grace)
+			defer cancel()
+			err = errors.Join(err, s.Stop(stopCtx))
+		}
+	}()
+	s.changeLock <- struct{}{} // the page is there before the services
+	defer s.unlockChanges()    // before the stop above, should it come to that
+
+	// Ports come first, so that nobody waits for a build to hear that one is taken.
+	if err := s.listen(); err != nil {
+		return nil, err
+	}
+	if err := s.placeServices(); err != nil {
+		return nil, err
+	}
+	if s.o.Bin == "" {
+		if s.dir, err = services.TempDir(); err != nil {
+			return nil, err
+		}
+		if err := services.Build(ctx, o.Root, s.dir, o.Messages); err != nil {
+			return nil, err
+		}
+		s.o.Bin = s.dir
+	}
+	if err := s.startCollector(); err != nil {
+		return nil, err
+	}
+	if err := s.startServices(ctx, s.services); err != nil {
+		return nil, err
+	}
+	s.urls.Services, s.urls.Metrics = map[string]string{}, map[string]string{}
+	for _, svc := range s.services {
+		s.urls.Services[svc.Name] = svc.url
+		if svc.process.Metrics() != "" {
+			s.urls.Metrics[svc.Name] = "http://" + reachable(svc.metrics) + "/metrics"
+		}
+	}
+	if err := s.startGateway(ctx); err != nil {
+		return nil, err
+	}
+	if s.dir != "" { // gone with the rest of the folder at the end
+		if err := discover.Announce(s.dir, s.urls); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+func newStack(o Options) *Stack {
+	s := &Stack{
+		o:          o,
+		output:     newOutput(o.Logs, o.LogLevel),
+		deaths:     make(chan Death, len(o.Services)+8),
+		starter:    process.NewStarter(),
+		parts:      map[string]*part{},
+		changeLock: make(chan struct{}, 1),
+	}
+	s.log = s.output.logger("demo")
+	upstreams := map[string]string{}
+	for _, svc := range o.Services {
+		s.services = append(s.services, &service{Service: svc})
+		if svc.Upstream != "" {
+			upstreams[svc.Name] = svc.Upstream
+		}
+	}
+	s.ledger = ledger.New(ledger.Options{Upstreams: upstreams})
+	s.alive, s.end = context.WithCancelCause(context.Background())
+	s.graceful, s.kill = context.WithCancelCause(context.Background())
+	return s
+}
+
+// listen opens the addresses of all parts inside this process.
+func (s *Stack) listen() error {
+	for _, name := range []string{topology.Gateway, topology.Explorer, topology.Tempo, topology.OTLPGRPC, topology.OTLPHTTP} {
+		l, moved, err := Listen(name, name+"-addr", s.addr(name, topology.Addr(name)))
+		if err != nil {
+			return err
+		}
+		if moved != "" {
+			fmt.Fprintln(s.o.Messages, moved)
+		}
+		s.parts[name] = &part{listener: l}
+	}
+	addr := func(name string) string { return reachable(s.parts[name].listener.Addr().String()) }
+	s.urls = discover.URLs{
+		Gateway:  "http://" + addr(topology.Gateway),
+		Explorer: "http://" + addr(topology.Explorer),
+		Tempo:    "http://" + addr(topology.Tempo),
+		OTLPGRPC: addr(topology.OTLPGRPC),
+		OTLPHTTP: "http://" + addr(topology.OTLPHTTP),
+	}
+	return nil
+}
+
+// startCollector starts what takes and shows traces, before anything that sends any.
+func (s *Stack) startCollector() error {
+	tempoURL, err := url.Parse(s.urls.Tempo)
+	if err != nil {
+		return fmt.Errorf("the page: %w", err)
+	}
+	gatewayURL, err := url.Parse(s.urls.Gateway)
+	if err != nil {
+		return fmt.Errorf("the page: %w", err)
+	}
+	s.collector = collector.New(collector.Options{Logger: s.output.logger("collector")})
+	s.run("collector", func() error { return s.collector.ServeGRPC(s.parts[topology.OTLPGRPC].listener) })
+	s.serve(topology.OTLPHTTP, local.Only(s.collector.OTLPHandler()))
+	s.serve(topology.Tempo, local.Only(s.collector.APIHandler()))
+	s.serve(topology.Explorer, s.o.Page(Page{
+		Tempo:   tempoURL,
+		Gateway: gatewayURL,
+		Ledger:  s.ledger.Handler(),
+		Faults:  s.Faults(),
+		Logger:  s.output.logger(topology.Explorer),
+	}))
+	return nil
+}
+
+// serve runs an HTTP server on a part's listener.
+func (s *Stack) serve(name string, h http.Handler) {
+	p := s.parts[name]
+	p.server = &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: readTimeout,
+		ReadTimeout:       readTimeout, // of a body too: a client may announce one and never send it
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       60 * time.Second,
+		MaxHeaderBytes:    64 << 10, // the Jaeger propagator takes 17 times a header's size to judge it
+		ErrorLog:          slog.NewLogLogger(s.output.logger(name).Handler(), slog.LevelWarn),
+	}
+	s.run(name, func() error { return p.server.Serve(p.listener) })
+}
+
+// run runs a part of this process that ends only when it is stopped.
+func (s *Stack) run(name string, f func() error) {
+	s.running.Go(func() {
+		err := f()
+		if s.alive.Err() == nil {
+			s.died(name, fmt.Sprint(err))
+		}
+	})
+}
