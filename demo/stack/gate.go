@@ -18,11 +18,10 @@ type gate struct {
 	holdWhenEmpty func() bool
 	held          func(release func())
 
-	mu     sync.Mutex
-	holds  int
-	inside int
-	opened chan struct{} // closed when the last hold is gone; nil while there is none
-	empty  chan struct{} // closed when no request is inside; nil if nobody waits for that
+	mu      sync.Mutex
+	holds   int
+	inside  int
+	changed chan struct{} // closed when holds or inside becomes 0; nil if nobody waits for that
 }
 
 func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -30,48 +29,35 @@ func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		g.next.ServeHTTP(w, r)
 		return
 	}
-	if !g.enter(r.Context()) {
+	if g.enter(r.Context()) != nil {
 		return // the client is gone
 	}
 	defer g.leave() // the proxy may panic to break an answer off
 	g.next.ServeHTTP(w, r)
 }
 
-// enter waits while the gate is held, and reports whether the request is inside then.
-func (g *gate) enter(ctx context.Context) bool {
-	for {
-		g.mu.Lock()
-		if g.holds == 0 {
-			g.inside++
-			g.mu.Unlock()
-			return true
-		}
-		opened := g.opened
-		g.mu.Unlock()
-		select {
-		case <-opened:
-		case <-ctx.Done():
+// enter waits while the gate is held. Without an error the request is inside then.
+func (g *gate) enter(ctx context.Context) error {
+	return g.wait(ctx, func() bool {
+		if g.holds > 0 {
 			return false
 		}
-	}
+		g.inside++
+		return true
+	})
 }
 
 func (g *gate) leave() {
 	g.mu.Lock()
 	g.inside--
-	if g.inside > 0 {
-		g.mu.Unlock()
-		return
-	}
-	if g.empty != nil {
-		close(g.empty)
-		g.empty = nil
-	}
 	// The gate is held before this request's answer is complete, so that a client who waits for the
 	// answer finds it held.
-	hold := g.holds == 0 && g.holdWhenEmpty()
+	hold := g.inside == 0 && g.holds == 0 && g.holdWhenEmpty()
 	if hold {
-		g.addHold()
+		g.holds++
+	}
+	if g.inside == 0 {
+		g.notify()
 	}
 	g.mu.Unlock()
 	if hold {
@@ -83,22 +69,15 @@ func (g *gate) leave() {
 func (g *gate) hold() (release func()) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.addHold()
+	g.holds++
 	return g.release
-}
-
-func (g *gate) addHold() {
-	if g.holds++; g.holds == 1 {
-		g.opened = make(chan struct{})
-	}
 }
 
 func (g *gate) release() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.holds--; g.holds == 0 {
-		close(g.opened)
-		g.opened = nil
+		g.notify()
 	}
 }
 
@@ -106,23 +85,40 @@ func (g *gate) release() {
 // take its answer: the service deals with it when it stops. The error is that of ctx, or that the
 // stack stops because alive has ended.
 func (g *gate) waitEmpty(ctx, alive context.Context, limit time.Duration) error {
-	g.mu.Lock()
-	if g.inside == 0 {
-		g.mu.Unlock()
-		return nil
-	}
-	if g.empty == nil {
-		g.empty = make(chan struct{})
-	}
-	empty := g.empty
-	g.mu.Unlock()
-	select {
-	case <-empty:
-	case <-time.After(limit):
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-alive.Done():
+	waiting, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	defer context.AfterFunc(alive, cancel)()
+	_ = g.wait(waiting, func() bool { return g.inside == 0 })
+	if alive.Err() != nil {
 		return errStopping
 	}
-	return nil
+	return context.Cause(ctx)
+}
+
+// wait waits until ok, which is called under the lock, or returns the cause of ctx's end.
+func (g *gate) wait(ctx context.Context, ok func() bool) error {
+	for {
+		g.mu.Lock()
+		if ok() {
+			g.mu.Unlock()
+			return nil
+		}
+		if g.changed == nil {
+			g.changed = make(chan struct{})
+		}
+		changed := g.changed
+		g.mu.Unlock()
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+func (g *gate) notify() {
+	if g.changed != nil {
+		close(g.changed)
+		g.changed = nil
+	}
 }

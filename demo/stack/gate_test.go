@@ -62,7 +62,7 @@ func TestGate(t *testing.T) {
 		defer g.hold()()
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if g.enter(ctx) {
+		if g.enter(ctx) == nil {
 			t.Error("it is inside")
 		}
 	})
@@ -86,7 +86,9 @@ func TestGate(t *testing.T) {
 			t.Error(err)
 		}
 		<-slow
-		g.enter(t.Context())
+		if err := g.enter(t.Context()); err != nil {
+			t.Fatal(err)
+		}
 		end()
 		if err := g.waitEmpty(t.Context(), alive, time.Minute); !errors.Is(err, errStopping) {
 			t.Errorf("%v", err)

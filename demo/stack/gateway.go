@@ -39,11 +39,7 @@ func (s *Stack) startGateway(ctx context.Context) error {
 	routes := map[string]*url.URL{}
 	instrumented := map[string]bool{}
 	for _, svc := range s.services {
-		u, err := url.Parse(svc.url)
-		if err != nil {
-			return fmt.Errorf("gateway's route to %s: %w", svc.Name, err)
-		}
-		routes[svc.Host()], instrumented[svc.Host()] = u, svc.Instrumented
+		routes[svc.Host()], instrumented[svc.Host()] = httpURL(svc.addr), svc.Instrumented
 	}
 	s.gateway = gateway.New(gateway.Options{
 		Routes:         routes,
@@ -70,7 +66,7 @@ func (s *Stack) startGateway(ctx context.Context) error {
 // gatewayProvider makes the gateway's spans and sends them to the collector.
 func (s *Stack) gatewayProvider(ctx context.Context, log *slog.Logger) (*sdktrace.TracerProvider, error) {
 	exporter, err := otlptracegrpc.New(ctx,
-		otlptracegrpc.WithEndpoint(s.urls.OTLPGRPC),
+		otlptracegrpc.WithEndpoint(s.url(topology.OTLPGRPC).Host),
 		otlptracegrpc.WithInsecure(),
 		// gRPC's own back-off grows to two minutes; the collector may be back long before.
 		otlptracegrpc.WithDialOption(grpc.WithConnectParams(grpc.ConnectParams{

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"strings"
+	"strconv"
 	"syscall"
 
 	"example.com/grafana-tempo-go-demo/demo/topology"
@@ -45,12 +45,8 @@ func CheckAddr(addr string) error {
 	if err != nil {
 		return fmt.Errorf("address %q: want host:port such as 127.0.0.1:8000", addr)
 	}
-	n := 0
-	if port == "" || strings.Trim(port, "0123456789") != "" || len(port) > 5 {
-		return fmt.Errorf("address %q: the port is not a number", addr)
-	}
-	if _, err := fmt.Sscan(port, &n); err != nil || n > 65535 {
-		return fmt.Errorf("address %q: the port is not between 0 and 65535", addr)
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return fmt.Errorf("address %q: the port is not a number from 0 to 65535", addr)
 	}
 	return nil
 }

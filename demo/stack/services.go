@@ -24,9 +24,8 @@ const portTimeout = 5 * time.Second
 // service is a service in this run.
 type service struct {
 	topology.Service
-	addr    string            // where to listen: a free port is known only after the first start
-	metrics string            // the same for its metrics; empty where it has none
-	url     string            // http://host:port, after the first start
+	addr    string            // host:port; the port is 0 for any until the first start
+	metrics string            // the same of its metrics; empty where it has none
 	env     map[string]string // with which it runs, without the runner's own; nil until it is ready
 	process *process.Process  // nil before the first start
 }
@@ -72,11 +71,11 @@ func (s *Stack) placeServices() error {
 func (s *Stack) environment(svc *service, f *fault) map[string]string {
 	env := services.Environment(svc.Service)
 	if upstream := s.find(svc.Upstream); upstream != nil {
-		env["UPSTREAM"] = upstream.url
+		env["UPSTREAM"] = httpURL(upstream.addr).String()
 	}
 	if svc.Instrumented {
-		env["TRACE_LINK"] = s.urls.Explorer + "/trace/{trace_id}"
-		env["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"] = "http://" + s.urls.OTLPGRPC
+		env["TRACE_LINK"] = s.url(topology.Explorer).String() + "/trace/{trace_id}"
+		env["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"] = s.url(topology.OTLPGRPC).String()
 	}
 	if host, port, err := net.SplitHostPort(svc.metrics); err == nil {
 		env["OTEL_EXPORTER_PROMETHEUS_HOST"], env["OTEL_EXPORTER_PROMETHEUS_PORT"] = host, port
@@ -112,7 +111,7 @@ func (s *Stack) startServices(ctx context.Context, list []*service) error {
 			if err != nil {
 				return err
 			}
-			svc.addr, svc.metrics, svc.url = addr, cmp.Or(p.Metrics(), svc.metrics), "http://"+reachable(addr)
+			svc.addr, svc.metrics = addr, cmp.Or(p.Metrics(), svc.metrics)
 			svc.env = s.environment(svc, s.fault.Load()) // with the ports that are known now
 			s.running.Go(func() {
 				<-p.Done()

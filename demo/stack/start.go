@@ -29,7 +29,7 @@ const (
 // Start builds what has to be built, starts everything, and returns when all of it is ready. On an
 // error, such as the end of ctx, no process and no file is left. After Start ctx means nothing to the
 // stack.
-func Start(ctx context.Context, o Options) (_ *Stack, err error) {
+func Start(ctx context.Context, o Options) (*Stack, error) {
 	if o.Services == nil {
 		o.Services = topology.Services()
 	}
@@ -53,52 +53,10 @@ func Start(ctx context.Context, o Options) (_ *Stack, err error) {
 	}
 	s := newStack(o)
 	s.fault.Store(broken)
-	defer func() {
-		if err != nil {
-			stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), process.Grace)
-			defer cancel()
-			err = errors.Join(err, s.Stop(stopCtx))
-		}
-	}()
-	s.changeLock <- struct{}{} // the page is there before the services
-	defer s.unlockChanges()    // before the stop above, should it come to that
-
-	// Ports come first, so that nobody waits for a build to hear that one is taken.
-	if err := s.listen(); err != nil {
-		return nil, err
-	}
-	if err := s.placeServices(); err != nil {
-		return nil, err
-	}
-	if s.o.Bin == "" {
-		if s.dir, err = services.TempDir(); err != nil {
-			return nil, err
-		}
-		if err := services.Build(ctx, o.Root, s.dir, o.Messages); err != nil {
-			return nil, err
-		}
-		s.o.Bin = s.dir
-	}
-	if err := s.startCollector(); err != nil {
-		return nil, err
-	}
-	if err := s.startServices(ctx, s.services); err != nil {
-		return nil, err
-	}
-	s.urls.Services, s.urls.Metrics = map[string]string{}, map[string]string{}
-	for _, svc := range s.services {
-		s.urls.Services[svc.Name] = svc.url
-		if svc.process.Metrics() != "" {
-			s.urls.Metrics[svc.Name] = "http://" + reachable(svc.metrics) + "/metrics"
-		}
-	}
-	if err := s.startGateway(ctx); err != nil {
-		return nil, err
-	}
-	if s.dir != "" { // gone with the rest of the folder at the end
-		if err := discover.Announce(s.dir, s.urls); err != nil {
-			return nil, err
-		}
+	if err := s.start(ctx); err != nil {
+		stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), process.Grace)
+		defer cancel()
+		return nil, errors.Join(err, s.Stop(stopCtx))
 	}
 	return s, nil
 }
@@ -126,6 +84,39 @@ func newStack(o Options) *Stack {
 	return s
 }
 
+func (s *Stack) start(ctx context.Context) (err error) {
+	s.changeLock <- struct{}{} // the page is there before the services
+	defer s.unlockChanges()
+	// Ports come first, so that nobody waits for a build to hear that one is taken.
+	if err := s.listen(); err != nil {
+		return err
+	}
+	if err := s.placeServices(); err != nil {
+		return err
+	}
+	if s.o.Bin == "" {
+		if s.dir, err = services.TempDir(); err != nil {
+			return err
+		}
+		if err := services.Build(ctx, s.o.Root, s.dir, s.o.Messages); err != nil {
+			return err
+		}
+		s.o.Bin = s.dir
+	}
+	s.startCollector()
+	if err := s.startServices(ctx, s.services); err != nil {
+		return err
+	}
+	if err := s.startGateway(ctx); err != nil {
+		return err
+	}
+	s.urls = s.allURLs()
+	if s.dir == "" {
+		return nil
+	}
+	return discover.Announce(s.dir, s.urls) // gone with the rest of the folder at the end
+}
+
 // listen opens the addresses of all parts inside this process.
 func (s *Stack) listen() error {
 	for _, name := range []string{topology.Gateway, topology.Explorer, topology.Tempo, topology.OTLPGRPC, topology.OTLPHTTP} {
@@ -138,39 +129,46 @@ func (s *Stack) listen() error {
 		}
 		s.parts[name] = &part{listener: l}
 	}
-	addr := func(name string) string { return reachable(s.parts[name].listener.Addr().String()) }
-	s.urls = discover.URLs{
-		Gateway:  "http://" + addr(topology.Gateway),
-		Explorer: "http://" + addr(topology.Explorer),
-		Tempo:    "http://" + addr(topology.Tempo),
-		OTLPGRPC: addr(topology.OTLPGRPC),
-		OTLPHTTP: "http://" + addr(topology.OTLPHTTP),
-	}
 	return nil
 }
 
+// url is where a part inside this process listens.
+func (s *Stack) url(part string) *url.URL { return httpURL(s.parts[part].listener.Addr().String()) }
+
+func httpURL(addr string) *url.URL { return &url.URL{Scheme: "http", Host: reachable(addr)} }
+
+func (s *Stack) allURLs() discover.URLs {
+	urls := discover.URLs{
+		Gateway:  s.url(topology.Gateway).String(),
+		Explorer: s.url(topology.Explorer).String(),
+		Tempo:    s.url(topology.Tempo).String(),
+		OTLPGRPC: s.url(topology.OTLPGRPC).Host,
+		OTLPHTTP: s.url(topology.OTLPHTTP).String(),
+		Services: map[string]string{},
+		Metrics:  map[string]string{},
+	}
+	for _, svc := range s.services {
+		urls.Services[svc.Name] = httpURL(svc.addr).String()
+		if addr := svc.process.Metrics(); addr != "" {
+			urls.Metrics[svc.Name] = httpURL(addr).String() + "/metrics"
+		}
+	}
+	return urls
+}
+
 // startCollector starts what takes and shows traces, before anything that sends any.
-func (s *Stack) startCollector() error {
-	tempoURL, err := url.Parse(s.urls.Tempo)
-	if err != nil {
-		return fmt.Errorf("the page: %w", err)
-	}
-	gatewayURL, err := url.Parse(s.urls.Gateway)
-	if err != nil {
-		return fmt.Errorf("the page: %w", err)
-	}
+func (s *Stack) startCollector() {
 	s.collector = collector.New(collector.Options{Logger: s.output.logger("collector")})
 	s.run("collector", func() error { return s.collector.ServeGRPC(s.parts[topology.OTLPGRPC].listener) })
 	s.serve(topology.OTLPHTTP, local.Only(s.collector.OTLPHandler()))
 	s.serve(topology.Tempo, local.Only(s.collector.APIHandler()))
 	s.serve(topology.Explorer, s.o.Page(Page{
-		Tempo:   tempoURL,
-		Gateway: gatewayURL,
+		Tempo:   s.url(topology.Tempo),
+		Gateway: s.url(topology.Gateway),
 		Ledger:  s.ledger.Handler(),
 		Faults:  s.Faults(),
 		Logger:  s.output.logger(topology.Explorer),
 	}))
-	return nil
 }
 
 // serve runs an HTTP server on a part's listener.
