@@ -63,7 +63,6 @@ func TestWhatPassesIsRecorded(t *testing.T) {
 	for _, tc := range []struct {
 		name          string
 		url, header   string
-		off           bool // no spans
 		tamper        func(http.Header)
 		service       string
 		status        int
@@ -73,7 +72,6 @@ func TestWhatPassesIsRecorded(t *testing.T) {
 	}{
 		{name: "a trace that starts here", url: "http://A.localhost.:8000/x?y=z", service: "a", status: 418, left: "started", response: "00-a-b-01", own: true},
 		{name: "a trace that goes on", url: "http://a.localhost/", header: ours, service: "a", status: 418, arrived: ours, left: "continued", response: "00-a-b-01", own: true},
-		{name: "no spans", url: "http://a.localhost/", header: ours, off: true, service: "a", status: 418, arrived: ours, left: ours, response: "00-a-b-01"},
 		{name: "a header that is dropped", url: "http://a.localhost/", header: ours, tamper: func(h http.Header) { h.Del("Uber-Trace-Id") }, service: "a", status: 418,
 			arrived: ours, response: "00-a-b-01", own: true},
 		{name: "a header that is changed", url: "http://a.localhost/", tamper: func(h http.Header) { h.Set("Uber-Trace-Id", "x") }, service: "a", status: 418,
@@ -83,9 +81,6 @@ func TestWhatPassesIsRecorded(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			o := Options{Propagator: jaeger.Jaeger{}, TracerProvider: provider, Tamper: tc.tamper}
-			if tc.off {
-				o.TracerProvider, o.Propagator = nil, nil
-			}
 			req := request(tc.url, tc.header)
 			r, arrived, log := recorded(t, o, req)
 			if r.Service != tc.service || r.Status != tc.status || r.TraceResponse != tc.response || r.Proxy != "gateway" || r.Time.IsZero() || r.Duration <= 0 ||

@@ -17,8 +17,8 @@ import (
 	"example.com/grafana-tempo-go-demo/demo/ledger"
 )
 
-// tracingTransport makes the client span "ReverseProxy" and sends its context along. As Traefik's, the span ends when
-// the answer's headers are there, not when its body is.
+// tracingTransport makes the client span "ReverseProxy" and sends its context along. As Traefik's, the
+// span ends when the answer's headers are there, not when its body is.
 type tracingTransport struct {
 	tracer     trace.Tracer
 	propagator propagation.TextMapPropagator
@@ -55,7 +55,7 @@ func (t *tracingTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 // serverRequest describes an incoming request in Traefik's words.
 func serverRequest(r *http.Request) []attribute.KeyValue {
 	attrs := []attribute.KeyValue{
-		attribute.String("entry_point", EntryPoint),
+		attribute.String("entry_point", "web"), // Traefik's name of its default one
 		semconv.HTTPRequestMethodKey.String(r.Method),
 		semconv.NetworkProtocolVersion(strings.TrimPrefix(r.Proto, "HTTP/")),
 		semconv.URLPath(valid(r.URL.Path)),
@@ -79,7 +79,10 @@ func serverRequest(r *http.Request) []attribute.KeyValue {
 // clientRequest describes the request to the upstream in Traefik's words.
 func clientRequest(r *http.Request) []attribute.KeyValue {
 	u := redacted(r.URL)
-	port := portOf(u)
+	port := 80
+	if p, err := strconv.Atoi(u.Port()); err == nil {
+		port = p
+	}
 	return []attribute.KeyValue{
 		semconv.HTTPRequestMethodKey.String(r.Method),
 		semconv.NetworkProtocolVersion("1.1"),
@@ -95,8 +98,8 @@ func clientRequest(r *http.Request) []attribute.KeyValue {
 
 func statusCode(status int) attribute.KeyValue { return semconv.HTTPResponseStatusCode(status) }
 
-// redacted returns the URL without the values of its query, which may be anybody's secrets. The service behind may
-// decide to tell more.
+// redacted returns the URL without the values of its query, which may be anybody's secrets. The
+// service behind may decide to tell more.
 func redacted(u *url.URL) *url.URL {
 	safe := *u
 	query := safe.Query()

@@ -1,0 +1,129 @@
+package gateway
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+	"sync/atomic"
+)
+
+// statusClientClosedRequest is what the log and the span say when the client hung up before the
+// answer. Nobody receives it. The number is nginx's and Traefik's.
+const statusClientClosedRequest = 499
+
+// passage is what becomes known of a request behind the reverse proxy, for the log and the record. One
+// goroutine serves a request from end to end.
+type passage struct {
+	err           error       // of the upstream
+	left          http.Header // the propagation headers that were sent on; nil if it was not
+	traceResponse string      // the upstream's
+	body          *clientBody // nil for a request without
+}
+type passageKey struct{}
+
+// passageOf is the passage of a request that ServeHTTP has sent on.
+func passageOf(ctx context.Context) *passage { return ctx.Value(passageKey{}).(*passage) }
+
+// clientBody remembers how far a request's body came, to tell a client that does not send it from an
+// upstream that fails. The transport reads it in a goroutine of its own.
+type clientBody struct {
+	io.ReadCloser
+
+	complete, broken atomic.Bool
+}
+
+func (b *clientBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	switch {
+	case errors.Is(err, io.EOF):
+		b.complete.Store(true)
+	case err != nil:
+		b.broken.Store(true)
+	}
+	return n, err
+}
+
+// rewriteTo points a request at its upstream and leaves the rest as the client sent it, the Host
+// header included, as Traefik does unless told otherwise.
+func rewriteTo(upstream *url.URL) func(*httputil.ProxyRequest) {
+	return func(pr *httputil.ProxyRequest) {
+		pr.Out.URL.Scheme = upstream.Scheme
+		pr.Out.URL.Host = upstream.Host
+		pr.Out.Host = pr.In.Host
+		// ReverseProxy has dropped what it cannot parse from the query. The service is to judge that; a
+		// semicolon becomes the ampersand that it once stood for, again as in Traefik.
+		pr.Out.URL.RawQuery = strings.ReplaceAll(pr.In.URL.RawQuery, ";", "&")
+
+		// What a client claims about proxies before this one is not believed: ReverseProxy has removed
+		// its X-Forwarded-For, -Host and -Proto, and the others are overwritten.
+		pr.SetXForwarded()
+		ip, _, _ := net.SplitHostPort(pr.In.RemoteAddr)
+		pr.Out.Header.Set("X-Real-Ip", ip)
+		pr.Out.Header.Set("X-Forwarded-Server", "gateway")
+		pr.Out.Header.Set("X-Forwarded-Port", requestPort(pr.In))
+	}
+}
+
+// failed answers for an upstream that did not.
+func failed(w http.ResponseWriter, r *http.Request, err error) {
+	pass := passageOf(r.Context())
+	pass.err = err
+	upstreamFailed(w, r, statusOf(err, pass))
+}
+
+// statusOf turns a transport's error into a status. The client that hung up, or did not send what it
+// announced, is told apart from the upstream that was too slow, and all of them from the one that is
+// not there.
+func statusOf(err error, pass *passage) int {
+	var netErr net.Error
+	switch body := pass.body; {
+	// The server may give the request up a moment before whoever reads its body hears of that.
+	case body != nil && (body.broken.Load() || errors.Is(err, context.Canceled) && !body.complete.Load()):
+		return http.StatusRequestTimeout
+	case errors.Is(err, context.Canceled):
+		return statusClientClosedRequest
+	case errors.As(err, &netErr) && netErr.Timeout():
+		return http.StatusGatewayTimeout
+	default:
+		return http.StatusBadGateway
+	}
+}
+
+// recorder remembers the status that went out. It does not hide what else the writer can do:
+// http.ResponseController finds Flush and the deadlines through Unwrap.
+type recorder struct {
+	http.ResponseWriter
+	draining *atomic.Bool // see Gateway.Drain
+
+	status int
+	wrote  bool
+}
+
+// WriteHeader keeps the final status; informational ones such as 103 may come before it.
+func (r *recorder) WriteHeader(status int) {
+	if !r.wrote && (status >= 200 || status == http.StatusSwitchingProtocols) {
+		r.status, r.wrote = status, true
+	}
+	if status >= 200 && r.draining.Load() {
+		r.Header().Set("Connection", "close")
+	}
+	r.ResponseWriter.WriteHeader(status)
+}
+
+// Hijack is called for a protocol switch only, whose 101 goes out past WriteHeader.
+func (r *recorder) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, rw, err := http.NewResponseController(r.ResponseWriter).Hijack()
+	if err == nil {
+		r.status, r.wrote = http.StatusSwitchingProtocols, true
+	}
+	return conn, rw, err
+}
+
+// Unwrap serves http.ResponseController.
+func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
