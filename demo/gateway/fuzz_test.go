@@ -30,7 +30,8 @@ type upstreamFunc func(*http.Request) (*http.Response, error)
 func (f upstreamFunc) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 var (
-	// The bytes that net/http's server lets through in a Host header, and in the value of any other.
+	// The bytes that net/http's server lets through in a Host header, and in the value of any
+	// other.
 	hostBytes   = regexp.MustCompile(`^[!$%&'()*+,\-.:;=@\[\]_~0-9A-Za-z]*$`)
 	headerBytes = regexp.MustCompile(`^[\t\x20-\x7e\x80-\xff]*$`)
 
@@ -38,8 +39,9 @@ var (
 	pageTags  = regexp.MustCompile(`<[^>]*>`)
 )
 
-// FuzzHostAndQuery asks the gateway for whatever may stand in a Host header, a path, a query and a propagation header. A
-// known host's request goes on as it came; the page that any other one gets has the same markup and the same links.
+// FuzzHostAndQuery asks the gateway for whatever may stand in a Host header, a path, a query and a
+// propagation header. A known host's request goes on as it came; the page that any other one gets
+// has the same markup and the same links.
 func FuzzHostAndQuery(f *testing.F) {
 	for _, seed := range [][4]string{
 		{"uservice1.localhost", "/", "fail=redis&slow=database", "0123456789abcdef0123456789abcdef:1111111111111111:0:1"},

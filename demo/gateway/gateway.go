@@ -3,10 +3,11 @@
 //
 // Its spans are Traefik's (v3.7, pkg/middlewares/observability, pkg/proxy/httputil/observability.go
 // and pkg/observability/tracing): a server span named by the method and under it a client span
-// "ReverseProxy", the same attributes, the same rule for the status, query values redacted, no events.
-// That is why they are written by hand here and do not come from otelhttp, which ends a client span
-// later (with the body) and judges some answers differently. The one difference: text that is not
-// valid UTF-8 is mended first, because a single bad string makes the exporter drop the whole batch.
+// "ReverseProxy", the same attributes, the same rule for the status, query values redacted, no
+// events. That is why they are written by hand here and do not come from otelhttp, which ends a
+// client span later (with the body) and judges some answers differently. The one difference: text
+// that is not valid UTF-8 is mended first, because a single bad string makes the exporter drop the
+// whole batch.
 package gateway
 
 import (
@@ -47,12 +48,12 @@ type Options struct {
 	Propagator propagation.TextMapPropagator
 	// Logger gets one line per request.
 	Logger *slog.Logger
-	// Record is called once for each request, when it has been answered. The record's Service is empty
-	// if there was no route. Requests call it concurrently, and each waits for it.
+	// Record is called once for each request, when it has been answered. The record's Service is
+	// empty if there was no route. Requests call it concurrently, and each waits for it.
 	Record func(ledger.ProxyRecord)
-	// Tamper changes the headers of a request on its way to a service, after the propagator has written
-	// them. It is how the demo breaks telemetry on purpose; nil leaves them alone. Requests call it
-	// concurrently.
+	// Tamper changes the headers of a request on its way to a service, after the propagator has
+	// written them. It is how the demo breaks telemetry on purpose; nil leaves them alone. Requests
+	// call it concurrently.
 	Tamper func(http.Header)
 }
 
@@ -75,12 +76,12 @@ func New(o Options) *Gateway {
 		transport: &http.Transport{
 			// No Proxy: everything behind the gateway is on this machine, whatever HTTP_PROXY says.
 			DialContext: (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
-			// The default of two idle connections per host closes and dials again all the time under
-			// concurrency. It is as many as the services keep for theirs: whoever lets thousands of
-			// visitors in at once has the files for it.
+			// The default of two idle connections per host closes and dials again all the time
+			// under concurrency. It is as many as the services keep for theirs: whoever lets
+			// thousands of visitors in at once has the files for it.
 			MaxIdleConnsPerHost: 8192,
-			// Shorter than any upstream's own idle timeout, so that it never closes a connection under a
-			// request.
+			// Shorter than any upstream's own idle timeout, so that it never closes a connection
+			// under a request.
 			IdleConnTimeout:       30 * time.Second,
 			ResponseHeaderTimeout: responseTimeout,
 			ExpectContinueTimeout: time.Second,
@@ -103,8 +104,8 @@ func New(o Options) *Gateway {
 	return g
 }
 
-// buffers are what answers are copied through. A fresh one each time was a third of all that the demo
-// allocates.
+// buffers are what answers are copied through. A fresh one each time was a third of all that the
+// demo allocates.
 var buffers = bufferPool{sync.Pool{New: func() any { return new(buffer) }}}
 
 type buffer [32 << 10]byte // as large as ReverseProxy's own
@@ -120,8 +121,8 @@ func (p *bufferPool) Put(b []byte) { p.pool.Put((*buffer)(b)) }
 // told to stop waits some seconds for a connection that was opened and never used.
 func (g *Gateway) CloseIdleConnections() { g.transport.CloseIdleConnections() }
 
-// Drain makes each further answer say that its connection ends with it, so that clients send nothing
-// more on it.
+// Drain makes each further answer say that its connection ends with it, so that clients send
+// nothing more on it.
 func (g *Gateway) Drain() { g.draining.Store(true) }
 
 // ServeHTTP traces the request, passes it to the upstream of its host, and logs it.
@@ -136,8 +137,8 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var pass passage
 	host := topology.HostName(r.Host)
 	next, ok := g.proxies[host]
-	// Deferred, because the reverse proxy ends a broken answer with panic(http.ErrAbortHandler), which
-	// net/http understands and which must neither lose the span nor be swallowed here.
+	// Deferred, because the reverse proxy ends a broken answer with panic(http.ErrAbortHandler),
+	// which net/http understands and which must neither lose the span nor be swallowed here.
 	defer func() {
 		span.SetStatus(serverStatus(rec.status))
 		span.SetAttributes(statusCode(rec.status))

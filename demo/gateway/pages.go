@@ -53,8 +53,8 @@ func shownHost(r *http.Request) string {
 	return valid(host[:longest]) + "..."
 }
 
-// requestPort is the port in the Host header, or 80. Nothing but a number counts, or a link made of it
-// could lead to another host: net/http lets `name:@elsewhere.example` through.
+// requestPort is the port in the Host header, or 80. Nothing but a number counts, or a link made of
+// it could lead to another host: net/http lets `name:@elsewhere.example` through.
 func requestPort(r *http.Request) string {
 	if _, port, err := net.SplitHostPort(r.Host); err == nil {
 		if n, err := strconv.ParseUint(port, 10, 16); err == nil && n > 0 {
@@ -64,14 +64,15 @@ func requestPort(r *http.Request) string {
 	return "80"
 }
 
-// upstreamFailed answers for a service that did not. What exactly went wrong is in the log and not on
-// the page.
+// upstreamFailed answers for a service that did not. What exactly went wrong is in the log and not
+// on the page.
 func upstreamFailed(w http.ResponseWriter, r *http.Request, status int) {
 	p := page{Status: status}
 	switch status {
 	case http.StatusGatewayTimeout:
 		p.Title = "the service is too slow"
-		p.Text = fmt.Sprintf("The service behind %s took the request and did not answer in time. Its own log says what it was doing.", shownHost(r))
+		p.Text = fmt.Sprintf("The service behind %s took the request and did not answer in time. "+
+			"Its own log says what it was doing.", shownHost(r))
 	case http.StatusRequestTimeout:
 		p.Title = "the request did not arrive"
 		p.Text = "The request announced a body that did not come, or not in time."
@@ -80,7 +81,8 @@ func upstreamFailed(w http.ResponseWriter, r *http.Request, status int) {
 		return
 	default:
 		p.Title = "the service cannot be reached"
-		p.Text = fmt.Sprintf("The service behind %s is not there or broke off. See whether it still runs; the gateway's log has the error.", shownHost(r))
+		p.Text = fmt.Sprintf("The service behind %s is not there or broke off. "+
+			"See whether it still runs; the gateway's log has the error.", shownHost(r))
 	}
 	p.write(w, r)
 }
@@ -90,7 +92,8 @@ func (p page) write(w http.ResponseWriter, r *http.Request) {
 	var body bytes.Buffer
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
-	h.Set("Content-Security-Policy", "default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+	h.Set("Content-Security-Policy",
+		"default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("Vary", "Accept")
 	h.Set("X-Content-Type-Options", "nosniff")

@@ -17,8 +17,8 @@ import (
 // answer. Nobody receives it. The number is nginx's and Traefik's.
 const statusClientClosedRequest = 499
 
-// passage is what becomes known of a request behind the reverse proxy, for the log and the record. One
-// goroutine serves a request from end to end.
+// passage is what becomes known of a request behind the reverse proxy, for the log and the record.
+// One goroutine serves a request from end to end.
 type passage struct {
 	err           error       // of the upstream
 	left          http.Header // the propagation headers that were sent on; nil if it was not
@@ -30,8 +30,8 @@ type passageKey struct{}
 // passageOf is the passage of a request that ServeHTTP has sent on.
 func passageOf(ctx context.Context) *passage { return ctx.Value(passageKey{}).(*passage) }
 
-// clientBody remembers how far a request's body came, to tell a client that does not send it from an
-// upstream that fails. The transport reads it in a goroutine of its own.
+// clientBody remembers how far a request's body came, to tell a client that does not send it from
+// an upstream that fails. The transport reads it in a goroutine of its own.
 type clientBody struct {
 	io.ReadCloser
 
@@ -56,12 +56,12 @@ func rewriteTo(upstream *url.URL) func(*httputil.ProxyRequest) {
 		pr.Out.URL.Scheme = upstream.Scheme
 		pr.Out.URL.Host = upstream.Host
 		pr.Out.Host = pr.In.Host
-		// ReverseProxy has dropped what it cannot parse from the query. The service is to judge that; a
-		// semicolon becomes the ampersand that it once stood for, again as in Traefik.
+		// ReverseProxy has dropped what it cannot parse from the query. The service is to judge
+		// that; a semicolon becomes the ampersand that it once stood for, again as in Traefik.
 		pr.Out.URL.RawQuery = strings.ReplaceAll(pr.In.URL.RawQuery, ";", "&")
 
-		// What a client claims about proxies before this one is not believed: ReverseProxy has removed
-		// its X-Forwarded-For, -Host and -Proto, and the others are overwritten.
+		// What a client claims about proxies before this one is not believed: ReverseProxy has
+		// removed its X-Forwarded-For, -Host and -Proto, and the others are overwritten.
 		pr.SetXForwarded()
 		ip, _, _ := net.SplitHostPort(pr.In.RemoteAddr)
 		pr.Out.Header.Set("X-Real-Ip", ip)
@@ -77,9 +77,9 @@ func failed(w http.ResponseWriter, r *http.Request, err error) {
 	upstreamFailed(w, r, statusOf(err, pass))
 }
 
-// statusOf turns a transport's error into a status. The client that hung up, or did not send what it
-// announced, is told apart from the upstream that was too slow, and all of them from the one that is
-// not there.
+// statusOf turns a transport's error into a status. The client that hung up, or did not send what
+// it announced, is told apart from the upstream that was too slow, and all of them from the one
+// that is not there.
 func statusOf(err error, pass *passage) int {
 	var netErr net.Error
 	switch body := pass.body; {

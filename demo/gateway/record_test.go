@@ -18,7 +18,8 @@ import (
 	"example.com/grafana-tempo-go-demo/demo/ledger"
 )
 
-// recorded sends one request through a gateway, and returns what it recorded, what arrived upstream, and what it logged.
+// recorded sends one request through a gateway, and returns what it recorded, what arrived
+// upstream, and what it logged.
 func recorded(t *testing.T, o Options, req *http.Request) (r ledger.ProxyRecord, arrived http.Header, log map[string]any) {
 	t.Helper()
 	up := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

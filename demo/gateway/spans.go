@@ -17,8 +17,8 @@ import (
 	"example.com/grafana-tempo-go-demo/demo/ledger"
 )
 
-// tracingTransport makes the client span "ReverseProxy" and sends its context along. As Traefik's, the
-// span ends when the answer's headers are there, not when its body is.
+// tracingTransport makes the client span "ReverseProxy" and sends its context along. As Traefik's,
+// the span ends when the answer's headers are there, not when its body is.
 type tracingTransport struct {
 	tracer     trace.Tracer
 	propagator propagation.TextMapPropagator

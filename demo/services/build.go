@@ -58,11 +58,13 @@ func isRoot(dir string) bool {
 func Build(ctx context.Context, root, dir string, out io.Writer) error {
 	gocmd, err := exec.LookPath("go")
 	if err != nil {
-		return errors.New("cannot find the go command, which builds the services: install Go from https://go.dev/dl/ and see that `go version` works")
+		return errors.New("cannot find the go command, which builds the services: " +
+			"install Go from https://go.dev/dl/ and see that `go version` works")
 	}
-	// With several packages, -o has to name a folder that exists. There is no -trimpath, unlike in the
-	// Dockerfiles: with it, nothing that `go run ./demo` has just compiled could be used again, and the
-	// very first start would take twice as long (50 s instead of 27 s, measured on two cores).
+	// With several packages, -o has to name a folder that exists. There is no -trimpath, unlike in
+	// the Dockerfiles: with it, nothing that `go run ./demo` has just compiled could be used again,
+	// and the very first start would take twice as long (50 s instead of 27 s, measured on two
+	// cores).
 	args := []string{"build", "-v", "-buildvcs=false", "-ldflags", "-s -w", "-o", dir + string(filepath.Separator)}
 	for _, s := range topology.Services() {
 		args = append(args, "./"+s.Name)
@@ -75,8 +77,9 @@ func Build(ctx context.Context, root, dir string, out io.Writer) error {
 
 	cmd := exec.CommandContext(ctx, gocmd, args...)
 	cmd.Dir = root
-	// What the shell sets for other work must not make these binaries unfit for this machine, or this
-	// folder no workspace. The compiler's temporary files go where ours are, to be removed with them.
+	// What the shell sets for other work must not make these binaries unfit for this machine, or
+	// this folder no workspace. The compiler's temporary files go where ours are, to be removed
+	// with them.
 	cmd.Env = append(os.Environ(), "GOWORK="+filepath.Join(root, "go.work"), "GOOS="+runtime.GOOS,
 		"GOARCH="+runtime.GOARCH, "GOTMPDIR="+tmp, "PWD="+root)
 	cmd.WaitDelay = 10 * time.Second
@@ -167,7 +170,8 @@ func TempDir() (string, error) {
 		if runtime.GOOS == "windows" {
 			variable = "TMP"
 		}
-		return "", fmt.Errorf("temporary folder for the services' programs: %w: set %s to a folder that you can write to", err, variable)
+		return "", fmt.Errorf("temporary folder for the services' programs: %w: "+
+			"set %s to a folder that you can write to", err, variable)
 	}
 	return dir, nil
 }

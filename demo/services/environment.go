@@ -9,17 +9,17 @@ import (
 )
 
 // Environment returns the variables of a service that are the same wherever it runs; a test in e2e/
-// holds them equal to docker-compose.yaml. What depends on addresses is the caller's to add: UPSTREAM
-// and, for an instrumented service, TRACE_LINK, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT and
+// holds them equal to docker-compose.yaml. What depends on addresses is the caller's to add:
+// UPSTREAM and, for an instrumented service, TRACE_LINK, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT and
 // OTEL_EXPORTER_PROMETHEUS_HOST and _PORT.
 func Environment(s topology.Service) map[string]string {
-	// Collect garbage less often than by default, because the services make much that is short-lived
-	// and little that is not, but harder near the memory that 5,000 visitors at once need.
-	// docs/cost.md has the measurements.
+	// Collect garbage less often than by default, because the services make much that is
+	// short-lived and little that is not, but harder near the memory that 5,000 visitors at once
+	// need. docs/cost.md has the measurements.
 	env := map[string]string{"GOGC": "400", "GOMEMLIMIT": "640MiB"}
 	if s.Instrumented {
-		// Every request is sampled. Batches are small in time and large in number, so that a trace is
-		// complete a quarter of a second after its answer and nothing is lost under load.
+		// Every request is sampled. Batches are small in time and large in number, so that a trace
+		// is complete a quarter of a second after its answer and nothing is lost under load.
 		maps.Copy(env, map[string]string{
 			"OTEL_SERVICE_NAME":              s.Name,
 			"OTEL_TRACES_SAMPLER":            "always_on",

@@ -25,8 +25,8 @@ type fault struct {
 	tamper func(http.Header)
 	// unsampled makes the gateway sample nothing.
 	unsampled bool
-	// kills names a service that is killed, and started again, when the requests that it may have served
-	// are answered.
+	// kills names a service that is killed, and started again, when the requests that it may have
+	// served are answered.
 	kills string
 }
 
@@ -110,11 +110,11 @@ type faultSwitch struct{ *Stack }
 
 func (s faultSwitch) Active() string { return s.fault.Load().name }
 
-// Set changes what has to be changed and nothing else: the gateway's part in place, and the services
-// whose environment differs by starting them again on their ports. Requests for the instrumented
-// services that come meanwhile wait at the gateway, and those under way are answered first, so that
-// none is lost. What goes past the gateway is not guarded. Ctx ends the waiting only: a change that
-// has begun is brought to its end.
+// Set changes what has to be changed and nothing else: the gateway's part in place, and the
+// services whose environment differs by starting them again on their ports. Requests for the
+// instrumented services that come meanwhile wait at the gateway, and those under way are answered
+// first, so that none is lost. What goes past the gateway is not guarded. Ctx ends the waiting
+// only: a change that has begun is brought to its end.
 func (s faultSwitch) Set(ctx context.Context, name string) error {
 	f, err := findFault(name)
 	if err != nil {

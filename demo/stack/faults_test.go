@@ -126,7 +126,8 @@ func TestEachFaultShowsItsSymptomAndIsMended(t *testing.T) {
 				}
 			}
 
-			// Mending stops the services in order, so that whatever they still had to send is there afterwards.
+			// Mending stops the services in order, so that whatever they still had to send is there
+			// afterwards.
 			if err := f.Set(t.Context(), ""); err != nil {
 				t.Fatal(err)
 			}
@@ -154,7 +155,8 @@ func TestEachFaultShowsItsSymptomAndIsMended(t *testing.T) {
 	}
 }
 
-// judge sends a request for uservice3, waits for its traces and its entry in the ledger, and returns the latter.
+// judge sends a request for uservice3, waits for its traces and its entry in the ledger, and
+// returns the latter.
 func (s *Stack) judge(t *testing.T, traces []string, named int, hopsWanted, pageSays string) ledger.Request {
 	t.Helper()
 	status, page, response, err := s.ask(t.Context(), "uservice3")

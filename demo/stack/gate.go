@@ -7,14 +7,14 @@ import (
 	"time"
 )
 
-// gate stands before the instrumented services: it can hold requests that come, and knows when those
-// inside are done.
+// gate stands before the instrumented services: it can hold requests that come, and knows when
+// those inside are done.
 type gate struct {
 	next http.Handler
 	// guarded reports whether a request is for one of the services that may be started again.
 	guarded func(*http.Request) bool
-	// holdWhenEmpty is asked when the last request has left, whether to hold the gate; if so, held is
-	// called, which has to release it.
+	// holdWhenEmpty is asked when the last request has left, whether to hold the gate; if so, held
+	// is called, which has to release it.
 	holdWhenEmpty func() bool
 	held          func(release func())
 

@@ -26,7 +26,8 @@ import (
 	"example.com/grafana-tempo-go-demo/demo/topology"
 )
 
-// startGateway lets requests in, last: from its first answer on, all that a request passes is ready.
+// startGateway lets requests in, last: from its first answer on, all that a request passes is
+// ready.
 func (s *Stack) startGateway(ctx context.Context) error {
 	log := s.output.logger(topology.Gateway)
 	propagator, err := propagatorOf(s.o.Propagators[topology.Gateway])

@@ -72,8 +72,8 @@ func TestPropagatorsOfNobody(t *testing.T) {
 	}
 }
 
-// The gateway is told of no trouble that the services would not have: it answers while its collector is away, and sends
-// what it has when there is one again.
+// The gateway is told of no trouble that the services would not have: it answers while its
+// collector is away, and sends what it has when there is one again.
 func TestGatewayOutlivesItsCollector(t *testing.T) {
 	o, _, _ := options(t, "")
 	s := start(t, o)

@@ -15,8 +15,8 @@ import (
 type Addr struct {
 	// Value is host:port; an empty one means the part's default, port 0 any free one.
 	Value string
-	// Asked reports that somebody wants exactly this address: it is an error if it is taken, and not a
-	// reason to move.
+	// Asked reports that somebody wants exactly this address: it is an error if it is taken, and
+	// not a reason to move.
 	Asked bool
 }
 
@@ -38,8 +38,8 @@ func (s *Stack) addr(part, fallback string) Addr {
 	return a
 }
 
-// CheckAddr says what is wrong with a host:port, or nil. Ports are numbers: names would depend on the
-// machine.
+// CheckAddr says what is wrong with a host:port, or nil. Ports are numbers: names would depend on
+// the machine.
 func CheckAddr(addr string) error {
 	_, port, err := net.SplitHostPort(addr)
 	if err != nil {
@@ -85,7 +85,8 @@ func (a Addr) move(part, flag string, err error) (string, error) {
 
 // addrError names the part, the address, what is wrong with it and what to do.
 func addrError(part, flag, addr string, err error) error {
-	return fmt.Errorf("%s cannot listen on %s: it %s: end what uses it, or give another with -%s (%w)", part, addr, reason(err), flag, err)
+	return fmt.Errorf("%s cannot listen on %s: it %s: end what uses it, or give another with -%s (%w)",
+		part, addr, reason(err), flag, err)
 }
 
 // reason says why an address cannot be had. Windows has numbers of its own for it (winsock2.h).
@@ -101,8 +102,8 @@ func reason(err error) string {
 	}
 }
 
-// reachable turns an address that was listened on into one that can be dialled: 0.0.0.0 and [::] are
-// no destinations everywhere.
+// reachable turns an address that was listened on into one that can be dialled: 0.0.0.0 and [::]
+// are no destinations everywhere.
 func reachable(addr string) string {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {

@@ -13,7 +13,8 @@ import (
 // Options say what to run where. The zero value runs the demo on its default addresses, from the
 // repository around the working folder, without a page, and says nothing.
 type Options struct {
-	// Root is the repository; empty means that services.FindRoot looks for it from the working folder.
+	// Root is the repository; empty means that services.FindRoot looks for it from the working
+	// folder.
 	Root string
 	// Bin is a folder into which services.Build has put the services; empty builds them into a
 	// temporary one.
@@ -28,24 +29,25 @@ type Options struct {
 
 	// Env is added to the environment of every service, such as REDIS_MIN=0s.
 	Env map[string]string
-	// Propagators say which formats a part reads and writes, by its name: gateway, or an instrumented
-	// service's. The value is as of OTEL_PROPAGATORS; the default is jaeger.
+	// Propagators say which formats a part reads and writes, by its name: gateway, or an
+	// instrumented service's. The value is as of OTEL_PROPAGATORS; the default is jaeger.
 	Propagators map[string]string
 	// LogLevel is the least level of log lines that are shown. The services log at info or below
 	// whatever it is.
 	LogLevel slog.Level
-	// Break is the name of the fault to start with, of lab.Faults; empty for none. Stack.Faults changes
-	// it.
+	// Break is the name of the fault to start with, of lab.Faults; empty for none. Stack.Faults
+	// changes it.
 	Break string
 
-	// Logs gets every line of every part, prefixed by the part's name; nil drops them. Whole lines are
-	// written, one call each. On a terminal prefixes are coloured, and control characters made harmless.
+	// Logs gets every line of every part, prefixed by the part's name; nil drops them. Whole lines
+	// are written, one call each. On a terminal prefixes are coloured, and control characters made
+	// harmless.
 	Logs io.Writer
 	// Messages gets what the runner itself has to say: progress of the build, parts that moved; nil
 	// drops it.
 	Messages io.Writer
-	// Observe is called with each line of a service's standard output, in that service's order; services
-	// call it concurrently. It must not keep the slice.
+	// Observe is called with each line of a service's standard output, in that service's order;
+	// services call it concurrently. It must not keep the slice.
 	Observe func(service string, line []byte)
 }
 

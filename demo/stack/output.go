@@ -67,8 +67,8 @@ func (o *output) hidden(line []byte) bool {
 	return json.Unmarshal(line, &entry) == nil && entry.Level != nil && *entry.Level < o.level
 }
 
-// logger returns a logger whose lines come out under a part's name. slog's handler writes whole lines
-// under a lock.
+// logger returns a logger whose lines come out under a part's name. slog's handler writes whole
+// lines under a lock.
 func (o *output) logger(part string) *slog.Logger {
 	w := &process.Lines{Emit: func(line []byte) { o.line(part, line) }}
 	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: o.level}))

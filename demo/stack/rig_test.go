@@ -26,8 +26,8 @@ import (
 	"example.com/grafana-tempo-go-demo/demo/topology"
 )
 
-// TestMain lets this test binary play a service when it is called by the name of one: what the stack does with processes
-// is tested without building any.
+// TestMain lets this test binary play a service when it is called by the name of one: what the
+// stack does with processes is tested without building any.
 func TestMain(m *testing.M) {
 	if name := filepath.Base(os.Args[0]); strings.HasPrefix(name, "uservice") {
 		os.Exit(fakeService(name))
@@ -39,7 +39,8 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// fakeService listens, says so, and ends when it is told to, unless FAKE (<service>=<way>) has it misbehave.
+// fakeService listens, says so, and ends when it is told to, unless FAKE (<service>=<way>) has it
+// misbehave.
 func fakeService(name string) int {
 	way := ""
 	if who, how, _ := strings.Cut(os.Getenv("FAKE"), "="); who == name {
@@ -62,7 +63,16 @@ func fakeService(name string) int {
 	})
 	mux.HandleFunc("/die", func(http.ResponseWriter, *http.Request) { os.Exit(7) })
 	go http.Serve(l, mux)
-	slog.New(slog.NewJSONHandler(os.Stdout, nil)).Info("listening", "addr", l.Addr().String())
+	log := slog.New(slog.NewJSONHandler(os.Stdout, nil))
+	if host := os.Getenv("OTEL_EXPORTER_PROMETHEUS_HOST"); host != "" {
+		metrics, err := net.Listen("tcp", net.JoinHostPort(host, os.Getenv("OTEL_EXPORTER_PROMETHEUS_PORT")))
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		log.Info("serving metrics", "addr", metrics.Addr().String())
+	}
+	log.Info("listening", "addr", l.Addr().String())
 	if way == "die soon" {
 		time.AfterFunc(50*time.Millisecond, func() { os.Exit(7) })
 	}
@@ -210,7 +220,8 @@ func startReal(t *testing.T, change ...func(*Options)) (*Stack, *lockedBuffer) {
 	return start(t, o), logs
 }
 
-// ask sends a request for a service through the gateway, and returns status, page and traceresponse.
+// ask sends a request for a service through the gateway, and returns status, page and
+// traceresponse.
 func (s *Stack) ask(ctx context.Context, service string) (status int, page, response string, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.URLs().Gateway, nil)
 	if err != nil {

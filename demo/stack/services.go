@@ -66,8 +66,8 @@ func (s *Stack) placeServices() error {
 	return nil
 }
 
-// environment is what a service gets on top of the runner's own, under a fault. The services that it
-// calls must have been started.
+// environment is what a service gets on top of the runner's own, under a fault. The services that
+// it calls must have been started.
 func (s *Stack) environment(svc *service, f *fault) map[string]string {
 	env := services.Environment(svc.Service)
 	if upstream := s.find(svc.Upstream); upstream != nil {
@@ -179,8 +179,8 @@ func (s *Stack) awaitPort(ctx context.Context, service, addr string) error {
 	}
 }
 
-// stopServices stops services, those that call before those that are called. The error says what did
-// not end well. The caller holds changeLock.
+// stopServices stops services, those that call before those that are called. The error says what
+// did not end well. The caller holds changeLock.
 func (s *Stack) stopServices(ctx context.Context, list []*service) error {
 	var errs []error
 	for _, level := range slices.Backward(levels(list)) {
@@ -215,8 +215,8 @@ func levels(list []*service) (groups [][]*service) {
 	return groups
 }
 
-// lockChanges waits until nobody else changes which services run. It fails when ctx ends or the stack
-// stops.
+// lockChanges waits until nobody else changes which services run. It fails when ctx ends or the
+// stack stops.
 func (s *Stack) lockChanges(ctx context.Context) error {
 	select {
 	case s.changeLock <- struct{}{}:

@@ -1,6 +1,6 @@
-// Package stack runs the demo without Docker: it builds the four services from the same source as the
-// containers, starts them as processes of their own between a collector and a gateway, waits until
-// everything answers, and stops it in an order that loses neither requests nor spans.
+// Package stack runs the demo without Docker: it builds the four services from the same source as
+// the containers, starts them as processes of their own between a collector and a gateway, waits
+// until everything answers, and stops it in an order that loses neither requests nor spans.
 package stack
 
 import (
@@ -41,8 +41,8 @@ type Stack struct {
 	services  []*service     // in the order to start in; see changeLock
 	running   sync.WaitGroup // goroutines
 
-	// changeLock is full while somebody changes which services run. Unlike a mutex, it can be waited
-	// for with a context.
+	// changeLock is full while somebody changes which services run. Unlike a mutex, it can be
+	// waited for with a context.
 	changeLock chan struct{}
 
 	alive    context.Context // until the stop begins
@@ -79,8 +79,8 @@ func (s *Stack) died(part, how string) {
 	}
 }
 
-// Ledger returns the record of what passes the gateway and what the services log of it. It keeps the
-// newest.
+// Ledger returns the record of what passes the gateway and what the services log of it. It keeps
+// the newest.
 func (s *Stack) Ledger() *ledger.Ledger { return s.ledger }
 
 var errStopping = errors.New("the demo is stopping")

@@ -21,14 +21,15 @@ import (
 
 const (
 	readTimeout = 10 * time.Second // for a client to send its request
-	// writeTimeout is from the request's end to the answer's. The gateway may hold a request while a
-	// fault is changed: until the requests under way are answered, a service stops and starts again.
+	// writeTimeout is from the request's end to the answer's. The gateway may hold a request while
+	// a fault is changed: until the requests under way are answered, a service stops and starts
+	// again.
 	writeTimeout = 2*process.Grace + process.ReadyTimeout
 )
 
 // Start builds what has to be built, starts everything, and returns when all of it is ready. On an
-// error, such as the end of ctx, no process and no file is left. After Start ctx means nothing to the
-// stack.
+// error, such as the end of ctx, no process and no file is left. After Start ctx means nothing to
+// the stack.
 func Start(ctx context.Context, o Options) (*Stack, error) {
 	if o.Services == nil {
 		o.Services = topology.Services()

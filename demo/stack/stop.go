@@ -13,17 +13,17 @@ import (
 )
 
 const (
-	// drainTime is for clients that send one request after the other on a connection: with the answer to
-	// one more they learn that the connection ends.
+	// drainTime is for clients that send one request after the other on a connection: with the
+	// answer to one more they learn that the connection ends.
 	drainTime    = 150 * time.Millisecond
 	flushTimeout = 5 * time.Second // of the gateway's exporter, and of the collector
 	pageTimeout  = 2 * time.Second // of the servers that have nothing to lose
 )
 
 // Stop ends everything: the gateway, which finishes what is in flight, the services in the order of
-// the calls, then the gateway's last spans, and the collector last. It returns what did not end well.
-// What does not end within process.Grace, or before ctx does, is killed. Stopping twice is stopping
-// once.
+// the calls, then the gateway's last spans, and the collector last. It returns what did not end
+// well. What does not end within process.Grace, or before ctx does, is killed. Stopping twice is
+// stopping once.
 func (s *Stack) Stop(ctx context.Context) error {
 	s.stopOnce.Do(func() { s.stopErr = s.stop(ctx) })
 	return s.stopErr
