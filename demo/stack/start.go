@@ -67,19 +67,15 @@ func newStack(o Options) *Stack {
 		o:          o,
 		output:     newOutput(o.Logs, o.LogLevel),
 		deaths:     make(chan Death, len(o.Services)+8),
+		ledger:     ledger.New(ledger.Options{Upstreams: topology.Upstreams()}),
 		starter:    process.NewStarter(),
 		parts:      map[string]*part{},
 		changeLock: make(chan struct{}, 1),
 	}
 	s.log = s.output.logger("demo")
-	upstreams := map[string]string{}
 	for _, svc := range o.Services {
 		s.services = append(s.services, &service{Service: svc})
-		if svc.Upstream != "" {
-			upstreams[svc.Name] = svc.Upstream
-		}
 	}
-	s.ledger = ledger.New(ledger.Options{Upstreams: upstreams})
 	s.alive, s.end = context.WithCancelCause(context.Background())
 	s.graceful, s.kill = context.WithCancelCause(context.Background())
 	return s
