@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"sync"
 	"syscall"
 	"time"
@@ -17,9 +16,10 @@ import (
 )
 
 const (
-	// maxLatency is the longest that is told apart in the histogram; a request is given up after it.
+	// maxLatency is the longest latency that the histogram holds; a request is given up after it.
 	maxLatency = 30 * time.Second
-	// retryAfter is how long a connection waits after an error before it tries again, lest errors make a load of their own.
+	// retryAfter is how long a connection waits after an error, lest errors make a load of their
+	// own.
 	retryAfter = 10 * time.Millisecond
 )
 
@@ -28,9 +28,9 @@ func newHistogram() *hdrhistogram.Histogram {
 	return hdrhistogram.New(1, maxLatency.Microseconds(), 3)
 }
 
-// load is a closed loop: each connection sends its next request when the one before it has been answered, so that a
-// service that is slower is asked less. All connections are kept alive. It is lighter than net/http's client, which would
-// take as much of the machine as the services.
+// load is a closed loop: each connection sends its next request when it has the answer to the last,
+// so that a slower service is asked less. Connections are kept alive. It is lighter than net/http's
+// client, which would take as much of the machine as the services.
 type load struct {
 	addr        string // host:port
 	host        string // of the Host header
@@ -60,35 +60,18 @@ func (l load) run(ctx context.Context) (*result, error) {
 		all.Go(func() {
 			conn := connection{addr: l.addr}
 			defer conn.close()
-			defer context.AfterFunc(ctx, conn.abort)() // a read that waits for an answer ends with ctx
-			for n := 0; ctx.Err() == nil && (l.requests == 0 || n < l.requests); n++ {
+			for n := 0; l.requests == 0 || n < l.requests; n++ {
 				asked := time.Now()
-				if !asked.Before(end) {
+				if ctx.Err() != nil || !asked.Before(end) {
 					return
 				}
 				err := conn.ask(ctx, request)
 				answered := time.Now()
-				if ctx.Err() != nil {
-					return
-				}
 				mu.Lock()
-				if err != nil {
-					res.errors[err.Error()]++
-				} else {
-					res.answered++
-					if answered.After(begin) && !answered.After(end) {
-						res.inTime++
-					}
-					if !asked.Before(begin) {
-						_ = res.latencies.RecordValue(min(answered.Sub(asked), maxLatency).Microseconds())
-					}
-				}
+				res.add(err, asked, answered, begin, end)
 				mu.Unlock()
 				if err != nil {
-					select {
-					case <-ctx.Done():
-					case <-time.After(retryAfter):
-					}
+					time.Sleep(retryAfter)
 				}
 			}
 		})
@@ -100,79 +83,74 @@ func (l load) run(ctx context.Context) (*result, error) {
 	return res, nil
 }
 
-// connection is kept as long as it works.
-type connection struct {
-	addr string
-
-	mu      sync.Mutex // of conn and aborted, which abort shares
-	conn    net.Conn
-	aborted bool
-	answers *bufio.Reader
+// add counts a request.
+func (r *result) add(err error, asked, answered, begin, end time.Time) {
+	if err != nil {
+		r.errors[err.Error()]++
+		return
+	}
+	r.answered++
+	if answered.After(begin) && !answered.After(end) {
+		r.inTime++
+	}
+	if !asked.Before(begin) {
+		_ = r.latencies.RecordValue(min(answered.Sub(asked), maxLatency).Microseconds())
+	}
 }
 
-// ask sends the request and reads its answer to the end. Errors are few and short, so that they can be counted by text.
+// connection is kept as long as it works.
+type connection struct {
+	addr    string
+	conn    net.Conn // nil before the first request and after an error
+	answers *bufio.Reader
+	unwatch func() bool // forgets the context that closes conn
+}
+
+// ask sends the request and reads its answer to the end, or until ctx ends. Errors are few and
+// short: they are counted by their text.
 func (c *connection) ask(ctx context.Context, request []byte) error {
 	if c.conn == nil {
 		conn, err := (&net.Dialer{Timeout: maxLatency}).DialContext(ctx, "tcp", c.addr)
 		if err != nil {
 			return fmt.Errorf("connect: %w", kindOf(err))
 		}
-		c.mu.Lock()
-		c.conn = conn
-		if c.aborted {
-			conn.Close()
-		}
-		c.mu.Unlock()
-		if c.answers == nil {
-			c.answers = bufio.NewReader(conn)
-		} else {
-			c.answers.Reset(conn)
-		}
+		c.conn, c.answers = conn, bufio.NewReader(conn)
+		c.unwatch = context.AfterFunc(ctx, func() { conn.Close() })
 	}
-	status, keep, err := c.exchange(request)
-	if err != nil || !keep {
+	res, err := c.exchange(request)
+	if err != nil || res.Close {
 		c.close()
 	}
 	switch {
 	case err != nil:
 		return kindOf(err)
-	case status != http.StatusOK:
-		return fmt.Errorf("answered %d %s", status, http.StatusText(status))
+	case res.StatusCode != http.StatusOK:
+		return fmt.Errorf("answered %d %s", res.StatusCode, http.StatusText(res.StatusCode))
 	}
 	return nil
 }
 
-func (c *connection) exchange(request []byte) (status int, keep bool, err error) {
+// exchange returns an answer whose body has been read.
+func (c *connection) exchange(request []byte) (*http.Response, error) {
 	if err := c.conn.SetDeadline(time.Now().Add(maxLatency)); err != nil {
-		return 0, false, err
+		return nil, err
 	}
 	if _, err := c.conn.Write(request); err != nil {
-		return 0, false, err
+		return nil, err
 	}
 	res, err := http.ReadResponse(c.answers, nil)
 	if err != nil {
-		return 0, false, err
+		return nil, err
 	}
 	_, err = io.Copy(io.Discard, res.Body)
-	return res.StatusCode, !res.Close, errors.Join(err, res.Body.Close())
+	return res, errors.Join(err, res.Body.Close())
 }
 
 func (c *connection) close() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	if c.conn != nil {
+		c.unwatch()
 		c.conn.Close()
 		c.conn = nil
-	}
-}
-
-// abort ends what the connection waits for, now and from now on.
-func (c *connection) abort() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.aborted = true
-	if c.conn != nil {
-		c.conn.Close()
 	}
 }
 
@@ -184,10 +162,8 @@ func kindOf(err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return errors.New("connection closed without an answer")
 	}
-	if call, ok := errors.AsType[*os.SyscallError](err); ok {
-		if number, ok := errors.AsType[syscall.Errno](call); ok {
-			return number
-		}
+	if number, ok := errors.AsType[syscall.Errno](err); ok {
+		return number
 	}
 	return errors.New("no HTTP answer")
 }

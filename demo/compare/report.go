@@ -1,23 +1,15 @@
 package compare
 
-import (
-	"math"
-	"slices"
-)
+import "slices"
 
 // Report is what a comparison found. Its JSON form is what `demo compare -json` prints.
 type Report struct {
-	// Machine tells where it was measured: figures of two machines cannot be compared, ratios with care.
-	Machine Machine `json:"machine"`
-	Rounds  int     `json:"rounds"`
-	// Loads are the two that were applied: with the mocks at zero, and with the mocks as they are.
-	Loads []Load `json:"loads"`
-	// Still is what does not depend on load.
-	Still []Metric `json:"still"`
-	// Answers are the questions for which one instruments, beside what each pair can say.
-	Answers []Answer `json:"answers"`
-	// Notes say what the figures do not: what was not measured and why, errors, lost spans.
-	Notes []string `json:"notes"`
+	Machine Machine  `json:"machine"` // figures of two machines cannot be compared, ratios with care
+	Rounds  int      `json:"rounds"`
+	Loads   []Load   `json:"loads"`   // with the mocks at zero, and with the mocks as they are
+	Still   []Metric `json:"still"`   // what does not depend on load
+	Answers []Answer `json:"answers"` // what one instruments for
+	Notes   []string `json:"notes"`   // what was not measured and why, errors, lost spans
 }
 
 // Machine is what the comparison ran on.
@@ -30,39 +22,35 @@ type Machine struct {
 
 // Load is one kind of load and what came of it.
 type Load struct {
-	Name        string   `json:"name"`
-	Connections int      `json:"connections"`
-	DurationMS  float64  `json:"duration_ms"` // of each round
-	Metrics     []Metric `json:"metrics"`
-
-	Plain        Runs `json:"plain"`
-	Instrumented Runs `json:"instrumented"`
+	Name         string   `json:"name"`
+	Connections  int      `json:"connections"`
+	DurationMS   float64  `json:"duration_ms"` // of each round
+	Metrics      []Metric `json:"metrics"`
+	Plain        Runs     `json:"plain"`
+	Instrumented Runs     `json:"instrumented"`
 }
 
 // Runs are the rounds of one pair under one load.
 type Runs struct {
-	Rounds []Round `json:"rounds"`
-	// Latencies are those of all rounds together, by percentile.
-	Latencies []Percentile `json:"latencies"`
+	Rounds    []Round      `json:"rounds"`
+	Latencies []Percentile `json:"latencies"` // of all rounds together
 }
 
-// Round is what one pair did in one round, both services together. They are fresh processes in each.
+// Round is what one pair did in one round, both services together.
 type Round struct {
 	RequestsPerSecond float64 `json:"requests_per_second"`
 	P50MS             float64 `json:"p50_ms"`
 	P90MS             float64 `json:"p90_ms"`
 	P99MS             float64 `json:"p99_ms"`
 	MaxMS             float64 `json:"max_ms"`
-	// CPUMicros is the processor time, user and system, that a request took; what starting and stopping the processes
-	// takes is not in it.
-	CPUMicros float64 `json:"cpu_us_per_request"`
-	// PeakBytes is the most memory that was resident; 0 where the system does not tell.
-	PeakBytes int64 `json:"peak_memory_bytes"`
-	// Answered is how many requests were answered with 200, those of the warm-up included.
-	Answered int64 `json:"answered"`
-	// Errors are all other outcomes, by what went wrong.
-	Errors map[string]int64 `json:"errors,omitempty"`
-	// SpansLost is how many spans of answered requests never arrived; left out for the plain pair, which has none.
+	// CPUMicros is the processor time, user and system, that a request took. What it takes to start
+	// and stop the processes is not in it.
+	CPUMicros float64          `json:"cpu_us_per_request"`
+	PeakBytes int64            `json:"peak_memory_bytes"` // most that was resident; 0 where that is unknown
+	Answered  int64            `json:"answered"`          // with 200, those of the warm-up included
+	Errors    map[string]int64 `json:"errors,omitempty"`  // all other outcomes, by what went wrong
+	// SpansLost is how many spans of answered requests never arrived. It is left out for the plain
+	// pair, which has none, and where requests failed.
 	SpansLost *int64 `json:"spans_lost,omitempty"`
 }
 
@@ -72,17 +60,17 @@ type Percentile struct {
 	MS      float64 `json:"ms"`
 }
 
-// Metric sets one figure of the plain pair beside that of the instrumented one.
+// percents are those that are reported and plotted.
+var percents = []float64{1, 5, 10, 20, 30, 40, 50, 60, 70, 75, 80, 85, 90, 92.5, 95, 96, 97, 98, 99, 99.5, 99.9}
+
+// Metric sets one figure of the plain pair beside that of the instrumented pair: the medians over
+// the rounds, and the ratio round by round, which is left out where either figure is 0.
 type Metric struct {
-	Name string `json:"name"`
-	// Unit is 1/s, ms, us, bytes or count.
-	Unit string `json:"unit"`
-	// Plain and Instrumented are medians over the rounds.
+	Name         string  `json:"name"`
+	Unit         string  `json:"unit"` // 1/s, ms, us, bytes or count
 	Plain        float64 `json:"plain"`
 	Instrumented float64 `json:"instrumented"`
-	// Ratio is how many times the plain figure the instrumented one is, round by round; left out where that makes no
-	// sense.
-	Ratio *Spread `json:"ratio,omitempty"`
+	Ratio        *Spread `json:"ratio,omitempty"`
 }
 
 // Spread is the median of what the rounds gave, and the extremes.
@@ -118,21 +106,13 @@ var answers = []Answer{
 		"A histogram has them, and its exemplars name a trace of each kind."},
 }
 
-// of is how many times a is in b; false where that makes no sense.
-func of(a, b float64) (float64, bool) {
-	if a <= 0 || b <= 0 || math.IsInf(a, 0) || math.IsInf(b, 0) {
-		return 0, false
-	}
-	return b / a, true
-}
-
-// newMetric compares what the rounds gave, of which each pair has as many.
+// newMetric compares what the rounds gave; both pairs have as many.
 func newMetric(name, unit string, plain, instrumented []float64) Metric {
 	m := Metric{Name: name, Unit: unit, Plain: median(plain), Instrumented: median(instrumented)}
 	var ratios []float64
 	for i := range plain {
-		if r, ok := of(plain[i], instrumented[i]); ok {
-			ratios = append(ratios, r)
+		if plain[i] > 0 && instrumented[i] > 0 {
+			ratios = append(ratios, instrumented[i]/plain[i])
 		}
 	}
 	if len(ratios) > 0 {
@@ -147,11 +127,7 @@ func median(values []float64) float64 {
 		return 0
 	}
 	sorted := slices.Sorted(slices.Values(values))
-	middle := len(sorted) / 2
-	if len(sorted)%2 == 1 {
-		return sorted[middle]
-	}
-	return (sorted[middle-1] + sorted[middle]) / 2
+	return (sorted[(len(sorted)-1)/2] + sorted[len(sorted)/2]) / 2
 }
 
 // loadMetrics are the figures of a round that are compared, in the order in which they are shown.
@@ -167,9 +143,9 @@ var loadMetrics = []struct {
 	{"memory, at most", "bytes", func(r Round) float64 { return float64(r.PeakBytes) }},
 }
 
-// compareRounds fills the load's metrics from its rounds. A figure that neither pair has is left out.
+// compareRounds fills the load's metrics from its rounds. A figure that neither pair has is left
+// out.
 func (l *Load) compareRounds() {
-	l.Metrics = nil
 	for _, m := range loadMetrics {
 		var plain, instrumented []float64
 		for i := range l.Plain.Rounds {

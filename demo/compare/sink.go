@@ -2,9 +2,9 @@ package compare
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"sync/atomic"
 
@@ -12,49 +12,34 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// maxExport is the largest export that is taken, in bytes.
-const maxExport = 64 << 20
+const sinkName = "the sink of spans"
 
-// sinkLine is what the sink says on standard output, as JSON, a line each: where it listens, and at its end how many
-// spans it has received.
-type sinkLine struct {
-	Msg   string `json:"msg"` // "listening" or "received"
-	Addr  string `json:"addr,omitempty"`
-	Spans int64  `json:"spans"`
-}
-
-// ServeSink is the back end of the instrumented pair while it is measured, run as a process of its own: it takes spans
-// over OTLP/gRPC on a free port of the loopback interface and counts them, so that lost ones can be told, and does
-// nothing else with them, so as to take little of the machine from what is measured. It returns when ctx ends.
+// ServeSink is the back end of the instrumented pair while it is measured, in a process of its own.
+// It takes spans over OTLP/gRPC on a free port of the loopback interface until ctx ends, and writes
+// their number on the last line, by which lost ones are noticed. It does not decode them: that takes
+// 3.5 µs a span, which under load is several percent of a small machine.
 func ServeSink(ctx context.Context, stdout io.Writer) error {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return fmt.Errorf("sink: %w", err)
 	}
 	var spans atomic.Int64
-	server := grpc.NewServer(grpc.MaxRecvMsgSize(maxExport), grpc.ForceServerCodec(rawCodec{}),
+	server := grpc.NewServer(grpc.ForceServerCodec(rawCodec{}),
 		grpc.UnknownServiceHandler(func(_ any, stream grpc.ServerStream) error {
 			var export []byte
 			if err := stream.RecvMsg(&export); err != nil {
 				return err
 			}
-			spans.Add(countSpans(export))
+			spans.Add(count(export, pathToSpans))
 			return stream.SendMsg(new([]byte)) // an empty ExportTraceServiceResponse: all is well
 		}))
-	say := json.NewEncoder(stdout)
-	if err := say.Encode(sinkLine{Msg: "listening", Addr: listener.Addr().String()}); err != nil {
-		listener.Close()
-		return fmt.Errorf("sink: %w", err)
-	}
-	stop := context.AfterFunc(ctx, server.GracefulStop)
-	defer stop()
+	defer context.AfterFunc(ctx, server.GracefulStop)()
+	slog.New(slog.NewJSONHandler(stdout, nil)).Info("listening", "addr", listener.Addr().String())
 	if err := server.Serve(listener); err != nil {
 		return fmt.Errorf("sink: %w", err)
 	}
-	if err := say.Encode(sinkLine{Msg: "received", Spans: spans.Load()}); err != nil {
-		return fmt.Errorf("sink: %w", err)
-	}
-	return nil
+	_, err = fmt.Fprintln(stdout, spans.Load())
+	return err
 }
 
 // rawCodec leaves messages as they are.
@@ -64,21 +49,15 @@ func (rawCodec) Name() string                       { return "proto" }
 func (rawCodec) Marshal(v any) ([]byte, error)      { return *v.(*[]byte), nil }
 func (rawCodec) Unmarshal(data []byte, v any) error { *v.(*[]byte) = data; return nil }
 
-// The numbers of fields, from https://github.com/open-telemetry/opentelemetry-proto, trace.proto and
-// trace_service.proto: ExportTraceServiceRequest.resource_spans, ResourceSpans.scope_spans and ScopeSpans.spans.
+// pathToSpans are the numbers of the fields ExportTraceServiceRequest.resource_spans,
+// ResourceSpans.scope_spans and ScopeSpans.spans, from trace_service.proto and trace.proto in
+// https://github.com/open-telemetry/opentelemetry-proto.
 var pathToSpans = []protowire.Number{1, 2, 2}
 
-// countSpans counts the spans of an encoded ExportTraceServiceRequest; of a malformed one, those up to the fault.
-func countSpans(export []byte) int64 { return count(export, pathToSpans) }
-
+// count counts the messages at a path in an encoded one; in a malformed one, those up to the fault.
 func count(message []byte, path []protowire.Number) (n int64) {
 	for len(message) > 0 {
-		number, kind, length := protowire.ConsumeTag(message)
-		if length < 0 {
-			return n
-		}
-		message = message[length:]
-		length = protowire.ConsumeFieldValue(number, kind, message)
+		number, kind, length := protowire.ConsumeField(message)
 		if length < 0 {
 			return n
 		}
@@ -86,7 +65,8 @@ func count(message []byte, path []protowire.Number) (n int64) {
 			if len(path) == 1 {
 				n++
 			} else {
-				value, _ := protowire.ConsumeBytes(message)
+				_, _, tag := protowire.ConsumeTag(message)
+				value, _ := protowire.ConsumeBytes(message[tag:])
 				n += count(value, path[1:])
 			}
 		}

@@ -19,7 +19,8 @@ func TestAComparisonThatCannotBeMadeIsRefusedAtOnce(t *testing.T) {
 		"no time":                  {"-duration 1ms", 2, "-duration=1ms: want 100ms to"},
 		"no connection":            {"-concurrency 0", 2, "-concurrency=0"},
 		"too many visitors":        {"-visitors 1000000", 2, "-visitors=1000000"},
-		"a picture of no kind":     {"-plot cost.png", 2, "has to end in .svg or .html"},
+		"a picture of no kind":     {"-plot cost.png", 2, "has to end in .svg"},
+		"a page":                   {"-plot cost.html", 2, "has to end in .svg"},
 		"a picture without a home": {"-plot " + filepath.Join(dir, "none", "cost.svg"), 1, "plot: open"},
 		"an argument":              {"now", 2, `unexpected argument "now"`},
 	} {
