@@ -6,181 +6,136 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"example.com/grafana-tempo-go-demo/demo/topology"
+	"example.com/grafana-tempo-go-demo/demo/traceid"
 )
 
-// Messages of the services' log lines that matter here.
-const (
-	messageRequest  = "request"
-	messageAnswered = "answer of other service"
-	messageFailed   = "request failed"
-)
-
-// Marks by which lines that matter are told from all others without being parsed. A text that stands inside of a JSON
-// string has its quotes escaped, and is not taken for one of them.
+// Marks by which lines that matter are told from all others without parsing them. Text inside of a
+// JSON string has its quotes escaped, so that it does not look like one of them.
 var (
-	markRequest  = []byte(`"msg":"request"`)
-	markAnswered = []byte(`"msg":"answer of other service"`)
-	markFailed   = []byte(`"msg":"request failed"`)
-	markTraefik  = []byte(`"DownstreamStatus":`)
+	markRequest = []byte(`"msg":"request`) // or "request failed"
+	markAnswer  = []byte(`"msg":"answer of other service"`)
+	markTraefik = []byte(`"DownstreamStatus":`)
 )
 
-// gatewayName is the name under which the no-Docker run's proxy logs.
-const gatewayName = "gateway"
-
-// serviceLine is what is read of a service's line. The gateway's has status and duration_ms instead of headers.
+// serviceLine is what is read of a service's line. The gateway's request lines have no headers, but
+// what follows them here.
 type serviceLine struct {
-	Time       time.Time         `json:"time"`
-	Msg        string            `json:"msg"`
-	Method     string            `json:"method"`
-	Host       string            `json:"host"`
-	Path       string            `json:"path"`
-	Query      string            `json:"query"`
-	Headers    map[string]string `json:"headers"`
-	TraceID    string            `json:"trace_id"`
-	SpanID     string            `json:"span_id"`
-	Status     int               `json:"status"`
-	DurationMS float64           `json:"duration_ms"`
-	// Of the gateway, should it log them: the propagation headers by name, and the header of the answer.
+	Time    time.Time         `json:"time"`
+	Msg     string            `json:"msg"`
+	Method  string            `json:"method"`
+	Host    string            `json:"host"`
+	Path    string            `json:"path"`
+	Query   string            `json:"query"`
+	TraceID string            `json:"trace_id"`
+	SpanID  string            `json:"span_id"`
+	Status  int               `json:"status"`
+	Headers map[string]string `json:"headers"`
+
+	DurationMS    float64           `json:"duration_ms"`
 	Arrived       map[string]string `json:"arrived"`
 	Left          map[string]string `json:"left"`
 	TraceResponse string            `json:"traceresponse"`
 }
 
-// traefikLine is what is read of a line of Traefik's access log in JSON (v3.7, pkg/middlewares/accesslog). Headers are
-// there only if Traefik was told to keep them. request_* are those that the client sent: Traefik sends a copy on, and it
-// is the copy that gets its own context. What left is not in the log.
-type traefikLine struct {
-	StartUTC         time.Time `json:"StartUTC"`
-	Duration         int64     `json:"Duration"` // nanoseconds
-	RequestMethod    string    `json:"RequestMethod"`
-	RequestAddr      string    `json:"RequestAddr"`
-	RequestPath      string    `json:"RequestPath"` // with the query
-	DownstreamStatus int       `json:"DownstreamStatus"`
-	ServiceName      string    `json:"ServiceName"` // such as uservice3@file; absent if no route matched
-	TraceID          string    `json:"trace_id"`
-	SpanID           string    `json:"span_id"`
-
-	UberTraceID          string `json:"request_Uber-Trace-Id"`
-	TraceParent          string `json:"request_Traceparent"`
-	TraceState           string `json:"request_Tracestate"`
-	Baggage              string `json:"request_Baggage"`
-	OriginTraceResponse  string `json:"origin_Traceresponse"`
-	ClientsTraceResponse string `json:"downstream_Traceresponse"`
-}
-
-// AddLine adds a line that a service has logged, without whatever a log viewer put in front of it. Lines that say nothing
-// about a request and its headers are passed over at little cost, and so are those that cannot be read. The line is not
-// kept.
+// AddLine adds a line that a service has logged, without whatever a log viewer put in front of it,
+// and reports whether a request begins with it. It passes over lines that say nothing about a
+// request and its headers, at little cost, and over those that it cannot read. It does not keep
+// data.
 //
-// It reads the services' own lines, the access log of Traefik, and the log of the no-Docker run's gateway; who calls
-// AddProxy must not add that one's lines too.
-func (l *Ledger) AddLine(service string, data []byte) { l.addLogLine(service, data) }
-
-// addLogLine tells whether the line was about a request.
-func (l *Ledger) addLogLine(service string, data []byte) bool {
-	switch {
-	case bytes.Contains(data, markTraefik):
+// It reads the services' own lines, the access log of Traefik, and the log of the gateway of the
+// run without Docker. A caller of AddProxy must not add the proxy's lines too.
+func (l *Ledger) AddLine(service string, data []byte) bool {
+	if bytes.Contains(data, markTraefik) {
 		return l.addTraefik(service, data)
-	case bytes.Contains(data, markRequest), bytes.Contains(data, markAnswered), bytes.Contains(data, markFailed):
-	default:
+	}
+	if !bytes.Contains(data, markRequest) && !bytes.Contains(data, markAnswer) {
 		return false
 	}
 	var in serviceLine
 	if json.Unmarshal(data, &in) != nil || !credible(in.Time) {
 		return false
 	}
-	in.TraceID, _ = NormalizeTraceID(in.TraceID)
-	if in.SpanID = spanIDOf(in.SpanID); in.SpanID == "" {
+	in.TraceID, _ = traceid.Trace(in.TraceID)
+	if in.SpanID, _ = traceid.Span(in.SpanID); in.SpanID == "" {
 		in.TraceID = ""
 	}
-	service = cut(service, 128)
 	switch {
-	case in.Msg == messageRequest && in.Headers != nil:
-		ln := &line{
-			time: in.Time, service: service, method: cut(in.Method, 32), host: cut(in.Host, 255),
-			path: cut(in.Path, maxValue), query: cut(in.Query, maxValue),
-			traceID: in.TraceID, spanID: in.SpanID, headers: []Header{},
-		}
-		for _, name := range headerNames {
-			if value, ok := in.Headers[name]; ok {
-				ln.headers = append(ln.headers, decodeJoined(name, value, ", "))
-			}
-		}
-		_, ln.forwarded = in.Headers["x-forwarded-server"]
-		l.addLine(ln)
-		return true
-	case in.Msg == messageRequest && service == gatewayName:
-		took := time.Duration(in.DurationMS * float64(time.Millisecond))
-		l.AddProxy(ProxyRecord{
-			Time: in.Time.Add(-took), Duration: took, Proxy: service,
-			Method: in.Method, Host: in.Host, Path: in.Path, Query: in.Query,
-			Service: firstLabel(in.Host), guessed: true,
-			TraceID: in.TraceID, SpanID: in.SpanID,
-			Arrived: headersOf(in.Arrived), Left: headersOf(in.Left),
-			Status: in.Status, TraceResponse: in.TraceResponse,
+	case in.Msg == "request" && in.Headers != nil:
+		_, forwarded := in.Headers["x-forwarded-server"]
+		l.add(&record{
+			time: in.Time, name: service, method: in.Method, host: in.Host, path: in.Path, query: in.Query,
+			traceID: in.TraceID, spanID: in.SpanID, arrived: decodeLogged(in.Headers), forwarded: forwarded,
 		})
 		return true
-	case in.TraceID == "":
-	case in.Msg == messageAnswered:
-		l.addFollowUp(in.TraceID, in.SpanID, func(ln *line) { ln.ended, ln.answered = in.Time, in.Status })
-	case in.Msg == messageFailed:
-		l.addFollowUp(in.TraceID, in.SpanID, func(ln *line) { ln.ended, ln.failed = in.Time, in.Status })
+	case in.Msg == "request" && service == topology.Gateway:
+		took := time.Duration(in.DurationMS * float64(time.Millisecond))
+		l.addProxy(record{
+			time: in.Time.Add(-took), duration: took, name: service,
+			method: in.Method, host: in.Host, path: in.Path, query: in.Query, service: routed(in.Host),
+			traceID: in.TraceID, spanID: in.SpanID, status: in.Status,
+			arrived: decodeLogged(in.Arrived), left: decodeLogged(in.Left),
+		}, in.TraceResponse)
+		return true
+	case in.Msg == "answer of other service":
+		l.addFollowUp(in.TraceID, in.SpanID, func(r *record) { r.end, r.answered = in.Time, in.Status })
+	case in.Msg == "request failed":
+		l.addFollowUp(in.TraceID, in.SpanID, func(r *record) { r.end, r.status = in.Time, in.Status })
 	}
 	return false
 }
 
-// credible tells whether a line can be of this time. Any duration (292 years at most) before or after it, the year is still
-// one of those that JSON can have, which are 0 to 9999.
+// routed returns the service to which the gateway sends requests for a host, or nothing.
+func routed(host string) string {
+	for _, s := range topology.Services() {
+		if topology.HostName(host) == s.Host() {
+			return s.Name
+		}
+	}
+	return ""
+}
+
+// credible reports whether a line can be of this time. Any duration (292 years at most) before or
+// after it, the year is still one that JSON can have: 0 to 9999.
 func credible(t time.Time) bool { return t.Year() >= 1970 && t.Year() < 9000 }
 
+// addTraefik reads a line of Traefik's access log in JSON (v3.7, pkg/middlewares/accesslog). It has
+// headers only if Traefik was told to keep them. request_* are those that the client sent; those
+// that left are not in the log, because Traefik puts its own context into a copy.
 func (l *Ledger) addTraefik(proxy string, data []byte) bool {
-	var in traefikLine
-	if json.Unmarshal(data, &in) != nil || !credible(in.StartUTC) {
+	var in map[string]any
+	if json.Unmarshal(data, &in) != nil {
 		return false
 	}
-	service, _, _ := strings.Cut(in.ServiceName, "@")
-	path, query, _ := strings.Cut(in.RequestPath, "?")
-	r := ProxyRecord{
-		Time: in.StartUTC, Duration: time.Duration(in.Duration), Proxy: proxy,
-		Method: in.RequestMethod, Host: in.RequestAddr, Path: path, Query: query,
-		Service: service, TraceID: in.TraceID, SpanID: in.SpanID,
-		Status: in.DownstreamStatus, TraceResponse: in.OriginTraceResponse,
+	text := func(field string) string {
+		s, _ := in[field].(string)
+		return s
 	}
-	if r.TraceResponse == "" {
-		r.TraceResponse = in.ClientsTraceResponse
+	number := func(field string) float64 {
+		n, _ := in[field].(float64)
+		return n
 	}
-	for name, value := range map[string]string{
-		UberTraceID: in.UberTraceID, TraceParent: in.TraceParent, TraceState: in.TraceState, Baggage: in.Baggage,
-	} {
-		if value == "" || value == "REDACTED" {
-			continue
-		}
-		if r.Arrived == nil {
-			r.Arrived = http.Header{}
-		}
-		r.Arrived.Set(name, value)
+	start, err := time.Parse(time.RFC3339, text("StartUTC"))
+	if err != nil || !credible(start) {
+		return false
 	}
-	r.selective = r.Arrived == nil
-	l.AddProxy(r)
-	return true
-}
-
-// headersOf turns a group of a log line into headers; nil stays nil.
-func headersOf(group map[string]string) http.Header {
-	if group == nil {
-		return nil
-	}
-	headers := http.Header{}
+	sent := map[string]string{}
 	for _, name := range headerNames {
-		if value, ok := group[name]; ok {
-			headers.Set(name, value)
+		if value := text("request_" + http.CanonicalHeaderKey(name)); value != "" && value != "REDACTED" {
+			sent[name] = value
 		}
 	}
-	return headers
-}
-
-// firstLabel returns uservice3 of uservice3.localhost:8000.
-func firstLabel(host string) string {
-	label, _, _ := strings.Cut(host, ".")
-	return strings.ToLower(label)
+	if len(sent) == 0 {
+		sent = nil // not sent, or not kept
+	}
+	service, _, _ := strings.Cut(text("ServiceName"), "@") // uservice3@file; none if no route matched
+	path, query, _ := strings.Cut(text("RequestPath"), "?")
+	l.addProxy(record{
+		time: start, duration: time.Duration(number("Duration")), name: proxy, service: service,
+		method: text("RequestMethod"), host: text("RequestAddr"), path: path, query: query,
+		traceID: text("trace_id"), spanID: text("span_id"), status: int(number("DownstreamStatus")),
+		arrived: decodeLogged(sent), selective: true,
+	}, text("origin_Traceresponse"))
+	return true
 }

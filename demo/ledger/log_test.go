@@ -10,10 +10,12 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+
+	"example.com/grafana-tempo-go-demo/demo/term"
 )
 
-// composeLog is what `docker compose logs` prints. Traefik and the four services wrote it, Traefik being told to keep the
-// headers Uber-Trace-Id and Traceresponse.
+// composeLog is what `docker compose logs` prints. Traefik and the four services wrote it, Traefik
+// being told to keep the headers Uber-Trace-Id and Traceresponse.
 func composeLog(t *testing.T) string {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join("testdata", "compose.log"))
@@ -191,7 +193,7 @@ func FuzzReadLog(f *testing.F) {
 			t.Fatal(err)
 		}
 		for _, line := range strings.Split(b.String(), "\n") {
-			if len(line) > textWidth || strings.ContainsFunc(line, func(r rune) bool { return r < ' ' || r > '~' }) {
+			if len(line) > term.DefaultWidth || strings.ContainsFunc(line, func(r rune) bool { return r < ' ' || r > '~' }) {
 				t.Fatalf("no line for a terminal: %q", line)
 			}
 		}

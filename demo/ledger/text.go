@@ -4,227 +4,160 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
+
+	"example.com/grafana-tempo-go-demo/demo/term"
 )
 
-// textWidth is the most columns that a line takes.
-const textWidth = 80
-
-// Fprint writes requests for a reader at a terminal of 80 columns, in the given order. It uses no colour. What comes from
-// headers is written in printable ASCII alone, everything else of it escaped as in Go. The error is w's.
+// Fprint writes requests for a reader at a terminal of 80 columns, in the given order, without
+// colours. What comes from headers is written in printable ASCII alone, everything else of it
+// escaped as in Go. The error is w's.
 func Fprint(w io.Writer, requests []Request) error {
 	var t text
 	for i, r := range requests {
 		if i > 0 {
-			t.b.WriteString("\n")
+			t.WriteString("\n")
 		}
 		t.request(r)
 	}
-	_, err := io.WriteString(w, t.b.String())
+	_, err := io.WriteString(w, t.String())
 	return err
 }
 
-type text struct{ b strings.Builder }
+type text struct{ strings.Builder }
 
-// para writes a paragraph. Its further lines are indented as far as lead is long; words that are too long for a line are
-// cut.
-func (t *text) para(lead, s string) {
-	line, indent := lead, strings.Repeat(" ", len(lead))
-	empty := true
-	for word := range strings.FieldsSeq(s) {
-		if !empty && len(line)+1+len(word) > textWidth {
-			t.b.WriteString(strings.TrimRight(line, " ") + "\n")
-			line, empty = indent, true
-		}
-		if !empty {
-			line += " "
-		}
-		if room := textWidth - len(line); len(word) > room {
-			word = word[:room-3] + "..."
-		}
-		line += word
-		empty = false
+// para writes a paragraph behind a lead. Words that are too long for a line are cut.
+func (t *text) para(lead, format string, args ...any) {
+	words := strings.Fields(fmt.Sprintf(format, args...))
+	for i, word := range words {
+		words[i] = term.Fit(word, term.DefaultWidth-len(lead), "...")
 	}
-	t.b.WriteString(strings.TrimRight(line, " ") + "\n")
+	t.WriteString(term.Hang(lead, strings.Join(words, " "), term.DefaultWidth))
 }
 
 func (t *text) request(r Request) {
-	url := safe(r.Host + r.Path)
+	head := safe(r.Method) + " " + safe(r.Host+r.Path)
 	if r.Query != "" {
-		url += safe("?" + r.Query)
+		head += safe("?" + r.Query)
 	}
-	head := safe(r.Method) + " " + url
 	if r.Status != 0 {
-		head += " -> " + strconv.Itoa(r.Status) + " " + http.StatusText(r.Status)
+		head += fmt.Sprintf(" -> %d %s", r.Status, http.StatusText(r.Status))
 	}
-	if r.DurationMS > 0 {
-		head += fmt.Sprintf(" after %s ms", strconv.FormatFloat(r.DurationMS, 'f', precision(r.DurationMS), 64))
+	if r.DurationMS >= 100 {
+		head += fmt.Sprintf(" after %.0f ms", r.DurationMS)
+	} else if r.DurationMS > 0 {
+		head += fmt.Sprintf(" after %.1f ms", r.DurationMS)
 	}
-	t.para("", head)
-	t.para("  ", clock(r.Time)+"  "+strings.ToUpper(string(r.Outcome))+": "+safe(r.Summary))
+	t.para("", "%s", head)
+	t.para("  ", "%s %s: %s", clock(r.Time), upper(r.Outcome), safe(r.Summary))
 	for i, h := range r.Hops {
-		t.b.WriteString("\n")
+		t.WriteString("\n")
 		t.hop(fmt.Sprintf("  %d. ", i+1), h)
 	}
 	if len(r.Untied) == 0 {
 		return
 	}
-	t.b.WriteString("\n")
+	t.WriteString("\n")
 	t.para("  ", "Not tied to this request or any other, because no context arrived:")
 	for _, h := range r.Untied {
-		t.b.WriteString("\n")
-		t.para("  ?  ", fmt.Sprintf("? -> %s: %s, at %s", safe(h.To), upper(h.Action), clock(h.Time)))
-		t.para("     arrived ", one(h.Arrived.Headers))
-		t.para("     so      ", safe(h.Says))
+		t.WriteString("\n")
+		t.para("  ?  ", "? -> %s: %s, at %s", safe(h.To), upper(h.Action), clock(h.Time))
+		t.headers("     arrived ", h.Arrived.Headers)
+		t.para("     so      ", "%s", safe(h.Says))
 	}
 	if more := r.UntiedTotal - len(r.Untied); more > 0 {
-		t.para("     ", fmt.Sprintf("and %d more", more))
+		t.para("     ", "and %d more", more)
 	}
 }
 
 func (t *text) hop(lead string, h Hop) {
-	t.para(lead, fmt.Sprintf("%s -> %s: %s", safe(h.From), safe(h.To), upper(h.Action)))
+	const left, arrived = "   left    ", "   arrived "
 	const same = "the same, as nothing is between the two (inferred)"
-	switch left, arrived := h.Left, h.Arrived; {
-	case left.Source == NotKnown && arrived.Source == NotKnown:
-		t.para("   left    ", "not recorded")
-	case left.Source == Inferred && h.From == client:
-		t.side("   arrived ", arrived)
-	case left.Source == Inferred:
-		t.para("   left    ", same)
-		t.side("   arrived ", arrived)
-	case arrived.Source == Inferred:
-		t.side("   left    ", left)
-		t.para("   arrived ", same)
-	case sameHeaders(left.Headers, arrived.Headers):
-		t.side("   left    ", left)
-		t.para("   arrived ", "the same")
+	t.para(lead, "%s -> %s: %s", safe(h.From), safe(h.To), upper(h.Action))
+	switch {
+	case h.Left.Source == NotKnown:
+		t.para(left, "not recorded")
+	case h.Left.Source == Recorded:
+		t.headers(left, h.Left.Headers)
+	case h.From != client:
+		t.para(left, same)
+	}
+	switch {
+	case h.Arrived.Source == NotKnown:
+	case h.Arrived.Source == Inferred:
+		t.para(arrived, same)
+	case h.Left.Source == Recorded && sameHeaders(h.Left.Headers, h.Arrived.Headers):
+		t.para(arrived, "the same")
 	default:
-		t.side("   left    ", left)
-		t.side("   arrived ", arrived)
+		t.headers(arrived, h.Arrived.Headers)
 	}
 	if r := h.TraceResponse; r != nil && h.From != client {
-		value := safe(r.Value)
-		if r.Source == Inferred && r.Value == "" {
-			value = fmt.Sprintf("%s names span %s (inferred from its log)", safe(h.To), r.SpanID)
+		if r.Value == "" {
+			t.para("   back    ", "%s names span %s (inferred from its log)", safe(h.To), r.SpanID)
 		} else {
-			value = r.Name + " " + value
+			t.para("   back    ", "%s %s", r.Name, safe(r.Value))
 		}
-		t.para("   back    ", value)
 	}
-	t.para("   so      ", safe(h.Says))
+	t.para("   so      ", "%s", safe(h.Says))
 }
 
-// upper is an action as a headline.
-func upper(a Action) string { return strings.ToUpper(strings.ReplaceAll(string(a), "-", " ")) }
+// upper is a word of the package's terms as a headline.
+func upper[T ~string](word T) string {
+	return strings.ToUpper(strings.ReplaceAll(string(word), "-", " "))
+}
 
-// side writes the headers of one end, each with what it means below.
-func (t *text) side(lead string, s Side) {
-	if s.Source == NotKnown {
-		t.para(lead, "not recorded")
-		return
-	}
-	if len(s.Headers) == 0 {
+// headers writes the headers of one end of a hop, each with what it means below.
+func (t *text) headers(lead string, headers []Header) {
+	if len(headers) == 0 {
 		t.para(lead, "no propagation header")
-		return
 	}
-	indent := strings.Repeat(" ", len(lead))
-	for _, h := range s.Headers {
-		t.para(lead, h.Name+" "+safeWord(h.Value))
-		lead = indent
-		for _, m := range meaning(h) {
-			t.para(indent, m)
-		}
+	for _, h := range headers {
+		// A value is one word, so that it does not look like two.
+		t.para(lead, "%s %s", h.Name, strings.ReplaceAll(safe(h.Value), " ", `\x20`))
+		lead = strings.Repeat(" ", len(lead))
+		t.meaning(lead, h)
 	}
 }
 
-// meaning is a header in words, one line each.
-func meaning(h Header) []string {
-	var lines, parts []string
+// meaning writes a header in words.
+func (t *text) meaning(lead string, h Header) {
+	var parts []string
 	switch {
 	case !h.Valid:
 		parts = append(parts, "malformed: "+h.Problem)
 	case h.TraceID != "":
-		lines = append(lines, "trace "+h.TraceID)
-		span := "span " + h.SpanID
+		t.para(lead, "trace %s", h.TraceID)
+		parts = append(parts, "span "+h.SpanID)
 		if h.ParentID != "" {
-			span += ", parent " + safe(h.ParentID)
+			parts = append(parts, "parent "+safe(h.ParentID))
 		}
-		if h.Sampled != nil && *h.Sampled {
-			span += ", sampled"
+		if *h.Sampled {
+			parts = append(parts, "sampled")
 		} else {
-			span += ", not sampled"
+			parts = append(parts, "not sampled")
 		}
-		parts = append(parts, span)
-	case len(h.Members) > 0:
-		for _, m := range h.Members[:min(4, len(h.Members))] {
-			parts = append(parts, safe(m.Key+" is "+strconv.Quote(cut(m.Value, 64))))
-		}
-		if more := len(h.Members) - 4; more > 0 {
-			parts = append(parts, fmt.Sprintf("and %d more", more))
-		}
+	}
+	for _, m := range h.Members[:min(4, len(h.Members))] {
+		parts = append(parts, fmt.Sprintf("%s is %+q", safe(m.Key), cut(m.Value, 64)))
 	}
 	if h.Note != "" {
 		parts = append(parts, h.Note)
 	}
 	if len(parts) > 0 {
-		lines = append(lines, strings.Join(parts, ", "))
+		t.para(lead, "%s", strings.Join(parts, ", "))
 	}
-	return lines
-}
-
-// one names the headers of a hop that carries no context in a line.
-func one(headers []Header) string {
-	if len(headers) == 0 {
-		return "no propagation header"
-	}
-	var texts []string
-	for _, h := range headers {
-		texts = append(texts, h.Name+" "+safeWord(cut(h.Value, 64)))
-	}
-	return strings.Join(texts, ", ")
 }
 
 // clock is the time of day in UTC, as logs have it.
-func clock(t time.Time) string {
-	if t.IsZero() {
-		return "--:--:--.---"
-	}
-	return t.UTC().Format("15:04:05.000")
-}
-
-func precision(ms float64) int {
-	if ms < 100 {
-		return 1
-	}
-	return 0
-}
+func clock(t time.Time) string { return t.UTC().Format("15:04:05.000") }
 
 // safe returns a text in printable ASCII, with everything else escaped.
 func safe(s string) string {
-	if !slices.ContainsFunc([]byte(s), func(c byte) bool { return c < ' ' || c > '~' }) {
+	if !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' }) {
 		return s
 	}
-	var b strings.Builder
-	for len(s) > 0 {
-		r, size := utf8.DecodeRuneInString(s)
-		switch {
-		case r == utf8.RuneError && size == 1:
-			fmt.Fprintf(&b, `\x%02x`, s[0])
-		case r >= ' ' && r <= '~':
-			b.WriteByte(byte(r))
-		default:
-			quoted := strconv.QuoteRuneToASCII(r)
-			b.WriteString(quoted[1 : len(quoted)-1])
-		}
-		s = s[size:]
-	}
-	return b.String()
+	quoted := strconv.QuoteToASCII(s)
+	return quoted[1 : len(quoted)-1]
 }
-
-// safeWord is safe, and without blanks at which a paragraph would break: what looks like two values is one.
-func safeWord(s string) string { return strings.ReplaceAll(safe(s), " ", "\\x20") }

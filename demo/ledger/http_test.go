@@ -1,0 +1,107 @@
+package ledger
+
+import (
+	"cmp"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestHandler(t *testing.T) {
+	l := New(Options{Upstreams: upstreams})
+	scenarios[0].add(l)
+	id := l.Recent(1)[0].ID
+	for name, test := range map[string]struct {
+		method, query string
+		status        int
+		want          string // part of the answer
+	}{
+		"the newest":                {query: "", status: 200, want: `"outcome":"whole"`},
+		"a few":                     {query: "limit=1", status: 200, want: traceA},
+		"by a trace":                {query: "trace=" + traceA, status: 200, want: `"action":"continued"`},
+		"by a trace in upper case":  {query: "trace=" + strings.ToUpper(traceA), status: 200, want: traceA},
+		"by a request":              {query: "request=" + id, status: 200, want: traceA},
+		"by a request's line":       {query: "request=r1", status: 200, want: traceA},
+		"HEAD":                      {method: http.MethodHead, query: "", status: 200},
+		"an unknown trace":          {query: "trace=1", status: 404, want: "nothing is known of this trace"},
+		"an unknown request":        {query: "request=p99", status: 404, want: "no request with this id"},
+		"an id that is none":        {query: "trace=xyz", status: 400, want: "not hexadecimal"},
+		"an id that is too long":    {query: "trace=" + traceA + "0", status: 400, want: "too long"},
+		"an empty id":               {query: "trace=", status: 400, want: "empty"},
+		"a limit that is none":      {query: "limit=many", status: 400, want: "want a number from 1 to 1000"},
+		"a limit that is too large": {query: "limit=1001", status: 400, want: "want a number from 1 to 1000"},
+		"an unknown parameter":      {query: "traceid=1", status: 400, want: "there is no parameter"},
+		"two of a kind":             {query: "trace=1&trace=2", status: 400, want: "give it once"},
+		"two that exclude another":  {query: "trace=1&request=2", status: 400, want: "exclude"},
+		"a malformed query":         {query: "%zz", status: 400, want: "invalid URL escape"},
+		"another method":            {method: http.MethodPost, query: "", status: 405, want: "use GET"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			res := httptest.NewRecorder()
+			req := httptest.NewRequest(cmp.Or(test.method, http.MethodGet), "/api/ledger", nil)
+			req.URL.RawQuery = test.query
+			l.Handler().ServeHTTP(res, req)
+			if res.Code != test.status || !strings.Contains(res.Body.String(), test.want) {
+				t.Errorf("answered %d %s", res.Code, res.Body)
+			}
+			var answer map[string]any
+			if err := json.Unmarshal(res.Body.Bytes(), &answer); err != nil || res.Header().Get("Content-Type") != "application/json" {
+				t.Errorf("no JSON: %v", err)
+			}
+			if _, failed := answer["error"]; failed != (test.status != 200) {
+				t.Errorf("answered %s", res.Body)
+			}
+		})
+	}
+}
+
+// TestTheShapeOfTheAPI holds the JSON to a golden file: it is a promise to whoever reads it.
+func TestTheShapeOfTheAPI(t *testing.T) {
+	l := New(Options{Upstreams: upstreams})
+	scenarios[1].add(l)
+	data, err := json.MarshalIndent(Answer{l.Recent(1)}, "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden := filepath.Join("testdata", "api.golden.json")
+	if *update {
+		if err := os.WriteFile(golden, append(data, '\n'), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if want, err := os.ReadFile(golden); err != nil || string(want) != string(data)+"\n" {
+		t.Errorf("%v, %s", err, data)
+	}
+}
+
+// FuzzAPI asks the HTTP API whatever may stand in a query.
+func FuzzAPI(f *testing.F) {
+	for _, query := range []string{
+		"", "limit=1", "limit=-1", "limit=99999999999999999999", "trace=" + traceA, "trace=1", "trace=" + strings.ToUpper(traceA), "trace=",
+		"request=1", "request=x&trace=1", "limit=1&limit=2", "a=<script>", "%zz", "a;b", "trace=%00", "trace=" + strings.Repeat("0", 1<<10),
+	} {
+		f.Add(query)
+	}
+	l := New(Options{Upstreams: upstreams})
+	log := "u | " + string(requestLine(1, jaegerHeader(traceA, span(2)), traceA, span(3))) + "\nu | " + string(answeredLine(2, 200, traceA, span(3)))
+	if _, err := l.ReadLog(strings.NewReader(log)); err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, query string) {
+		r := httptest.NewRequest(http.MethodGet, "/api/ledger", nil)
+		r.URL.RawQuery = query
+		w := httptest.NewRecorder()
+		l.Handler().ServeHTTP(w, r)
+		if w.Code != http.StatusOK && w.Code != http.StatusBadRequest && w.Code != http.StatusNotFound {
+			t.Errorf("%q was answered with %d", query, w.Code)
+		}
+		if !json.Valid(w.Body.Bytes()) || w.Body.Len() > 8<<10 || strings.ContainsAny(w.Body.String(), "<>") ||
+			w.Header().Get("Content-Type") != "application/json" || w.Header().Get("X-Content-Type-Options") != "nosniff" {
+			t.Errorf("%q was answered with %.200q", query, w.Body)
+		}
+	})
+}

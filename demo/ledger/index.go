@@ -1,0 +1,201 @@
+package ledger
+
+import (
+	"maps"
+	"slices"
+	"time"
+)
+
+const (
+	// clockSlack is how far apart two processes on one machine may stamp the same moment.
+	clockSlack = 5 * time.Millisecond
+	// openFor is how long a request counts as open when nothing tells its end: as long as the
+	// services' own client waits for an answer.
+	openFor = 10 * time.Second
+)
+
+// node is a record with its place among the requests. A request starts at a node that is not
+// claimed.
+type node struct {
+	record
+	contexts           []Header // of the headers that arrived
+	claimed, candidate bool
+	callees            []*node // the records of the requests that this one led to
+	tie                Tie
+	doubtful           bool
+}
+
+// nodes copies records.
+func nodes(records []*record) []*node {
+	all := make([]*node, len(records))
+	for i, r := range records {
+		all[i] = &node{record: *r}
+	}
+	return all
+}
+
+// walk calls f for a node and for all that it led to.
+func (n *node) walk(f func(*node)) {
+	f(n)
+	for _, c := range n.callees { // later than n, so this comes to an end
+		c.walk(f)
+	}
+}
+
+// has reports whether a node, or one that it led to, is the record with this id.
+func (n *node) has(id string) bool {
+	return n.id == id || slices.ContainsFunc(n.callees, func(c *node) bool { return c.has(id) })
+}
+
+// key is what records are found by: a word that says what, and one or two values.
+type key struct{ what, value, more string }
+
+// builder makes requests out of records. It works on copies, without the ledger's lock.
+type builder struct {
+	upstreams map[string]string
+	proxied   []*node
+	lines     []*node
+
+	starts   []*node         // of the requests, in order of time
+	by       map[key][]*node // also in order of time
+	services map[string]bool // those that logged; true for those that were in a trace
+}
+
+// build finds out which records belong together.
+func (b *builder) build() {
+	b.index()
+	b.tieToProxy()
+	b.tieToCallers()
+	b.starts = slices.Clone(b.proxied)
+	for _, n := range slices.Concat(b.proxied, b.lines) {
+		// Without upstreams each is a candidate of all others, and nothing would be left to show.
+		if n.proxy || !n.claimed && b.upstreams != nil {
+			b.candidates(n, func(_, c *node) { c.candidate = true })
+		}
+	}
+	for _, n := range b.lines {
+		if !n.claimed && !n.candidate {
+			b.starts = append(b.starts, n)
+		}
+	}
+	slices.SortStableFunc(b.starts, byTime)
+}
+
+func byTime(x, y *node) int { return x.time.Compare(y.time) }
+
+func (b *builder) index() {
+	slices.SortStableFunc(b.lines, byTime)
+	slices.SortStableFunc(b.proxied, byTime)
+	b.by, b.services = map[key][]*node{}, map[string]bool{}
+	add := func(n *node, what, value, more string) {
+		k := key{what, value, more}
+		b.by[k] = append(b.by[k], n)
+	}
+	keeps := map[string]bool{} // proxies whose logs keep clients' headers
+	for _, n := range b.proxied {
+		keeps[n.name] = keeps[n.name] || n.arrived != nil
+		_, malformed := split(n.left)
+		for _, h := range malformed {
+			add(n, "left", h.Name, h.Value)
+		}
+	}
+	for _, n := range slices.Concat(b.proxied, b.lines) {
+		if n.end.IsZero() {
+			n.end = n.time.Add(openFor)
+		}
+		if n.selective && n.arrived == nil && keeps[n.name] {
+			n.arrived = []Header{} // none kept means none sent
+		}
+		n.contexts, _ = split(n.arrived)
+	}
+	for _, n := range b.lines {
+		b.services[n.name] = b.services[n.name] || n.traceID != ""
+		add(n, "service", n.name, "")
+		if n.traceID != "" {
+			add(n, "span", n.traceID, n.spanID)
+			add(n, "trace", n.traceID, "")
+		}
+		for _, h := range n.contexts {
+			add(n, "context arrived", h.TraceID, h.SpanID)
+			add(n, "trace arrived", h.TraceID, "")
+		}
+		_, malformed := split(n.arrived)
+		for _, h := range malformed {
+			add(n, "arrived", h.Name, h.Value)
+		}
+	}
+}
+
+// newest returns the requests whose start fits, newest first, at most limit of them.
+func (b *builder) newest(limit int, fits func(start *node) bool) []Request {
+	found := []Request{}
+	for _, start := range slices.Backward(b.starts) {
+		if len(found) >= limit {
+			break
+		}
+		if fits(start) {
+			found = append(found, b.request(start))
+		}
+	}
+	return found
+}
+
+func everything(*node) bool { return true }
+
+// touching returns a function that reports whether a request had to do with a trace; see newest.
+func (b *builder) touching(traceID string) func(start *node) bool {
+	return func(start *node) (found bool) {
+		look := func(n *node) {
+			found = found || n.traceID == traceID || n.response != nil && n.response.TraceID == traceID ||
+				slices.ContainsFunc(slices.Concat(n.contexts, n.left), func(h Header) bool { return h.TraceID == traceID })
+		}
+		start.walk(look)
+		b.candidates(start, func(_, n *node) { look(n) })
+		return found
+	}
+}
+
+// candidates calls f for each candidate of a request, with its possible sender.
+func (b *builder) candidates(start *node, f func(from, candidate *node)) {
+	start.walk(func(from *node) {
+		if len(from.callees) > 0 {
+			return
+		}
+		for _, service := range b.upstreamsOf(from) {
+			for _, n := range after(b.by[key{"service", service, ""}], from.time.Add(-clockSlack)) {
+				if !within(n.time, from.time, from.end) {
+					break
+				}
+				// A service calls another without a proxy, and only after it was called itself.
+				possible := from.proxy || n != from && !n.forwarded && !n.time.Before(from.time)
+				if possible && !n.claimed && len(n.contexts) == 0 {
+					f(from, n)
+				}
+			}
+		}
+	})
+}
+
+// upstreamsOf returns which services the proxy or a service may have called.
+func (b *builder) upstreamsOf(n *node) []string {
+	callee := b.upstreams[n.name]
+	if n.proxy {
+		callee = n.service
+	} else if b.upstreams == nil {
+		return slices.DeleteFunc(slices.Sorted(maps.Keys(b.services)), func(other string) bool { return other == n.name })
+	}
+	if callee == "" {
+		return nil
+	}
+	return []string{callee}
+}
+
+// after skips the nodes before a time.
+func after(nodes []*node, t time.Time) []*node {
+	i, _ := slices.BinarySearchFunc(nodes, t, func(n *node, t time.Time) int { return n.time.Compare(t) })
+	return nodes[i:]
+}
+
+func within(t, since, until time.Time) bool {
+	return !t.Before(since.Add(-clockSlack)) && !t.After(until.Add(clockSlack))
+}

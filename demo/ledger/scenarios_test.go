@@ -1,0 +1,255 @@
+package ledger
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"example.com/grafana-tempo-go-demo/demo/term"
+	"example.com/grafana-tempo-go-demo/demo/traceid"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew instead of comparing with them")
+
+// describe is a request in short: its outcome, its hops, and what is not tied to it.
+func describe(r Request) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s", r.Outcome)
+	for _, h := range r.Hops {
+		fmt.Fprintf(&b, " | %s>%s %s %s", h.From, h.To, h.Action, h.Tie)
+		if h.Ambiguous {
+			b.WriteString(" ambiguous")
+		}
+	}
+	for _, h := range r.Untied {
+		fmt.Fprintf(&b, " ? %s %s %s", h.To, h.Action, h.Tie)
+	}
+	return b.String()
+}
+
+// scenarios are what can become of a context. Each is also a part of testdata/scenarios.golden.
+var scenarios = []struct {
+	name string
+	add  func(*Ledger)
+	want []string // newest first
+}{
+	{"the instrumented pair continues", func(l *Ledger) {
+		l.AddLine("uservice3", requestLine(1, jaegerHeader(traceA, span(2)), traceA, span(3)))
+		l.AddLine("uservice4", requestLine(10, jaegerHeader(traceA, span(4)), traceA, span(5)))
+		l.AddLine("uservice3", answeredLine(40, 200, traceA, span(3)))
+		r := gatewayRecord(0, "uservice3", traceA, nil, uber(traceA+":"+span(2)+":0:1"))
+		r.TraceResponse = "00-" + traceA + "-" + span(3) + "-01"
+		l.AddProxy(r)
+	}, []string{"whole | client>gateway started first | gateway>uservice3 continued traceresponse | uservice3>uservice4 continued trace"}},
+
+	{"the plain pair drops", func(l *Ledger) {
+		l.AddLine("uservice1", requestLine(1, jaegerHeader(traceA, span(2)), "", ""))
+		l.AddLine("uservice2", requestLine(10, nil, "", ""))
+		l.AddProxy(gatewayRecord(0, "uservice1", traceA, nil, uber(traceA+":"+span(2)+":0:1")))
+	}, []string{"ended | client>gateway started first | gateway>uservice1 dropped context ? uservice2 not-received none"}},
+
+	{"a client sends its own context", func(l *Ledger) {
+		l.AddLine("uservice4", requestLine(1, jaegerHeader(traceA, span(2)), traceA, span(3)))
+		l.AddProxy(gatewayRecord(0, "uservice4", traceA, uber(traceA+":"+span(9)+":0:1"), uber(traceA+":"+span(2)+":0:1")))
+	}, []string{"whole | client>gateway continued first | gateway>uservice4 continued context"}},
+
+	{"a client sends nonsense", func(l *Ledger) {
+		l.AddLine("uservice4", requestLine(1, jaegerHeader(traceA, span(2)), traceA, span(3)))
+		l.AddProxy(gatewayRecord(0, "uservice4", traceA, uber("\x1b[31m:"), uber(traceA+":"+span(2)+":0:1")))
+	}, []string{"cut | client>gateway ignored-malformed first | gateway>uservice4 continued context"}},
+
+	{"the sampled flag is 0", func(l *Ledger) {
+		headers := map[string]string{UberTraceID: traceA + ":" + span(2) + ":0:0"}
+		l.AddLine("uservice4", requestLine(1, headers, traceA, span(3)))
+		l.AddProxy(gatewayRecord(0, "uservice4", traceA, uber(traceA+":"+span(9)+":0:0"), uber(headers[UberTraceID])))
+	}, []string{"whole | client>gateway continued first | gateway>uservice4 continued context"}},
+
+	{"the proxy drops the header", func(l *Ledger) {
+		l.AddLine("uservice3", requestLine(1, nil, traceB, span(3)))
+		l.AddLine("uservice4", requestLine(10, jaegerHeader(traceB, span(4)), traceB, span(5)))
+		r := gatewayRecord(0, "uservice3", traceA, nil, nil)
+		r.TraceResponse = "00-" + traceB + "-" + span(3) + "-01"
+		l.AddProxy(r)
+	}, []string{"cut | client>gateway started first | gateway>uservice3 not-received traceresponse | uservice3>uservice4 continued trace"}},
+
+	{"the proxy drops the header for a plain service", func(l *Ledger) {
+		l.AddLine("uservice1", requestLine(1, nil, "", ""))
+		l.AddProxy(gatewayRecord(0, "uservice1", traceA, nil, nil))
+	}, []string{"cut | client>gateway started first | gateway>uservice1 not-received record ? uservice1 not-received none"}},
+
+	{"the proxy mangles the header", func(l *Ledger) {
+		mangled := strings.ToUpper(traceA) + ":" + span(2) + ":0:1"
+		l.AddLine("uservice3", requestLine(1, map[string]string{UberTraceID: mangled}, traceB, span(3)))
+		l.AddProxy(gatewayRecord(0, "uservice3", traceA, nil, uber(mangled)))
+	}, []string{"cut | client>gateway started first | gateway>uservice3 ignored-malformed value"}},
+
+	{"something changes the header on the way", func(l *Ledger) {
+		l.AddLine("uservice3", requestLine(1, map[string]string{UberTraceID: "x"}, traceB, span(3)))
+		r := gatewayRecord(0, "uservice3", traceA, nil, uber(traceA+":"+span(2)+":0:1"))
+		r.TraceResponse = "00-" + traceB + "-" + span(3) + "-01"
+		l.AddProxy(r)
+	}, []string{"cut | client>gateway started first | gateway>uservice3 ignored-malformed traceresponse"}},
+
+	{"uservice4 speaks traceparent only", func(l *Ledger) {
+		l.AddLine("uservice3", requestLine(1, jaegerHeader(traceA, span(2)), traceA, span(3)))
+		l.AddLine("uservice4", requestLine(10, jaegerHeader(traceA, span(4)), traceB, span(5)))
+		l.AddLine("uservice3", answeredLine(40, 200, traceA, span(3)))
+		l.AddProxy(gatewayRecord(0, "uservice3", traceA, nil, uber(traceA+":"+span(2)+":0:1")))
+	}, []string{"cut | client>gateway started first | gateway>uservice3 continued context | uservice3>uservice4 ignored-format trace"}},
+
+	{"uservice3 sends nothing on", func(l *Ledger) {
+		l.AddLine("uservice3", requestLine(1, jaegerHeader(traceA, span(2)), traceA, span(3)))
+		l.AddLine("uservice4", requestLine(10, nil, traceB, span(5)))
+		l.AddLine("uservice3", answeredLine(40, 200, traceA, span(3)))
+		l.AddProxy(gatewayRecord(0, "uservice3", traceA, nil, uber(traceA+":"+span(2)+":0:1")))
+	}, []string{"cut | client>gateway started first | gateway>uservice3 continued context ? uservice4 not-received none"}},
+
+	{"two headers name two traces", func(l *Ledger) {
+		l.AddLine("uservice4", requestLine(1, map[string]string{
+			UberTraceID: traceA + ":" + span(2) + ":0:1", TraceParent: "00-" + traceB + "-" + span(6) + "-01", Baggage: "user=1",
+		}, traceB, span(3)))
+	}, []string{"whole | client>uservice4 continued first"}},
+
+	{"the direct port with a context", func(l *Ledger) {
+		l.AddLine("uservice3", requestLine(1, jaegerHeader("1", span(2)), traceid.Pad("1", 32), span(3)))
+		l.AddLine("uservice4", requestLine(10, jaegerHeader(traceid.Pad("1", 32), span(4)), traceid.Pad("1", 32), span(5)))
+	}, []string{"whole | client>uservice3 continued first | uservice3>uservice4 continued trace"}},
+
+	{"the direct port without a context", func(l *Ledger) {
+		l.AddLine("uservice2", requestLine(1, nil, "", ""))
+		l.AddLine("uservice4", requestLine(2, nil, traceA, span(3)))
+	}, []string{"whole | client>uservice4 started first", "untraced | client>uservice2 not-received first"}},
+
+	{"a service whose SDK is off passes on what it got", func(l *Ledger) {
+		l.AddLine("uservice3", requestLine(1, jaegerHeader(traceA, span(2)), traceA, span(2)))
+		l.AddLine("uservice4", requestLine(10, jaegerHeader(traceA, span(2)), traceA, span(5)))
+		l.AddProxy(gatewayRecord(0, "uservice3", traceA, nil, uber(traceA+":"+span(2)+":0:1")))
+	}, []string{"whole | client>gateway started first | gateway>uservice3 continued context | uservice3>uservice4 continued trace"}},
+
+	{"a host that nobody knows", func(l *Ledger) {
+		r := gatewayRecord(0, "nobody", traceA, nil, nil)
+		r.Service, r.Left, r.Status = "", nil, 404
+		l.AddProxy(r)
+	}, []string{"whole | client>gateway started first"}},
+
+	{"a service that is down", func(l *Ledger) {
+		r := gatewayRecord(0, "uservice3", traceA, nil, uber(traceA+":"+span(2)+":0:1"))
+		r.Status = 502
+		l.AddProxy(r)
+	}, []string{"unknown | client>gateway started first | gateway>uservice3 unknown record"}},
+
+	{"a request whose proxy has not told yet", func(l *Ledger) {
+		headers := jaegerHeader(traceA, span(2))
+		headers["x-forwarded-server"] = "gateway"
+		l.AddLine("uservice3", requestLine(1, headers, traceA, span(3)))
+	}, []string{"whole | proxy>uservice3 continued first"}},
+
+	{"two traces interleaved", func(l *Ledger) {
+		l.AddLine("uservice3", requestLine(1, jaegerHeader(traceA, span(2)), traceA, span(3)))
+		l.AddLine("uservice3", requestLine(2, jaegerHeader(traceB, span(12)), traceB, span(13)))
+		l.AddLine("uservice4", requestLine(10, jaegerHeader(traceB, span(14)), traceB, span(15)))
+		l.AddLine("uservice4", requestLine(11, jaegerHeader(traceA, span(4)), traceA, span(5)))
+		l.AddProxy(gatewayRecord(1, "uservice3", traceB, nil, uber(traceB+":"+span(12)+":0:1")))
+		l.AddProxy(gatewayRecord(0, "uservice3", traceA, nil, uber(traceA+":"+span(2)+":0:1")))
+	}, []string{
+		"whole | client>gateway started first | gateway>uservice3 continued context | uservice3>uservice4 continued trace",
+		"whole | client>gateway started first | gateway>uservice3 continued context | uservice3>uservice4 continued trace",
+	}},
+
+	{"two requests of the same trace at once", func(l *Ledger) {
+		for i := range 2 {
+			l.AddLine("uservice3", requestLine(1+i, jaegerHeader(traceA, span(2+i)), traceA, span(10+i)))
+			l.AddLine("uservice4", requestLine(20+i, jaegerHeader(traceA, span(20+i)), traceA, span(30+i)))
+			l.AddProxy(gatewayRecord(i, "uservice3", traceA, uber(traceA+":"+span(9)+":0:1"), uber(traceA+":"+span(2+i)+":0:1")))
+		}
+	}, []string{
+		"whole | client>gateway continued first | gateway>uservice3 continued context | uservice3>uservice4 continued trace ambiguous",
+		"whole | client>gateway continued first | gateway>uservice3 continued context | uservice3>uservice4 continued trace ambiguous",
+	}},
+
+	{"two plain requests at once", func(l *Ledger) {
+		for i, id := range []string{traceA, traceB} {
+			l.AddLine("uservice1", requestLine(1+i, jaegerHeader(id, span(2)), "", ""))
+			l.AddLine("uservice2", requestLine(20+i, nil, "", ""))
+			l.AddProxy(gatewayRecord(i, "uservice1", id, nil, uber(id+":"+span(2)+":0:1")))
+		}
+	}, []string{
+		"ended | client>gateway started first | gateway>uservice1 dropped context ? uservice2 not-received none ? uservice2 not-received none",
+		"ended | client>gateway started first | gateway>uservice1 dropped context ? uservice2 not-received none ? uservice2 not-received none",
+	}},
+}
+
+func TestScenarios(t *testing.T) {
+	var golden strings.Builder
+	for _, s := range scenarios {
+		t.Run(s.name, func(t *testing.T) {
+			l := New(Options{Upstreams: upstreams})
+			s.add(l)
+			found := l.Recent(10)
+			var got []string
+			for _, r := range found {
+				got = append(got, describe(r))
+				check(t, l, r)
+			}
+			if !slices.Equal(got, s.want) {
+				t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(s.want, "\n"))
+			}
+			fmt.Fprintf(&golden, "=== %s\n\n", s.name)
+			slices.Reverse(found)
+			if err := Fprint(&golden, found); err != nil {
+				t.Fatal(err)
+			}
+			golden.WriteString("\n")
+		})
+	}
+	compare(t, "scenarios.golden", golden.String())
+}
+
+// check holds a request to what is true of each.
+func check(t *testing.T, l *Ledger, r Request) {
+	t.Helper()
+	if found, ok := l.Request(r.ID); !ok || found.ID != r.ID {
+		t.Errorf("request %s is not found by its id", r.ID)
+	}
+	for _, id := range r.Traces {
+		found, err := l.Trace(strings.TrimLeft(id, "0"), MaxLimit)
+		if err != nil || !slices.ContainsFunc(found, func(f Request) bool { return f.ID == r.ID }) {
+			t.Errorf("request %s is not found by its trace %s: %v", r.ID, id, err)
+		}
+	}
+	if r.Summary == "" || r.Outcome == "" || len(r.Hops) == 0 {
+		t.Errorf("request %+v lacks something", r)
+	}
+	for _, h := range append(slices.Clone(r.Hops), r.Untied...) {
+		if h.Says == "" || h.Action == "" || h.Tie == "" || h.Left.Source == "" || h.Arrived.Source == "" || h.Left.Headers == nil || h.Arrived.Headers == nil {
+			t.Errorf("hop %+v lacks something", h)
+		}
+	}
+}
+
+func compare(t *testing.T, name, got string) {
+	t.Helper()
+	golden := filepath.Join("testdata", name)
+	for _, line := range strings.Split(got, "\n") {
+		if len(line) > term.DefaultWidth || strings.ContainsFunc(line, func(r rune) bool { return r < ' ' || r > '~' }) || strings.TrimRight(line, " ") != line {
+			t.Errorf("no line for a terminal: %q", line)
+		}
+	}
+	if *update {
+		if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("%s is not what is printed; run go test with -update and look at the difference; now:\n%s", golden, got)
+	}
+}

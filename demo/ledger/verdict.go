@@ -1,0 +1,128 @@
+package ledger
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+)
+
+// judge says what the receiver of a hop did with what arrived. It is instrumented if it was ever
+// seen in a trace. A context is expected if the sender was, or may have been, in a trace.
+func judge(h Hop, instrumented, expected bool) (Action, string) {
+	contexts, malformed := split(h.Arrived.Headers)
+	for _, c := range contexts {
+		if c.TraceID == h.TraceID {
+			return Continued, continued(h, c, contexts)
+		}
+	}
+	switch traced := h.TraceID != ""; {
+	case len(contexts) > 0 && traced:
+		names := join(contexts, " and ", func(c Header) string { return c.Name })
+		return IgnoredFormat, h.To + " ignored " + names + " and started trace " + h.TraceID +
+			": it speaks another format, see its OTEL_PROPAGATORS."
+	case len(contexts) > 0 && instrumented:
+		return Dropped, h.To + " dropped the trace: it is instrumented, but was in no trace this time."
+	case len(contexts) > 0:
+		return Dropped, h.To + " dropped the trace: it is not instrumented, so that it neither reads the header nor sends it on."
+	case len(malformed) > 0 && traced:
+		return IgnoredMalformed, h.To + " ignored what arrived and started trace " + h.TraceID + ": " + problems(malformed)
+	case len(malformed) > 0:
+		return Dropped, h.To + " dropped what arrived: it is not instrumented. No other would have used it: " +
+			problems(malformed)
+	case !traced:
+		return NotReceived, h.To + " received no context, and started no trace."
+	case h.From == client:
+		return Started, h.To + " started the trace: no context arrived."
+	case expected:
+		return NotReceived, h.To + " received no context, and started trace " + h.TraceID + "."
+	default:
+		return Started, h.To + " received no context, and started trace " + h.TraceID + "."
+	}
+}
+
+// continued says how the receiver went on in the trace of c, one of the contexts that arrived.
+func continued(h Hop, c Header, contexts []Header) string {
+	says := h.To + " continued the trace, by " + c.Name + "."
+	for _, other := range contexts {
+		if other.TraceID != c.TraceID {
+			says += " It did not follow " + other.Name + ", which names another trace."
+		} else if other.Name != c.Name && other.SpanID == c.SpanID {
+			says = h.To + " continued the trace, by " + c.Name + " or " + other.Name + ": both say the same."
+		}
+	}
+	if c.SpanID == h.SpanID {
+		says += " It made no span of its own."
+	}
+	if !*c.Sampled {
+		says += " The sampled flag that arrived is 0: who follows it records no spans."
+	}
+	return says
+}
+
+func problems(malformed []Header) string {
+	return join(malformed, ", and ", func(h Header) string { return h.Name + " is malformed, " + h.Problem }) + "."
+}
+
+func join(headers []Header, separator string, text func(Header) string) string {
+	var texts []string
+	for _, h := range headers {
+		texts = append(texts, text(h))
+	}
+	return strings.Join(texts, separator)
+}
+
+// conclude sums up what became of the trace. Severed is the service after which it is severed.
+func conclude(r *Request, severed string) {
+	cutAt, endedAt, first, last, unknown := "", "", "", "", false
+	for _, h := range r.Hops {
+		r.addTraces(h)
+		switch {
+		case h.Action == IgnoredMalformed, h.Action == IgnoredFormat,
+			h.Action == NotReceived && h.From != client && len(r.Traces) > 0:
+			cutAt = cmp.Or(cutAt, h.To)
+		case h.Action == Dropped:
+			endedAt = cmp.Or(endedAt, h.To)
+		case h.Action == NoAction && h.TraceID == "":
+			unknown = true
+		}
+		if h.TraceID != "" {
+			first, last = cmp.Or(first, h.To), h.To
+		}
+	}
+	switch {
+	case cutAt != "":
+		r.Outcome, r.Summary = Cut, "The trace is cut before "+cutAt+"."
+	case severed != "":
+		r.Outcome = Cut
+		r.Summary = "The trace is cut after " + severed + ": the service that it calls received no request that carries it."
+	case endedAt != "":
+		r.Outcome, r.Summary = Ended, "The trace ends at "+endedAt+", which dropped it."
+	case unknown:
+		r.Outcome, r.Summary = Unknown, "What became of the trace is not in the records."
+	case first == "":
+		r.Outcome, r.Summary = Untraced, "There is no trace of it."
+	case first == last:
+		r.Outcome, r.Summary = Whole, "One trace, in "+first+" alone."
+	default:
+		r.Outcome, r.Summary = Whole, "One trace, from "+first+" to "+last+"."
+	}
+	for _, h := range r.Untied {
+		r.addTraces(h)
+	}
+}
+
+// addTraces adds the ids of the traces that a hop had to do with.
+func (r *Request) addTraces(h Hop) {
+	for _, header := range slices.Concat(h.Left.Headers, h.Arrived.Headers, []Header{{TraceID: h.TraceID}}) {
+		if header.TraceID != "" && !slices.Contains(r.Traces, header.TraceID) {
+			r.Traces = append(r.Traces, header.TraceID)
+		}
+	}
+}
+
+// sameHeaders compares what was seen of headers. A log may have joined several values.
+func sameHeaders(a, b []Header) bool {
+	return slices.EqualFunc(a, b, func(x, y Header) bool {
+		return x.Name == y.Name && (x.Value == y.Value || x.Valid && y.Valid && x.TraceID == y.TraceID && x.SpanID == y.SpanID)
+	})
+}
