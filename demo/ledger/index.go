@@ -144,10 +144,11 @@ func everything(*node) bool { return true }
 
 // touching returns a function that reports whether a request had to do with a trace; see newest.
 func (b *builder) touching(traceID string) func(start *node) bool {
+	inTrace := func(h Header) bool { return h.TraceID == traceID }
 	return func(start *node) (found bool) {
 		look := func(n *node) {
-			found = found || n.traceID == traceID || n.response != nil && n.response.TraceID == traceID ||
-				slices.ContainsFunc(slices.Concat(n.contexts, n.left), func(h Header) bool { return h.TraceID == traceID })
+			found = found || n.traceID == traceID || n.response != nil && inTrace(*n.response) ||
+				slices.ContainsFunc(n.contexts, inTrace) || slices.ContainsFunc(n.left, inTrace)
 		}
 		start.walk(look)
 		b.candidates(start, func(_, n *node) { look(n) })
