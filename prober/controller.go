@@ -15,19 +15,20 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// Names of attributes, of spans and of metrics alike. The values of all three are few: targets are settings.
+// Attributes of spans and of metrics alike. Each has few values: targets are settings.
 const (
 	targetKey  = attribute.Key("target")
 	causeKey   = attribute.Key("cause")
 	attemptKey = attribute.Key("attempt")
 )
 
-// durationBounds are the bounds, in seconds, of the histogram's buckets: close together where a good answer of the demo
-// lies, between one second and two and a quarter, and wide around it.
-var durationBounds = []float64{.05, .1, .25, .5, .75, 1, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.7, 1.8, 1.9, 2, 2.1, 2.25, 2.5, 3, 4, 5, 7.5, 10, 15}
+// durationBounds are the histogram's bounds in seconds. They lie close together where the demo's
+// good answers do, between one second and two and a quarter.
+var durationBounds = []float64{.05, .1, .25, .5, .75,
+	1, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.7, 1.8, 1.9, 2, 2.1, 2.25, 2.5, 3, 4, 5, 7.5, 10, 15}
 
-// controller keeps looking whether each target is as it should be. It can only look: what another would do now to make
-// the target well, it leaves to people, and tells them.
+// controller keeps checking whether each target is as it should be. Others would now repair it:
+// this one only tells.
 type controller struct {
 	targets   []string
 	check     func(ctx context.Context, target string) error
@@ -43,13 +44,13 @@ type controller struct {
 	errors   metric.Int64Counter
 	duration metric.Float64Histogram
 
-	mu    sync.Mutex
-	known map[string]knowledge
+	mu     sync.Mutex
+	states map[string]targetState
 }
 
-// knowledge is what is known about a target.
-type knowledge struct {
-	seen     bool
+// targetState is what the last checks of a target have found.
+type targetState struct {
+	checked  bool
 	good     time.Time // when it was last found well; before that, when the controller was made
 	failures int       // since then
 }
@@ -66,16 +67,17 @@ func newController(conf config, check func(ctx context.Context, target string) e
 		queue:     newQueue(len(conf.hosts)),
 		log:       log,
 		tracer:    otel.Tracer(scopeName),
-		known:     map[string]knowledge{},
+		states:    map[string]targetState{},
 	}
 	now := time.Now()
 	for _, target := range c.targets {
-		c.known[target] = knowledge{good: now}
+		c.states[target] = targetState{good: now}
 	}
 	return c, c.setUpMetrics(otel.Meter(scopeName))
 }
 
-// setUpMetrics makes the metrics. In Prometheus the counters' names end in _total, and the histogram's in _seconds.
+// setUpMetrics makes the metrics. Prometheus adds _total to the counters' names, and _seconds to
+// the histogram's.
 func (c *controller) setUpMetrics(meter metric.Meter) error {
 	var errs [4]error
 	c.total, errs[0] = meter.Int64Counter("reconciliations",
@@ -93,7 +95,8 @@ func (c *controller) setUpMetrics(meter metric.Meter) error {
 	if err := errors.Join(errs[:]...); err != nil {
 		return fmt.Errorf("metrics: %w", err)
 	}
-	// From the start at zero: a rate sees no increase in the first value of a series, and so would miss the first error.
+	// Start at zero: a rate sees no increase in the first value of a series, and would miss the
+	// first error.
 	for _, target := range c.targets {
 		c.total.Add(context.Background(), 0, metric.WithAttributes(targetKey.String(target)))
 		for _, cause := range causes {
@@ -103,9 +106,9 @@ func (c *controller) setUpMetrics(meter metric.Meter) error {
 	return nil
 }
 
-// run reconciles all targets at once and then every interval, and those that failed when they have rested, until ctx is
-// cancelled and the reconciliation in flight has ended, which takes the timeout at most. There is no span around it: it
-// would last for days, and be the one trace that nothing can show.
+// run reconciles all targets at once and then every interval, and a failed one after its backoff.
+// It returns when ctx is cancelled and the reconciliation in flight has ended, which takes the
+// timeout at most. It has no span: that would last for days, and no back end could show it.
 func (c *controller) run(ctx context.Context) {
 	if c.interval == 0 {
 		c.log.Info("idle: nothing is reconciled", "because", "the interval is 0: set -interval or INTERVAL")
@@ -113,7 +116,7 @@ func (c *controller) run(ctx context.Context) {
 		return
 	}
 	c.log.Info("reconciling", "targets", c.targets, "interval", c.interval.String())
-	var worker sync.WaitGroup // one, which is gentle, and plenty as long as all targets together take less than the interval
+	var worker sync.WaitGroup // one is enough as long as all targets together take less than the interval
 	worker.Go(func() {
 		for {
 			target, ok := c.queue.next(ctx)
@@ -137,7 +140,7 @@ func (c *controller) run(ctx context.Context) {
 	worker.Wait()
 }
 
-// reconcile looks at one target, in a trace of its own, and decides when to look again.
+// reconcile checks one target, in a trace of its own, and decides when to check it again.
 func (c *controller) reconcile(ctx context.Context, target string) {
 	failures := c.failures(target)
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
@@ -148,66 +151,68 @@ func (c *controller) reconcile(ctx context.Context, target string) {
 	err := c.check(ctx, target)
 	took := time.Since(start)
 
-	// With the span's context, from which exemplars and log lines take the trace's id.
+	// Exemplars and log lines take the trace's id from ctx.
 	label := targetKey.String(target)
 	c.total.Add(ctx, 1, metric.WithAttributes(label))
 	c.duration.Record(ctx, took.Seconds(), metric.WithAttributes(label))
-	c.learn(target, err)
+	c.observe(target, err)
 	if err == nil {
-		c.log.InfoContext(ctx, "reconciled", "target", target, "attempt", failures+1, "duration_seconds", took.Round(time.Millisecond).Seconds())
+		c.log.InfoContext(ctx, "reconciled", "target", target, "attempt", failures+1,
+			"duration_seconds", took.Round(time.Millisecond).Seconds())
 		endSpan(span, nil)
 		c.queue.done(target)
 		return
 	}
-	cause, rest := causeOf(err), c.backoff.delay(failures+1)
+	cause, delay := causeOf(err), c.backoff.delay(failures+1)
 	c.errors.Add(ctx, 1, metric.WithAttributes(label, causeKey.String(cause)))
 	span.SetAttributes(semconv.ErrorTypeKey.String(cause))
 	c.log.ErrorContext(ctx, "reconciliation failed", "target", target, "attempt", failures+1,
-		"duration_seconds", took.Round(time.Millisecond).Seconds(), "cause", cause, "requeue_after", rest.Round(time.Millisecond).String(), "error", err)
+		"duration_seconds", took.Round(time.Millisecond).Seconds(), "cause", cause,
+		"requeue_after", delay.Round(time.Millisecond).String(), "error", err)
 	endSpan(span, err)
-	c.queue.retry(target, rest)
+	c.queue.retry(target, delay)
 }
 
 // failures returns how often the target has failed since it was last found well.
 func (c *controller) failures(target string) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.known[target].failures
+	return c.states[target].failures
 }
 
-// learn takes the outcome of a reconciliation.
-func (c *controller) learn(target string, err error) {
+// observe takes the outcome of a check.
+func (c *controller) observe(target string, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	k := c.known[target]
-	k.seen = true
-	k.failures++
+	state := c.states[target]
+	state.checked = true
+	state.failures++
 	if err == nil {
-		k.good, k.failures = time.Now(), 0
+		state.good, state.failures = time.Now(), 0
 	}
-	c.known[target] = k
+	c.states[target] = state
 }
 
-// ready returns nil once the first pass is done: each target has been looked at, whatever was seen. An idle controller
-// has nothing to look at.
+// ready returns nil after the first pass: each target has been checked, with whatever outcome. An
+// idle controller has nothing to check.
 func (c *controller) ready() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, target := range c.targets {
-		if c.interval > 0 && !c.known[target].seen {
+		if c.interval > 0 && !c.states[target].checked {
 			return fmt.Errorf("the first pass is not done: %s has not been looked at yet", target)
 		}
 	}
 	return nil
 }
 
-// live returns nil as long as a pass has succeeded lately: since not longer ago than live-after, each target has been
-// found well at least once. A loop that hangs is found by this as well as a target that stays down.
+// live returns nil as long as each target was found well within the last -live-after. An error
+// means that the loop hangs, or that a target stays down.
 func (c *controller) live() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, target := range c.targets {
-		if silence := time.Since(c.known[target].good); c.interval > 0 && silence >= c.liveAfter {
+		if silence := time.Since(c.states[target].good); c.interval > 0 && silence >= c.liveAfter {
 			return fmt.Errorf("no pass has succeeded for %s: %s does not answer well", silence.Round(time.Second), target)
 		}
 	}

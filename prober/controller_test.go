@@ -21,7 +21,8 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// Without this, what controllers of earlier tests measure would appear in the first provider that a later test sets.
+// Without this, what controllers of earlier tests measure would appear in the first provider that a
+// later test sets.
 func init() { otel.SetMeterProvider(noop.NewMeterProvider()) }
 
 // testConfig has two targets, and a timeout that is easy to reckon with.
@@ -49,7 +50,8 @@ func runFor(t *testing.T, c *controller, d time.Duration) {
 	c.run(ctx)
 }
 
-// takes returns a check that succeeds after that long, and appends to calls who was checked, and when.
+// takes returns a check that succeeds after that long, and appends to calls who was checked, and
+// when.
 func takes(d time.Duration, calls *[]string) checkFunc {
 	start := time.Now()
 	return func(_ context.Context, target string) error {
@@ -114,7 +116,8 @@ func TestAFailureIsTriedAgainSoonerThenSeldomUntilASuccess(t *testing.T) {
 				t.Errorf("check %d came after %s, want %s to %s", i+1, when[i], most/2, most)
 			}
 		}
-		// After the success the target is back in step with the interval, so the wait for the next is no longer than that.
+		// After the success the target is back in step with the interval, so the wait for the next
+		// is no longer than that.
 		for _, i := range []int{10, 11, 12} {
 			if when[i] > conf.interval {
 				t.Errorf("check %d came after %s, want %s at most", i+1, when[i], conf.interval)

@@ -16,8 +16,8 @@ import (
 	"time"
 )
 
-// patience is how long a test waits for something that takes no time on an idle machine.
-const patience = 20 * time.Second
+// waitTimeout is how long a test waits for something that takes no time on an idle machine.
+const waitTimeout = 20 * time.Second
 
 // startEnv is enough to start; nobody listens on the proxy's port, which is discard's.
 var startEnv = map[string]string{"PROXY": "http://127.0.0.1:9", "HOSTS": "a.localhost,b.localhost"}
@@ -64,7 +64,8 @@ func (b *logBuffer) lines(t *testing.T, message string) []map[string]any {
 	return found
 }
 
-// start runs the program and waits until it listens. Settings are environment variables; those in startEnv hold first.
+// start runs the program and waits until it listens. Settings are environment variables; those in
+// startEnv hold first.
 func start(t *testing.T, env map[string]string, args ...string) *process {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -98,14 +99,14 @@ func start(t *testing.T, env map[string]string, args ...string) *process {
 			t.Fatalf("run ended before it listened: %v\n%s", <-p.done, p.logs)
 		}
 		p.url = "http://" + addr
-	case <-time.After(patience):
+	case <-time.After(waitTimeout):
 		t.Fatal("the program does not listen")
 	}
 	t.Cleanup(func() {
 		cancel()
 		select {
 		case <-p.done:
-		case <-time.After(patience):
+		case <-time.After(waitTimeout):
 			t.Error("the program does not stop")
 		}
 	})
@@ -130,7 +131,7 @@ func get(t *testing.T, url string) (int, string) {
 // waitFor polls until the condition holds.
 func waitFor(t *testing.T, what string, condition func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); !condition(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(waitTimeout); !condition(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("waited in vain for %s", what)
 		}

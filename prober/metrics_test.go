@@ -15,7 +15,8 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// TestTheLoopsMetrics reads them where Prometheus does: their names there are what dashboards and alerts are made of.
+// TestTheLoopsMetrics reads them where Prometheus does: their names there are what dashboards and
+// alerts are made of.
 func TestTheLoopsMetrics(t *testing.T) {
 	logs := &logBuffer{}
 	t.Setenv("OTEL_METRICS_EXPORTER", "prometheus")

@@ -14,14 +14,11 @@ import (
 )
 
 const (
-	// maxAnswerBytes bounds what is read of an answer.
-	maxAnswerBytes = 64 << 10
-	// idleConnTimeout is shorter than what servers wait for a next request, so that none is sent into a closing
-	// connection, and longer than the usual interval, so that most need no new one.
-	idleConnTimeout = 30 * time.Second
+	maxAnswerBytes  = 64 << 10         // bounds what is read of an answer
+	idleConnTimeout = 30 * time.Second // longer than the usual interval, shorter than servers keep a connection
 )
 
-// The causes of a failure, all that there are: each is a time series for each target.
+// All causes of a failure. They are few, as each is a time series for each target.
 const (
 	causeTimeout = "timeout" // no whole answer in time
 	causeDNS     = "dns"     // the proxy's name is not known
@@ -67,9 +64,7 @@ type probe struct {
 }
 
 func newProbe(conf config) *probe {
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.Proxy = nil // the proxy is a part of the demo, whatever proxy the machine has for the internet
-	transport.IdleConnTimeout = idleConnTimeout
+	transport := &http.Transport{IdleConnTimeout: idleConnTimeout} // without the machine's proxy for the internet
 	return &probe{
 		client: &http.Client{
 			Transport: otelhttp.NewTransport(transport, spanName("target_call")),
@@ -81,13 +76,13 @@ func newProbe(conf config) *probe {
 	}
 }
 
-// check returns nil when host answers well before ctx ends. The error's cause is causeOf's to say.
+// check returns nil when host answers well before ctx ends. causeOf names the cause of its error.
 func (p *probe) check(ctx context.Context, host string) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.proxy, nil)
 	if err != nil {
 		return fmt.Errorf("%s: %w", host, err)
 	}
-	req.Host = host // Go's resolver does not know names under .localhost, and need not: the proxy does
+	req.Host = host // the proxy knows names under .localhost, Go's resolver does not
 	req.Header.Set("User-Agent", "prober")
 	res, err := p.client.Do(req)
 	if err != nil {
@@ -96,7 +91,7 @@ func (p *probe) check(ctx context.Context, host string) error {
 	defer res.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(res.Body, maxAnswerBytes+1))
 	switch {
-	case res.StatusCode != http.StatusOK: // its body explains itself to people; reading it just ends the span
+	case res.StatusCode != http.StatusOK: // its body is for people; reading it only ends the span
 		return &badAnswer{causeStatus, fmt.Errorf("%s: answered %s", host, res.Status)}
 	case err != nil:
 		return &badAnswer{causeBody, fmt.Errorf("%s: read answer: %w", host, err)}

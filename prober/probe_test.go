@@ -68,7 +68,7 @@ func TestWhatAGoodAnswerIsAndWhyOthersAreNot(t *testing.T) {
 				defer proxy.Close()
 				url = proxy.URL
 			}
-			limit := patience
+			limit := waitTimeout
 			if test.cause == causeTimeout {
 				limit = 100 * time.Millisecond
 			}
@@ -117,7 +117,7 @@ func TestTheProxyReceivesTheTrace(t *testing.T) {
 		propagated = r.Header.Get("uber-trace-id")
 	}))
 	defer proxy.Close()
-	conf := config{proxy: proxy.URL, hosts: hostList{"a.localhost"}, timeout: patience}
+	conf := config{proxy: proxy.URL, hosts: hostList{"a.localhost"}, timeout: waitTimeout}
 	newTestController(t, conf, newProbe(conf).check, io.Discard).reconcile(t.Context(), "a.localhost")
 	const want = `
 internal reconcile: Ok attempt=1 target=a.localhost

@@ -7,22 +7,22 @@ import (
 	"time"
 )
 
-// queue holds the targets that are to be reconciled, in the order in which they came. A target is in one place at a time:
-// waiting, in work, or resting after a failure. Whoever adds it meanwhile changes nothing, so the queue is never longer
-// than there are targets, however slow the work is, and a target that rests is left in peace.
+// queue holds the targets to reconcile, first in, first out. Each target is in it once at most: it
+// waits, is in work, or backs off after a failure, and adding it meanwhile changes nothing. So the
+// queue never grows, however slow the work is, and a backoff is never cut short.
 type queue struct {
 	waiting chan string // has room for all
 
 	mu   sync.Mutex
-	busy map[string]bool // waiting, in work, or resting
+	busy map[string]bool // waits, is in work, or backs off
 }
 
-// newQueue returns an empty queue for that many targets.
+// newQueue returns an empty queue with room for that many targets.
 func newQueue(targets int) *queue {
 	return &queue{waiting: make(chan string, targets), busy: map[string]bool{}}
 }
 
-// add makes the target wait for its turn, unless it is busy.
+// add appends the target, unless it is busy.
 func (q *queue) add(target string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -32,10 +32,10 @@ func (q *queue) add(target string) {
 	}
 }
 
-// next returns the target whose turn it is, as soon as there is one; ok is false once ctx has ended. The target is in work
-// until done or retry is called.
+// next waits for the next target; ok is false once ctx has ended. The target is in work until done
+// or retry is called.
 func (q *queue) next(ctx context.Context) (target string, ok bool) {
-	if ctx.Err() != nil { // select would toss a coin
+	if ctx.Err() != nil { // select would choose at random
 		return "", false
 	}
 	select {
@@ -53,19 +53,20 @@ func (q *queue) done(target string) {
 	delete(q.busy, target)
 }
 
-// retry ends the work on a target, and makes it wait for its turn again when it has rested.
-func (q *queue) retry(target string, rest time.Duration) {
-	time.AfterFunc(rest, func() { q.waiting <- target })
+// retry ends the work on a target, and appends it again after a delay.
+func (q *queue) retry(target string, delay time.Duration) {
+	time.AfterFunc(delay, func() { q.waiting <- target })
 }
 
-// depth returns how many targets wait for their turn. Those in work or resting are not among them.
+// depth returns how many targets wait. Those in work and those that back off do not count.
 func (q *queue) depth() int { return len(q.waiting) }
 
-// backoffPolicy says how long a target rests after failures in a row.
+// backoffPolicy says how long to wait after failures in a row.
 type backoffPolicy struct{ min, max time.Duration }
 
-// delay returns the rest after the given number of failures, at least 1: min, doubled with each further failure, max at
-// most, and of that a random part between a half and the whole, so that targets that failed together do not stay together.
+// delay returns the wait after the given number of failures, at least 1: min, doubled with each
+// further failure, at most max. It is shortened at random, by up to a half, so that targets that
+// failed together are not tried again together.
 func (b backoffPolicy) delay(failures int) time.Duration {
 	delay := b.max
 	if doublings := failures - 1; b.min <= b.max>>doublings { // rather than min << doublings, which overflows

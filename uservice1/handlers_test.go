@@ -15,10 +15,12 @@ import (
 	"time"
 )
 
-// startEnv starts the service so that it answers at once; nobody listens on its upstream's port, which is discard's.
+// startEnv starts the service so that it answers at once; nobody listens on its upstream's port,
+// which is discard's.
 var startEnv = map[string]string{"UPSTREAM": "http://127.0.0.1:9", "REDIS_MIN": "0s", "REDIS_MAX": "0s"}
 
-// slowEnv keeps a request in flight for a while; an upstream is started for it in init, and lives as long as the tests.
+// slowEnv keeps a request in flight for a while; an upstream is started for it in init, and lives
+// as long as the tests.
 var slowEnv = map[string]string{"REDIS_MIN": "100ms", "REDIS_MAX": "100ms"}
 
 func init() {
@@ -184,7 +186,7 @@ func TestACallerWhoHangsUpEndsTheWork(t *testing.T) {
 	}
 	select {
 	case <-ended:
-	case <-time.After(patience):
+	case <-time.After(waitTimeout):
 		t.Fatal("the call of the other service goes on")
 	}
 	waitFor(t, "the log line", func() bool {

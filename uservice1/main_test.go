@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// patience is how long a test waits for something that takes no time on an idle machine.
-const patience = 20 * time.Second
+// waitTimeout is how long a test waits for something that takes no time on an idle machine.
+const waitTimeout = 20 * time.Second
 
 // process is the program under test, started by its run function on a port of its own.
 type process struct {
@@ -60,7 +60,8 @@ func (b *logBuffer) lines(t *testing.T, message string) []map[string]any {
 	return found
 }
 
-// start runs the program and waits until it listens. Settings are environment variables; those in startEnv hold first.
+// start runs the program and waits until it listens. Settings are environment variables; those in
+// startEnv hold first.
 func start(t *testing.T, env map[string]string, args ...string) *process {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -94,14 +95,14 @@ func start(t *testing.T, env map[string]string, args ...string) *process {
 			t.Fatalf("run ended before it listened: %v\n%s", <-p.done, p.logs)
 		}
 		p.url = "http://" + addr
-	case <-time.After(patience):
+	case <-time.After(waitTimeout):
 		t.Fatal("the program does not listen")
 	}
 	t.Cleanup(func() {
 		cancel()
 		select {
 		case <-p.done:
-		case <-time.After(patience):
+		case <-time.After(waitTimeout):
 			t.Error("the program does not stop")
 		}
 	})
@@ -180,12 +181,14 @@ func TestHealth(t *testing.T) {
 			t.Errorf("%s answers %d %q", path, status, body)
 		}
 	}
-	check := func() error {
-		return run(t.Context(), []string{"-healthcheck", "-addr", strings.TrimPrefix(p.url, "http://")},
+	check := func(host string) error {
+		return run(t.Context(), []string{"-healthcheck", "-addr", host + p.url[strings.LastIndex(p.url, ":"):]},
 			func(string) string { return "" }, io.Discard, io.Discard)
 	}
-	if err := check(); err != nil {
-		t.Errorf("-healthcheck of a running service: %v", err)
+	for _, host := range []string{"127.0.0.1", "", "0.0.0.0", "[::]"} { // all but the first mean every interface
+		if err := check(host); err != nil {
+			t.Errorf("-healthcheck of a running service at %q: %v", host, err)
+		}
 	}
 	if lines := p.logs.lines(t, "request"); len(lines) > 0 {
 		t.Errorf("health checks are logged: %v", lines)
@@ -195,7 +198,7 @@ func TestHealth(t *testing.T) {
 		t.Errorf("run after a graceful stop: %v", err)
 	}
 	p.done <- nil
-	if err := check(); err == nil {
+	if err := check("127.0.0.1"); err == nil {
 		t.Error("-healthcheck of a stopped service finds nothing wrong")
 	}
 }
@@ -248,7 +251,7 @@ func TestHeadersAreBounded(t *testing.T) {
 // waitFor polls until the condition holds.
 func waitFor(t *testing.T, what string, condition func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); !condition(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(waitTimeout); !condition(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("waited in vain for %s", what)
 		}

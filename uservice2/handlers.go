@@ -1,3 +1,8 @@
+// Command uservice2 is the plain half of a pair: it asks a mock database, which is slow, and cannot
+// tell so. uservice4 is the same service with OpenTelemetry.
+//
+// Read this file: it is the lesson. main.go shows how the service starts and stops. You may skip
+// config.go, server.go, web.go and mock.go: they hold what any small service needs.
 package main
 
 import (
@@ -9,47 +14,10 @@ import (
 	"time"
 )
 
-//go:embed hello-world.html
-var helloWorld string
-
-// serviceConfig is what this service alone is set up with.
-type serviceConfig struct {
-	database mock
-}
-
-func (c *serviceConfig) register(flags *flag.FlagSet) {
-	c.database.name = "database"
-	flags.DurationVar(&c.database.min, "database-min", 1000*time.Millisecond, "least `duration` of the mock database query")
-	flags.DurationVar(&c.database.max, "database-max", 1999*time.Millisecond, "greatest `duration` of the mock database query")
-}
-
-func (c *serviceConfig) check() error {
-	return c.database.check(writeTimeout - slowness - time.Second)
-}
-
-// service answers requests after it has asked its database.
-type service struct {
-	web
-	database mock
-}
-
-func newService(conf config, log *slog.Logger) *service {
-	return &service{
-		web: web{
-			log: log,
-		},
-		database: conf.database,
-	}
-}
-
-func (s *service) handler() http.Handler {
-	handler := s.recoverPanics(http.HandlerFunc(s.handleIncomingCall))
-	return handler
-}
-
 // handleIncomingCall asks the database and answers with a page.
 func (s *service) handleIncomingCall(w http.ResponseWriter, r *http.Request) {
 	ctx := r.Context()
+	defer s.recoverPanic(ctx, w)
 	s.logRequest(ctx, r)
 	if !s.checkRequest(ctx, w, r) {
 		return
@@ -69,4 +37,38 @@ func (s *service) handleIncomingCall(w http.ResponseWriter, r *http.Request) {
 // callDatabase is a mock: it takes as long as a query that misses its index would.
 func (s *service) callDatabase(ctx context.Context, wish wishes) (err error) {
 	return s.database.call(ctx, wish)
+}
+
+// service answers requests after it has asked its database.
+type service struct {
+	web
+}
+
+func newService(conf config, log *slog.Logger) *service {
+	return &service{
+		web: web{conf, log},
+	}
+}
+
+func (s *service) handler() http.Handler {
+	var handler http.Handler = http.HandlerFunc(s.handleIncomingCall)
+	return handler
+}
+
+//go:embed hello-world.html
+var helloWorld string
+
+// serviceConfig is what only this service has to be told.
+type serviceConfig struct {
+	database mock
+}
+
+func (c *serviceConfig) register(flags *flag.FlagSet) {
+	c.database.name = "database"
+	flags.DurationVar(&c.database.min, "database-min", 1000*time.Millisecond, "least `duration` of the mock database query")
+	flags.DurationVar(&c.database.max, "database-max", 1999*time.Millisecond, "greatest `duration` of the mock database query")
+}
+
+func (c *serviceConfig) check() error {
+	return c.database.check(writeTimeout - slowness - time.Second)
 }

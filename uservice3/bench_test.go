@@ -15,13 +15,14 @@ import (
 	"time"
 )
 
-// BenchmarkRequest asks the whole program for its page over loopback, with the mocks at zero and all processors busy. It
-// is the same file in all services, so that benchstat can put the plain ones beside the instrumented ones. Each step adds
-// to the one before it, unsampled apart. Settings of telemetry mean nothing to a plain service; it is measured in each
-// step all the same.
+// BenchmarkRequest asks the whole program for its page over loopback, with the mocks at zero and
+// all processors busy. It is the same file in all services, so that benchstat can put the plain
+// ones beside the instrumented ones. Each step adds to the one before it, unsampled apart. Settings
+// of telemetry mean nothing to a plain service; it is measured in each step all the same.
 //
-// The client, the upstream and the back end are in this process too, and allocate next to nothing: what -benchmem counts
-// is the service's. Run it with -run '^$', as OpenTelemetry's globals are otherwise the tests'.
+// The client, the upstream and the back end are in this process too, and allocate next to nothing:
+// what -benchmem counts is the service's. Run it with -run '^$', as OpenTelemetry's globals are
+// otherwise the tests'.
 func BenchmarkRequest(b *testing.B) {
 	upstream, backEnd := nullUpstream(b), nullBackEnd(b)
 	for _, step := range []struct {
@@ -30,10 +31,12 @@ func BenchmarkRequest(b *testing.B) {
 		logLevel string
 		env      map[string]string
 	}{
-		// The calls of the OpenTelemetry API with nothing behind them. First, because there is no way back to it.
+		// The calls of the OpenTelemetry API with nothing behind them. First, because there is no
+		// way back to it.
 		{"off", "1", "error", map[string]string{"OTEL_SDK_DISABLED": "true"}},
 		{"unsampled", "0", "error", nil},
-		// Spans are made, and thrown away when they end: there is room for one, which waits for a back end that is not there.
+		// Spans are made, and thrown away when they end: there is room for one, which waits for a
+		// back end that is not there.
 		{"recorded", "1", "error", map[string]string{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://127.0.0.1:1",
 			"OTEL_EXPORTER_OTLP_TRACES_TIMEOUT": "1000", "OTEL_BSP_MAX_QUEUE_SIZE": "1", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "1"}},
 		{"exported", "1", "error", nil},
@@ -93,8 +96,8 @@ func BenchmarkRequest(b *testing.B) {
 	}
 }
 
-// benchmarked is the program while it is measured. It is started once for all runs of a step: OpenTelemetry's globals
-// are meant to be set once, and some would keep to what they were first.
+// benchmarked is the program while it is measured. It is started once for all runs of a step:
+// OpenTelemetry's globals are meant to be set once, and some would keep to what they were first.
 type benchmarked struct {
 	addr   string
 	cancel context.CancelFunc
@@ -109,7 +112,8 @@ func (p *benchmarked) start(b *testing.B, upstream, logLevel string) {
 		return
 	}
 	var err error
-	// What it logs goes where writing costs a system call, as it does in a container, and nothing more.
+	// What it logs goes where writing costs a system call, as it does in a container, and nothing
+	// more.
 	if p.stdout, err = os.OpenFile(os.DevNull, os.O_WRONLY, 0); err != nil {
 		b.Fatal(err)
 	}
@@ -126,7 +130,7 @@ func (p *benchmarked) start(b *testing.B, upstream, logLevel string) {
 	ctx, p.cancel = context.WithCancel(context.Background())
 	p.done = make(chan error, 1)
 	go func() { p.done <- run(ctx, nil, func(name string) string { return env[name] }, p.stdout, os.Stderr) }()
-	for deadline := time.Now().Add(patience); checkHealth(ctx, p.addr) != nil; {
+	for deadline := time.Now().Add(waitTimeout); checkHealth(p.addr) != nil; {
 		select {
 		case err := <-p.done:
 			p.done <- err
@@ -148,7 +152,8 @@ func (p *benchmarked) stop() error {
 	return errors.Join(<-p.done, p.stdout.Close())
 }
 
-// skipAnswer reads one answer to its end. It takes what net/http sends for a short page, and allocates nothing.
+// skipAnswer reads one answer to its end. It takes what net/http sends for a short page, and
+// allocates nothing.
 func skipAnswer(answers *bufio.Reader) error {
 	length := -1
 	for first := true; ; first = false {

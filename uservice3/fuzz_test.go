@@ -28,7 +28,8 @@ type roundTrip func(*http.Request) (*http.Response, error)
 
 func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// newFuzzedService returns a service that calls next instead of the network, with its instrumentation between the two.
+// newFuzzedService returns a service that calls next instead of the network, with its
+// instrumentation between the two.
 func newFuzzedService(logs io.Writer, next roundTrip) *service {
 	s := newService(config{traceLink: "http://localhost/{trace_id}", serviceConfig: serviceConfig{upstream: "http://127.0.0.1:9", redis: mock{name: "redis"}}},
 		slog.New(withTelemetry(slog.NewJSONHandler(logs, nil))))
@@ -36,8 +37,9 @@ func newFuzzedService(logs io.Writer, next roundTrip) *service {
 	return s
 }
 
-// FuzzPropagationHeader sends whatever may stand in a propagation header through the instrumented handler, on to the
-// other service. The reader of each format is on, and what one of them makes of the header must not harm the rest.
+// FuzzPropagationHeader sends whatever may stand in a propagation header through the instrumented
+// handler, on to the other service. The reader of each format is on, and what one of them makes of
+// the header must not harm the rest.
 func FuzzPropagationHeader(f *testing.F) {
 	const id, span = "0123456789abcdef0123456789abcdef", "1111111111111111"
 	for _, header := range [][4]string{
@@ -94,7 +96,8 @@ func FuzzPropagationHeader(f *testing.F) {
 	})
 }
 
-// FuzzQuery asks for whatever may stand in a query. Time is not real here: a wish for slowness costs nothing.
+// FuzzQuery asks for whatever may stand in a query. Time is not real here: a wish for slowness
+// costs nothing.
 func FuzzQuery(f *testing.F) {
 	for _, query := range []string{
 		"", "fail=redis", "fail=database&slow=redis", "fail=<script>alert(1)</script>", "fail=%zz", "a=b;c=d", "fail=%3Cb%3E",
@@ -122,7 +125,7 @@ func FuzzQuery(f *testing.F) {
 			switch {
 			case err != nil:
 				want = http.StatusBadRequest
-			case len(wish.fail) > 0 && strings.Contains(strings.Join(wish.fail, " "), "redis"):
+			case len(wish["fail"]) > 0 && strings.Contains(strings.Join(wish["fail"], " "), "redis"):
 				want = http.StatusInternalServerError
 			}
 			if res.Code != want || called != (want == http.StatusOK) {
@@ -135,8 +138,9 @@ func FuzzQuery(f *testing.F) {
 	})
 }
 
-// pages are those that the service has been seen to answer in this run, by their title and by whether they link to a
-// trace. Nothing else of a request may show on one, so that each is the same whatever was asked.
+// pages are those that the service has been seen to answer in this run, by their title and by
+// whether they link to a trace. Nothing else of a request may show on one, so that each is the same
+// whatever was asked.
 var pages = map[string]string{}
 
 func checkPage(t *testing.T, page string) {
@@ -154,8 +158,9 @@ func checkPage(t *testing.T, page string) {
 	pages[title] = page
 }
 
-// checkLogs holds each line of the log to being one JSON object, and all of them to a size in proportion to what was
-// sent: escaping a byte takes six at most, and a value stands in at most three places.
+// checkLogs holds each line of the log to being one JSON object, and all of them to a size in
+// proportion to what was sent: escaping a byte takes six at most, and a value stands in at most
+// three places.
 func checkLogs(t *testing.T, logs *bytes.Buffer, sent int) {
 	t.Helper()
 	if logs.Len() > maxPage+3*6*sent {

@@ -1,3 +1,7 @@
+// Command uservice3 is uservice1 with OpenTelemetry: its traces show where the time goes.
+//
+// Read this file: it is the lesson. otel.go sets OpenTelemetry up: take it home, with the otel_*.go
+// beside it. You may skip config.go, server.go, web.go and mock.go, which hardly differ.
 package main
 
 import (
@@ -21,90 +25,10 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-const (
-	// clientTimeout is for the whole outgoing call. With the mock's bounds it stays below the server's write timeout,
-	// so that a slow upstream becomes a page that says so.
-	clientTimeout = 10 * time.Second
-	// maxAnswerBytes bounds what is read of an upstream's answer.
-	maxAnswerBytes = 64 << 10
-	// maxIdleConns is how many connections to the upstream are kept for the next calls. net/http's default of two per
-	// host closes all others after one use each.
-	maxIdleConns = 8192
-)
-
-//go:embed hello-world.html
-var helloWorld string
-
-// serviceConfig is what this service alone is set up with.
-type serviceConfig struct {
-	upstream string
-	redis    mock
-}
-
-func (c *serviceConfig) register(flags *flag.FlagSet) {
-	c.redis.name = "redis"
-	flags.StringVar(&c.upstream, "upstream", "", "`URL` of the other service, such as http://127.0.0.1:7879; required")
-	flags.DurationVar(&c.redis.min, "redis-min", 100*time.Millisecond, "least `duration` of the mock Redis command")
-	flags.DurationVar(&c.redis.max, "redis-max", 199*time.Millisecond, "greatest `duration` of the mock Redis command")
-}
-
-func (c *serviceConfig) check() error {
-	target, err := url.Parse(c.upstream)
-	switch {
-	case err != nil:
-		err = fmt.Errorf("-upstream: %w", err)
-	case c.upstream == "":
-		err = errors.New("no upstream: set -upstream or UPSTREAM, for example http://127.0.0.1:7879")
-	case target.Scheme != "http" && target.Scheme != "https" || target.Host == "":
-		err = fmt.Errorf("-upstream %q: want http://host:port", c.upstream)
-	}
-	return errors.Join(err, c.redis.check(writeTimeout-clientTimeout-slowness-time.Second))
-}
-
-// service answers requests after it has asked Redis and the other service.
-type service struct {
-	web
-	client   *http.Client
-	timeout  time.Duration // of the whole outgoing call
-	upstream string
-	redis    mock
-
-	tracer trace.Tracer
-}
-
-func newService(conf config, log *slog.Logger) *service {
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.Proxy = nil // services talk to each other directly, whatever proxy the machine has for the internet
-	transport.MaxIdleConns = maxIdleConns
-	transport.MaxIdleConnsPerHost = maxIdleConns
-	transport.IdleConnTimeout = idleTimeout / 2 // ours give up before the upstream's do, so that none is reset in use
-	client := &http.Client{Transport: transport}
-	// From here on a Client.Timeout would take a goroutine for each call, as with any transport that is not net/http's own.
-	client.Transport = otelhttp.NewTransport(client.Transport, spanName("other_uservice_call"))
-	return &service{
-		web: web{
-			log: log,
-
-			traceLink: conf.traceLink,
-		},
-		client:   client,
-		timeout:  clientTimeout,
-		upstream: conf.upstream,
-		redis:    conf.redis,
-
-		tracer: otel.Tracer(scopeName),
-	}
-}
-
-func (s *service) handler() http.Handler {
-	handler := s.recoverPanics(http.HandlerFunc(s.handleIncomingCall))
-	handler = otelhttp.NewHandler(handler, "handle_incoming_call", spanName("handle_incoming_call"))
-	return handler
-}
-
 // handleIncomingCall asks Redis, then the other service, and answers with a page.
 func (s *service) handleIncomingCall(w http.ResponseWriter, r *http.Request) {
 	ctx := r.Context()
+	defer s.recoverPanic(ctx, w)
 	span := trace.SpanFromContext(ctx)
 	setTraceResponse(w.Header(), span.SpanContext())
 	s.logRequest(ctx, r)
@@ -155,7 +79,8 @@ func (s *service) callOtherUService(ctx context.Context, rawQuery string) error 
 		return fmt.Errorf("other service: %w", err)
 	}
 	defer res.Body.Close()
-	trace.SpanFromContext(res.Request.Context()).AddEvent("Got response!", trace.WithAttributes( // before the body, which ends the span
+	// The span ends with the body, so this event comes before it.
+	trace.SpanFromContext(res.Request.Context()).AddEvent("Got response!", trace.WithAttributes(
 		semconv.HTTPResponseStatusCode(res.StatusCode), attribute.String("traceresponse", res.Header.Get("traceresponse"))))
 	body, err := io.ReadAll(io.LimitReader(res.Body, maxAnswerBytes+1))
 	if err != nil {
@@ -169,4 +94,66 @@ func (s *service) callOtherUService(ctx context.Context, rawQuery string) error 
 		return fmt.Errorf("other service: answered %s", res.Status)
 	}
 	return nil
+}
+
+// service answers requests after it has asked Redis and the other service.
+type service struct {
+	web
+	client  *http.Client
+	timeout time.Duration // of the whole outgoing call
+
+	tracer trace.Tracer
+}
+
+func newService(conf config, log *slog.Logger) *service {
+	client := &http.Client{Transport: &http.Transport{ // without a Proxy: services call each other directly
+		MaxIdleConnsPerHost: 8192,            // the default of 2 would close all others after one use
+		IdleConnTimeout:     idleTimeout / 2, // we give up first, so that no connection is reset in use
+	}}
+	client.Transport = otelhttp.NewTransport(client.Transport, spanName("other_uservice_call"))
+	return &service{
+		web:     web{conf, log},
+		client:  client,
+		timeout: clientTimeout,
+
+		tracer: otel.Tracer(scopeName),
+	}
+}
+
+func (s *service) handler() http.Handler {
+	var handler http.Handler = http.HandlerFunc(s.handleIncomingCall)
+	handler = otelhttp.NewHandler(handler, "handle_incoming_call", spanName("handle_incoming_call"))
+	return handler
+}
+
+const (
+	clientTimeout  = 10 * time.Second // leaves time to answer with a page that says so
+	maxAnswerBytes = 64 << 10         // bounds what is read of an upstream's answer
+)
+
+//go:embed hello-world.html
+var helloWorld string
+
+// serviceConfig is what only this service has to be told.
+type serviceConfig struct {
+	upstream string
+	redis    mock
+}
+
+func (c *serviceConfig) register(flags *flag.FlagSet) {
+	c.redis.name = "redis"
+	flags.StringVar(&c.upstream, "upstream", "", "`URL` of the other service, such as http://127.0.0.1:7879; required")
+	flags.DurationVar(&c.redis.min, "redis-min", 100*time.Millisecond, "least `duration` of the mock Redis command")
+	flags.DurationVar(&c.redis.max, "redis-max", 199*time.Millisecond, "greatest `duration` of the mock Redis command")
+}
+
+func (c *serviceConfig) check() error {
+	target, err := url.Parse(c.upstream)
+	switch {
+	case c.upstream == "":
+		err = errors.New("no upstream: set -upstream or UPSTREAM, for example http://127.0.0.1:7879")
+	case err != nil || target.Scheme != "http" && target.Scheme != "https" || target.Host == "":
+		err = fmt.Errorf("-upstream %q: want http://host:port", c.upstream)
+	}
+	return errors.Join(err, c.redis.check(writeTimeout-clientTimeout-slowness-time.Second))
 }

@@ -1,3 +1,7 @@
+// Command uservice4 is uservice2 with OpenTelemetry: its traces show where the time goes.
+//
+// Read this file: it is the lesson. otel.go sets OpenTelemetry up: take it home, with the otel_*.go
+// beside it. You may skip config.go, server.go, web.go and mock.go, which hardly differ.
 package main
 
 import (
@@ -16,54 +20,10 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-//go:embed hello-world.html
-var helloWorld string
-
-// serviceConfig is what this service alone is set up with.
-type serviceConfig struct {
-	database mock
-}
-
-func (c *serviceConfig) register(flags *flag.FlagSet) {
-	c.database.name = "database"
-	flags.DurationVar(&c.database.min, "database-min", 1000*time.Millisecond, "least `duration` of the mock database query")
-	flags.DurationVar(&c.database.max, "database-max", 1999*time.Millisecond, "greatest `duration` of the mock database query")
-}
-
-func (c *serviceConfig) check() error {
-	return c.database.check(writeTimeout - slowness - time.Second)
-}
-
-// service answers requests after it has asked its database.
-type service struct {
-	web
-	database mock
-
-	tracer trace.Tracer
-}
-
-func newService(conf config, log *slog.Logger) *service {
-	return &service{
-		web: web{
-			log: log,
-
-			traceLink: conf.traceLink,
-		},
-		database: conf.database,
-
-		tracer: otel.Tracer(scopeName),
-	}
-}
-
-func (s *service) handler() http.Handler {
-	handler := s.recoverPanics(http.HandlerFunc(s.handleIncomingCall))
-	handler = otelhttp.NewHandler(handler, "handle_incoming_call", spanName("handle_incoming_call"))
-	return handler
-}
-
 // handleIncomingCall asks the database and answers with a page.
 func (s *service) handleIncomingCall(w http.ResponseWriter, r *http.Request) {
 	ctx := r.Context()
+	defer s.recoverPanic(ctx, w)
 	span := trace.SpanFromContext(ctx)
 	setTraceResponse(w.Header(), span.SpanContext())
 	s.logRequest(ctx, r)
@@ -90,4 +50,43 @@ func (s *service) callDatabase(ctx context.Context, wish wishes) (err error) {
 		semconv.DBSystemNamePostgreSQL, semconv.DBQueryText("SELECT text FROM greetings WHERE language = $1")))
 	defer func() { endSpan(span, err) }()
 	return s.database.call(ctx, wish)
+}
+
+// service answers requests after it has asked its database.
+type service struct {
+	web
+
+	tracer trace.Tracer
+}
+
+func newService(conf config, log *slog.Logger) *service {
+	return &service{
+		web: web{conf, log},
+
+		tracer: otel.Tracer(scopeName),
+	}
+}
+
+func (s *service) handler() http.Handler {
+	var handler http.Handler = http.HandlerFunc(s.handleIncomingCall)
+	handler = otelhttp.NewHandler(handler, "handle_incoming_call", spanName("handle_incoming_call"))
+	return handler
+}
+
+//go:embed hello-world.html
+var helloWorld string
+
+// serviceConfig is what only this service has to be told.
+type serviceConfig struct {
+	database mock
+}
+
+func (c *serviceConfig) register(flags *flag.FlagSet) {
+	c.database.name = "database"
+	flags.DurationVar(&c.database.min, "database-min", 1000*time.Millisecond, "least `duration` of the mock database query")
+	flags.DurationVar(&c.database.max, "database-max", 1999*time.Millisecond, "greatest `duration` of the mock database query")
+}
+
+func (c *serviceConfig) check() error {
+	return c.database.check(writeTimeout - slowness - time.Second)
 }

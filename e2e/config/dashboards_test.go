@@ -207,7 +207,7 @@ func TestAlertsSayWhereToLookNext(t *testing.T) {
 func TestTheTraceIDHasOneName(t *testing.T) {
 	const name = "trace_id"
 	for _, folder := range []string{"uservice3", "uservice4", "prober"} {
-		if !strings.Contains(string(repo.Read(t, folder+"/otel.go")), `slog.String("`+name+`",`) {
+		if !strings.Contains(string(repo.Read(t, folder+"/otel_logs.go")), `slog.String("`+name+`",`) {
 			t.Errorf("%s: log lines have no %s", folder, name)
 		}
 	}

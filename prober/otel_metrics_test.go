@@ -1,0 +1,81 @@
+package main
+
+import (
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
+	"go.opentelemetry.io/otel"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+	"go.opentelemetry.io/otel/trace"
+)
+
+func TestMetrics(t *testing.T) {
+	logs := &logBuffer{}
+	t.Setenv("OTEL_METRICS_EXPORTER", "prometheus")
+	t.Setenv("OTEL_EXPORTER_PROMETHEUS_HOST", "127.0.0.1")
+	t.Setenv("OTEL_EXPORTER_PROMETHEUS_PORT", "0")
+	t.Setenv("OTEL_GO_X_OBSERVABILITY", "true")
+	shutdown, err := setUpTelemetry(t.Context(), slog.New(slog.NewJSONHandler(logs, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer shutdown()
+	otel.SetTracerProvider(sdktrace.NewTracerProvider(sdktrace.WithBatcher(tracetest.NewNoopExporter())))
+	var span trace.SpanContext
+	handler := otelhttp.NewHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		span = trace.SpanContextFromContext(r.Context())
+		http.NotFound(w, r)
+	}), "request")
+	handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "http://whoever.example.com/nowhere", nil))
+	addr, _ := logs.lines(t, "serving metrics")[0]["addr"].(string)
+
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+addr+"/metrics", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Accept", "application/openmetrics-text; version=1.0.0")
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := string(body)
+	for name, want := range map[string]string{
+		"the duration of requests, in our buckets": `http_server_request_duration_seconds_bucket{http_request_method="GET",http_response_status_code="404",`,
+		"a bucket of its own for slow ones":        `le="1.75"`,
+		"an exemplar with the trace's id":          `trace_id="` + span.TraceID().String() + `"`,
+		"the Go runtime":                           "go_goroutine_count",
+		"the process":                              "process_resident_memory_bytes",
+		"the SDK's own health":                     "otel_sdk_processor_span_queue_capacity",
+		"who this is":                              `target_info{`,
+	} {
+		if !strings.Contains(page, want) {
+			t.Errorf("no %s: %s is missing in\n%s", name, want, page)
+		}
+	}
+	for _, unwanted := range []string{"server_address", "whoever", "body_size"} {
+		if strings.Contains(page, unwanted) {
+			t.Errorf("%s is in\n%s", unwanted, page)
+		}
+	}
+
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("OTEL_EXPORTER_PROMETHEUS_PORT", port)
+	if _, err := setUpTelemetry(t.Context(), slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), addr) {
+		t.Errorf("a taken port: %v", err)
+	}
+}

@@ -1,0 +1,67 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestMockCallsTakeTheirTime(t *testing.T) {
+	m := mock{name: "redis", min: 100 * time.Millisecond, max: 199 * time.Millisecond}
+	for name, test := range map[string]struct {
+		query    string
+		min, max time.Duration
+		fails    bool
+	}{
+		"within the bounds":                    {min: m.min, max: m.max},
+		"two seconds more when asked for":      {query: "slow=redis", min: m.min + slowness, max: m.max + slowness},
+		"another dependency's wish is ignored": {query: "slow=database&fail=database", min: m.min, max: m.max},
+		"a failure takes its time too":         {query: "fail=redis", min: m.min, max: m.max, fails: true},
+		"slow and then failed":                 {query: "fail=redis&slow=redis", min: m.min + slowness, max: m.max + slowness, fails: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				wish, err := decodeWishes(test.query)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for range 100 {
+					before := time.Now()
+					if err := m.call(t.Context(), wish); (err != nil) != test.fails {
+						t.Errorf("error: %v", err)
+					}
+					if took := time.Since(before); took < test.min || took > test.max {
+						t.Errorf("took %s, want %s to %s", took, test.min, test.max)
+					}
+				}
+			})
+		})
+	}
+}
+
+func TestAMockCallStopsWithItsCaller(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		before := time.Now()
+		err := mock{name: "redis", min: time.Hour, max: time.Hour}.call(ctx, wishes{})
+		if !errors.Is(err, context.DeadlineExceeded) || time.Since(before) != time.Millisecond {
+			t.Errorf("%v after %s", err, time.Since(before))
+		}
+	})
+}
+
+func TestWishesThatNobodyCanFulfilAreErrors(t *testing.T) {
+	for _, query := range []string{"fail=disk", "slow=disk", "fail=", "fail=redis&fail=disk", "fail=Redis", "fail=%zz", "a=b;c=d"} {
+		if _, err := decodeWishes(query); err == nil {
+			t.Errorf("%q is taken for a wish", query)
+		}
+	}
+	for _, query := range []string{"", "fail=redis", "fail=redis&fail=database", "slow=database&other=1"} {
+		if _, err := decodeWishes(query); err != nil {
+			t.Errorf("%q: %v", query, err)
+		}
+	}
+}

@@ -1,0 +1,71 @@
+package main
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+)
+
+func TestAPanicIsAnAnswerAndALogLine(t *testing.T) {
+	logs := &logBuffer{}
+	s := newTestService(t, logs)
+	res := httptest.NewRecorder()
+	func() {
+		defer s.recoverPanic(t.Context(), res)
+		panic("on purpose")
+	}()
+	if res.Code != http.StatusInternalServerError || strings.Contains(res.Body.String(), "on purpose") {
+		t.Errorf("answered %d %s", res.Code, res.Body)
+	}
+	if lines := logs.lines(t, "request failed"); len(lines) != 1 || lines[0]["error"] != "panic: on purpose" {
+		t.Errorf("logged %v", lines)
+	}
+	if lines := logs.lines(t, "panic"); len(lines) != 1 || !strings.Contains(lines[0]["stack"].(string), "web_test.go") {
+		t.Errorf("logged %v", lines)
+	}
+}
+
+func TestABrowserMayDoNothingWithAPageButShowIt(t *testing.T) {
+	for _, target := range []string{"/", "/nowhere", "/?fail=%3Cscript%3E", "/?fail=redis", "/?fail=database"} {
+		res := httptest.NewRecorder()
+		newTestService(t, &logBuffer{}).handler().ServeHTTP(res, httptest.NewRequest(http.MethodGet, target, nil))
+		for name, want := range map[string]string{
+			"Content-Type": "text/html; charset=utf-8", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer",
+			"Content-Security-Policy": pagePolicy, "Access-Control-Allow-Origin": "",
+		} {
+			if got := res.Header().Get(name); got != want {
+				t.Errorf("%s: %s is %q, want %q", target, name, got, want)
+			}
+		}
+		if page := res.Body.String(); strings.Contains(page, "<script") || strings.Contains(page, " style=") {
+			t.Errorf("%s: the page has what its policy refuses: %s", target, page)
+		}
+	}
+}
+
+func TestRequestsAreLoggedWithTheirHeaders(t *testing.T) {
+	logs := &logBuffer{}
+	s := newTestService(t, logs)
+	req := httptest.NewRequest(http.MethodGet, "http://example.com/nowhere?x=1", nil)
+	req.Header.Add("Uber-Trace-Id", "1:2:0:1")
+	req.Header.Add("X-Two", "a")
+	req.Header.Add("X-Two", "b")
+	req.Header.Add("Authorization", "Bearer secret")
+	s.handler().ServeHTTP(httptest.NewRecorder(), req)
+	lines := logs.lines(t, "request")
+	if len(lines) != 1 {
+		t.Fatalf("logged %d requests", len(lines))
+	}
+	for name, want := range map[string]string{"method": "GET", "host": "example.com", "path": "/nowhere", "query": "x=1"} {
+		if lines[0][name] != want {
+			t.Errorf("%s is %v, want %s", name, lines[0][name], want)
+		}
+	}
+	headers := lines[0]["headers"].(map[string]any)
+	for name, want := range map[string]string{"uber-trace-id": "1:2:0:1", "x-two": "a, b", "authorization": "[redacted]"} {
+		if headers[name] != want {
+			t.Errorf("header %s is %v, want %s", name, headers[name], want)
+		}
+	}
+}

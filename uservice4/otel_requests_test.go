@@ -1,0 +1,160 @@
+package main
+
+import (
+	"bytes"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+)
+
+// request asks the service for target with a propagation header, which may be empty.
+func request(t *testing.T, s *service, target, uberTraceID string) *httptest.ResponseRecorder {
+	t.Helper()
+	req := httptest.NewRequestWithContext(t.Context(), http.MethodGet, target, nil)
+	if uberTraceID != "" {
+		req.Header.Set("uber-trace-id", uberTraceID)
+	}
+	res := httptest.NewRecorder()
+	s.handler().ServeHTTP(res, req)
+	return res
+}
+
+func TestThePropagationHeaderIsRead(t *testing.T) {
+	const traceID, parentID = "0123456789abcdef0123456789abcdef", "1111111111111111"
+	for name, test := range map[string]struct {
+		header  string
+		traceID string // empty: a trace of its own
+		sampled bool
+	}{
+		"sampled":              {header: traceID + ":" + parentID + ":0:1", traceID: traceID, sampled: true},
+		"debug":                {header: traceID + ":" + parentID + ":0:3", traceID: traceID, sampled: true},
+		"not sampled":          {header: traceID + ":" + parentID + ":0:0", traceID: traceID},
+		"64-bit ids":           {header: "0123456789abcdef:" + parentID + ":0:1", traceID: "0000000000000000" + "0123456789abcdef", sampled: true},
+		"with a parent":        {header: traceID + ":" + parentID + ":2222222222222222:1", traceID: traceID, sampled: true},
+		"missing":              {sampled: true},
+		"malformed":            {header: "what:is:this:1", sampled: true},
+		"too few parts":        {header: traceID + ":" + parentID + ":1", sampled: true},
+		"too many parts":       {header: traceID + ":" + parentID + ":0:1:1", sampled: true},
+		"an all-zero trace id": {header: strings.Repeat("0", 32) + ":" + parentID + ":0:1", sampled: true},
+		"an all-zero span id":  {header: traceID + ":" + strings.Repeat("0", 16) + ":0:1", sampled: true},
+		"an over-long id":      {header: traceID + "00:" + parentID + ":0:1", sampled: true},
+		"upper case":           {header: strings.ToUpper(traceID) + ":" + parentID + ":0:1", sampled: true},
+		"far too long":         {header: strings.Repeat(":", maxHeaderBytes), sampled: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			spans := record(t)
+			res := request(t, newTestService(t, io.Discard), "/nowhere", test.header)
+			parts := strings.Split(res.Header().Get("traceresponse"), "-")
+			if len(parts) != 4 {
+				t.Fatalf("traceresponse is %q", res.Header().Get("traceresponse"))
+			}
+			if test.traceID != "" && parts[1] != test.traceID {
+				t.Errorf("trace id %s, want %s", parts[1], test.traceID)
+			}
+			if test.traceID == "" && strings.Contains(test.header, parts[1]) {
+				t.Errorf("trace id %s was taken from %q", parts[1], test.header)
+			}
+			if sampled := parts[3] == "01"; sampled != test.sampled || sampled != (len(spans.GetSpans()) > 0) {
+				t.Errorf("traceresponse flags %s with %d spans, want sampled %t", parts[3], len(spans.GetSpans()), test.sampled)
+			}
+			if !test.sampled {
+				if !strings.Contains(res.Body.String(), "not sampled") {
+					t.Errorf("page: %s", res.Body)
+				}
+				return
+			}
+			span := spans.GetSpans()[0]
+			if remote := span.Parent.IsRemote(); remote != (test.traceID != "") || remote && span.Parent.SpanID().String() != parentID {
+				t.Errorf("parent is %v", span.Parent)
+			}
+		})
+	}
+}
+
+func TestAPanicIsSeenInTheSpan(t *testing.T) {
+	spans := record(t)
+	s := newTestService(t, io.Discard)
+	s.tracer = nil // used by the first mock call
+	if res := request(t, s, "/", ""); res.Code != http.StatusInternalServerError || res.Header().Get("traceresponse") == "" {
+		t.Errorf("answered %d with %v", res.Code, res.Header())
+	}
+	tree := describe(spans.GetSpans())
+	if !strings.HasPrefix(tree, "server handle_incoming_call: Error") || !strings.Contains(tree, "exception.message=panic: ") {
+		t.Errorf("spans:\n%s", tree)
+	}
+}
+
+func TestTheLogLinesOfARequestNameItsSpan(t *testing.T) {
+	spans, logs := record(t), &logBuffer{}
+	s := newTestService(t, io.Discard)
+	s.log = slog.New(withTelemetry(slog.NewJSONHandler(logs, nil))).With("a", 1).WithGroup("")
+	request(t, s, "/nowhere", "")
+	span := spans.GetSpans()[0].SpanContext
+	for _, message := range []string{"request", "request failed"} {
+		lines := logs.lines(t, message)
+		if len(lines) != 1 || lines[0]["trace_id"] != span.TraceID().String() || lines[0]["span_id"] != span.SpanID().String() {
+			t.Errorf("%s: logged %v, want the ids of %v", message, lines, span)
+		}
+	}
+	s.log.Info("outside")
+	if line := logs.lines(t, "outside")[0]; line["trace_id"] != nil {
+		t.Errorf("a line outside of any span has a trace id: %v", line)
+	}
+}
+
+// TestAStrangersBytesLoseNoBatch sends what is not UTF-8 in all places where net/http lets it pass.
+// What the query holds travels on unchanged, and is in the span of the next call.
+func TestAStrangersBytesLoseNoBatch(t *testing.T) {
+	b, lines, logs := &backend{}, &logBackEnd{}, &logBuffer{}
+	addr, _ := b.serve(t, "127.0.0.1:0")
+	lines.serve(t)
+	t.Setenv("OTEL_TRACES_EXPORTER", "otlp")
+	t.Setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://"+addr)
+	shutdown, err := setUpTelemetry(t.Context(), slog.New(slog.NewJSONHandler(logs, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newTestService(t, io.Discard)
+	s.log = slog.New(withTelemetry(slog.NewJSONHandler(logs, nil)))
+	server := httptest.NewServer(s.handler())
+	defer server.Close()
+	for _, request := range []string{
+		"GET http://%ff/a\xff%ff?\xff HTTP/1.1\r\nHost: x\r\nUser-Agent: a\xff\r\nX-Forwarded-For: b\xff\r\nX-Other: c\xff\r\nConnection: close\r\n\r\n",
+		"GET /?q=\xff HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+		"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+	} {
+		conn, err := net.Dial("tcp", server.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		io.WriteString(conn, request)
+		if answer, err := io.ReadAll(conn); err != nil || !bytes.HasPrefix(answer, []byte("HTTP/1.1 ")) || bytes.HasPrefix(answer, []byte("HTTP/1.1 400")) {
+			t.Errorf("%q: %v, %s", request, err, answer)
+		}
+		conn.Close()
+	}
+	shutdown()
+	spans, records := b.named("handle_incoming_call"), lines.received()
+	if len(spans) != 3 || len(records) < 3 {
+		t.Fatalf("received %d spans and %d log lines: %s", len(spans), len(records), logs)
+	}
+	for key, want := range map[string]string{
+		"server.address": "\uFFFD", "url.path": "/a\uFFFD", "user_agent.original": "a\uFFFD", "client.address": "b\uFFFD",
+	} {
+		if got := text(spans[0].Attributes, key); got != want {
+			t.Errorf("%s is %q, want %q", key, got, want)
+		}
+	}
+	for key, want := range map[string]string{"host": "\uFFFD", "path": "/a\uFFFD", "query": "\uFFFD"} {
+		if got := text(records[0].Attributes, key); got != want {
+			t.Errorf("the log line's %s is %q, want %q", key, got, want)
+		}
+	}
+	if lost := logs.lines(t, "telemetry does not reach the back end; requests are answered all the same"); len(lost) > 0 {
+		t.Errorf("logged %v", lost)
+	}
+}
