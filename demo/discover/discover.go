@@ -1,5 +1,6 @@
-// Package discover lets programs on one machine find the runs of the demo without Docker, whose ports may have moved. A run
-// announces its addresses in a file in its temporary folder, which it removes when it stops.
+// Package discover lets programs on one machine find the runs of the demo without Docker, whose
+// ports may have moved. A run announces its addresses in a file in its temporary folder, which it
+// removes when it stops.
 package discover
 
 import (
@@ -42,8 +43,8 @@ type Run struct {
 	URLs      URLs
 }
 
-// Announce writes the addresses of a run into its temporary folder, whose name must be Prefix and the
-// process id. The file appears as a whole. Removing the folder takes the announcement back.
+// Announce writes the addresses of a run into its temporary folder, whose name must be Prefix and
+// the process id. The file appears as a whole. Removing the folder takes the announcement back.
 func Announce(dir string, urls URLs) error {
 	data, err := json.Marshal(urls)
 	if err != nil {
@@ -59,8 +60,8 @@ func Announce(dir string, urls URLs) error {
 	return nil
 }
 
-// Find returns the runs announced below dir, os.TempDir() for those of `go run ./demo`, the latest first. What cannot be
-// read is somebody else's, or half gone, and is left out.
+// Find returns the runs announced below dir, os.TempDir() for those of `go run ./demo`, the latest
+// first. What cannot be read is somebody else's, or half gone, and is left out.
 func Find(dir string) []Run {
 	folders, err := filepath.Glob(filepath.Join(dir, Prefix+"*"))
 	if err != nil {

@@ -1,18 +1,20 @@
-// Package doctor follows one request through a running stack, link by link: from the proxy's answer over its trace, the
-// metrics, the exemplar and the log line to Grafana. It names the first link that is broken, with its likely causes.
+// Package doctor follows one request through a running stack, link by link: from the proxy's answer
+// over its trace, the metrics, the exemplar and the log line to Grafana. It names the first link
+// that is broken, with its likely causes.
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 
 	"example.com/grafana-tempo-go-demo/demo/tempo"
+	"example.com/grafana-tempo-go-demo/demo/topology"
 )
 
 // Kind says how a stack is run, and so what its parts are called and which commands mend them.
@@ -25,27 +27,36 @@ const (
 	Local Kind = "local"
 )
 
+// The parts that only the compose stack has. Topology names the others.
+const (
+	prometheus = "prometheus"
+	loki       = "loki"
+	grafana    = "grafana"
+)
+
 // Options say which stack to follow a request through.
 type Options struct {
 	Kind Kind
-	// Stack names the stack in the report, such as "docker compose".
+	// Stack names the stack in the report, such as "the compose stack".
 	Stack string
-	// Gateway, Tempo and the rest are URLs such as http://127.0.0.1:3200. The first two are required; a part whose URL is
-	// empty is one that this stack does not have.
-	Gateway, Tempo, Prometheus, Loki, Grafana string
-	// Explorer is the page with the traces where there is no Grafana.
-	Explorer string
-	// Wait is how long to wait, from the answer on, for what arrives later; 0 gives each link what it usually needs, with
-	// a margin: 10 s for spans, 20 s for the search, 30 s for span metrics, 50 s for exemplars, 20 s for log lines.
+	// Note says what else could be examined; empty for nothing.
+	Note string
+	// URLs are addresses such as http://127.0.0.1:3200, by part: the names of Parts, and explorer.
+	// Gateway and tempo are required. A part without a URL is not in this stack.
+	URLs map[string]string
+	// Wait is how long to wait, from the answer on, for what arrives later. With 0 each link gets
+	// what it usually needs and a margin: 10 s for spans, 20 s for the search, 30 s for span
+	// metrics, 50 s for exemplars, 20 s for log lines.
 	Wait time.Duration
-	// Getenv tells the variables that the stack was presumably started with; nil means none. TRACING matters.
-	Getenv func(string) string
+	// TracingOff reports that TRACING=false is set where the stack was presumably started.
+	TracingOff bool
 
-	// Waiting is called again and again while a link is waited for, Finished when one is done; both may be nil.
+	// Waiting is called repeatedly while a link waits for something, Finished when a link is done.
+	// Both may be nil.
 	Waiting  func(link, waitingFor string, since time.Duration)
 	Finished func(Link)
 
-	interval time.Duration // between two questions, 0 for the default
+	interval time.Duration // between two questions; 0 for the default
 	// dial replaces the network in tests; nil for the real one.
 	dial func(ctx context.Context, network, addr string) (net.Conn, error)
 }
@@ -63,12 +74,12 @@ const (
 // Cause is a likely cause of a broken link.
 type Cause struct {
 	Why string `json:"why"` // a sentence
-	Do  string `json:"do"`  // a command, or what to change
+	Do  string `json:"do"`  // commands, or what to change, with "; " between them
 }
 
 // Link is what was found out about one link.
 type Link struct {
-	Name   string  `json:"name"` // one of Names()
+	Name   string  `json:"name"` // such as "span metrics"
 	State  State   `json:"state"`
 	Millis float64 `json:"ms"` // what it took to find out, with the wait for what had to arrive
 	Detail string  `json:"detail"`
@@ -85,7 +96,7 @@ type Report struct {
 	Links       []Link `json:"links"`
 }
 
-// The links, in the order in which the request's traces are followed.
+// The links.
 const (
 	linkProxy       = "proxy"
 	linkTraceID     = "trace id"
@@ -101,81 +112,83 @@ const (
 	linkTraceLink   = "trace link"
 )
 
-// outcome is what a check returns.
+// check examines one link.
+type check struct {
+	link  string
+	needs []string // links without which there is nothing to examine
+	part  string   // that it asks; a stack without it does not have the link
+	run   func(context.Context) outcome
+}
+
+// checks are in the order in which a request's telemetry travels.
+func (v *visit) checks() []check {
+	return []check{
+		{linkProxy, nil, topology.Gateway, v.proxy},
+		{linkTraceID, []string{linkProxy}, topology.Gateway, v.traceID},
+		{linkTempo, nil, topology.Tempo, v.tempoReady},
+		{linkHeader, []string{linkTraceID, linkTempo}, topology.Tempo, v.header},
+		{linkSpans, []string{linkTraceID, linkTempo}, topology.Tempo, v.spans},
+		{linkSearch, []string{linkTraceID, linkTempo}, topology.Tempo, v.search},
+		{linkMetrics, []string{linkTraceID, linkTempo}, prometheus, v.spanMetrics},
+		{linkExemplar, []string{linkTraceID}, prometheus, v.exemplar},
+		{linkLog, []string{linkTraceID}, loki, v.logLine},
+		{linkGrafana, nil, grafana, v.grafana},
+		{linkDataSources, []string{linkGrafana}, grafana, v.dataSources},
+		{linkTraceLink, []string{linkTraceID}, topology.Gateway, v.traceLink},
+	}
+}
+
+// outcome is what a check returns: a state, or the error of a question to the part that it asks.
 type outcome struct {
 	state  State
 	detail string
-	causes []Cause
+	causes []cause
+	found  any // About in the causes
+	err    error
 }
 
 func fine(format string, args ...any) outcome {
 	return outcome{state: OK, detail: fmt.Sprintf(format, args...)}
 }
 
-func broken(detail string, causes ...Cause) outcome {
+func broken(detail string, causes ...cause) outcome {
 	return outcome{state: Broken, detail: detail, causes: causes}
+}
+
+// about gives an outcome's causes what the check has found out.
+func (out outcome) about(found any) outcome {
+	out.found = found
+	return out
 }
 
 func skipped(detail string) outcome { return outcome{state: Skipped, detail: detail} }
 
-func absent(detail string) outcome { return outcome{state: Absent, detail: detail} }
+func absent(what string) outcome { return outcome{state: Absent, detail: "this stack has no " + what} }
 
-// check is one link's examination.
-type check struct {
-	name  string
-	needs []string // links without which there is nothing to examine
-	run   func(context.Context) outcome
-}
-
-func (v *visit) checks() []check {
-	return []check{
-		{linkProxy, nil, v.proxy},
-		{linkTraceID, []string{linkProxy}, v.traceID},
-		{linkTempo, nil, v.tempoReady},
-		{linkHeader, []string{linkTraceID, linkTempo}, v.header},
-		{linkSpans, []string{linkTraceID, linkTempo}, v.spans},
-		{linkSearch, []string{linkTraceID, linkTempo}, v.search},
-		{linkMetrics, []string{linkTraceID, linkTempo}, v.spanMetrics},
-		{linkExemplar, []string{linkTraceID}, v.exemplar},
-		{linkLog, []string{linkTraceID}, v.logLine},
-		{linkGrafana, nil, v.grafana},
-		{linkDataSources, []string{linkGrafana}, v.dataSources},
-		{linkTraceLink, []string{linkTraceID}, v.traceLink},
-	}
-}
-
-// Names returns the links' names in order.
-func Names() []string {
-	var names []string
-	for _, c := range (&visit{}).checks() {
-		names = append(names, c.name)
-	}
-	return names
-}
+func failed(err error) outcome { return outcome{err: err} }
 
 // visit is one examination under way.
 type visit struct {
 	o       Options
 	http    *http.Client
 	backend *tempo.Client
-	now     string // the link that is examined
+	link    string // that is examined now
 	began   time.Time
-	states  map[string]State
+	states  map[string]State // by link
+	down    map[string]bool  // by part
 
 	before         numbers // of Prometheus, before the request
 	sent, answered time.Time
 	response       response
 	id             string       // of the trace
 	trace          *tempo.Trace // as far as it has arrived; nil for nothing at all
-	down           map[string]bool
 }
 
-// Run sends one request and follows it. A broken link is no error; that the context ended is one, and so is an Options
-// without an address. The report then has what was found out until then.
+// Run sends one request and follows it. A broken link is no error. The errors are that ctx ended,
+// in which case the report has what was found out until then, and that o lacks an address.
 func Run(ctx context.Context, o Options) (Report, error) {
-	v := &visit{o: o, states: map[string]State{}, down: map[string]bool{}}
 	report := Report{Stack: o.Stack}
-	if o.Gateway == "" || o.Tempo == "" {
+	if o.URLs[topology.Gateway] == "" || o.URLs[topology.Tempo] == "" {
 		return report, errors.New("a stack to examine has a proxy and a Tempo: give both addresses")
 	}
 	// Not the environment's proxy: the parts are on this machine, or where the flags say.
@@ -185,34 +198,33 @@ func Run(ctx context.Context, o Options) (Report, error) {
 		transport.DialContext = o.dial
 	}
 	defer transport.CloseIdleConnections()
+	v := &visit{o: o, states: map[string]State{}, down: map[string]bool{}}
 	v.http = &http.Client{
 		Transport: transport,
 		// A redirect is an answer to judge, mostly one that asks for a login.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	v.backend = &tempo.Client{URL: strings.TrimSuffix(o.Tempo, "/"), HTTP: v.http}
+	v.backend = &tempo.Client{URL: strings.TrimSuffix(o.URLs[topology.Tempo], "/"), HTTP: v.http}
 
-	v.before = v.readNumbers(ctx)
+	if o.URLs[prometheus] != "" {
+		v.before = v.readNumbers(ctx)
+	}
 	for _, c := range v.checks() {
-		v.now, v.began = c.name, time.Now()
-		var out outcome
-		if i := slices.IndexFunc(c.needs, func(n string) bool { return v.states[n] != OK }); i >= 0 {
-			if out = skipped("needs: " + c.needs[i]); v.states[c.needs[i]] == Absent {
-				out = absent("this stack has no " + part(o.Kind, c.needs[i]))
-			}
-		} else {
-			out = c.run(ctx)
-		}
+		v.link, v.began = c.link, time.Now()
+		out := v.examine(ctx, c)
 		if ctx.Err() != nil {
-			return report, fmt.Errorf("stopped at the link %q: %w", c.name, context.Cause(ctx))
+			return report, fmt.Errorf("stopped at the link %q: %w", c.link, context.Cause(ctx))
 		}
-		link := Link{Name: c.name, State: out.state, Millis: float64(time.Since(v.began).Microseconds()) / 1000, Detail: out.detail, Causes: out.causes}
-		if out.state == Skipped || out.state == Absent {
-			link.Millis = 0
+		link := Link{Name: c.link, State: out.state, Detail: out.detail}
+		for _, name := range out.causes {
+			link.Causes = append(link.Causes, advice{o, c.part, out.found}.cause(name))
 		}
-		v.states[c.name] = out.state
+		if out.state == OK || out.state == Broken {
+			link.Millis = float64(time.Since(v.began).Microseconds()) / 1000
+		}
+		v.states[c.link] = out.state
 		if out.state == Broken && report.FirstBroken == "" {
-			report.FirstBroken = c.name
+			report.FirstBroken = c.link
 		}
 		report.TraceID = v.id
 		report.Links = append(report.Links, link)
@@ -224,6 +236,27 @@ func Run(ctx context.Context, o Options) (Report, error) {
 	return report, nil
 }
 
+// examine runs a check if there is something to examine.
+func (v *visit) examine(ctx context.Context, c check) outcome {
+	for _, need := range c.needs {
+		if s := v.states[need]; s == Broken || s == Skipped {
+			return skipped("needs: " + need)
+		}
+	}
+	title := strings.ToUpper(c.part[:1]) + c.part[1:]
+	if v.o.URLs[c.part] == "" {
+		return absent(title)
+	}
+	if v.down[c.part] {
+		return skipped("needs: " + title + ", which is down")
+	}
+	out := c.run(ctx)
+	if out.err != nil {
+		return v.unreachable(c.part, out.err)
+	}
+	return out
+}
+
 // wait is until when to wait for what arrives after the answer.
 func (v *visit) wait(usual time.Duration) time.Time {
 	if v.o.Wait > 0 {
@@ -232,7 +265,7 @@ func (v *visit) wait(usual time.Duration) time.Time {
 	return v.answered.Add(usual)
 }
 
-// within is until when to wait for what has nothing to do with the request, such as a part that is just starting.
+// within is until when to wait for what does not depend on the request, such as a part that starts.
 func (v *visit) within(usual time.Duration) time.Time {
 	if v.o.Wait > 0 {
 		usual = min(usual, v.o.Wait)
@@ -240,71 +273,21 @@ func (v *visit) within(usual time.Duration) time.Time {
 	return time.Now().Add(usual)
 }
 
-// poll asks until done says so, the deadline has passed, or ctx ends, and returns whether it was done. It asks once in any
-// case.
-func (v *visit) poll(ctx context.Context, deadline time.Time, waitingFor string, done func(context.Context) bool) bool {
-	interval := v.o.interval
-	if interval == 0 {
-		interval = 250 * time.Millisecond
-	}
-	for {
-		if done(ctx) {
-			return true
-		}
+// poll calls done until it returns true, the deadline has passed, or ctx ends, and returns whether
+// it was done. It calls it at least once.
+func (v *visit) poll(ctx context.Context, deadline time.Time, waitingFor string, done func() bool) bool {
+	interval := cmp.Or(v.o.interval, 250*time.Millisecond)
+	for !done() {
 		if ctx.Err() != nil || time.Now().Add(interval).After(deadline) {
 			return false
 		}
 		if v.o.Waiting != nil {
-			v.o.Waiting(v.now, waitingFor, time.Since(v.began))
+			v.o.Waiting(v.link, waitingFor, time.Since(v.began))
 		}
-		timer := time.NewTimer(interval)
 		select {
 		case <-ctx.Done():
-			timer.Stop()
-		case <-timer.C:
+		case <-time.After(interval):
 		}
 	}
-}
-
-// part is what a part of the stack is called there.
-func part(kind Kind, name string) string {
-	if kind == Local {
-		switch name {
-		case "proxy":
-			return "gateway"
-		case "tempo":
-			return "collector"
-		}
-	}
-	switch name {
-	case "proxy":
-		return "traefik"
-	case "grafana":
-		return "Grafana"
-	}
-	return name
-}
-
-// logs is the command that shows what a part has to say.
-func (v *visit) logs(name string) string {
-	if v.o.Kind == Local {
-		return "read the lines that begin with " + name + " where `go run ./demo` runs"
-	}
-	return "docker compose logs --tail 20 " + name
-}
-
-// restart is the command that brings a part up, with its settings as they are now.
-func (v *visit) restart(names ...string) string {
-	if v.o.Kind == Local {
-		return "Ctrl-C where it runs, then: go run ./demo"
-	}
-	return "docker compose up -d " + strings.Join(names, " ")
-}
-
-// change is what to do about a setting.
-func (v *visit) change(what string, names ...string) string {
-	if v.o.Kind == Local {
-		return what + ", then start it again: go run ./demo"
-	}
-	return what + ", then: docker compose up -d " + strings.Join(names, " ")
+	return true
 }

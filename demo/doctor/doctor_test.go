@@ -12,6 +12,9 @@ import (
 	"testing"
 	"time"
 	"unicode/utf8"
+
+	"example.com/grafana-tempo-go-demo/demo/term"
+	"example.com/grafana-tempo-go-demo/demo/topology"
 )
 
 var update = flag.Bool("update", false, "write the golden files instead of comparing with them")
@@ -32,7 +35,10 @@ var cases = []struct {
 	}, ""},
 
 	{"the proxy is down", func(f *fake) { f.down["traefik"] = true }, linkProxy},
-	{"nothing runs without Docker", func(f *fake) { f.local = true; f.down["traefik"], f.down["tempo"], f.down["page"] = true, true, true }, linkProxy},
+	{"nothing runs without Docker", func(f *fake) {
+		f.local = true
+		f.down["traefik"], f.down["tempo"], f.down["page"] = true, true, true
+	}, linkProxy},
 	{"another program has the proxys port", func(f *fake) { f.traceresponse, f.page = "", "<h1>It works!</h1>" }, linkProxy},
 	{"the proxy knows no such host", func(f *fake) { f.traceresponse, f.status, f.page = "", 404, "404 page not found" }, linkProxy},
 	{"uservice3 is down", func(f *fake) { f.traceresponse, f.status, f.page = "", 502, "Bad Gateway" }, linkProxy},
@@ -43,15 +49,23 @@ var cases = []struct {
 		f.page = "<h1>Hello, world!</h1><p>Trace: <code>not sampled</code></p>"
 	}, linkTraceID},
 	{"the header traceresponse is stripped", func(f *fake) { f.traceresponse = "" }, linkTraceID},
-	{"traceresponse is none", func(f *fake) { f.traceresponse = "00-00000000000000000000000000000000-0000000000000000-00" }, linkTraceID},
-	{"the trace is not sampled", func(f *fake) { f.traceresponse = "00-" + testTrace + "-0000000000000003-00"; f.spans = nil }, linkTraceID},
+	{"traceresponse is none", func(f *fake) {
+		f.traceresponse = "00-00000000000000000000000000000000-0000000000000000-00"
+	}, linkTraceID},
+	{"the trace is not sampled", func(f *fake) {
+		f.traceresponse = "00-" + testTrace + "-0000000000000003-00"
+		f.spans = nil
+	}, linkTraceID},
 
 	{"Tempo is down", func(f *fake) { f.down["tempo"] = true }, linkTempo},
 	{"Tempo is still starting", func(f *fake) { f.tempoReady = 503 }, linkTempo},
 	{"something else is on Tempos port", func(f *fake) { f.tempoReady = 404 }, linkTempo},
 
 	{"uservice3 reads another propagator", func(f *fake) { ownTrace(f) }, linkHeader},
-	{"the header is lost on the way", func(f *fake) { ownTrace(f); f.logged = map[string]string{"headers_accept": "*/*"} }, linkHeader},
+	{"the header is lost on the way", func(f *fake) {
+		ownTrace(f)
+		f.logged = map[string]string{"headers_accept": "*/*"}
+	}, linkHeader},
 	{"the header is damaged on the way", func(f *fake) {
 		ownTrace(f)
 		f.logged["headers_uber_trace_id"] = strings.ReplaceAll(testTrace+":2:0:1", ":", "%3A")
@@ -60,7 +74,8 @@ var cases = []struct {
 		ownTrace(f)
 		f.local = true
 		f.link = "http://page.test/trace/" + testTrace
-		f.ledger = `{"requests":[{"hops":[{"to":"gateway"},{"to":"uservice3","arrived":{"headers":[{"name":"uber-trace-id","value":"1%3A2"}]}}]}]}`
+		f.ledger = `{"requests":[{"hops":[{"to":"gateway"},
+			{"to":"uservice3","arrived":{"headers":[{"name":"uber-trace-id","value":"1%3A2"}]}}]}]}`
 	}, linkHeader},
 	{"the header is lost in a run without Docker", func(f *fake) {
 		ownTrace(f)
@@ -73,7 +88,11 @@ var cases = []struct {
 		f.spans = f.spans[2:]
 		f.logged = map[string]string{"headers_accept": "*/*"}
 	}, linkHeader},
-	{"the proxy does not trace and Loki is silent", func(f *fake) { ownTrace(f); f.spans = f.spans[2:]; f.logged = nil }, linkHeader},
+	{"the proxy does not trace and Loki is silent", func(f *fake) {
+		ownTrace(f)
+		f.spans = f.spans[2:]
+		f.logged = nil
+	}, linkHeader},
 	{"uservice4 reads another propagator", func(f *fake) {
 		f.spans[4].traceresponse = "00-" + otherTrace + "-0000000000000006-01"
 		f.spans[5].trace, f.spans[6].trace, f.spans[5].parent = otherTrace, otherTrace, 0
@@ -97,8 +116,14 @@ var cases = []struct {
 	{"the search does not find it", func(f *fake) { f.searchable = false }, linkSearch},
 
 	{"Prometheus is down", func(f *fake) { f.down["prometheus"] = true }, linkMetrics},
-	{"Prometheus has no remote-write receiver", func(f *fake) { f.noCalls = true; f.flags["web.enable-remote-write-receiver"] = "false" }, linkMetrics},
-	{"span metrics stand still", func(f *fake) { f.stale = true; f.flags["web.enable-remote-write-receiver"] = "false" }, linkMetrics},
+	{"Prometheus has no remote-write receiver", func(f *fake) {
+		f.noCalls = true
+		f.flags["web.enable-remote-write-receiver"] = "false"
+	}, linkMetrics},
+	{"span metrics stand still", func(f *fake) {
+		f.stale = true
+		f.flags["web.enable-remote-write-receiver"] = "false"
+	}, linkMetrics},
 	{"Tempo has no metrics generator", func(f *fake) { f.noCalls = true; f.tempoMetrics = "go_goroutines 1\n" }, linkMetrics},
 	{"Tempo writes to a wrong place", func(f *fake) {
 		f.noCalls = true
@@ -107,10 +132,15 @@ var cases = []struct {
 	{"the service graph is missing", func(f *fake) { f.noEdges = true }, linkMetrics},
 
 	{"Prometheus keeps no exemplars", func(f *fake) { f.exemplar = ""; f.flags["enable-feature"] = "" }, linkExemplar},
-	{"the scrape has no exemplars", func(f *fake) { f.exemplar = ""; f.scrape = "global:\n  scrape_protocols:\n  - PrometheusText0.0.4\n" }, linkExemplar},
+	{"the scrape has no exemplars", func(f *fake) {
+		f.exemplar = ""
+		f.scrape = "global:\n  scrape_protocols:\n  - PrometheusText0.0.4\n"
+	}, linkExemplar},
 	{"the service attaches no exemplars", func(f *fake) { f.exemplar = "" }, linkExemplar},
 	{"exemplars are of others", func(f *fake) { f.exemplar = otherTrace }, linkExemplar},
-	{"an overtaken exemplar is made up for", func(f *fake) { f.exemplar, f.lateExemplarID, f.wait = otherTrace, testTrace, 1500*time.Millisecond }, ""},
+	{"an overtaken exemplar is made up for", func(f *fake) {
+		f.exemplar, f.lateExemplarID, f.wait = otherTrace, testTrace, 1500*time.Millisecond
+	}, ""},
 	{"the service is not scraped", func(f *fake) { f.noDurations, f.target, f.exemplar = true, "", "" }, linkExemplar},
 	{"the scrape fails", func(f *fake) { f.noDurations, f.target, f.exemplar = true, "down", "" }, linkExemplar},
 
@@ -126,7 +156,9 @@ var cases = []struct {
 	{"visitors may not ask data sources", func(f *fake) { f.health["tempo"], f.probe["tempo"] = 403, 403 }, linkDataSources},
 	{"a data source without a health check answers", func(f *fake) { f.health["tempo"] = 501 }, ""},
 	{"Grafana wants a login", func(f *fake) { f.exploreTo = "/login" }, linkTraceLink},
-	{"the page has no link", func(f *fake) { f.page = "<h1>Hello, world!</h1><p>Trace: <code>" + testTrace + "</code></p>" }, linkTraceLink},
+	{"the page has no link", func(f *fake) {
+		f.page = "<h1>Hello, world!</h1><p>Trace: <code>" + testTrace + "</code></p>"
+	}, linkTraceLink},
 	{"the link is of the old form", func(f *fake) { f.link = "http://grafana.test/explore?left=" + testTrace }, linkTraceLink},
 	{"the link leads elsewhere", func(f *fake) { f.link = strings.Replace(f.link, "grafana.test", "moved.test", 1) }, linkTraceLink},
 
@@ -152,22 +184,23 @@ func examine(t *testing.T, o Options) (Report, string) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	var text bytes.Buffer
-	p := &printer{w: &text}
-	o.Waiting, o.Finished = p.waiting, p.finished
-	p.heading(o)
-	report, err := Run(ctx, o)
+	report, err := RunText(ctx, o, &text, false)
 	if err != nil {
 		t.Fatal(err)
-	}
-	p.verdict(report)
-	if p.err != nil {
-		t.Fatal(p.err)
 	}
 	out := timeColumn.ReplaceAllStringFunc(text.String(), func(s string) string {
 		m := timeColumn.FindStringSubmatch(s)
 		return m[1][:len(m[1])-max(0, 4-len(m[2]))] + strings.Repeat(" ", max(0, len(m[2])-4)) + "TIME"
 	})
 	return report, anySeconds.ReplaceAllString(out, "0.0 s after")
+}
+
+// names are the links' names in order.
+func names() (list []string) {
+	for _, c := range (&visit{}).checks() {
+		list = append(list, c.link)
+	}
+	return list
 }
 
 func TestTheRightLinkIsNamed(t *testing.T) {
@@ -180,8 +213,8 @@ func TestTheRightLinkIsNamed(t *testing.T) {
 			if report.FirstBroken != c.first || report.OK != (c.first == "") {
 				t.Errorf("the first broken link is %q, ok=%t; want %q", report.FirstBroken, report.OK, c.first)
 			}
-			if len(report.Links) != len(Names()) {
-				t.Errorf("%d links, want %d", len(report.Links), len(Names()))
+			if len(report.Links) != len(names()) {
+				t.Errorf("%d links, want %d", len(report.Links), len(names()))
 			}
 			for _, l := range report.Links {
 				if (l.State == Broken) != (len(l.Causes) > 0) {
@@ -189,7 +222,7 @@ func TestTheRightLinkIsNamed(t *testing.T) {
 				}
 			}
 			for line := range strings.Lines(text) {
-				if n := utf8.RuneCountInString(strings.TrimRight(line, "\n")); n > width && !strings.HasPrefix(line, "     -> ") {
+				if n := utf8.RuneCountInString(strings.TrimRight(line, "\n")); n > term.DefaultWidth && !strings.HasPrefix(line, "     -> ") {
 					t.Errorf("%d columns: %s", n, line)
 				}
 			}
@@ -215,7 +248,7 @@ func TestTheRightLinkIsNamed(t *testing.T) {
 }
 
 func TestAPartThatHangsIsToldFromOneThatIsDown(t *testing.T) {
-	v := &visit{o: Options{Kind: Compose}, down: map[string]bool{}}
+	v := &visit{o: Options{Kind: Compose, URLs: map[string]string{topology.Tempo: "http://127.0.0.1:3200"}}, down: map[string]bool{}}
 	for _, c := range []struct {
 		err  error
 		want string
@@ -227,7 +260,7 @@ func TestAPartThatHangsIsToldFromOneThatIsDown(t *testing.T) {
 		{errors.New(`malformed HTTP response "\x00"`), "plain HTTP"},
 		{errors.New("no route to host"), "no route to host"},
 	} {
-		out := v.unreachable("tempo", "tempo", "http://127.0.0.1:3200", c.err)
+		out := v.unreachable(topology.Tempo, c.err)
 		if out.state != Broken || !strings.Contains(out.detail, c.want) || len(out.causes) == 0 {
 			t.Errorf("%v: %+v, want a detail with %q and a cause", c.err, out, c.want)
 		}
@@ -253,7 +286,7 @@ func TestAVisitThatIsInterruptedSaysWhere(t *testing.T) {
 }
 
 func TestAVisitNeedsAProxyAndATempo(t *testing.T) {
-	if _, err := Run(t.Context(), Options{Gateway: "http://127.0.0.1"}); err == nil {
+	if _, err := Run(t.Context(), Options{URLs: map[string]string{topology.Gateway: "http://127.0.0.1"}}); err == nil {
 		t.Error("no error without a Tempo")
 	}
 }
@@ -270,7 +303,7 @@ func TestATerminalIsToldWhatIsWaitedFor(t *testing.T) {
 		t.Errorf("waiting shows %q", got)
 	}
 	p.finished(Link{Name: linkExemplar, State: Broken, Detail: "a \x1b[31m trick"})
-	if got := text.String(); !strings.Contains(got, red+"BROKEN") || strings.Contains(got, "\x1b[31m") {
+	if got := text.String(); !strings.Contains(got, term.Red+"BROKEN") || strings.Contains(got, "\x1b[31m") {
 		t.Errorf("a broken link shows %q", got)
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"example.com/grafana-tempo-go-demo/demo/collector"
+	"example.com/grafana-tempo-go-demo/demo/topology"
 )
 
 const (
@@ -23,7 +24,7 @@ const (
 	otherTrace = "7ad6b7169203331beb2f4c1d5a1e4aa0"
 )
 
-// span is a row of what the fake stack sends to its trace back end when it is asked. Ids are single digits.
+// span is a row of what the fake stack sends to its trace back end. Ids are single digits.
 type span struct {
 	trace, service, name, kind string
 	id, parent                 int
@@ -53,8 +54,8 @@ func without(spans []span, services ...string) (left []span) {
 	return left
 }
 
-// fake is a stack whose parts are handlers, at names such as http://tempo.test. What is wrong with it is set by its fields
-// before the visit.
+// fake is a stack whose parts are handlers, at names such as http://tempo.test. What is wrong with
+// it is set by its fields before the visit.
 type fake struct {
 	t         *testing.T
 	collector *collector.Collector
@@ -128,8 +129,9 @@ func newFake(t *testing.T) *fake {
 // options are those of a visit that does not wait for long.
 func (f *fake) options() Options {
 	o := Options{
-		Kind: Compose, Stack: "the compose stack", Gateway: "http://traefik.test", Tempo: "http://tempo.test",
-		Prometheus: "http://prometheus.test", Loki: "http://loki.test", Grafana: "http://grafana.test",
+		Kind: Compose, Stack: "the compose stack",
+		URLs: map[string]string{topology.Gateway: "http://traefik.test", topology.Tempo: "http://tempo.test",
+			prometheus: "http://prometheus.test", loki: "http://loki.test", grafana: "http://grafana.test"},
 		Wait: f.wait, interval: 5 * time.Millisecond,
 		dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
 			name, _, _ := strings.Cut(addr, ".")
@@ -142,7 +144,8 @@ func (f *fake) options() Options {
 	}
 	if f.local {
 		o.Kind, o.Stack = Local, "the run of go run ./demo (process 42)"
-		o.Prometheus, o.Loki, o.Grafana, o.Explorer = "", "", "", "http://page.test"
+		o.URLs = map[string]string{topology.Gateway: "http://traefik.test", topology.Tempo: "http://tempo.test",
+			topology.Explorer: "http://page.test"}
 	}
 	return o
 }
@@ -187,7 +190,8 @@ func (f *fake) send() {
 			"scopeSpans": []any{map[string]any{"spans": []any{map[string]any{
 				"traceId": s.trace, "spanId": fmt.Sprintf("%016x", s.id), "parentSpanId": parent, "name": s.name,
 				"kind":              map[string]int{"internal": 1, "server": 2, "client": 3}[s.kind],
-				"startTimeUnixNano": fmt.Sprint(now.UnixNano() + int64(s.id)), "endTimeUnixNano": fmt.Sprint(now.UnixNano() + 100 - int64(s.id)),
+				"startTimeUnixNano": fmt.Sprint(now.UnixNano() + int64(s.id)),
+				"endTimeUnixNano":   fmt.Sprint(now.UnixNano() + 100 - int64(s.id)),
 				"events": events,
 			}}}},
 		})
@@ -225,7 +229,7 @@ func (f *fake) tempo(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func data(w http.ResponseWriter, v any) {
+func inData(w http.ResponseWriter, v any) {
 	_ = json.NewEncoder(w).Encode(map[string]any{"status": "success", "data": v})
 }
 
@@ -238,7 +242,7 @@ func (f *fake) prometheus(w http.ResponseWriter, r *http.Request) {
 		if there {
 			result = append(result, map[string]any{"metric": map[string]string{}, "value": []any{1.0, fmt.Sprint(n)}})
 		}
-		data(w, map[string]any{"resultType": "vector", "result": result})
+		inData(w, map[string]any{"resultType": "vector", "result": result})
 	}
 	query := r.URL.Query().Get("query")
 	switch r.URL.Path {
@@ -263,17 +267,18 @@ func (f *fake) prometheus(w http.ResponseWriter, r *http.Request) {
 		if requests > 0 && id != "" {
 			list = append(list, map[string]any{"labels": map[string]string{"trace_id": id}, "value": "1"})
 		}
-		data(w, []any{map[string]any{"seriesLabels": map[string]string{"job": "uservice3"}, "exemplars": list}})
+		inData(w, []any{map[string]any{"seriesLabels": map[string]string{"job": "uservice3"}, "exemplars": list}})
 	case "/api/v1/status/flags":
-		data(w, f.flags)
+		inData(w, f.flags)
 	case "/api/v1/status/config":
-		data(w, map[string]string{"yaml": f.scrape})
+		inData(w, map[string]string{"yaml": f.scrape})
 	case "/api/v1/targets":
 		list := []any{}
 		if f.target != "" {
-			list = append(list, map[string]any{"labels": map[string]string{"job": "uservice3"}, "health": f.target, "lastError": "connection refused"})
+			list = append(list, map[string]any{"labels": map[string]string{"job": "uservice3"},
+				"health": f.target, "lastError": "connection refused"})
 		}
-		data(w, map[string]any{"activeTargets": list})
+		inData(w, map[string]any{"activeTargets": list})
 	default:
 		http.NotFound(w, r)
 	}
@@ -286,7 +291,7 @@ func (f *fake) loki(w http.ResponseWriter, r *http.Request) {
 	}
 	query := r.URL.Query().Get("query")
 	stream := func(labels map[string]string) {
-		data(w, map[string]any{"result": []any{map[string]any{"stream": labels, "values": []any{[]any{"1", "request"}}}}})
+		inData(w, map[string]any{"result": []any{map[string]any{"stream": labels, "values": []any{[]any{"1", "request"}}}}})
 	}
 	switch {
 	case strings.Contains(query, "back end") && f.spanLog:
@@ -296,7 +301,7 @@ func (f *fake) loki(w http.ResponseWriter, r *http.Request) {
 	case query == `{service_name="uservice3"}` && (f.other || f.older && old(r)):
 		stream(map[string]string{})
 	default:
-		data(w, map[string]any{"result": []any{}})
+		inData(w, map[string]any{"result": []any{}})
 	}
 }
 

@@ -1,32 +1,43 @@
 package doctor
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"strings"
 	"time"
-	"unicode/utf8"
 
-	"example.com/grafana-tempo-go-demo/demo/waterfall"
-)
-
-// width is how many columns the text takes. Commands are not broken, and may be longer.
-const width = 80
-
-// ANSI sequences. They say nothing that the words do not say as well.
-const (
-	reset = "\x1b[0m"
-	red   = "\x1b[1;31m"
-	green = "\x1b[32m"
-	faint = "\x1b[2m"
+	"example.com/grafana-tempo-go-demo/demo/term"
+	"example.com/grafana-tempo-go-demo/demo/topology"
 )
 
 // printer tells people of a visit while it goes on.
 type printer struct {
 	w io.Writer
-	// live tells that w is a terminal that obeys control sequences: colours, and a line that says what is waited for.
+	// live says that w is a terminal that obeys control sequences.
 	live bool
 	err  error
+}
+
+// RunText runs and tells people about it: what is examined, each link as it is done, and what to
+// do. Live says that w is a terminal that obeys control sequences: it gets colours, and a line that
+// says what is waited for. The errors are those of Run and of writing. It sets o's callbacks.
+func RunText(ctx context.Context, o Options, w io.Writer, live bool) (Report, error) {
+	p := &printer{w: w, live: live}
+	p.heading(o)
+	o.Waiting, o.Finished = p.waiting, p.finished
+	report, err := Run(ctx, o)
+	if err != nil {
+		if live {
+			p.print(term.ClearLine)
+		}
+		return report, err
+	}
+	p.verdict(report)
+	if p.err != nil {
+		return report, fmt.Errorf("write the report: %w", p.err)
+	}
+	return report, nil
 }
 
 func (p *printer) print(format string, args ...any) {
@@ -35,69 +46,58 @@ func (p *printer) print(format string, args ...any) {
 	}
 }
 
-func (p *printer) colour(c, text string) string {
-	if !p.live {
-		return text
-	}
-	return c + text + reset
+// hang prints a text, which may be from elsewhere, behind a lead.
+func (p *printer) hang(lead, text string) {
+	p.print("%s", term.Hang(lead, term.Clean(text), term.DefaultWidth))
 }
 
 // heading says what is examined.
 func (p *printer) heading(o Options) {
-	p.print("Following one request of %s through %s\n", caller, waterfall.Clean(o.Stack))
+	if o.Note != "" {
+		p.print("%s\n", o.Note)
+	}
+	p.print("Following one request of uservice3 through %s\n", term.Clean(o.Stack))
 	var parts []string
-	for _, a := range []struct{ name, url string }{
-		{part(o.Kind, "proxy"), o.Gateway}, {part(o.Kind, "tempo"), o.Tempo}, {"prometheus", o.Prometheus}, {"loki", o.Loki},
-		{"grafana", o.Grafana}, {"page", o.Explorer},
-	} {
-		if a.url != "" {
-			parts = append(parts, a.name+" "+strings.TrimPrefix(waterfall.Clean(a.url), "http://"))
+	for _, part := range []string{topology.Gateway, topology.Tempo, prometheus, loki, grafana, topology.Explorer} {
+		if url := o.URLs[part]; url != "" {
+			parts = append(parts, o.name(part)+" "+strings.TrimPrefix(url, "http://"))
 		}
 	}
-	for _, line := range wrap(strings.Join(parts, ", "), width-2) {
-		p.print("  %s\n", line)
-	}
+	p.hang("  ", strings.Join(parts, ", "))
 	p.print("\n")
 }
 
-const (
-	lineFormat = "  %s%8s  %-12s  "
-	indent     = 34
-)
+// lead begins the line of a link: its state, how long it took, and its name.
+func lead(state, took, link string) string {
+	return fmt.Sprintf("  %-8s%8s  %-12s  ", state, took, link)
+}
 
-// waiting rewrites one line. Where lines cannot be rewritten the link's own line, with its time, has to do.
+// waiting rewrites one line. Where that is impossible, nothing is shown until the link is done.
 func (p *printer) waiting(link, waitingFor string, since time.Duration) {
-	if !p.live || since < time.Second {
-		return
+	if p.live && since >= time.Second {
+		line := lead("waiting", fmt.Sprintf("%.0f s", since.Seconds()), link) + waitingFor
+		p.print("%s", term.Paint(true, term.Faint, term.Rewrite(line)))
 	}
-	p.print("\r\x1b[K"+lineFormat+"%s", p.colour(faint, fmt.Sprintf("%-8s", "waiting")), fmt.Sprintf("%.0f s", since.Seconds()), link,
-		cut(waitingFor, width-indent-1))
 }
 
 func (p *printer) finished(l Link) {
-	word, colour := string(l.State), faint
+	word, colour, took := string(l.State), term.Faint, ""
 	switch l.State {
 	case OK:
-		colour = green
+		colour = term.Green
 	case Broken:
-		word, colour = "BROKEN", red
+		word, colour = "BROKEN", term.Red
 	case Absent:
 		word = "not here"
 	}
-	took := ""
 	if l.State == OK || l.State == Broken {
-		took = duration(l.Millis)
+		took = term.Duration(time.Duration(l.Millis * float64(time.Millisecond)))
 	}
 	if p.live {
-		p.print("\r\x1b[K")
+		p.print(term.ClearLine)
 	}
-	for i, line := range wrap(waterfall.Clean(l.Detail), width-indent) {
-		if i == 0 {
-			p.print(lineFormat+"%s\n", p.colour(colour, fmt.Sprintf("%-8s", word)), took, l.Name, line)
-		} else {
-			p.print("%*s%s\n", indent, "", line)
-		}
-	}
+	text := term.Hang(lead(word, took, l.Name), term.Clean(l.Detail), term.DefaultWidth)
+	p.print("  %s%s", term.Paint(p.live, colour, text[2:10]), text[10:])
 }
 
 // verdict says what it all comes to, and what to do.
@@ -114,103 +114,30 @@ func (p *printer) verdict(r Report) {
 		p.print("\n%s.\n", text)
 		return
 	}
-	first := true
 	for _, l := range r.Links {
-		if l.State != Broken {
-			continue
-		}
-		if first {
-			p.print("\n%s\n", p.colour(red, "The first broken link: "+l.Name))
-		} else {
-			p.print("\nBroken too: %s\n", l.Name)
-		}
-		for i, c := range l.Causes {
-			if !first && i > 0 {
-				break // one at a time
-			}
-			for j, line := range wrap(waterfall.Clean(c.Why), width-5) {
-				if j == 0 {
-					p.print("  %d. %s\n", i+1, line)
-				} else {
-					p.print("     %s\n", line)
-				}
-			}
-			for _, step := range steps(c.Do) {
-				lines := wrap(waterfall.Clean(step), width-9)
-				if isCommand(step) {
-					lines = []string{waterfall.Clean(step)} // to be copied
-				}
-				for j, line := range lines {
-					if j == 0 {
-						p.print("     -> %s\n", line)
-					} else {
-						p.print("        %s\n", line)
-					}
-				}
-			}
-		}
-		first = false
-	}
-}
-
-// steps are the things to do one after the other, each on a line of its own.
-func steps(do string) []string {
-	var list []string
-	for part := range strings.SplitSeq(strings.ReplaceAll(do, ", then: ", "; "), "; ") {
-		list = append(list, part)
-	}
-	return list
-}
-
-func isCommand(step string) bool {
-	for _, name := range []string{"docker ", "curl ", "go "} {
-		if strings.HasPrefix(step, name) {
-			return true
-		}
-	}
-	return false
-}
-
-// wrap breaks a text at spaces into lines of at most n characters, and words that are longer anywhere. An empty text is
-// one empty line.
-func wrap(text string, n int) []string {
-	lines := []string{""}
-	for word := range strings.FieldsSeq(text) {
-		for r := []rune(word); len(r) > n; r = []rune(word) {
-			if lines[len(lines)-1] == "" {
-				lines = lines[:len(lines)-1]
-			}
-			lines = append(lines, string(r[:n]), "")
-			word = string(r[n:])
-		}
-		last := lines[len(lines)-1]
 		switch {
-		case last == "":
-			lines[len(lines)-1] = word
-		case utf8.RuneCountInString(last)+1+utf8.RuneCountInString(word) <= n:
-			lines[len(lines)-1] = last + " " + word
-		default:
-			lines = append(lines, word)
+		case l.State != Broken:
+		case l.Name == r.FirstBroken:
+			p.print("\n%s\n", term.Paint(p.live, term.Red, "The first broken link: "+l.Name))
+			for i, c := range l.Causes {
+				p.cause(i+1, c)
+			}
+		default: // one at a time
+			p.print("\nBroken too: %s\n", l.Name)
+			p.cause(1, l.Causes[0])
 		}
 	}
-	return lines
 }
 
-// cut shortens a text to n characters: a line that wraps could not be rewritten.
-func cut(text string, n int) string {
-	if r := []rune(text); len(r) > n {
-		return string(r[:n])
+func (p *printer) cause(n int, c Cause) {
+	p.hang(fmt.Sprintf("  %d. ", n), c.Why)
+	for step := range strings.SplitSeq(c.Do, "; ") {
+		const arrow = "     -> "
+		switch program, _, _ := strings.Cut(step, " "); program {
+		case "docker", "curl", "go": // not broken, so that it can be copied
+			p.print("%s%s\n", arrow, term.Clean(step))
+		default:
+			p.print("%s", term.Hang(arrow, term.Clean(step), term.DefaultWidth-1))
+		}
 	}
-	return text
-}
-
-// duration is a number of milliseconds for people.
-func duration(ms float64) string {
-	switch {
-	case ms < 1000:
-		return fmt.Sprintf("%.0f ms", ms)
-	case ms < 10_000:
-		return fmt.Sprintf("%.2f s", ms/1000)
-	}
-	return fmt.Sprintf("%.1f s", ms/1000)
 }

@@ -1,0 +1,93 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"testing"
+
+	"example.com/grafana-tempo-go-demo/demo/doctor"
+)
+
+// examine runs `demo doctor` in an empty folder.
+func examine(t *testing.T, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	t.Chdir(t.TempDir())
+	var out, errs bytes.Buffer
+	code = run(t.Context(), t.Context(), append([]string{"doctor"}, args...), &out, &errs)
+	return code, out.String(), errs.String()
+}
+
+func TestDoctorWrongUsageExitsWith2(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		port string // TEMPO_PORT
+		want string
+	}{
+		{[]string{"-nonsense"}, "", "nonsense"},
+		{[]string{"now"}, "", `"now"`},
+		{[]string{"-wait=-1s"}, "", "negative"},
+		{[]string{"-stack=podman"}, "", "auto, compose or local"},
+		{[]string{"-stack=local", "-tempo=http://127.0.0.1:1"}, "", "either"},
+		{[]string{"-tempo=127.0.0.1:3200"}, "", "http://127.0.0.1:3200"},
+		{[]string{"-gateway="}, "", "empty"},
+		{nil, "many", `TEMPO_PORT="many"`},
+	} {
+		t.Run(c.want, func(t *testing.T) {
+			t.Setenv("TEMPO_PORT", c.port)
+			code, stdout, stderr := examine(t, c.args...)
+			if code != 2 {
+				t.Errorf("%v: exit code %d, want 2", c.args, code)
+			}
+			if !strings.Contains(stderr, c.want) || stdout != "" {
+				t.Errorf("%v: said %q, want %q in it", c.args, stderr, c.want)
+			}
+		})
+	}
+}
+
+func TestDoctorHelpGoesToStandardOutputAndExitsWith0(t *testing.T) {
+	code, stdout, stderr := examine(t, "-help")
+	if code != 0 || !strings.Contains(stdout, "-gateway URL") || stderr != "" {
+		t.Errorf("exit code %d; help is %q, and %q on standard error", code, stdout, stderr)
+	}
+}
+
+func TestDoctorExitsWith0WhenAllIsWell(t *testing.T) {
+	cmd, tmp := demo(t, append([]string{"up", "-json"}, anywhere()...)...)
+	r := up(t, cmd, tmp)
+	t.Setenv("TMPDIR", tmp)
+	code, stdout, stderr := examine(t, "-stack=local")
+	if code != 0 || stderr != "" {
+		t.Errorf("exit code %d: %s", code, stderr)
+	}
+	if !strings.HasSuffix(stdout, "All is well: 7 links hold, 5 are not in this stack.\n") {
+		t.Errorf("text is\n%s", stdout)
+	}
+	_ = cmd.Process.Signal(os.Interrupt)
+	r.wait(t)
+}
+
+func TestDoctorJSONIsTheReportAloneAndTheExitCode1WhenALinkIsBroken(t *testing.T) {
+	nobody := httptest.NewServer(http.NotFoundHandler())
+	nobody.Close()
+	code, stdout, stderr := examine(t, "-json", "-gateway="+nobody.URL, "-tempo="+nobody.URL, "-prometheus=", "-loki=", "-grafana=")
+	if code != 1 {
+		t.Errorf("exit code %d", code)
+	}
+	var report doctor.Report
+	dec := json.NewDecoder(strings.NewReader(stdout))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&report); err != nil {
+		t.Fatal(err)
+	}
+	if dec.More() || stderr != "" {
+		t.Errorf("there is more than the report; standard error has %q", stderr)
+	}
+	if report.OK || report.FirstBroken != "proxy" || len(report.Links) != 12 || len(report.Links[0].Causes) == 0 {
+		t.Errorf("report is %+v", report)
+	}
+}

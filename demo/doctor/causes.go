@@ -1,0 +1,102 @@
+package doctor
+
+import (
+	_ "embed"
+	"net/url"
+	"regexp"
+	"strings"
+	"sync"
+	"text/template"
+
+	"example.com/grafana-tempo-go-demo/demo/topology"
+)
+
+// cause names a template in causes.tmpl.
+type cause string
+
+//go:embed causes.tmpl
+var causesText string
+
+var causes = sync.OnceValue(func() *template.Template {
+	return template.Must(template.New("causes.tmpl").Parse(causesText))
+})
+
+// advice is the dot in causes.tmpl.
+type advice struct {
+	Options
+	asked string // the part that the link asks
+	About any    // what the check has found out
+}
+
+// step is a line of a template that says what to do, of both kinds of stack or of one.
+var step = regexp.MustCompile(`^(?:(compose|local) )?-> (.*)`)
+
+// cause writes a likely cause for people.
+func (a advice) cause(c cause) Cause {
+	var text strings.Builder
+	if err := causes().ExecuteTemplate(&text, string(c), a); err != nil {
+		return Cause{Why: err.Error()}
+	}
+	var why, do []string
+	for line := range strings.Lines(text.String()) {
+		line = strings.TrimSpace(line)
+		switch m := step.FindStringSubmatch(line); {
+		case m == nil:
+			why = append(why, line)
+		case m[1] == "" || Kind(m[1]) == a.Kind:
+			do = append(do, m[2])
+		}
+	}
+	return Cause{strings.TrimSpace(strings.Join(why, " ")), strings.Join(do, "; ")}
+}
+
+// Part is what the part that the link asks is called, and Flag the flag for its address.
+func (a advice) Part() string { return a.name(a.asked) }
+func (a advice) Flag() string { return "-" + a.asked }
+
+// URL is the address of that part, and Addr the host and port in it.
+func (a advice) URL() string  { return a.URLs[a.asked] }
+func (a advice) Addr() string { return hostOf(a.URL()) }
+
+// Proxy is what the proxy is called.
+func (a advice) Proxy() string { return a.name(topology.Gateway) }
+
+// Logs shows what parts have to say. Their names have spaces between them, here and below.
+func (a advice) Logs(names string) string {
+	if a.Kind == Local {
+		return "read the lines that begin with " + strings.ReplaceAll(names, " ", " or ") + " where `go run ./demo` runs"
+	}
+	return "docker compose logs --tail 20 " + names
+}
+
+// Up starts parts with changed settings.
+func (a advice) Up(names string) string {
+	if a.Kind == Local {
+		return "start it again: go run ./demo"
+	}
+	return "docker compose up -d " + names
+}
+
+// All lists names in a sentence.
+func (a advice) All(names string) string { return strings.ReplaceAll(names, " ", " and ") }
+
+// name is what a part is called in this kind of stack.
+func (o Options) name(part string) string {
+	switch {
+	case part == topology.Gateway && o.Kind == Compose:
+		return "traefik"
+	case part == topology.Tempo && o.Kind == Local:
+		return "collector"
+	case part == topology.Explorer:
+		return "page"
+	}
+	return part
+}
+
+// hostOf is the host and port of a URL, for people.
+func hostOf(target string) string {
+	if u, err := url.Parse(target); err == nil && u.Host != "" {
+		return u.Host
+	}
+	return target
+}

@@ -1,0 +1,238 @@
+package doctor
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"example.com/grafana-tempo-go-demo/demo/discover"
+	"example.com/grafana-tempo-go-demo/demo/topology"
+)
+
+// system is a machine with a repository in dir and an environment.
+func system(t *testing.T, dotEnv string, env map[string]string) System {
+	t.Helper()
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "docker-compose.yaml"), "services: {}\n")
+	if dotEnv != "" {
+		write(t, filepath.Join(dir, ".env"), dotEnv)
+	}
+	below := filepath.Join(dir, "demo")
+	if err := os.Mkdir(below, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return System{Getenv: func(name string) string { return env[name] }, Dir: below, TempDir: t.TempDir()}
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// announced starts a gateway that knows uservice3, and announces it as a run without Docker.
+func announced(t *testing.T, sys System, pid int, age time.Duration) string {
+	t.Helper()
+	s := gateway(t)
+	dir := filepath.Join(sys.TempDir, discover.Prefix+strconv.Itoa(pid)+"-x")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	urls := discover.URLs{Gateway: s, Tempo: "http://127.0.0.1:3201", Explorer: "http://127.0.0.1:3001"}
+	if err := discover.Announce(dir, urls); err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "*"))
+	if err != nil || len(files) != 1 {
+		t.Fatalf("the folder holds %v (%v)", files, err)
+	}
+	at := time.Now().Add(-age)
+	if err := os.Chtimes(files[0], at, at); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func gateway(t *testing.T) string {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Host == "uservice3.localhost" && r.URL.Path == "/healthz" {
+			_, _ = io.WriteString(w, "ok\n")
+		}
+	}))
+	t.Cleanup(s.Close)
+	return s.URL
+}
+
+// closedPort is one that nobody listens on.
+func closedPort(t *testing.T) string {
+	s := httptest.NewServer(http.NotFoundHandler())
+	s.Close()
+	return portOf(s.URL)
+}
+
+func portOf(url string) string { return url[strings.LastIndex(url, ":")+1:] }
+
+func TestComposesPortsComeFromTheEnvironmentAndDotEnv(t *testing.T) {
+	sys := system(t, "# ports\nTRAEFIK_PORT=8001\nexport TEMPO_PORT = '3201' # moved\nGRAFANA_PORT=\"3009\"\nnonsense\n",
+		map[string]string{"TRAEFIK_PORT": "8002", "TRACING": "false"})
+	o, err := Find(t.Context(), Compose, nil, sys)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, p := range Parts() {
+		got = append(got, o.URLs[p.Name])
+	}
+	want := "http://127.0.0.1:8002 http://127.0.0.1:3201 http://127.0.0.1:9090 http://127.0.0.1:3100 http://127.0.0.1:3009"
+	if strings.Join(got, " ") != want || o.Kind != Compose || !o.TracingOff {
+		t.Errorf("addresses are %s, want %s", got, want)
+	}
+}
+
+func TestTheStackThatRunsIsChosen(t *testing.T) {
+	for _, c := range []struct {
+		name               string
+		which              Kind
+		compose            bool // our proxy is on compose's port
+		runs               int
+		wantLocal, wantSay bool
+	}{
+		{"compose by default, though nothing runs", Auto, false, 0, false, false},
+		{"compose when it is alone", Auto, true, 0, false, false},
+		{"the run without Docker when it is alone", Auto, false, 1, true, false},
+		{"the latest of two runs", Auto, false, 2, true, true},
+		{"compose when both run, with a word on the other", Auto, true, 1, false, true},
+		{"the run without Docker when both run and it is wished for", Local, true, 1, true, false},
+		{"compose when it is wished for and is down", Compose, false, 1, false, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			port := closedPort(t)
+			if c.compose {
+				port = portOf(gateway(t))
+			}
+			sys := system(t, "", map[string]string{"TRAEFIK_PORT": port})
+			latest := ""
+			for i := range c.runs {
+				latest = announced(t, sys, 1000+i, time.Duration(c.runs-i)*time.Minute)
+			}
+			o, err := Find(t.Context(), c.which, nil, sys)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if local := o.Kind == Local; local != c.wantLocal || (o.Note != "") != c.wantSay {
+				t.Errorf("chose %s at %s and said %q", o.Stack, o.URLs[topology.Gateway], o.Note)
+			}
+			others := o.URLs[prometheus] + o.URLs[loki] + o.URLs[grafana]
+			if c.wantLocal && (o.URLs[topology.Gateway] != latest || o.URLs[topology.Explorer] == "" || others != "") {
+				t.Errorf("chose %+v, want the run at %s", o, latest)
+			}
+		})
+	}
+}
+
+func TestARunOnComposesPortIsARunWithoutDocker(t *testing.T) {
+	env := map[string]string{}
+	sys := system(t, "", env)
+	env["TRAEFIK_PORT"] = portOf(announced(t, sys, 77, 0))
+	if o, err := Find(t.Context(), Auto, nil, sys); err != nil || o.Kind != Local {
+		t.Errorf("chose %s (%v)", o.Stack, err)
+	}
+}
+
+func TestARunThatWasKilledIsNotChosen(t *testing.T) {
+	sys := system(t, "", map[string]string{"TRAEFIK_PORT": closedPort(t)})
+	dir := filepath.Join(sys.TempDir, discover.Prefix+"5-x")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	urls := discover.URLs{Gateway: "http://127.0.0.1:" + closedPort(t), Tempo: "http://127.0.0.1:1"}
+	if err := discover.Announce(dir, urls); err != nil {
+		t.Fatal(err)
+	}
+	if o, err := Find(t.Context(), Auto, nil, sys); err != nil || o.Kind != Compose {
+		t.Errorf("chose %s (%v)", o.Stack, err)
+	}
+	if _, err := Find(t.Context(), Local, nil, sys); err == nil || !strings.Contains(err.Error(), "go run ./demo") {
+		t.Errorf("-stack=local: error is %v, want one that says what to do", err)
+	}
+}
+
+func TestGivenAddressesReplaceComposes(t *testing.T) {
+	given := map[string]string{"tempo": "https://tempo.example:3200", "grafana": ""}
+	o, err := Find(t.Context(), Auto, given, system(t, "", nil))
+	if err != nil || o.URLs[topology.Tempo] != "https://tempo.example:3200" || o.URLs[grafana] != "" ||
+		o.URLs[topology.Gateway] != "http://127.0.0.1:80" {
+		t.Errorf("chose %+v (%v)", o, err)
+	}
+}
+
+func TestWrongSettingsAreErrors(t *testing.T) {
+	for _, c := range []struct {
+		which Kind
+		given map[string]string
+		env   map[string]string
+		want  string
+	}{
+		{Local, map[string]string{"tempo": "http://127.0.0.1:1"}, nil, "either"},
+		{Auto, map[string]string{"tempo": "127.0.0.1:3200"}, nil, "http://127.0.0.1:3200"},
+		{Auto, map[string]string{"gateway": ""}, nil, "empty"},
+		{Auto, nil, map[string]string{"TEMPO_PORT": "many"}, `TEMPO_PORT="many"`},
+	} {
+		if _, err := Find(t.Context(), c.which, c.given, system(t, "", c.env)); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%v %v: error is %v, want %q in it", c.given, c.env, err, c.want)
+		}
+	}
+}
+
+// given are the addresses of a fake stack that is reached over the network.
+func given(t *testing.T, f *fake) Options {
+	t.Helper()
+	addresses := map[string]string{}
+	for _, p := range Parts() {
+		addresses[p.Name] = f.listeners[strings.Replace(p.Name, "gateway", "traefik", 1)].URL
+	}
+	f.link = strings.Replace(f.link, "http://grafana.test", f.listeners["grafana"].URL, 1)
+	o, err := Find(t.Context(), Auto, addresses, system(t, "", nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Wait = 200 * time.Millisecond
+	return o
+}
+
+func TestGivenAddressesAreExamined(t *testing.T) {
+	var text bytes.Buffer
+	report, err := RunText(t.Context(), given(t, newFake(t)), &text, false)
+	if err != nil || !report.OK {
+		t.Errorf("report is %+v (%v)", report, err)
+	}
+	if !strings.HasSuffix(text.String(), "All is well: 12 links hold.\n") {
+		t.Errorf("text is\n%s", text.String())
+	}
+}
+
+func TestTheReportNamesAllLinks(t *testing.T) {
+	f := newFake(t)
+	f.noCalls = true
+	f.flags["web.enable-remote-write-receiver"] = "false"
+	report, err := Run(t.Context(), given(t, f))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if report.OK || report.TraceID != testTrace || report.FirstBroken != linkMetrics || len(report.Links) != len(names()) {
+		t.Errorf("report is %+v", report)
+	}
+	for i, name := range names() {
+		if report.Links[i].Name != name {
+			t.Errorf("link %d is %q, want %q", i, report.Links[i].Name, name)
+		}
+	}
+}

@@ -1,0 +1,284 @@
+package doctor
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"example.com/grafana-tempo-go-demo/demo/ledger"
+	"example.com/grafana-tempo-go-demo/demo/topology"
+)
+
+// numbers are what Prometheus knew before the request: what differs afterwards is alive.
+type numbers struct {
+	calls, edge float64 // -1 for no series
+	exemplars   map[string]bool
+}
+
+const (
+	callsQuery = `sum(traces_spanmetrics_calls_total{service="uservice3"})`
+	edgeQuery  = `sum(traces_service_graph_request_total{client="uservice3",server="uservice4"})`
+)
+
+func (v *visit) readNumbers(ctx context.Context) (n numbers) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	n.calls, _ = v.number(ctx, callsQuery)
+	n.edge, _ = v.number(ctx, edgeQuery)
+	n.exemplars, _ = v.exemplars(ctx)
+	return n
+}
+
+// number asks Prometheus for one number; -1 when there is no such series.
+func (v *visit) number(ctx context.Context, query string) (float64, error) {
+	type vector struct{ Result []struct{ Value [2]any } }
+	answer, err := data[vector](ctx, v, prometheus, "/api/v1/query", url.Values{"query": {query}})
+	if err != nil || len(answer.Result) == 0 {
+		return -1, err
+	}
+	text, _ := answer.Result[0].Value[1].(string)
+	return strconv.ParseFloat(text, 64)
+}
+
+// spanMetrics waits for the numbers that Tempo makes of spans to move.
+func (v *visit) spanMetrics(ctx context.Context) outcome {
+	if !v.served(ctx) {
+		return skipped(needsServed)
+	}
+	joined := v.match()[uservice4Server] != nil // without it there is no edge to draw
+	var calls, edge float64
+	var err error
+	counted := func() bool { return calls >= 0 && calls != v.before.calls }
+	done := v.poll(ctx, v.wait(30*time.Second), "Tempo writes to Prometheus every 5 s", func() bool {
+		if calls, err = v.number(ctx, callsQuery); err == nil {
+			edge, err = v.number(ctx, edgeQuery)
+		}
+		return err != nil || counted() && (!joined || edge >= 0 && edge != v.before.edge)
+	})
+	switch {
+	case err != nil:
+		return failed(err)
+	case done && joined:
+		return fine("calls of uservice3 %.0f, edge uservice3 to uservice4 %.0f", calls, edge)
+	case done:
+		return fine("calls of uservice3 %.0f; no edge to uservice4, which is not in the trace", calls)
+	case counted() && edge < 0:
+		return broken("span metrics are there, the service graph's are not", "no service graphs")
+	case counted():
+		return broken("span metrics move, the service graph's number does not", "half an edge")
+	case calls >= 0:
+		return v.noMetrics(ctx, "they are there, and stand still: this request did not count")
+	}
+	return v.noMetrics(ctx, "traces_spanmetrics_calls_total has no series of uservice3")
+}
+
+// The series of Tempo's own metrics that tell what becomes of the numbers that it makes.
+const (
+	spansReceived  = "tempo_metrics_generator_spans_received_total"
+	samplesWritten = "prometheus_remote_storage_samples_total"
+	samplesFailed  = "prometheus_remote_storage_samples_failed_total"
+	samplesRetried = "prometheus_remote_storage_samples_retried_total"
+)
+
+// noMetrics asks both sides why nothing comes.
+func (v *visit) noMetrics(ctx context.Context, detail string) outcome {
+	if v.flags(ctx)["web.enable-remote-write-receiver"] == "false" {
+		return broken(detail, "receiver off")
+	}
+	switch sums := v.tempoNumbers(ctx); {
+	case sums == nil:
+		return broken(detail, "no receiver", "written elsewhere", "no processors")
+	case sums[spansReceived] == 0:
+		return broken(detail, "generator without spans")
+	case sums[samplesFailed] > 0 || sums[samplesRetried] > 0:
+		return broken(detail, "writing fails", "no receiver").
+			about(fmt.Sprintf("%.0f were refused, %.0f tried again", sums[samplesFailed], sums[samplesRetried]))
+	case sums[samplesWritten] == 0:
+		return broken(detail, "written nowhere")
+	}
+	return broken(detail, "written elsewhere", "no processors")
+}
+
+// tempoNumbers sums Tempo's own metrics by name, whatever their labels; nil when it shows none.
+func (v *visit) tempoNumbers(ctx context.Context) map[string]float64 {
+	res, err := v.ask(ctx, topology.Tempo, "/metrics", nil)
+	if err != nil || res.status != http.StatusOK {
+		return nil
+	}
+	sums := map[string]float64{}
+	for line := range strings.Lines(string(res.body)) {
+		name, _, _ := strings.Cut(line, " ")
+		name, _, _ = strings.Cut(name, "{")
+		// The value follows the labels; no timestamps are exposed.
+		n, err := strconv.ParseFloat(strings.TrimSpace(line[strings.LastIndex(line, " ")+1:]), 64)
+		if err == nil {
+			sums[name] += n
+		}
+	}
+	return sums
+}
+
+// flags asks Prometheus for its command line; nil when it does not say.
+func (v *visit) flags(ctx context.Context) map[string]string {
+	flags, _ := data[map[string]string](ctx, v, prometheus, "/api/v1/status/flags", nil)
+	return flags
+}
+
+// metric is how long requests took, as uservice3 says itself. A job is a service, see
+// conf/prometheus/scrape.yaml.
+const metric = `http_server_request_duration_seconds`
+
+// exemplars returns the trace ids that exemplars of uservice3's metric had in the last minutes.
+func (v *visit) exemplars(ctx context.Context) (map[string]bool, error) {
+	type series struct {
+		Exemplars []struct{ Labels map[string]string }
+	}
+	now := time.Now()
+	answer, err := data[[]series](ctx, v, prometheus, "/api/v1/query_exemplars", url.Values{
+		"query": {metric + `_bucket{job="uservice3"}`},
+		"start": {strconv.FormatInt(now.Add(-10*time.Minute).Unix(), 10)},
+		"end":   {strconv.FormatInt(now.Add(time.Minute).Unix(), 10)}})
+	ids := map[string]bool{}
+	for _, series := range answer {
+		for _, e := range series.Exemplars {
+			if id := cmp.Or(e.Labels["trace_id"], e.Labels["traceID"]); id != "" {
+				ids[id] = true
+			}
+		}
+	}
+	return ids, err
+}
+
+// exemplar waits until a scrape has brought the trace's id beside uservice3's request durations. Of
+// several requests in one bucket the last one's id is kept: when other ids come and not this one,
+// up to two further requests are sent and looked for.
+func (v *visit) exemplar(ctx context.Context) outcome {
+	var seen map[string]bool
+	var err error
+	hit, ids := -1, []string{v.id}
+	deadline := v.wait(50 * time.Second)
+	pause := max(time.Until(deadline)/3, 0)
+	again := time.Now().Add(pause)
+	v.poll(ctx, deadline, "Prometheus scrapes every 15 s", func() bool {
+		seen, err = v.exemplars(ctx)
+		hit = slices.IndexFunc(ids, func(id string) bool { return seen[id] })
+		if err != nil || hit >= 0 {
+			return true
+		}
+		overtaken := false
+		for id := range seen {
+			overtaken = overtaken || !v.before.exemplars[id]
+		}
+		if overtaken && len(ids) < 3 && time.Now().After(again) {
+			again = time.Now().Add(pause)
+			res, _ := v.request(ctx)
+			if h := ledger.Decode("traceresponse", res.header.Get("traceresponse")); h.Valid {
+				ids = append(ids, h.TraceID)
+			}
+		}
+		return false
+	})
+	switch {
+	case err != nil:
+		return failed(err)
+	case hit == 0:
+		return fine("on %s of uservice3", metric)
+	case hit > 0:
+		return fine("overtaken by newer ones; a further request's, %s, is there", ids[hit])
+	}
+	return v.noExemplar(ctx, len(seen) > 0)
+}
+
+// noExemplar finds out on which side it went missing: metric, store, scrape or service.
+func (v *visit) noExemplar(ctx context.Context, others bool) outcome {
+	series, err := v.number(ctx, `count(`+metric+`_count{job="uservice3"})`)
+	switch {
+	case err != nil:
+		return failed(err)
+	case series <= 0:
+		return v.noDurations(ctx)
+	case others:
+		return broken(metric+" is there, without this trace's id; ids of others are", "others overtake", "scrape interval")
+	}
+	detail := metric + " is there, without any trace's id"
+	flags := v.flags(ctx)
+	if flags == nil {
+		return broken(detail, "exemplars not kept", "none attached", "scraped without exemplars")
+	}
+	if features := flags["enable-feature"]; !strings.Contains(features, "exemplar-storage") {
+		return broken(detail, "feature not enabled").about(features)
+	}
+	protocols, err := v.scrapeProtocols(ctx)
+	if err != nil {
+		return broken(detail, "none attached", "scraped without exemplars")
+	}
+	have := func(p string) bool { return strings.HasPrefix(p, "OpenMetrics") || p == "PrometheusProto" }
+	if len(protocols) == 0 || slices.ContainsFunc(protocols, have) {
+		return broken(detail, "none attached for sure")
+	}
+	return broken(detail, "protocols without exemplars")
+}
+
+// noDurations tells why Prometheus has no request durations of uservice3.
+func (v *visit) noDurations(ctx context.Context) outcome {
+	switch health, lastError := v.target(ctx); health {
+	case "":
+		return broken("Prometheus has no "+metric+" at all", "not scraped", "no metrics served")
+	case "up":
+		return broken("Prometheus scrapes uservice3, and it has no "+metric, "nothing counted")
+	default:
+		return broken("Prometheus has no "+metric+", its target is "+health, "scrape fails").about(lastError)
+	}
+}
+
+// target asks how the scrapes of uservice3 go: "up", "down", "unknown", or "" for no such target.
+func (v *visit) target(ctx context.Context) (health, lastError string) {
+	type targets struct {
+		ActiveTargets []struct {
+			Labels            map[string]string
+			Health, LastError string
+		}
+	}
+	answer, _ := data[targets](ctx, v, prometheus, "/api/v1/targets", url.Values{"state": {"active"}})
+	for _, t := range answer.ActiveTargets {
+		if t.Labels["job"] == topology.Uservice3 {
+			return t.Health, t.LastError
+		}
+	}
+	return "", ""
+}
+
+// scrapeProtocols asks Prometheus for the formats in which it scrapes uservice3, best first; none
+// are its default. Jobs of scrape_config_files are not shown: they have the global list unless
+// their file says otherwise.
+func (v *visit) scrapeProtocols(ctx context.Context) ([]string, error) {
+	answer, err := data[struct{ YAML string }](ctx, v, prometheus, "/api/v1/status/config", nil)
+	if err != nil {
+		return nil, err
+	}
+	type formats struct {
+		Job       string   `yaml:"job_name"`
+		Protocols []string `yaml:"scrape_protocols"`
+	}
+	var config struct {
+		Global formats
+		Jobs   []formats `yaml:"scrape_configs"`
+	}
+	if err := yaml.Unmarshal([]byte(answer.YAML), &config); err != nil {
+		return nil, err
+	}
+	for _, job := range config.Jobs {
+		if job.Job == topology.Uservice3 {
+			return job.Protocols, nil
+		}
+	}
+	return config.Global.Protocols, nil
+}

@@ -1,0 +1,227 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"example.com/grafana-tempo-go-demo/demo/tempo"
+	"example.com/grafana-tempo-go-demo/demo/topology"
+)
+
+// expected is a span that every request of the instrumented pair has.
+type expected struct {
+	service, name, kind string
+	parent              int // index; -1 for none
+}
+
+func (e expected) String() string { return e.service + " " + e.name }
+
+// The expected spans that are looked at one by one.
+const (
+	proxyServer     = 0
+	proxyClient     = 1
+	uservice3Server = 2
+	uservice3Client = 4
+	uservice4Server = 5
+)
+
+// expected are all of them. The service of the proxy's own spans is the proxy's name.
+func (v *visit) expected() []expected {
+	proxy := v.o.name(topology.Gateway)
+	return []expected{
+		{proxy, "GET", "server", -1},
+		{proxy, "ReverseProxy", "client", proxyServer},
+		{topology.Uservice3, "handle_incoming_call", "server", proxyClient},
+		{topology.Uservice3, "redis_call", "client", uservice3Server},
+		{topology.Uservice3, "other_uservice_call", "client", uservice3Server},
+		{topology.Uservice4, "handle_incoming_call", "server", uservice3Client},
+		{topology.Uservice4, "database_call", "client", uservice4Server},
+	}
+}
+
+// match finds the expected spans; what has not arrived is nil. The proxy may have any name. A
+// service of ours that does not say its name is known by its spans' place in the tree.
+func (v *visit) match() []*tempo.Span {
+	want := v.expected()
+	found := make([]*tempo.Span, len(want))
+	if v.trace == nil {
+		return found
+	}
+	named := func(s *tempo.Span) bool { return strings.HasPrefix(s.Service, "uservice") }
+	for i, e := range want {
+		for _, s := range v.trace.Spans {
+			if found[i] == nil && s.Name == e.name && (s.Service == e.service || i < uservice3Server && !named(s)) {
+				found[i] = s
+			}
+		}
+	}
+	for i, e := range want {
+		for _, s := range v.trace.Spans {
+			if found[i] == nil && e.parent >= 0 && found[e.parent] != nil && s.Name == e.name && !named(s) &&
+				s.ParentID == found[e.parent].SpanID && !slices.Contains(found, s) {
+				found[i] = s
+			}
+		}
+	}
+	return found
+}
+
+// fetch gets what there is of the trace. Less than before is not taken: Tempo may be moving it.
+func (v *visit) fetch(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	t, err := v.backend.Trace(ctx, v.id)
+	switch {
+	case errors.Is(err, tempo.ErrNotFound):
+		return nil
+	case err != nil:
+		return err
+	}
+	if v.trace == nil || len(t.Spans) >= len(v.trace.Spans) {
+		v.trace = t
+	}
+	return nil
+}
+
+// served reports whether uservice3's span has arrived: without it nothing is made of it.
+func (v *visit) served(ctx context.Context) bool {
+	if v.states[linkSpans] != OK {
+		_ = v.fetch(ctx) // nobody has waited for the rest of the trace
+	}
+	return v.match()[uservice3Server] != nil
+}
+
+const needsServed = "needs: " + linkSpans + " (the one of uservice3)"
+
+// spans compares the trace with the spans that it should have.
+func (v *visit) spans(ctx context.Context) outcome {
+	if v.states[linkHeader] == Broken {
+		return skipped("needs: " + linkHeader)
+	}
+	var err error
+	v.poll(ctx, v.wait(10*time.Second), "the spans arrive", func() bool {
+		err = v.fetch(ctx)
+		return err == nil && !slices.Contains(v.match(), nil)
+	})
+	want, found := v.expected(), v.match()
+	switch {
+	case v.trace == nil && err != nil:
+		return broken(err.Error(), "in trouble")
+	case v.trace == nil:
+		return v.notSent(ctx, fmt.Sprintf("none of %d has arrived", len(want)),
+			[]string{want[0].service, topology.Uservice3, topology.Uservice4})
+	}
+	var missing, senders, wrong []string
+	unnamed := false
+	for i, e := range want {
+		s := found[i]
+		if s == nil {
+			missing = append(missing, e.String())
+			senders = append(senders, e.service)
+			continue
+		}
+		if i >= uservice3Server && s.Service != e.service {
+			unnamed = true
+			wrong = append(wrong, fmt.Sprintf("%s is by %q, not %s", e.name, s.Service, e.service))
+		}
+		if s.Kind != e.kind {
+			wrong = append(wrong, fmt.Sprintf("%s is of kind %s, not %s", e, s.Kind, e.kind))
+		}
+		if e.parent < 0 && s.ParentID != "" {
+			wrong = append(wrong, fmt.Sprintf("%s has a parent", e))
+		}
+		if e.parent >= 0 && found[e.parent] != nil && s.ParentID != found[e.parent].SpanID {
+			wrong = append(wrong, fmt.Sprintf("%s is not below %s", e, want[e.parent]))
+		}
+	}
+	switch {
+	case len(missing) > 0:
+		return v.notSent(ctx, fmt.Sprintf("%d of %d missing: %s", len(missing), len(want), strings.Join(missing, ", ")),
+			slices.Compact(senders))
+	case unnamed:
+		return broken(strings.Join(wrong, "; "), "no service name")
+	case len(wrong) > 0:
+		return broken("all there, and not as they should be: "+strings.Join(wrong, "; "), "instrumentation changed")
+	}
+	return fine("all %d, of %s, uservice3 and uservice4, each below its parent", len(want), found[0].Service)
+}
+
+// notSent tells why spans of these processes do not arrive.
+func (v *visit) notSent(ctx context.Context, detail string, senders []string) outcome {
+	for _, sender := range senders {
+		// Our services log it themselves, once a minute, and log lines take another way.
+		if v.o.URLs[loki] == "" || !strings.HasPrefix(sender, "uservice") {
+			continue
+		}
+		const query = `{service_name=%q} | what="spans" |= "does not reach the back end"`
+		lines, err := v.lines(ctx, fmt.Sprintf(query, sender), 5*time.Minute, 1)
+		if err == nil && len(lines) > 0 {
+			return broken(detail, "endpoint in vain").about(struct{ Sender, Endpoint string }{sender, lines[0]["endpoint"]})
+		}
+	}
+	who := strings.Join(senders, " ")
+	if len(senders) == 3 {
+		return broken(detail, "sent elsewhere", "exporter off", "tempo drops").about(who)
+	}
+	return broken(detail, "wrong endpoint", "no export", "killed too early").about(who)
+}
+
+const searchLimit = 200 // traces
+
+// search looks for the trace as somebody would who does not know its id.
+func (v *visit) search(ctx context.Context) outcome {
+	if !v.served(ctx) {
+		return skipped(needsServed)
+	}
+	var list []tempo.Summary
+	var err error
+	found := v.poll(ctx, v.wait(20*time.Second), "a search finds what has been idle for 3 s", func() bool {
+		ctx, cancel := context.WithTimeout(ctx, askTimeout)
+		defer cancel()
+		list, err = v.backend.Search(ctx, tempo.Query{Tags: map[string]string{"service.name": topology.Uservice3},
+			Limit: searchLimit, Start: v.sent.Add(-2 * time.Second), End: time.Now().Add(time.Second)})
+		return slices.ContainsFunc(list, func(s tempo.Summary) bool { return s.TraceID == v.id })
+	})
+	since := time.Since(v.answered).Seconds()
+	switch {
+	case found:
+		return fine("found by service and time, %.1f s after the answer", since)
+	case err != nil:
+		return broken(err.Error(), "in trouble")
+	case len(list) >= searchLimit:
+		return broken(fmt.Sprintf("not among the first %d traces of uservice3", len(list)), "too much traffic to search")
+	}
+	detail := fmt.Sprintf("known by its id, not found by service and time in %.0f s", since)
+	if v.o.Kind == Local {
+		return broken(detail, "collector in trouble")
+	}
+	switch cutoff := v.cutoff(ctx); cutoff {
+	case "0s":
+		return broken(detail, "not written", "held back", "clocks differ")
+	case "":
+		return broken(detail, "newest left out", "held back", "not written", "clocks differ")
+	default:
+		return broken(detail, "newest left out").about(cutoff)
+	}
+}
+
+// endCutoff finds a setting in the answer of /status/config: text around YAML.
+var endCutoff = regexp.MustCompile(`(?m)^\s*query_end_cutoff:\s*(\S+)`)
+
+// cutoff asks a real Tempo how much of the present its searches leave out; "" when it does not say.
+func (v *visit) cutoff(ctx context.Context) string {
+	res, err := v.ask(ctx, topology.Tempo, "/status/config", nil)
+	if err != nil || res.status != http.StatusOK {
+		return ""
+	}
+	if m := endCutoff.FindSubmatch(res.body); m != nil {
+		return string(m[1])
+	}
+	return ""
+}
