@@ -36,7 +36,8 @@ replaces one of compose's addresses; an empty one, as in -grafana=, says that th
 	}
 	c.stack = oneOf{string(doctor.Auto), []string{string(doctor.Auto), string(doctor.Compose), string(doctor.Local)}}
 	fs.Var(&c.stack, "stack", "which `stack` to examine when both run: auto, compose or local (go run ./demo)")
-	fs.DurationVar(&c.wait, "wait", 0, "how long to wait, from the answer on, for what arrives later; 0 waits for each as long as it usually needs")
+	fs.DurationVar(&c.wait, "wait", 0, "how long to wait, from the answer on, for what arrives later; "+
+		"0 waits for each as long as it usually needs")
 	fs.BoolVar(&c.json, "json", false, "print the report as JSON when all is done")
 	return fs
 }
@@ -60,7 +61,8 @@ func runDoctor(soft, _ context.Context, args []string, stdout, stderr io.Writer)
 			addresses[name] = *u
 		}
 	}
-	o, err := doctor.Find(soft, doctor.Kind(c.stack.value), addresses, doctor.System{Getenv: os.Getenv, Dir: ".", TempDir: os.TempDir()})
+	system := doctor.System{Getenv: os.Getenv, Dir: ".", TempDir: os.TempDir()}
+	o, err := doctor.Find(soft, doctor.Kind(c.stack.value), addresses, system)
 	if err != nil {
 		return misused(fs, "%w", err)
 	}

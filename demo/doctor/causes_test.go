@@ -92,13 +92,13 @@ func TestEveryCauseIsWrittenAndNamed(t *testing.T) {
 
 func TestEveryCauseSaysWhyAndWhatToDo(t *testing.T) {
 	for _, kind := range []Kind{Compose, Local} {
-		o := Options{Kind: kind, URLs: map[string]string{topology.Gateway: "http://127.0.0.1", topology.Explorer: "http://127.0.0.1:3000"}}
+		urls := map[string]string{topology.Gateway: "http://127.0.0.1", topology.Explorer: "http://127.0.0.1:3000"}
 		for name := range namedCauses(t) {
 			var about any = "uservice3 uservice4"
 			if name == "endpoint in vain" {
 				about = struct{ Sender, Endpoint string }{"uservice3", "http://127.0.0.1:1"}
 			}
-			c := advice{o, topology.Gateway, about}.cause(cause(name))
+			c := advice{Options{Kind: kind, URLs: urls}, topology.Gateway, about}.cause(cause(name))
 			if c.Why == "" || c.Do == "" || strings.Contains(c.Why+c.Do, "<no value>") || strings.Contains(c.Why+c.Do, "template") {
 				t.Errorf("%s, %s: %+v", kind, name, c)
 			}

@@ -192,7 +192,7 @@ func (f *fake) send() {
 				"kind":              map[string]int{"internal": 1, "server": 2, "client": 3}[s.kind],
 				"startTimeUnixNano": fmt.Sprint(now.UnixNano() + int64(s.id)),
 				"endTimeUnixNano":   fmt.Sprint(now.UnixNano() + 100 - int64(s.id)),
-				"events": events,
+				"events":            events,
 			}}}},
 		})
 	}
