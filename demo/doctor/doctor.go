@@ -117,34 +117,43 @@ type check struct {
 	link  string
 	needs []string // links without which there is nothing to examine
 	part  string   // that it asks; a stack without it does not have the link
-	run   func(context.Context) outcome
+	// usual is how long to wait for what has to come: from the answer on, or, where nothing is
+	// needed, from the start of the check.
+	usual      time.Duration
+	waitingFor string
+	run        func(context.Context) outcome
 }
 
 // checks are in the order in which a request's telemetry travels.
 func (v *visit) checks() []check {
+	const s = time.Second
+	answer, trace := []string{linkTraceID}, []string{linkTraceID, linkTempo}
 	return []check{
-		{linkProxy, nil, topology.Gateway, v.proxy},
-		{linkTraceID, []string{linkProxy}, topology.Gateway, v.traceID},
-		{linkTempo, nil, topology.Tempo, v.tempoReady},
-		{linkHeader, []string{linkTraceID, linkTempo}, topology.Tempo, v.header},
-		{linkSpans, []string{linkTraceID, linkTempo}, topology.Tempo, v.spans},
-		{linkSearch, []string{linkTraceID, linkTempo}, topology.Tempo, v.search},
-		{linkMetrics, []string{linkTraceID, linkTempo}, prometheus, v.spanMetrics},
-		{linkExemplar, []string{linkTraceID}, prometheus, v.exemplar},
-		{linkLog, []string{linkTraceID}, loki, v.logLine},
-		{linkGrafana, nil, grafana, v.grafana},
-		{linkDataSources, []string{linkGrafana}, grafana, v.dataSources},
-		{linkTraceLink, []string{linkTraceID}, topology.Gateway, v.traceLink},
+		{linkProxy, nil, topology.Gateway, 3 * s, "the proxy may have no routes yet", v.proxy},
+		{linkTraceID, []string{linkProxy}, topology.Gateway, 0, "", v.traceID},
+		{linkTempo, nil, topology.Tempo, 20 * s, v.o.name(topology.Tempo) + " is starting", v.tempoReady},
+		{linkHeader, trace, topology.Tempo, 10 * s, "the spans arrive", v.header},
+		{linkSpans, trace, topology.Tempo, 10 * s, "the spans arrive", v.spans},
+		{linkSearch, trace, topology.Tempo, 20 * s, "a search finds what has been idle for 3 s", v.search},
+		{linkMetrics, trace, prometheus, 30 * s, "Tempo writes to Prometheus every 5 s", v.spanMetrics},
+		{linkExemplar, answer, prometheus, 50 * s, "Prometheus scrapes every 15 s", v.exemplar},
+		{linkLog, answer, loki, 20 * s, "the log line arrives", v.logLine},
+		{linkGrafana, nil, grafana, 20 * s, "Grafana is starting", v.grafana},
+		{linkDataSources, []string{linkGrafana}, grafana, 0, "", v.dataSources},
+		{linkTraceLink, answer, topology.Gateway, 0, "", v.traceLink},
 	}
 }
 
-// outcome is what a check returns: a state, or the error of a question to the part that it asks.
+// outcome is what a check finds: a state, or the error of a question to the part that it asks.
 type outcome struct {
 	state  State
 	detail string
 	causes []cause
 	found  any // About in the causes
 	err    error
+
+	retry bool  // this may change: try again while there is time
+	judge judge // finds the causes when there is no more time; may be nil
 }
 
 func fine(format string, args ...any) outcome {
@@ -167,20 +176,37 @@ func absent(what string) outcome { return outcome{state: Absent, detail: "this s
 
 func failed(err error) outcome { return outcome{err: err} }
 
+// yet is for what may change.
+func (out outcome) yet() outcome {
+	out.retry = true
+	return out
+}
+
+// judge finds out why something did not come.
+type judge func(ctx context.Context, detail string) outcome
+
+// missing is for what may still come, and is judged if it does not.
+func missing(detail string, judge judge) outcome {
+	return outcome{detail: detail, retry: true, judge: judge}
+}
+
 // visit is one examination under way.
 type visit struct {
 	o       Options
 	http    *http.Client
 	backend *tempo.Client
-	link    string // that is examined now
-	began   time.Time
 	states  map[string]State // by link
 	down    map[string]bool  // by part
+
+	// Of the link that is examined now.
+	link            string
+	began, deadline time.Time
 
 	before         numbers // of Prometheus, before the request
 	sent, answered time.Time
 	response       response
 	id             string       // of the trace
+	further        []string     // ids of further requests' traces
 	trace          *tempo.Trace // as far as it has arrived; nil for nothing at all
 }
 
@@ -250,19 +276,22 @@ func (v *visit) examine(ctx context.Context, c check) outcome {
 	if v.down[c.part] {
 		return skipped("needs: " + title + ", which is down")
 	}
-	out := c.run(ctx)
+	v.deadline = v.within(c.usual)
+	if len(c.needs) > 0 {
+		v.deadline = v.answered.Add(cmp.Or(v.o.Wait, c.usual))
+	}
+	var out outcome
+	v.poll(ctx, v.deadline, c.waitingFor, func() bool {
+		out = c.run(ctx)
+		return !out.retry
+	})
+	if out.judge != nil {
+		out = out.judge(ctx, out.detail)
+	}
 	if out.err != nil {
 		return v.unreachable(c.part, out.err)
 	}
 	return out
-}
-
-// wait is until when to wait for what arrives after the answer.
-func (v *visit) wait(usual time.Duration) time.Time {
-	if v.o.Wait > 0 {
-		usual = v.o.Wait
-	}
-	return v.answered.Add(usual)
 }
 
 // within is until when to wait for what does not depend on the request, such as a part that starts.
@@ -273,13 +302,12 @@ func (v *visit) within(usual time.Duration) time.Time {
 	return time.Now().Add(usual)
 }
 
-// poll calls done until it returns true, the deadline has passed, or ctx ends, and returns whether
-// it was done. It calls it at least once.
-func (v *visit) poll(ctx context.Context, deadline time.Time, waitingFor string, done func() bool) bool {
+// poll calls done until it returns true, the deadline has passed, or ctx ends; at least once.
+func (v *visit) poll(ctx context.Context, deadline time.Time, waitingFor string, done func() bool) {
 	interval := cmp.Or(v.o.interval, 250*time.Millisecond)
 	for !done() {
 		if ctx.Err() != nil || time.Now().Add(interval).After(deadline) {
-			return false
+			return
 		}
 		if v.o.Waiting != nil {
 			v.o.Waiting(v.link, waitingFor, time.Since(v.began))
@@ -289,5 +317,4 @@ func (v *visit) poll(ctx context.Context, deadline time.Time, waitingFor string,
 		case <-time.After(interval):
 		}
 	}
-	return true
 }

@@ -11,7 +11,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"time"
 
 	"example.com/grafana-tempo-go-demo/demo/topology"
 )
@@ -19,12 +18,10 @@ import (
 // grafana asks whether it is healthy, which needs no login.
 func (v *visit) grafana(ctx context.Context) outcome {
 	var health struct{ Database, Version string }
-	var err error
-	v.poll(ctx, v.within(20*time.Second), "Grafana is starting", func() bool {
-		err = v.askJSON(ctx, grafana, "/api/health", nil, &health)
-		return !answered(err, http.StatusServiceUnavailable)
-	})
+	err := v.askJSON(ctx, grafana, "/api/health", nil, &health)
 	switch {
+	case answered(err, http.StatusServiceUnavailable):
+		return failed(err).yet() // it is starting
 	case err != nil:
 		return failed(err)
 	case health.Database != "ok":

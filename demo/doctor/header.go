@@ -46,20 +46,12 @@ func (v *visit) joined() (j joined) {
 
 // header judges from the spans who started the trace, and whether everybody continued it.
 func (v *visit) header(ctx context.Context) outcome {
-	var err error
-	var j joined
-	v.poll(ctx, v.wait(10*time.Second), "the spans arrive", func() bool {
-		if err = v.fetch(ctx); err != nil {
-			return false
-		}
-		j = v.joined()
-		return j.ownTrace || j.other != "" || j.uservice3 && j.uservice4
-	})
-	switch {
+	err := v.fetch(ctx)
+	switch j := v.joined(); {
 	case err != nil && v.trace == nil:
-		return broken(err.Error(), "in trouble")
+		return broken(err.Error(), "in trouble").yet()
 	case v.trace == nil:
-		return skipped("cannot be told: no span of the trace has arrived")
+		return skipped("cannot be told: no span of the trace has arrived").yet()
 	case j.ownTrace:
 		return v.notContinued(ctx)
 	case j.other != "":
@@ -71,11 +63,11 @@ func (v *visit) header(ctx context.Context) outcome {
 		}
 		return fine("started by %s, continued by uservice3 and uservice4", who)
 	case j.uservice3:
-		return fine("continued by uservice3; of uservice4 nothing can be told")
+		return fine("continued by uservice3; of uservice4 nothing can be told").yet()
 	case j.uservice4:
-		return fine("continued by uservice4; who started it cannot be told")
+		return fine("continued by uservice4; who started it cannot be told").yet()
 	}
-	return skipped("cannot be told from the spans that have arrived")
+	return skipped("cannot be told from the spans that have arrived").yet()
 }
 
 // contextHeaders carry a trace's id. The services read some of them, as OTEL_PROPAGATORS says.

@@ -34,24 +34,24 @@ func (v *visit) lines(ctx context.Context, query string, last time.Duration, lim
 	return labels, err
 }
 
-// logLine waits for the request's lines in Loki.
+const ofService = `{service_name="uservice3"}`
+
+// logLine looks for the request's lines in Loki.
 func (v *visit) logLine(ctx context.Context) outcome {
-	const ofService = `{service_name="uservice3"}`
-	var lines []map[string]string
-	var err error
-	v.poll(ctx, v.wait(20*time.Second), "the log line arrives", func() bool {
-		lines, err = v.lines(ctx, fmt.Sprintf(`%s | trace_id=%q`, ofService, v.id), 10*time.Minute, 100)
-		if err != nil {
-			return !answered(err, http.StatusServiceUnavailable, http.StatusInternalServerError) // it is starting
-		}
-		return len(lines) > 0
-	})
+	lines, err := v.lines(ctx, fmt.Sprintf(`%s | trace_id=%q`, ofService, v.id), 10*time.Minute, 100)
 	switch {
+	case answered(err, http.StatusServiceUnavailable, http.StatusInternalServerError):
+		return failed(err).yet() // it is starting
 	case err != nil:
 		return failed(err)
 	case len(lines) > 0:
 		return fine("%s of uservice3 in Loki", term.Count(len(lines), "line"))
 	}
+	return missing("Loki has no line of uservice3 at all", v.noLine)
+}
+
+// noLine finds out whether other lines come.
+func (v *visit) noLine(ctx context.Context, detail string) outcome {
 	has := func(query string, last time.Duration) bool {
 		lines, err := v.lines(ctx, query, last, 1)
 		return err == nil && len(lines) > 0
@@ -64,5 +64,5 @@ func (v *visit) logLine(ctx context.Context) outcome {
 	case has(ofService, 10*time.Minute):
 		return broken("lines of uservice3 came to Loki before, and none since the request", "no lines sent any more", "log level")
 	}
-	return broken("Loki has no line of uservice3 at all", "no lines sent", "log level")
+	return broken(detail, "no lines sent", "log level")
 }

@@ -53,31 +53,27 @@ func (v *visit) spanMetrics(ctx context.Context) outcome {
 	if !v.served(ctx) {
 		return skipped(needsServed)
 	}
-	joined := v.match()[uservice4Server] != nil // without it there is no edge to draw
-	var calls, edge float64
-	var err error
-	counted := func() bool { return calls >= 0 && calls != v.before.calls }
-	done := v.poll(ctx, v.wait(30*time.Second), "Tempo writes to Prometheus every 5 s", func() bool {
-		if calls, err = v.number(ctx, callsQuery); err == nil {
-			edge, err = v.number(ctx, edgeQuery)
-		}
-		return err != nil || counted() && (!joined || edge >= 0 && edge != v.before.edge)
-	})
+	calls, err := v.number(ctx, callsQuery)
+	if err != nil {
+		return failed(err)
+	}
+	edge, err := v.number(ctx, edgeQuery)
+	counted := calls >= 0 && calls != v.before.calls
 	switch {
 	case err != nil:
 		return failed(err)
-	case done && joined:
-		return fine("calls of uservice3 %.0f, edge uservice3 to uservice4 %.0f", calls, edge)
-	case done:
+	case counted && v.match()[uservice4Server] == nil:
 		return fine("calls of uservice3 %.0f; no edge to uservice4, which is not in the trace", calls)
-	case counted() && edge < 0:
-		return broken("span metrics are there, the service graph's are not", "no service graphs")
-	case counted():
-		return broken("span metrics move, the service graph's number does not", "half an edge")
+	case counted && edge >= 0 && edge != v.before.edge:
+		return fine("calls of uservice3 %.0f, edge uservice3 to uservice4 %.0f", calls, edge)
+	case counted && edge < 0:
+		return broken("span metrics are there, the service graph's are not", "no service graphs").yet()
+	case counted:
+		return broken("span metrics move, the service graph's number does not", "half an edge").yet()
 	case calls >= 0:
-		return v.noMetrics(ctx, "they are there, and stand still: this request did not count")
+		return missing("they are there, and stand still: this request did not count", v.noMetrics)
 	}
-	return v.noMetrics(ctx, "traces_spanmetrics_calls_total has no series of uservice3")
+	return missing("traces_spanmetrics_calls_total has no series of uservice3", v.noMetrics)
 }
 
 // The series of Tempo's own metrics that tell what becomes of the numbers that it makes.
@@ -161,54 +157,44 @@ func (v *visit) exemplars(ctx context.Context) (map[string]bool, error) {
 // several requests in one bucket the last one's id is kept: when other ids come and not this one,
 // up to two further requests are sent and looked for.
 func (v *visit) exemplar(ctx context.Context) outcome {
-	var seen map[string]bool
-	var err error
-	hit, ids := -1, []string{v.id}
-	deadline := v.wait(50 * time.Second)
-	pause := max(time.Until(deadline)/3, 0)
-	again := time.Now().Add(pause)
-	v.poll(ctx, deadline, "Prometheus scrapes every 15 s", func() bool {
-		seen, err = v.exemplars(ctx)
-		hit = slices.IndexFunc(ids, func(id string) bool { return seen[id] })
-		if err != nil || hit >= 0 {
-			return true
-		}
-		overtaken := false
-		for id := range seen {
-			overtaken = overtaken || !v.before.exemplars[id]
-		}
-		if overtaken && len(ids) < 3 && time.Now().After(again) {
-			again = time.Now().Add(pause)
-			res, _ := v.request(ctx)
-			if h := ledger.Decode("traceresponse", res.header.Get("traceresponse")); h.Valid {
-				ids = append(ids, h.TraceID)
-			}
-		}
-		return false
-	})
-	switch {
-	case err != nil:
+	seen, err := v.exemplars(ctx)
+	if err != nil {
 		return failed(err)
-	case hit == 0:
-		return fine("on %s of uservice3", metric)
-	case hit > 0:
-		return fine("overtaken by newer ones; a further request's, %s, is there", ids[hit])
 	}
-	return v.noExemplar(ctx, len(seen) > 0)
+	if seen[v.id] {
+		return fine("on %s of uservice3", metric)
+	}
+	for _, id := range v.further {
+		if seen[id] {
+			return fine("overtaken by newer ones; a further request's, %s, is there", id)
+		}
+	}
+	overtaken := false
+	for id := range seen {
+		overtaken = overtaken || !v.before.exemplars[id]
+	}
+	n := len(v.further) + 1
+	if next := v.began.Add(v.deadline.Sub(v.began) * time.Duration(n) / 3); overtaken && n < 3 && time.Now().After(next) {
+		res, _ := v.request(ctx)
+		if h := ledger.Decode("traceresponse", res.header.Get("traceresponse")); h.Valid {
+			v.further = append(v.further, h.TraceID)
+		}
+	}
+	if len(seen) > 0 {
+		return broken(metric+" is there, without this trace's id; ids of others are", "others overtake", "scrape interval").yet()
+	}
+	return missing(metric+" is there, without any trace's id", v.noExemplar)
 }
 
 // noExemplar finds out on which side it went missing: metric, store, scrape or service.
-func (v *visit) noExemplar(ctx context.Context, others bool) outcome {
+func (v *visit) noExemplar(ctx context.Context, detail string) outcome {
 	series, err := v.number(ctx, `count(`+metric+`_count{job="uservice3"})`)
 	switch {
 	case err != nil:
 		return failed(err)
 	case series <= 0:
 		return v.noDurations(ctx)
-	case others:
-		return broken(metric+" is there, without this trace's id; ids of others are", "others overtake", "scrape interval")
 	}
-	detail := metric + " is there, without any trace's id"
 	flags := v.flags(ctx)
 	if flags == nil {
 		return broken(detail, "exemplars not kept", "none attached", "scraped without exemplars")

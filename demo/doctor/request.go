@@ -15,12 +15,8 @@ import (
 // proxy sends the request.
 func (v *visit) proxy(ctx context.Context) outcome {
 	var err error
-	// Traefik listens before it has read its routes, and answers 404 until then.
-	v.poll(ctx, v.within(3*time.Second), "the proxy may have no routes yet", func() bool {
-		v.sent = time.Now()
-		v.response, err = v.request(ctx)
-		return err != nil || v.response.status != http.StatusNotFound
-	})
+	v.sent = time.Now()
+	v.response, err = v.request(ctx)
 	v.answered = time.Now()
 	if err != nil {
 		return failed(err)
@@ -37,7 +33,8 @@ func (v *visit) proxy(ctx context.Context) outcome {
 	case status == http.StatusBadGateway, status == http.StatusGatewayTimeout, status == http.StatusServiceUnavailable:
 		return broken(detail, "uservice3 down")
 	case status == http.StatusNotFound:
-		return broken(detail, "other program", "no route")
+		// Traefik listens before it has read its routes.
+		return broken(detail, "other program", "no route").yet()
 	}
 	return broken(detail, "other program")
 }
@@ -79,20 +76,13 @@ func (v *visit) traceID(context.Context) outcome {
 	return broken(v.id+" was not sampled, so nothing of it is sent anywhere", causes...)
 }
 
-// tempoReady asks the trace back end whether it is there, and gives one that has just been started
-// its time.
+// tempoReady asks the trace back end whether it is there.
 func (v *visit) tempoReady(ctx context.Context) outcome {
-	var res response
-	var err error
-	v.poll(ctx, v.within(20*time.Second), v.o.name(topology.Tempo)+" is starting", func() bool {
-		res, err = v.ask(ctx, topology.Tempo, "/ready", nil)
-		return err != nil || res.status != http.StatusServiceUnavailable
-	})
-	switch {
+	switch res, err := v.ask(ctx, topology.Tempo, "/ready", nil); {
 	case err != nil:
 		return failed(err)
 	case res.status == http.StatusServiceUnavailable:
-		return broken("not ready: "+firstLine(res.body), "tempo starting", "tempo cannot write")
+		return broken("not ready: "+firstLine(res.body), "tempo starting", "tempo cannot write").yet()
 	case res.status != http.StatusOK:
 		return broken(fmt.Sprintf("/ready answers %d: %s", res.status, firstLine(res.body)), "not tempo")
 	}

@@ -104,25 +104,21 @@ func (v *visit) spans(ctx context.Context) outcome {
 	if v.states[linkHeader] == Broken {
 		return skipped("needs: " + linkHeader)
 	}
-	var err error
-	v.poll(ctx, v.wait(10*time.Second), "the spans arrive", func() bool {
-		err = v.fetch(ctx)
-		return err == nil && !slices.Contains(v.match(), nil)
-	})
+	err := v.fetch(ctx)
 	want, found := v.expected(), v.match()
 	switch {
 	case v.trace == nil && err != nil:
-		return broken(err.Error(), "in trouble")
+		return broken(err.Error(), "in trouble").yet()
 	case v.trace == nil:
-		return v.notSent(ctx, fmt.Sprintf("none of %d has arrived", len(want)),
-			[]string{want[0].service, topology.Uservice3, topology.Uservice4})
+		return missing(fmt.Sprintf("none of %d has arrived", len(want)),
+			v.notSent(want[0].service, topology.Uservice3, topology.Uservice4))
 	}
-	var missing, senders, wrong []string
+	var lacking, senders, wrong []string
 	unnamed := false
 	for i, e := range want {
 		s := found[i]
 		if s == nil {
-			missing = append(missing, e.String())
+			lacking = append(lacking, e.String())
 			senders = append(senders, e.service)
 			continue
 		}
@@ -141,9 +137,9 @@ func (v *visit) spans(ctx context.Context) outcome {
 		}
 	}
 	switch {
-	case len(missing) > 0:
-		return v.notSent(ctx, fmt.Sprintf("%d of %d missing: %s", len(missing), len(want), strings.Join(missing, ", ")),
-			slices.Compact(senders))
+	case len(lacking) > 0:
+		return missing(fmt.Sprintf("%d of %d missing: %s", len(lacking), len(want), strings.Join(lacking, ", ")),
+			v.notSent(slices.Compact(senders)...))
 	case unnamed:
 		return broken(strings.Join(wrong, "; "), "no service name")
 	case len(wrong) > 0:
@@ -153,23 +149,25 @@ func (v *visit) spans(ctx context.Context) outcome {
 }
 
 // notSent tells why spans of these processes do not arrive.
-func (v *visit) notSent(ctx context.Context, detail string, senders []string) outcome {
-	for _, sender := range senders {
-		// Our services log it themselves, once a minute, and log lines take another way.
-		if v.o.URLs[loki] == "" || !strings.HasPrefix(sender, "uservice") {
-			continue
+func (v *visit) notSent(senders ...string) judge {
+	return func(ctx context.Context, detail string) outcome {
+		for _, sender := range senders {
+			// Our services log it themselves, once a minute, and log lines take another way.
+			if v.o.URLs[loki] == "" || !strings.HasPrefix(sender, "uservice") {
+				continue
+			}
+			const query = `{service_name=%q} | what="spans" |= "does not reach the back end"`
+			lines, err := v.lines(ctx, fmt.Sprintf(query, sender), 5*time.Minute, 1)
+			if err == nil && len(lines) > 0 {
+				return broken(detail, "endpoint in vain").about(struct{ Sender, Endpoint string }{sender, lines[0]["endpoint"]})
+			}
 		}
-		const query = `{service_name=%q} | what="spans" |= "does not reach the back end"`
-		lines, err := v.lines(ctx, fmt.Sprintf(query, sender), 5*time.Minute, 1)
-		if err == nil && len(lines) > 0 {
-			return broken(detail, "endpoint in vain").about(struct{ Sender, Endpoint string }{sender, lines[0]["endpoint"]})
+		who := strings.Join(senders, " ")
+		if len(senders) == 3 {
+			return broken(detail, "sent elsewhere", "exporter off", "tempo drops").about(who)
 		}
+		return broken(detail, "wrong endpoint", "no export", "killed too early").about(who)
 	}
-	who := strings.Join(senders, " ")
-	if len(senders) == 3 {
-		return broken(detail, "sent elsewhere", "exporter off", "tempo drops").about(who)
-	}
-	return broken(detail, "wrong endpoint", "no export", "killed too early").about(who)
 }
 
 const searchLimit = 200 // traces
@@ -179,25 +177,24 @@ func (v *visit) search(ctx context.Context) outcome {
 	if !v.served(ctx) {
 		return skipped(needsServed)
 	}
-	var list []tempo.Summary
-	var err error
-	found := v.poll(ctx, v.wait(20*time.Second), "a search finds what has been idle for 3 s", func() bool {
-		ctx, cancel := context.WithTimeout(ctx, askTimeout)
-		defer cancel()
-		list, err = v.backend.Search(ctx, tempo.Query{Tags: map[string]string{"service.name": topology.Uservice3},
-			Limit: searchLimit, Start: v.sent.Add(-2 * time.Second), End: time.Now().Add(time.Second)})
-		return slices.ContainsFunc(list, func(s tempo.Summary) bool { return s.TraceID == v.id })
-	})
+	ask, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	list, err := v.backend.Search(ask, tempo.Query{Tags: map[string]string{"service.name": topology.Uservice3},
+		Limit: searchLimit, Start: v.sent.Add(-2 * time.Second), End: time.Now().Add(time.Second)})
 	since := time.Since(v.answered).Seconds()
 	switch {
-	case found:
+	case slices.ContainsFunc(list, func(s tempo.Summary) bool { return s.TraceID == v.id }):
 		return fine("found by service and time, %.1f s after the answer", since)
 	case err != nil:
-		return broken(err.Error(), "in trouble")
+		return broken(err.Error(), "in trouble").yet()
 	case len(list) >= searchLimit:
-		return broken(fmt.Sprintf("not among the first %d traces of uservice3", len(list)), "too much traffic to search")
+		return broken(fmt.Sprintf("not among the first %d traces of uservice3", len(list)), "too much traffic to search").yet()
 	}
-	detail := fmt.Sprintf("known by its id, not found by service and time in %.0f s", since)
+	return missing(fmt.Sprintf("known by its id, not found by service and time in %.0f s", since), v.notSearchable)
+}
+
+// notSearchable tells why a search does not find the trace.
+func (v *visit) notSearchable(ctx context.Context, detail string) outcome {
 	if v.o.Kind == Local {
 		return broken(detail, "collector in trouble")
 	}
