@@ -247,6 +247,32 @@ func TestTheRightLinkIsNamed(t *testing.T) {
 	}
 }
 
+func TestTheFormatsInWhichTheServiceIsScraped(t *testing.T) {
+	const text, open = "PrometheusText0.0.4", "OpenMetricsText1.0.0"
+	for _, c := range []struct {
+		name, config, want string
+	}{
+		{"the default", "global:\n  scrape_interval: 15s\n", "attaches none"},
+		{"its job's", "global:\n  scrape_protocols: [" + open + "]\n" +
+			"scrape_configs:\n- job_name: uservice4\n- job_name: uservice3\n  scrape_protocols: [" + text + "]\n", "no OpenMetrics"},
+		{"all jobs', as it has none of its own", "global:\n  scrape_protocols: [" + text + "]\n" +
+			"scrape_configs:\n- job_name: uservice4\n  scrape_protocols: [" + open + "]\n", "no OpenMetrics"},
+		{"not to be told", "global: [", "is always_off, or"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f := newFake(t)
+			f.exemplar, f.scrape = "", c.config
+			report, err := Run(t.Context(), f.options())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if report.FirstBroken != linkExemplar || !strings.Contains(report.Links[7].Causes[0].Why, c.want) {
+				t.Errorf("broken is %q: %+v, want %q", report.FirstBroken, report.Links[7].Causes, c.want)
+			}
+		})
+	}
+}
+
 func TestAPartThatHangsIsToldFromOneThatIsDown(t *testing.T) {
 	v := &visit{o: Options{Kind: Compose, URLs: map[string]string{topology.Tempo: "http://127.0.0.1:3200"}}, down: map[string]bool{}}
 	for _, c := range []struct {
