@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"example.com/grafana-tempo-go-demo/demo/tempo"
+	"example.com/grafana-tempo-go-demo/demo/term"
 )
 
 var epoch = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
@@ -162,11 +163,11 @@ func TestLinesKeepToTheWidth(t *testing.T) {
 		}
 		limit := max(width, minWidth)
 		if width == 0 {
-			limit = DefaultWidth
+			limit = term.DefaultWidth
 		}
 		for i, line := range strings.Split(b.String(), "\n") {
-			if i > 0 && columns(line) > limit {
-				t.Fatalf("width %d: %d columns in %q", width, columns(line), line)
+			if i > 0 && term.Columns(line) > limit {
+				t.Fatalf("width %d: %d columns in %q", width, term.Columns(line), line)
 			}
 		}
 		for _, s := range spans {
@@ -183,7 +184,7 @@ func TestColourIsOnlyAdded(t *testing.T) {
 	_ = Render(&plain, tr, Options{})
 	_ = Render(&coloured, tr, Options{Color: true})
 	stripped := coloured.String()
-	for _, seq := range append([]string{reset, red, faint}, colours...) {
+	for _, seq := range append([]string{term.Reset, term.Red, term.Faint}, colours...) {
 		stripped = strings.ReplaceAll(stripped, seq, "")
 	}
 	if stripped == coloured.String() || stripped != plain.String() {
@@ -202,16 +203,5 @@ func TestManySpansInALongChain(t *testing.T) {
 	}
 	if n := strings.Count(b.String(), "\n"); n != 5001+2 {
 		t.Errorf("%d lines", n)
-	}
-}
-
-func TestDuration(t *testing.T) {
-	for want, d := range map[string]time.Duration{
-		"0 ms": 0, "0.01 ms": 10 * time.Microsecond, "1.5 ms": 1500 * time.Microsecond, "150 ms": 150 * time.Millisecond,
-		"1.56 s": 1560 * time.Millisecond, "90.00 s": 90 * time.Second, "-5.0 ms": -5 * time.Millisecond,
-	} {
-		if got := Duration(d); got != want {
-			t.Errorf("%v: got %q, want %q", d, got, want)
-		}
 	}
 }
