@@ -132,7 +132,7 @@ func (v *visit) orphan(ctx context.Context) (id string) {
 			return false
 		}
 		for _, found := range list {
-			t, err := v.backend.Trace(ctx, found.TraceID)
+			t, err := v.backend.Trace(ctx, found)
 			if err == nil && t.ID != v.id && !slices.ContainsFunc(t.Spans, continued) && slices.ContainsFunc(t.Spans, encloses) {
 				id = t.ID
 			}

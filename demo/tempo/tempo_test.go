@@ -136,6 +136,15 @@ func TestShortIDsFindTheirTrace(t *testing.T) {
 	}
 }
 
+func TestWhatIsNewInTemposAnswersIsIgnored(t *testing.T) {
+	const newer = `{"trace":{"resourceSpans":[{"x":[],"resource":{"y":{}},"scopeSpans":[{"spans":[
+		{"spanId":"AAAAAAAAAAE=","z":1,"kind":"SPAN_KIND_NEW","name":"n"}]}]}]},"status":"PARTIAL","message":"m"}`
+	tr, err := answer(t, 200, newer).Trace(t.Context(), id)
+	if err != nil || tr.Spans[0].Name != "n" || tr.Spans[0].Kind != "unspecified" {
+		t.Errorf("got %v, %v", tr, err)
+	}
+}
+
 func TestUnknownTraceIsErrNotFound(t *testing.T) {
 	for name, c := range map[string]*tempo.Client{
 		"the collector":         serve(t),
@@ -165,22 +174,18 @@ func TestSpansInACircleAllAppear(t *testing.T) {
 
 func TestSearch(t *testing.T) {
 	c := serve(t, caller, called, other)
-	whole := tempo.Summary{TraceID: id, RootService: "uservice3", RootName: "handle_incoming_call", Start: time.Unix(0, 9e8), Duration: 2100 * time.Millisecond}
-	short := tempo.Summary{TraceID: shortID, RootName: "other", Start: time.Unix(5, 0), Duration: 7 * time.Millisecond}
 	for _, test := range []struct {
 		name string
 		q    tempo.Query
-		want []tempo.Summary
+		want []string
 	}{
-		{"everything, latest first", tempo.Query{}, []tempo.Summary{short, whole}},
-		{"everything by TraceQL", tempo.Query{TraceQL: "{}"}, []tempo.Summary{short, whole}},
-		{"by tags", tempo.Query{Tags: map[string]string{"service.name": "uservice3", "name": "early"}}, []tempo.Summary{whole}},
-		{"by a tag with quotes and spaces", tempo.Query{Tags: map[string]string{"s": `a "b" c=d`}}, []tempo.Summary{}},
-		{"by least duration", tempo.Query{MinDuration: time.Second}, []tempo.Summary{whole}},
-		{"by most duration", tempo.Query{MaxDuration: time.Second}, []tempo.Summary{short}},
-		{"no more than one", tempo.Query{Limit: 1}, []tempo.Summary{short}},
-		{"by time", tempo.Query{Start: time.Unix(1, 0), End: time.Unix(3, 0)}, []tempo.Summary{whole}},
-		{"by time, to the second", tempo.Query{Start: time.Unix(4, 0), End: time.Unix(4, 1)}, []tempo.Summary{short}},
+		{"everything, latest first", tempo.Query{}, []string{shortID, id}},
+		{"everything by TraceQL", tempo.Query{TraceQL: "{}"}, []string{shortID, id}},
+		{"by tags", tempo.Query{Tags: map[string]string{"service.name": "uservice3", "name": "early"}}, []string{id}},
+		{"by a tag with quotes and spaces", tempo.Query{Tags: map[string]string{"s": `a "b" c=d`}}, []string{}},
+		{"no more than one", tempo.Query{Limit: 1}, []string{shortID}},
+		{"by time", tempo.Query{Start: time.Unix(1, 0), End: time.Unix(3, 0)}, []string{id}},
+		{"by time, to the second", tempo.Query{Start: time.Unix(4, 0), End: time.Unix(4, 1)}, []string{shortID}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			got, err := c.Search(t.Context(), test.q)
@@ -217,7 +222,9 @@ func TestErrorsSayWhatIsWrongAndWhatToDo(t *testing.T) {
 		{"no trace id", trace(serve(t), "xyz"), []string{`"xyz"`, "32 hexadecimal digits"}},
 		{"an empty trace id", trace(serve(t), ""), []string{"32 hexadecimal digits"}},
 		{"no JSON", trace(answer(t, 200, "<html>"), id), []string{"not Tempo's JSON"}},
-		{"an id that is not base64", trace(answer(t, 200, `{"trace":{"resourceSpans":[{"scopeSpans":[{"spans":[{"name":"n","spanId":"?"}]}]}]}}`), id), []string{`span "n"`, "spanId"}},
+		{"an id that is not base64", trace(answer(t, 200, `{"trace":{"resourceSpans":[{"scopeSpans":[{"spans":[{"name":"n","spanId":"?"}]}]}]}}`), id), []string{"not Tempo's JSON", "line 1", "spanId"}},
+		{"a span without an id", trace(answer(t, 200, `{"trace":{"resourceSpans":[{"scopeSpans":[{"spans":[{"name":"n"}]}]}]}}`), id), []string{`span "n"`, "spanId"}},
+		{"a span whose id is too long", trace(answer(t, 200, `{"trace":{"resourceSpans":[{"scopeSpans":[{"spans":[{"name":"n","spanId":"AAAAAAAAAAAB"}]}]}]}}`), id), []string{`span "n"`, "000000000000000001"}},
 		{"a search without JSON", search(answer(t, 200, "<html>"), tempo.Query{}), []string{"not Tempo's JSON"}},
 		{"a query that the collector cannot answer", search(serve(t), tempo.Query{TraceQL: "{name=1}"}), []string{"400", "answers {} alone"}},
 		{"tags and TraceQL", search(serve(t), tempo.Query{TraceQL: "{}", Tags: map[string]string{"a": "b"}}), []string{"not both"}},

@@ -170,7 +170,7 @@ func TestATraceCanBeSearched(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			return slices.ContainsFunc(found, func(s tempo.Summary) bool { return s.TraceID == id })
+			return slices.Contains(found, id)
 		}) {
 			t.Errorf("trace %s is not found %s", id, name)
 		}

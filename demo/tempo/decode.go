@@ -1,0 +1,124 @@
+package tempo
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	commonpb "go.opentelemetry.io/proto/otlp/common/v1"
+	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
+	"google.golang.org/protobuf/encoding/protojson"
+
+	"example.com/grafana-tempo-go-demo/demo/traceid"
+)
+
+// decode reads the answer of /api/v2/traces: OTLP's messages in protobuf's JSON, and so with ids in
+// base64. No spans are a trace that is not known. Newer versions may add fields.
+func decode(body []byte) ([]*Span, error) {
+	var answer struct {
+		Trace *json.RawMessage `json:"trace"`
+	}
+	if err := json.Unmarshal(body, &answer); err != nil {
+		return nil, fmt.Errorf("the answer is not Tempo's JSON: %w", err)
+	}
+	if answer.Trace == nil {
+		return nil, nil
+	}
+	var data tracepb.TracesData
+	if err := (protojson.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(*answer.Trace, &data); err != nil {
+		return nil, fmt.Errorf("the answer is not Tempo's JSON: %w", err)
+	}
+	var spans []*Span
+	for _, rs := range data.ResourceSpans {
+		resource := attributes(rs.GetResource().GetAttributes())
+		service, _ := resource["service.name"].(string)
+		for _, ss := range rs.ScopeSpans {
+			for _, pb := range ss.Spans {
+				s, err := newSpan(pb)
+				if err != nil {
+					return nil, fmt.Errorf("span %q: %w", pb.Name, err)
+				}
+				s.Resource, s.Service = resource, service
+				spans = append(spans, s)
+			}
+		}
+	}
+	return spans, nil
+}
+
+func newSpan(pb *tracepb.Span) (*Span, error) {
+	s := &Span{
+		TraceID:       hexID(pb.TraceId, traceid.TraceDigits),
+		SpanID:        hexID(pb.SpanId, traceid.SpanDigits),
+		ParentID:      hexID(pb.ParentSpanId, traceid.SpanDigits),
+		Name:          pb.Name,
+		Kind:          enumName(pb.Kind, "SPAN_KIND_"),
+		Start:         unixNano(pb.StartTimeUnixNano),
+		End:           unixNano(pb.EndTimeUnixNano),
+		Status:        enumName(pb.GetStatus().GetCode(), "STATUS_CODE_"),
+		StatusMessage: pb.GetStatus().GetMessage(),
+		Attributes:    attributes(pb.Attributes),
+	}
+	switch {
+	case s.SpanID == "":
+		return nil, errors.New("it has no spanId")
+	case len(s.TraceID) > traceid.TraceDigits, len(s.SpanID) > traceid.SpanDigits, len(s.ParentID) > traceid.SpanDigits:
+		return nil, fmt.Errorf("one of its ids is too long: trace %s, span %s, parent %q", s.TraceID, s.SpanID, s.ParentID)
+	}
+	if strings.Trim(s.ParentID, "0") == "" {
+		s.ParentID = ""
+	}
+	for _, e := range pb.Events {
+		s.Events = append(s.Events, Event{Name: e.Name, Time: unixNano(e.TimeUnixNano), Attributes: attributes(e.Attributes)})
+	}
+	return s, nil
+}
+
+// hexID writes an id as text. Some back ends leave out leading zeros.
+func hexID(id []byte, digits int) string {
+	if len(id) == 0 {
+		return ""
+	}
+	return traceid.Hex(id, digits)
+}
+
+// enumName turns SPAN_KIND_SERVER into server.
+func enumName(e fmt.Stringer, prefix string) string {
+	return strings.ToLower(strings.TrimPrefix(e.String(), prefix))
+}
+
+func unixNano(ns uint64) time.Time { return time.Unix(int64(ns/1e9), int64(ns%1e9)) }
+
+func attributes(list []*commonpb.KeyValue) map[string]any {
+	m := make(map[string]any, len(list))
+	for _, kv := range list {
+		m[kv.Key] = value(kv.Value)
+	}
+	return m
+}
+
+func value(v *commonpb.AnyValue) any {
+	switch v := v.GetValue().(type) {
+	case *commonpb.AnyValue_StringValue:
+		return v.StringValue
+	case *commonpb.AnyValue_BoolValue:
+		return v.BoolValue
+	case *commonpb.AnyValue_IntValue:
+		return v.IntValue
+	case *commonpb.AnyValue_DoubleValue:
+		return v.DoubleValue
+	case *commonpb.AnyValue_BytesValue:
+		return v.BytesValue
+	case *commonpb.AnyValue_ArrayValue:
+		values := []any{}
+		for _, element := range v.ArrayValue.GetValues() {
+			values = append(values, value(element))
+		}
+		return values
+	case *commonpb.AnyValue_KvlistValue:
+		return attributes(v.KvlistValue.GetValues())
+	}
+	return nil
+}
