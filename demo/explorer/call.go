@@ -2,22 +2,23 @@ package explorer
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
+
+	"example.com/grafana-tempo-go-demo/demo/ledger"
+	"example.com/grafana-tempo-go-demo/demo/topology"
 )
 
 const (
-	// callTimeout is longer than the services' own: they answer within 15 s, whatever happens behind them.
+	// callTimeout is longer than the services' own: they answer within 15 s, whatever happens behind
+	// them.
 	callTimeout = 25 * time.Second
 	// maxCalls is how many calls may be in flight; the page has a button, not a load generator.
 	maxCalls = 64
@@ -41,8 +42,9 @@ type callResult struct {
 	DurationMS float64 `json:"duration_ms"`
 	// Started is when the request was sent, in milliseconds since 1970.
 	Started int64 `json:"started_ms"`
-	// TraceID is from the answer's traceresponse header; empty when there is none, which is how the plain services
-	// answer. Their trace, which ends at the proxy, can be searched by the tag user_agent.original.
+	// TraceID is from the answer's traceresponse header; empty when there is none, which is how the
+	// plain services answer. Their trace, which ends at the proxy, can be searched by the tag
+	// user_agent.original.
 	TraceID   string `json:"trace_id"`
 	UserAgent string `json:"user_agent"`
 	// Sampled is the flag of the same header: without it, no span of the service will arrive anywhere.
@@ -55,9 +57,13 @@ func (e *explorer) call(w http.ResponseWriter, r *http.Request) {
 	if !readJSON(w, r, &wish) {
 		return
 	}
+	var names []string
+	for _, s := range services() {
+		names = append(names, s.Name)
+	}
 	switch dependencies := []string{"", "redis", "database"}; {
-	case !slices.Contains(e.Services, wish.Service):
-		fail(w, http.StatusBadRequest, "There is no such service. There are: "+strings.Join(e.Services, ", ")+".")
+	case !slices.Contains(names, wish.Service):
+		fail(w, http.StatusBadRequest, "There is no such service. There are: "+strings.Join(names, ", ")+".")
 		return
 	case !slices.Contains(dependencies, wish.Fail) || !slices.Contains(dependencies, wish.Slow):
 		fail(w, http.StatusBadRequest, "fail and slow take redis or database, or nothing.")
@@ -76,18 +82,14 @@ func (e *explorer) call(w http.ResponseWriter, r *http.Request) {
 			return // the page is gone
 		}
 		e.Logger.Warn("call", "service", wish.Service, "error", err.Error())
-		status, how := http.StatusBadGateway, "does not answer"
-		if netErr, ok := errors.AsType[net.Error](err); ok && netErr.Timeout() {
-			status, how = http.StatusGatewayTimeout, "took too long to answer"
-		}
-		fail(w, status, fmt.Sprintf("The proxy at %s %s. Is it running?", e.Gateway.Redacted(), how))
+		failUnanswered(w, "proxy", e.Gateway, err)
 		return
 	}
 	answer(w, http.StatusOK, result)
 }
 
-// send makes the request. Its User-Agent is unlike any other: both Traefik and the demo's gateway record it on their
-// server span, so the trace can be found even when no service tells its id.
+// send makes the request. Its User-Agent is unlike any other: both Traefik and the demo's gateway
+// record it on their server span, so the trace can be found even when no service tells its id.
 func (e *explorer) send(ctx context.Context, wish callRequest) (*callResult, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
@@ -103,15 +105,16 @@ func (e *explorer) send(ctx context.Context, wish callRequest) (*callResult, err
 	if err != nil {
 		return nil, err
 	}
-	req.Host = e.hostHeader(wish.Service)
-	random := make([]byte, 8)
-	rand.Read(random) // never fails, see its documentation
-	userAgent := "demo-explorer/" + hex.EncodeToString(random)
+	req.Host = topology.Host(wish.Service)
+	if port := e.Gateway.Port(); port != "" { // as a browser would send it
+		req.Host = net.JoinHostPort(req.Host, port)
+	}
+	userAgent := fmt.Sprintf("demo-explorer/%016x", rand.Uint64())
 	req.Header.Set("User-Agent", userAgent)
 	req.Header.Set("Accept", "text/html")
 
 	start := time.Now()
-	res, err := e.gateway.RoundTrip(req) // not a Client's Do: a redirect is an answer
+	res, err := e.backends.RoundTrip(req) // not a Client's Do: a redirect is an answer
 	if err != nil {
 		return nil, err
 	}
@@ -119,7 +122,7 @@ func (e *explorer) send(ctx context.Context, wish callRequest) (*callResult, err
 	if _, err := io.Copy(io.Discard, io.LimitReader(res.Body, maxAnswerBytes)); err != nil {
 		return nil, err
 	}
-	traceID, sampled := traceResponse(res.Header.Get("traceresponse"))
+	own := ledger.Decode("traceresponse", res.Header.Get("traceresponse"))
 	shown := *u
 	shown.Host, shown.User = req.Host, nil
 	return &callResult{
@@ -129,30 +132,8 @@ func (e *explorer) send(ctx context.Context, wish callRequest) (*callResult, err
 		StatusText: http.StatusText(res.StatusCode),
 		DurationMS: float64(time.Since(start).Microseconds()) / 1000,
 		Started:    start.UnixMilli(),
-		TraceID:    traceID,
+		TraceID:    own.TraceID,
 		UserAgent:  userAgent,
-		Sampled:    sampled,
+		Sampled:    own.Sampled != nil && *own.Sampled,
 	}, nil
-}
-
-// hostName is by which the proxy routes to a service.
-func hostName(service string) string { return service + ".localhost" }
-
-// hostHeader is what a browser would send; the port belongs to it.
-func (e *explorer) hostHeader(service string) string {
-	if port := e.Gateway.Port(); port != "" {
-		return net.JoinHostPort(hostName(service), port)
-	}
-	return hostName(service)
-}
-
-// traceResponse reads a traceresponse header, 00-<trace id>-<span id>-<flags> as in the W3C draft Trace Context Level 2.
-// Anything else is no id.
-func traceResponse(header string) (traceID string, sampled bool) {
-	parts := strings.Split(header, "-")
-	if len(parts) != 4 || len(parts[1]) != 32 || !isTraceID(parts[1]) || strings.Trim(parts[1], "0") == "" {
-		return "", false
-	}
-	flags, err := strconv.ParseUint(parts[3], 16, 8)
-	return strings.ToLower(parts[1]), err == nil && flags&1 == 1
 }

@@ -1,0 +1,43 @@
+package explorer
+
+import (
+	"io/fs"
+	"net/http"
+	"path"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+func TestThePageNeedsNothingFromElsewhere(t *testing.T) {
+	foreign := regexp.MustCompile(`(https?:)?//[a-z0-9]`)
+	entries, err := fs.ReadDir(embedded, "web")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, entry := range entries {
+		data, err := fs.ReadFile(embedded, "web/"+entry.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := strings.ReplaceAll(string(data), "http://www.w3.org/2000/svg", "") // a name, which nobody fetches
+		if found := foreign.FindString(text); found != "" {
+			t.Errorf("%s names another host: %s", entry.Name(), found)
+		}
+		if mediaTypes[path.Ext(entry.Name())] == "" {
+			t.Errorf("%s has no media type", entry.Name())
+		}
+		if strings.Contains(text, "innerHTML") || strings.Contains(text, "insertAdjacentHTML") || strings.Contains(text, " style=") {
+			t.Errorf("%s makes markup of text, or has an inline style, which the page's policy refuses", entry.Name())
+		}
+	}
+}
+
+func TestAnAssetIsSentOnce(t *testing.T) {
+	h := New(Options{Tempo: parse(t, nowhere), Gateway: parse(t, nowhere)})
+	first := ask(t, h, "GET", "/assets/app.js", "", nil)
+	again := ask(t, h, "GET", "/assets/app.js", "", http.Header{"If-None-Match": {first.Header().Get("Etag")}})
+	if again.Code != http.StatusNotModified || again.Body.Len() != 0 {
+		t.Errorf("answered %d with %d bytes", again.Code, again.Body.Len())
+	}
+}

@@ -1,0 +1,115 @@
+package explorer
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+)
+
+func TestOnlyAFewPathsOfTempoAreReached(t *testing.T) {
+	for name, test := range map[string]struct {
+		method, path string
+		want         string // what Tempo is asked; "" is nothing
+		status       int
+	}{
+		"search":              {"GET", "/tempo/api/search?tags=a%3Db&limit=5", "/base/api/search?tags=a%3Db&limit=5", 200},
+		"a trace":             {"GET", "/tempo/api/v2/traces/1f", "/base/api/v2/traces/1f", 200},
+		"what is no trace id": {"GET", "/tempo/api/v2/traces/..", "", 404},
+		"an encoded way up":   {"GET", "/tempo/api/v2/traces/%2e%2e%2fflush", "", 400},
+		"the rest":            {"GET", "/tempo/flush", "", 404},
+		"what no page needs":  {"GET", "/tempo/api/traces/1f", "", 404},
+		"the status":          {"GET", "/tempo/status/config", "", 404},
+		"a write":             {"POST", "/tempo/api/search", "", 404},
+		"a delete":            {"DELETE", "/tempo/api/v2/traces/1f", "", 404},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tempo := newFake(t, func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Content-Type", "application/json")
+				w.Header().Set("Set-Cookie", "a=b")
+				_, _ = io.WriteString(w, "{}")
+			})
+			h := New(Options{Tempo: parse(t, tempo.URL+"/base"), Gateway: parse(t, nowhere)})
+			w := ask(t, h, test.method, test.path, "", http.Header{"Cookie": {"secret"}, "Authorization": {"secret"}})
+			if w.Code == http.StatusTemporaryRedirect || w.Code == http.StatusMovedPermanently { // the mux cleans a path
+				w = ask(t, h, test.method, w.Header().Get("Location"), "", nil)
+			}
+			if w.Code != test.status {
+				t.Errorf("answered %d, want %d: %s", w.Code, test.status, w.Body)
+			}
+			if test.want == "" {
+				if len(tempo.asked) > 0 {
+					t.Errorf("Tempo was asked for %s", (<-tempo.asked).URL)
+				}
+				return
+			}
+			asked := <-tempo.asked
+			if asked.URL.String() != test.want {
+				t.Errorf("Tempo was asked for %s, want %s", asked.URL, test.want)
+			}
+			if asked.Header.Get("Cookie")+asked.Header.Get("Authorization")+asked.Header.Get("X-Forwarded-For") != "" {
+				t.Errorf("Tempo was told %v", asked.Header)
+			}
+			if w.Header().Get("Set-Cookie") != "" || w.Header().Get("X-Content-Type-Options") != "nosniff" {
+				t.Errorf("the page was told %v", w.Header())
+			}
+		})
+	}
+}
+
+func TestTemposErrorsArePassedOn(t *testing.T) {
+	tempo := newFake(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusBadRequest)
+		_, _ = io.WriteString(w, "invalid TraceQL query")
+	})
+	w := ask(t, New(Options{Tempo: parse(t, tempo.URL), Gateway: parse(t, nowhere)}), "GET", "/tempo/api/search?q=x", "", nil)
+	if w.Code != 400 || w.Body.String() != "invalid TraceQL query" {
+		t.Errorf("answered %d %s", w.Code, w.Body)
+	}
+}
+
+func TestATempoThatIsDownIsASentence(t *testing.T) {
+	stopped := newFake(t, nil)
+	stopped.Close()
+	w := ask(t, New(Options{Tempo: parse(t, stopped.URL), Gateway: parse(t, nowhere)}), "GET", "/tempo/api/search", "", nil)
+	if w.Code != http.StatusBadGateway || !strings.Contains(sentence(t, w), stopped.URL) {
+		t.Errorf("answered %d %s", w.Code, w.Body)
+	}
+}
+
+func TestTheConfigurationFitsTheTempo(t *testing.T) {
+	for name, test := range map[string]struct {
+		tempo http.HandlerFunc
+		query string
+	}{
+		"that takes hints":     {func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "{}") }, newestTraces},
+		"that takes none":      {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(400) }, allTraces},
+		"that is out of order": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) }, allTraces},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tempo := newFake(t, test.tempo)
+			withSecret := parse(t, tempo.URL)
+			withSecret.User = url.UserPassword("user", "hunter2")
+			w := ask(t, New(Options{Tempo: withSecret, Gateway: parse(t, nowhere)}), "GET", "/api/config", "", nil)
+			var got struct {
+				Services       []service
+				Ledger, Faults bool
+				Query          string
+			}
+			if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil {
+				t.Fatal(err)
+			}
+			if got.Query != test.query || got.Ledger || got.Faults || len(got.Services) != 4 {
+				t.Errorf("told %+v", got)
+			}
+			if s := got.Services[0]; s.Name != "uservice1" || s.Host != "uservice1.localhost" || !s.Plain || s.Twin != "uservice3" {
+				t.Errorf("told %+v of the first service", s)
+			}
+			if strings.Contains(w.Body.String(), "hunter2") {
+				t.Error("a password is told")
+			}
+		})
+	}
+}

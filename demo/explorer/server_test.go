@@ -1,0 +1,228 @@
+package explorer
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+)
+
+// fake is a server that remembers what it was asked.
+type fake struct {
+	*httptest.Server
+	asked chan *http.Request
+}
+
+func newFake(t *testing.T, h http.HandlerFunc) *fake {
+	t.Helper()
+	f := &fake{asked: make(chan *http.Request, 100)}
+	f.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		f.asked <- r
+		h(w, r)
+	}))
+	t.Cleanup(f.Close)
+	return f
+}
+
+func parse(t *testing.T, text string) *url.URL {
+	t.Helper()
+	u, err := url.Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
+}
+
+// nowhere is a URL at which nobody listens: discard's port.
+const nowhere = "http://127.0.0.1:9"
+
+// ask sends one request to an explorer as a page of its own would.
+func ask(t *testing.T, h http.Handler, method, target, body string, header http.Header) *httptest.ResponseRecorder {
+	t.Helper()
+	r := httptest.NewRequestWithContext(t.Context(), method, target, strings.NewReader(body))
+	r.Host = "localhost:3000"
+	if method == http.MethodPost {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	for name, values := range header {
+		r.Header[name] = values
+	}
+	if host := header.Get("Host"); host != "" {
+		r.Host = host
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w
+}
+
+// sentence reads the error of an answer; there must be one.
+func sentence(t *testing.T, w *httptest.ResponseRecorder) string {
+	t.Helper()
+	var answer struct{ Error string }
+	if err := json.Unmarshal(w.Body.Bytes(), &answer); err != nil || !strings.HasSuffix(answer.Error, ".") && !strings.HasSuffix(answer.Error, "?") {
+		t.Errorf("the error is no sentence: %s", w.Body)
+	}
+	return answer.Error
+}
+
+func TestAddresses(t *testing.T) {
+	h := New(Options{Tempo: parse(t, nowhere), Gateway: parse(t, nowhere)})
+	for name, test := range map[string]struct {
+		method, path string
+		status       int
+		mediaType    string
+	}{
+		"the page":                      {"GET", "/", 200, "text/html; charset=utf-8"},
+		"a trace":                       {"GET", "/trace/0123456789abcdef0123456789ABCDEF", 200, "text/html; charset=utf-8"},
+		"a trace without leading zeros": {"GET", "/trace/1f", 200, "text/html; charset=utf-8"},
+		"what is no trace id":           {"GET", "/trace/xyz", 404, "text/html; charset=utf-8"},
+		"an id that is too long":        {"GET", "/trace/" + strings.Repeat("1", 33), 404, "text/html; charset=utf-8"},
+		"a module":                      {"GET", "/assets/app.js", 200, "text/javascript; charset=utf-8"},
+		"the style sheet":               {"GET", "/assets/style.css", 200, "text/css; charset=utf-8"},
+		"no such asset":                 {"GET", "/assets/nothing.js", 404, "application/json"},
+		"a way out of the assets":       {"GET", "/assets/..%2fserver.go", 404, "application/json"},
+		"nothing":                       {"GET", "/nowhere", 404, "application/json"},
+		"a ledger that nobody keeps":    {"GET", "/api/ledger?trace=1", 404, "application/json"},
+		"faults that nobody can make":   {"GET", "/api/faults", 404, "application/json"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := ask(t, h, test.method, test.path, "", nil)
+			if w.Code != test.status || w.Header().Get("Content-Type") != test.mediaType {
+				t.Errorf("answered %d %s, want %d %s", w.Code, w.Header().Get("Content-Type"), test.status, test.mediaType)
+			}
+			if test.mediaType == "application/json" {
+				sentence(t, w)
+			}
+			for header, want := range map[string]string{
+				"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cross-Origin-Resource-Policy": "same-origin",
+			} {
+				if w.Header().Get(header) != want {
+					t.Errorf("%s is %q, want %q", header, w.Header().Get(header), want)
+				}
+			}
+			policy := w.Header().Get("Content-Security-Policy")
+			if !strings.Contains(policy, "default-src 'none'") || !strings.Contains(policy, "frame-ancestors 'none'") || strings.Contains(policy, "unsafe") {
+				t.Errorf("policy %q", policy)
+			}
+		})
+	}
+}
+
+func TestOnlyThisMachinesNamesAreAnswered(t *testing.T) {
+	h := New(Options{Tempo: parse(t, nowhere), Gateway: parse(t, nowhere)})
+	for host, want := range map[string]int{
+		"localhost": 200, "localhost:3000": 200, "LOCALHOST.:3000": 200, "explorer.localhost": 200,
+		"127.0.0.1:3000": 200, "127.0.0.2": 200, "[::1]:3000": 200, "[::1]": 200,
+		"192.0.2.7:3000":    200, // the listener's own address
+		"192.0.2.8:3000":    421,
+		"evil.example":      421,
+		"localhost.evil":    421,
+		"127.0.0.1.evil.io": 421,
+		"evillocalhost":     421,
+		"":                  421,
+	} {
+		r := httptest.NewRequestWithContext(t.Context(), "GET", "/", nil)
+		r.Host = host
+		local := &net.TCPAddr{IP: net.IPv4(192, 0, 2, 7), Port: 3000}
+		r = r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, net.Addr(local)))
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		if w.Code != want {
+			t.Errorf("host %q: answered %d, want %d", host, w.Code, want)
+		}
+		if want != 200 {
+			sentence(t, w)
+		}
+	}
+}
+
+func TestOtherSitesCannotWrite(t *testing.T) {
+	gateway := newFake(t, func(http.ResponseWriter, *http.Request) {})
+	h := New(Options{Tempo: parse(t, nowhere), Gateway: parse(t, gateway.URL)})
+	const call = `{"service":"uservice1"}`
+	for name, test := range map[string]struct {
+		header http.Header
+		body   string
+		want   int
+	}{
+		"the page itself":                  {http.Header{"Sec-Fetch-Site": {"same-origin"}, "Origin": {"http://localhost:3000"}}, call, 200},
+		"a program":                        {nil, call, 200},
+		"another site":                     {http.Header{"Sec-Fetch-Site": {"cross-site"}, "Origin": {"http://evil.example"}}, call, 403},
+		"another port of this machine":     {http.Header{"Sec-Fetch-Site": {"same-site"}, "Origin": {"http://localhost:8000"}}, call, 403},
+		"another site with an old browser": {http.Header{"Origin": {"http://evil.example"}}, call, 403},
+		"a form":                           {http.Header{"Content-Type": {"text/plain"}}, call, 415},
+		"no type":                          {http.Header{"Content-Type": nil}, call, 415},
+		"a long body":                      {nil, `{"service":"` + strings.Repeat("x", maxRequestBytes) + `"}`, 413},
+		"no JSON":                          {nil, `service=uservice1`, 400},
+		"a field that there is not":        {nil, `{"service":"uservice1","path":"/admin"}`, 400},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := ask(t, h, "POST", "/api/call", test.body, test.header)
+			if w.Code != test.want {
+				t.Errorf("answered %d, want %d: %s", w.Code, test.want, w.Body)
+			}
+			if w.Code != 200 {
+				sentence(t, w)
+			}
+		})
+	}
+}
+
+func TestAnEmptyLedgerIsNoFailure(t *testing.T) {
+	ledger := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Query().Get("trace") == "1" {
+			_, _ = io.WriteString(w, `{"requests":[{}]}`)
+			return
+		}
+		w.WriteHeader(http.StatusNotFound)
+		_, _ = io.WriteString(w, `{"error":"nothing is known of this trace"}`)
+	})
+	h := New(Options{Tempo: parse(t, nowhere), Gateway: parse(t, nowhere), Ledger: ledger})
+	for trace, want := range map[string]string{"1": `{"requests":[{}]}`, "2": `{"requests":[]}`} {
+		w := ask(t, h, "GET", "/api/ledger?trace="+trace, "", nil)
+		if w.Code != 200 || strings.TrimSpace(w.Body.String()) != want {
+			t.Errorf("trace %s: answered %d %s, want %s", trace, w.Code, w.Body, want)
+		}
+	}
+}
+
+// fakeFaults cannot mend.
+type fakeFaults struct{ active string }
+
+func (f *fakeFaults) Active() string { return f.active }
+func (f *fakeFaults) Set(_ context.Context, name string) error {
+	if name == "" {
+		return errors.New("uservice4 did not start again")
+	}
+	f.active = name
+	return nil
+}
+
+func TestFaults(t *testing.T) {
+	h := New(Options{Tempo: parse(t, nowhere), Gateway: parse(t, nowhere), Faults: &fakeFaults{}})
+	for _, test := range []struct {
+		name, method, body string
+		status             int
+		has                string
+	}{
+		{"are listed", "GET", "", 200, `"active":""`},
+		{"can be turned on", "POST", `{"name":"drop-header"}`, 200, `"active":"drop-header"`},
+		{"are known", "POST", `{"name":"fire"}`, 400, "no such fault"},
+		{"may be hard to mend", "POST", `{"name":""}`, 500, "did not start again"},
+		{"stay on then", "GET", "", 200, `"active":"drop-header"`},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			w := ask(t, h, test.method, "/api/faults", test.body, nil)
+			if w.Code != test.status || !bytes.Contains(w.Body.Bytes(), []byte(test.has)) {
+				t.Errorf("answered %d %s", w.Code, w.Body)
+			}
+		})
+	}
+}
