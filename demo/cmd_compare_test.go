@@ -26,7 +26,7 @@ func TestAComparisonThatCannotBeMadeIsRefusedAtOnce(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var stdout, stderr bytes.Buffer
-			code := run(t.Context(), t.Context(), append([]string{"compare"}, strings.Fields(test.args)...), &stdout, &stderr)
+			code := runHere(t.Context(), nil, &stdout, &stderr, append([]string{"compare"}, strings.Fields(test.args)...)...)
 			if code != test.code || !strings.Contains(stderr.String(), test.want) {
 				t.Errorf("exit code %d, printed %q and %q", code, &stdout, &stderr)
 			}

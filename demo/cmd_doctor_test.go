@@ -17,7 +17,7 @@ func examine(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	t.Chdir(t.TempDir())
 	var out, errs bytes.Buffer
-	code = run(t.Context(), t.Context(), append([]string{"doctor"}, args...), &out, &errs)
+	code = runHere(t.Context(), nil, &out, &errs, append([]string{"doctor"}, args...)...)
 	return code, out.String(), errs.String()
 }
 

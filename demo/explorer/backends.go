@@ -17,8 +17,8 @@ import (
 )
 
 const (
-	// tempoTimeout is for one answer of Tempo, body included. A search over an hour of a small Tempo
-	// takes milliseconds.
+	// tempoTimeout is for one answer of Tempo, body included. A search over an hour of a small
+	// Tempo takes milliseconds.
 	tempoTimeout = 30 * time.Second
 	// probeTimeout is for the one question to Tempo that the page waits for before it starts.
 	probeTimeout = 2 * time.Second
@@ -35,8 +35,8 @@ func (o Options) Missing(ctx context.Context) (missing []error) {
 	// Not a request: the proxy would make a trace of it.
 	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", net.JoinHostPort(o.Gateway.Hostname(), port))
 	if err != nil {
-		return append(missing, fmt.Errorf("-gateway: no proxy answers at %s, start it (go run ./demo, or docker compose up) or correct the address: %w",
-			o.Gateway.Redacted(), err))
+		return append(missing, fmt.Errorf("-gateway: no proxy answers at %s, start it (go run ./demo, or docker compose up) "+
+			"or correct the address: %w", o.Gateway.Redacted(), err))
 	}
 	_ = conn.Close()
 	return missing
@@ -52,9 +52,9 @@ const (
 )
 
 // newest returns the query for the newest traces. A Tempo with more traces than it is asked for
-// returns any of them unless the query has a hint. The demo's collector returns the newest anyway and
-// refuses hints. The page could find out by itself, but a refused request looks like an error in the
-// browser's console.
+// returns any of them unless the query has a hint. The demo's collector returns the newest anyway
+// and refuses hints. The page could find out by itself, but a refused request looks like an error
+// in the browser's console.
 func (e *explorer) newest(ctx context.Context) string {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
@@ -102,8 +102,8 @@ func (e *explorer) tempoProxy() http.Handler {
 	})
 }
 
-// under returns the URL of a path below a base. For a base without a path, JoinPath alone leaves out
-// the path's first slash, and no server understands that.
+// under returns the URL of a path below a base. For a base without a path, JoinPath alone leaves
+// out the path's first slash, and no server understands that.
 func under(base *url.URL, path string) *url.URL {
 	u := base.JoinPath(path)
 	u.Path = "/" + strings.TrimPrefix(u.Path, "/")

@@ -9,7 +9,8 @@ import (
 	"testing"
 )
 
-// BenchmarkAPI asks the explorer what its page asks, over loopback to back ends that answer at once.
+// BenchmarkAPI asks the explorer what its page asks, over loopback to back ends that answer at
+// once.
 func BenchmarkAPI(b *testing.B) {
 	back := func(body string) *url.URL {
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

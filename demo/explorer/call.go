@@ -17,12 +17,13 @@ import (
 )
 
 const (
-	// callTimeout is longer than the services' own: they answer within 15 s, whatever happens behind
-	// them.
+	// callTimeout is longer than the services' own: they answer within 15 s, whatever happens
+	// behind them.
 	callTimeout = 25 * time.Second
 	// maxCalls is how many calls may be in flight; the page has a button, not a load generator.
 	maxCalls = 64
-	// maxAnswerBytes bounds what is read of a service's page, so that its connection can be used again.
+	// maxAnswerBytes bounds what is read of a service's page, so that its connection can be used
+	// again.
 	maxAnswerBytes = 1 << 20
 )
 
@@ -47,7 +48,8 @@ type callResult struct {
 	// user_agent.original.
 	TraceID   string `json:"trace_id"`
 	UserAgent string `json:"user_agent"`
-	// Sampled is the flag of the same header: without it, no span of the service will arrive anywhere.
+	// Sampled is the flag of the same header: without it, no span of the service will arrive
+	// anywhere.
 	Sampled bool `json:"sampled"`
 }
 
@@ -73,7 +75,8 @@ func (e *explorer) call(w http.ResponseWriter, r *http.Request) {
 	case e.calls <- struct{}{}:
 		defer func() { <-e.calls }()
 	default:
-		fail(w, http.StatusTooManyRequests, fmt.Sprintf("%d calls are under way. Wait for an answer, or use a load generator for more.", maxCalls))
+		fail(w, http.StatusTooManyRequests,
+			fmt.Sprintf("%d calls are under way. Wait for an answer, or use a load generator for more.", maxCalls))
 		return
 	}
 	result, err := e.send(r.Context(), wish)

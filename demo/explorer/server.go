@@ -1,15 +1,16 @@
-// Package explorer serves the page that shows the demo's traces. The page sends requests through the
-// proxy, lists traces, draws one as a waterfall, and shows how the propagation header travelled. It
-// needs nothing but Tempo's HTTP API and the proxy, so it works on a real Tempo behind Traefik as
-// well as on the demo's own collector behind its gateway.
+// Package explorer serves the page that shows the demo's traces. The page sends requests through
+// the proxy, lists traces, draws one as a waterfall, and shows how the propagation header
+// travelled. It needs nothing but Tempo's HTTP API and the proxy, so it works on a real Tempo
+// behind Traefik as well as on the demo's own collector behind its gateway.
 //
-// The page is plain HTML, CSS and JavaScript modules in web/. It reads traces through /tempo/, which
-// passes on to the few read-only paths of Tempo that it needs, so that the browser talks to one
-// origin only.
+// The page is plain HTML, CSS and JavaScript modules in web/. It reads traces through /tempo/,
+// which passes on to the few read-only paths of Tempo that it needs, so that the browser talks to
+// one origin only.
 package explorer
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -39,8 +40,8 @@ type Options struct {
 	// Gateway is the proxy. It is dialled for every service, whose name is in the Host header: Go's
 	// resolver does not know *.localhost.
 	Gateway *url.URL
-	// Ledger answers GET /api/ledger?trace=<id> with the hops of one request, in the shape that package
-	// ledger documents. Nil when nobody keeps one; the page says so.
+	// Ledger answers GET /api/ledger?trace=<id> with the hops of one request, in the shape that
+	// package ledger documents. Nil when nobody keeps one; the page says so.
 	Ledger http.Handler
 	// Faults breaks the telemetry on purpose and mends it; nil when this cannot be done from here.
 	Faults lab.Switch
@@ -69,9 +70,7 @@ func newTransport() http.RoundTripper {
 }
 
 func newHandler(o Options, backends http.RoundTripper) http.Handler {
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
-	}
+	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
 	e := &explorer{Options: o, backends: backends, assets: loadAssets(), calls: make(chan struct{}, maxCalls)}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", e.page)
@@ -101,14 +100,32 @@ func newHandler(o Options, backends http.RoundTripper) http.Handler {
 	return secure(mux)
 }
 
-// isTraceID accepts what Tempo accepts: either case, and leading zeros may be missing, as they are in
-// search results.
+// Serve serves the page until ctx ends.
+func Serve(ctx context.Context, l net.Listener, o Options) error {
+	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
+	server := &http.Server{
+		Handler:           New(o),
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       60 * time.Second,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(o.Logger.Handler(), slog.LevelWarn),
+	}
+	// Whatever is under way has nothing to lose.
+	defer context.AfterFunc(ctx, func() { _ = server.Close() })()
+	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("explorer: %w", err)
+	}
+	return nil
+}
+
+// isTraceID accepts what Tempo accepts: either case, and leading zeros may be missing, as they are
+// in search results.
 func isTraceID(id string) bool {
 	return traceid.Problem(strings.ToLower(id), traceid.TraceDigits, true) == ""
 }
 
-// secure keeps other sites' pages in the reader's browser out: this server makes requests for whoever
-// asks it to.
+// secure keeps other sites' pages in the reader's browser out: this server makes requests for
+// whoever asks it to.
 func secure(next http.Handler) http.Handler {
 	crossOrigin := http.NewCrossOriginProtection()
 	crossOrigin.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -126,7 +143,8 @@ func secure(next http.Handler) http.Handler {
 		h.Set("X-Frame-Options", "DENY")
 		h.Set("Cache-Control", "no-store")
 		if !local.Named(r) {
-			fail(w, http.StatusMisdirectedRequest, "The explorer does not answer to this host name. Open it as http://localhost or http://127.0.0.1 with its port.")
+			fail(w, http.StatusMisdirectedRequest,
+				"The explorer does not answer to this host name. Open it as http://localhost or http://127.0.0.1 with its port.")
 			return
 		}
 		next.ServeHTTP(w, r)
@@ -224,8 +242,8 @@ func (e *explorer) setFault(w http.ResponseWriter, r *http.Request) {
 	e.listFaults(w, r)
 }
 
-// readJSON reads a small JSON object, and answers itself if there is none. A form of another site can
-// send any body, but not this content type without the browser asking first.
+// readJSON reads a small JSON object, and answers itself if there is none. A form of another site
+// can send any body, but not this content type without the browser asking first.
 func readJSON(w http.ResponseWriter, r *http.Request, v any) bool {
 	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || mediaType != "application/json" {

@@ -1,5 +1,5 @@
-// Package tempo asks for traces over Grafana Tempo's HTTP API, of a real Tempo as well as of package
-// collector, and makes trees of them.
+// Package tempo asks for traces over Grafana Tempo's HTTP API, of a real Tempo as well as of
+// package collector, and makes trees of them.
 package tempo
 
 import (
@@ -21,7 +21,8 @@ import (
 	"example.com/grafana-tempo-go-demo/demo/traceid"
 )
 
-// ErrNotFound is what Trace returns, wrapped, for an id that the back end does not know, or not yet.
+// ErrNotFound is what Trace returns, wrapped, for an id that the back end does not know, or not
+// yet.
 var ErrNotFound = errors.New("trace not found")
 
 // maxAnswerBytes bounds how much of an answer is read. Tempo itself refuses far smaller traces.
@@ -140,8 +141,7 @@ func encodeTags(tags map[string]string) (string, error) {
 	var b strings.Builder
 	e := logfmt.NewEncoder(&b)
 	for _, key := range slices.Sorted(maps.Keys(tags)) {
-		// The encoder would drop what a key cannot hold, and ask for another.
-		if key == "" || strings.ContainsFunc(key, func(r rune) bool { return r <= ' ' || r == '=' || r == '"' || r == 0x7f || r == 0xfffd }) {
+		if key == "" || strings.ContainsFunc(key, notInKeys) {
 			return "", fmt.Errorf("tag %q: a tag's name has no spaces, quotes or equals signs", key)
 		}
 		if err := e.EncodeKeyval(key, tags[key]); err != nil {
@@ -150,6 +150,9 @@ func encodeTags(tags map[string]string) (string, error) {
 	}
 	return b.String(), nil
 }
+
+// notInKeys are the characters that logfmt's encoder would drop from a key.
+func notInKeys(r rune) bool { return r <= ' ' || r == '=' || r == '"' || r == 0x7f || r == 0xfffd }
 
 // get returns the body of a 200. Any other status is an error.
 func (c *Client) get(ctx context.Context, path string, params url.Values) (body []byte, status int, err error) {
@@ -171,7 +174,8 @@ func (c *Client) get(ctx context.Context, path string, params url.Values) (body 
 		if ctx.Err() != nil {
 			return nil, 0, fmt.Errorf("no answer from the trace back end in time: %w", err)
 		}
-		return nil, 0, fmt.Errorf("no trace back end answers at %s, start it (go run ./demo, or docker compose up) or correct the address: %w", c.URL, err)
+		return nil, 0, fmt.Errorf("no trace back end answers at %s, start it (go run ./demo, or docker compose up) "+
+			"or correct the address: %w", c.URL, err)
 	}
 	defer res.Body.Close()
 	if res.StatusCode != http.StatusOK {

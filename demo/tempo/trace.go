@@ -57,11 +57,25 @@ func (t *Trace) Roots() []*Span {
 	return roots
 }
 
+// Bounds returns the start of the earliest span and the end of the latest. They are zero for a
+// trace without spans.
+func (t *Trace) Bounds() (start, end time.Time) {
+	for i, s := range t.Spans {
+		if i == 0 || s.Start.Before(start) {
+			start = s.Start
+		}
+		if i == 0 || s.End.After(end) {
+			end = s.End
+		}
+	}
+	return start, end
+}
+
 // Complete reports whether a trace has arrived as a whole, whatever its shape: it has a root, every
 // span's parent is there, and every HTTP client that got an answer has the span of the server that
-// gave it. That is enough: a process sends its spans in the order in which they end, so those inside
-// a server's span came before it. A trace that calls a service without instrumentation is never
-// complete.
+// gave it. That is enough: a process sends its spans in the order in which they end, so those
+// inside a server's span came before it. A trace that calls a service without instrumentation is
+// never complete.
 func (t *Trace) Complete() bool {
 	known, served := map[string]bool{}, map[string]bool{}
 	for _, s := range t.Spans {

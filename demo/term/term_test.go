@@ -2,6 +2,7 @@ package term
 
 import (
 	"bytes"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -44,6 +45,9 @@ func TestWords(t *testing.T) {
 		Duration(2500 * time.Microsecond):     "2.5 ms",
 		Duration(149 * time.Millisecond):      "149 ms",
 		Duration(-1560 * time.Millisecond):    "-1.56 s",
+		Duration(10 * time.Microsecond):       "0.01 ms",
+		Duration(90 * time.Second):            "90.00 s",
+		Duration(-5 * time.Millisecond):       "-5.0 ms",
 		Clean("a\x1b[1m\u202eb\xff"):          "a\uFFFD[1m\uFFFDb\uFFFD",
 		Fit("uservice3", 5, "."):              "user.",
 		Pad("日", 3) + "|" + PadLeft("x", 2):   "日 | x",
@@ -58,9 +62,19 @@ func TestWords(t *testing.T) {
 }
 
 func TestASCIIOnly(t *testing.T) {
-	for lang, want := range map[string]bool{"en_US.UTF-8": false, "C.utf8": false, "C": true} {
-		if got := ASCIIOnly(func(name string) string { return map[string]string{"LANG": lang}[name] }); got != want {
-			t.Errorf("LANG=%s: got %v", lang, got)
+	for _, tc := range []struct {
+		env  map[string]string
+		want bool
+	}{
+		{map[string]string{"LANG": "de_DE.UTF-8"}, false},
+		{map[string]string{"LANG": "en_US.utf8"}, false},
+		{map[string]string{"LANG": "C"}, true},
+		{map[string]string{"LANG": "en_US.UTF-8", "LC_ALL": "C"}, true},
+		{map[string]string{"LANG": "C", "LC_CTYPE": "UTF-8"}, false},
+		{nil, runtime.GOOS != "windows"},
+	} {
+		if got := ASCIIOnly(func(name string) string { return tc.env[name] }); got != tc.want {
+			t.Errorf("%v: got %v", tc.env, got)
 		}
 	}
 }

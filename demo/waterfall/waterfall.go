@@ -91,7 +91,8 @@ type drawing struct {
 }
 
 func newDrawing(t *tempo.Trace, o Options, g glyphs) *drawing {
-	d := &drawing{Options: o, glyphs: g, colourOf: map[string]string{}, start: t.Spans[0].Start, end: t.Spans[0].End}
+	d := &drawing{Options: o, glyphs: g, colourOf: map[string]string{}}
+	d.start, d.end = t.Bounds()
 	known := map[string]bool{}
 	for _, s := range t.Spans {
 		known[s.SpanID] = true
@@ -101,18 +102,11 @@ func newDrawing(t *tempo.Trace, o Options, g glyphs) *drawing {
 		d.addTree(root, known, seen)
 	}
 	for _, r := range d.rows {
-		s := r.span
-		if s.Start.Before(d.start) {
-			d.start = s.Start
-		}
-		if s.End.After(d.end) {
-			d.end = s.End
-		}
-		if s.Status == "error" {
+		if r.span.Status == "error" {
 			d.errors++
 		}
-		if _, ok := d.colourOf[s.Service]; !ok {
-			d.colourOf[s.Service] = colours[len(d.colourOf)%len(colours)]
+		if _, ok := d.colourOf[r.span.Service]; !ok {
+			d.colourOf[r.span.Service] = colours[len(d.colourOf)%len(colours)]
 		}
 	}
 	return d

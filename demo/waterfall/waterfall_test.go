@@ -143,7 +143,8 @@ chicken     a  1.0 ms  =================
 	}
 }
 
-// corner is what an apostrophe stands for in a drawing above: Go's raw strings cannot hold a backquote.
+// corner is what an apostrophe stands for in a drawing above: Go's raw strings cannot hold a
+// backquote.
 func corner(o Options) string {
 	if o.ASCII {
 		return "`"

@@ -1,0 +1,87 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"time"
+
+	"example.com/grafana-tempo-go-demo/demo/explorer"
+	"example.com/grafana-tempo-go-demo/demo/stack"
+	"example.com/grafana-tempo-go-demo/demo/topology"
+)
+
+// lookTimeout is how long the explorer looks for its back ends before it starts without them.
+const lookTimeout = 3 * time.Second
+
+var explorerCommand = command{
+	name:    "explorer",
+	summary: "serve the page alone, for a Tempo and a proxy that run already",
+	about: "Serves the page alone, for a Tempo and a proxy that run already, such as those of docker compose.\n" +
+		"They need not be up yet. The ledger and the faults belong to `demo up`, and are not on this page.",
+	declare: func(fs *flag.FlagSet) action {
+		tempoURL := fs.String("tempo", "http://localhost:3200", "`URL` of Tempo's HTTP API")
+		gatewayURL := fs.String("gateway", "http://localhost", "`URL` of the proxy, which routes <service>.localhost")
+		addr := fs.String("addr", topology.Addr(topology.Explorer),
+			"`host:port` of the page; a taken default moves to a free port")
+		level := logLevel(fs)
+		return func(s session) (err error) {
+			o := explorer.Options{Logger: slog.New(slog.NewJSONHandler(s.stderr, &slog.HandlerOptions{Level: *level}))}
+			if o.Tempo, err = baseURL(*tempoURL); err != nil {
+				return misused("-tempo=%s: %w", *tempoURL, err)
+			}
+			if o.Gateway, err = baseURL(*gatewayURL); err != nil {
+				return misused("-gateway=%s: %w", *gatewayURL, err)
+			}
+			if err := stack.CheckAddr(*addr); err != nil {
+				return misused("-addr: %w", err)
+			}
+			return serveExplorer(s, o, stack.Addr{Value: *addr, Asked: given(fs)["addr"]})
+		}
+	},
+}
+
+// baseURL reads a URL that others are made from.
+func baseURL(s string) (*url.URL, error) {
+	u, err := url.Parse(s)
+	switch {
+	case err != nil:
+		return nil, err
+	case u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "":
+		return nil, errors.New("want a URL such as http://localhost:3200")
+	case u.RawQuery != "" || u.Fragment != "":
+		return nil, errors.New("want a URL without a query or a fragment")
+	}
+	return u, nil
+}
+
+// serveExplorer serves the page until the session ends.
+func serveExplorer(s session, o explorer.Options, addr stack.Addr) error {
+	l, moved, err := stack.Listen(topology.Explorer, "addr", addr)
+	if err != nil {
+		return err
+	}
+	defer l.Close() // if it comes to serving, the server has closed it
+	if moved != "" {
+		fmt.Fprintln(s.stderr, moved)
+	}
+	ctx, cancel := context.WithTimeout(s.ctx, lookTimeout)
+	defer cancel()
+	missing := o.Missing(ctx)
+	for _, err := range missing {
+		fmt.Fprintf(s.stderr, "explorer: %v\n", err)
+	}
+	if len(missing) > 0 {
+		fmt.Fprintln(s.stderr,
+			"explorer: the page starts all the same, and shows what there is as soon as there is something")
+	}
+	_, err = fmt.Fprintf(s.stdout, "explorer: http://%s shows the traces of %s and calls services through %s; Ctrl-C stops it\n",
+		l.Addr(), o.Tempo.Redacted(), o.Gateway.Redacted())
+	if err != nil {
+		return fmt.Errorf("print the address: %w", err)
+	}
+	return explorer.Serve(s.ctx, l, o)
+}

@@ -1,0 +1,236 @@
+// Package tour tells the demo's story once: it starts everything, calls the plain and the
+// instrumented service, and reports what an outsider, the trace and the hop ledger say of the two
+// calls.
+package tour
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"sync"
+	"time"
+
+	"example.com/grafana-tempo-go-demo/demo/ledger"
+	"example.com/grafana-tempo-go-demo/demo/stack"
+	"example.com/grafana-tempo-go-demo/demo/tempo"
+	"example.com/grafana-tempo-go-demo/demo/topology"
+)
+
+const (
+	// traceTimeout is how long to wait for a trace to be complete: usually a quarter of a second.
+	traceTimeout = 15 * time.Second
+	// ledgerTimeout is how long to wait for the services' log lines, which usually are there by
+	// then.
+	ledgerTimeout = 2 * time.Second
+	// maxTail is how many log lines are shown when something goes wrong.
+	maxTail = 200
+)
+
+// Options say which story to tell.
+type Options struct {
+	// Fail and Slow name a dependency that fails or is slow in the instrumented call: redis or
+	// database, or empty.
+	Fail, Slow string
+	// Env is added to the environment of every service, as in stack.Options.
+	Env map[string]string
+	// Messages gets the progress, and the last log lines if something goes wrong.
+	Messages io.Writer
+}
+
+// Run starts everything on free ports, makes the two calls and stops everything. What it starts is
+// gone when it returns. It gives up when ctx ends, and kills what still stops then when kill ends.
+func Run(ctx, kill context.Context, o Options) (*Report, error) {
+	var logs tail
+	s, err := stack.Start(ctx, stack.Options{Addrs: stack.AnyAddrs(), Env: o.Env, Logs: &logs, Messages: o.Messages})
+	var report *Report
+	if err == nil {
+		report, err = visit(ctx, s, o)
+		err = errors.Join(err, s.Stop(kill))
+	}
+	if err != nil {
+		if ctx.Err() == nil {
+			logs.dump(o.Messages)
+		}
+		return nil, err
+	}
+	return report, nil
+}
+
+// visit makes the two calls and fetches what is known of them.
+func visit(ctx context.Context, s *stack.Stack, o Options) (*Report, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() {
+		select {
+		case d := <-s.Deaths():
+			cancel(fmt.Errorf("%s ended by itself: %s", d.Part, d.How))
+		case <-ctx.Done():
+		}
+	}()
+	query := url.Values{}
+	if o.Fail != "" {
+		query.Set("fail", o.Fail)
+	}
+	if o.Slow != "" {
+		query.Set("slow", o.Slow)
+	}
+	var r Report
+	var err error
+	if r.Plain, err = call(ctx, s.URLs().Gateway, topology.Uservice1, nil); err != nil {
+		return nil, err
+	}
+	if r.Instrumented, err = call(ctx, s.URLs().Gateway, topology.Uservice3, query); err != nil {
+		return nil, err
+	}
+	if r.Plain.Status != http.StatusOK {
+		return nil, fmt.Errorf("%s answered %d", r.Plain.URL, r.Plain.Status)
+	}
+	if r.Instrumented.Status != http.StatusOK && o.Fail == "" {
+		return nil, fmt.Errorf("%s answered %d", r.Instrumented.URL, r.Instrumented.Status)
+	}
+	id, err := traceID(r.Instrumented.TraceResponse)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", r.Instrumented.URL, err)
+	}
+	client := &tempo.Client{URL: s.URLs().Tempo, HTTP: localClient}
+	if r.trace, r.Trace.Complete, err = fetch(ctx, client, id, traceTimeout); err != nil {
+		return nil, err
+	}
+	r.flatten()
+	r.Ledger = readHops(ctx, s.Ledger(), o.Fail)
+	return &r, nil
+}
+
+// localClient asks parts on this machine, whatever HTTP_PROXY says.
+var localClient = &http.Client{Transport: &http.Transport{}, Timeout: 30 * time.Second}
+
+// call asks a service for its page, through the gateway.
+func call(ctx context.Context, gateway, service string, query url.Values) (Call, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, gateway+"/", nil)
+	if err != nil {
+		return Call{}, fmt.Errorf("call %s: %w", service, err)
+	}
+	req.URL.RawQuery = query.Encode()
+	req.Host = topology.Host(service) + ":" + req.URL.Port()
+	shown := *req.URL
+	shown.Host = req.Host
+	start := time.Now()
+	res, err := localClient.Do(req)
+	if err == nil {
+		_, err = io.Copy(io.Discard, res.Body)
+		res.Body.Close()
+	}
+	if err != nil {
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+		return Call{}, fmt.Errorf("call %s: %w", service, err)
+	}
+	return Call{
+		Service:       service,
+		URL:           shown.String(),
+		Status:        res.StatusCode,
+		DurationMS:    ms(time.Since(start)),
+		TraceResponse: res.Header.Get("traceresponse"),
+	}, nil
+}
+
+// traceID takes the trace id out of a traceresponse header.
+func traceID(header string) (string, error) {
+	h := ledger.Decode("traceresponse", header)
+	if !h.Valid {
+		return "", fmt.Errorf("the answer has no usable traceresponse header: %q: %s", h.Value, h.Problem)
+	}
+	return h.TraceID, nil
+}
+
+// fetch waits until a trace is complete and returns it. At the limit it returns what there is, and
+// complete is false; no span at all is an error.
+func fetch(ctx context.Context, c *tempo.Client, id string, limit time.Duration) (trace *tempo.Trace, complete bool, err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("trace %s did not arrive within %s", id, limit))
+	defer cancel()
+	poll(ctx, 50*time.Millisecond, func() bool {
+		var t *tempo.Trace
+		if t, err = c.Trace(ctx, id); err == nil {
+			trace, complete = t, t.Complete()
+		}
+		return complete || err != nil && !errors.Is(err, tempo.ErrNotFound)
+	})
+	switch {
+	case complete, trace != nil && errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return trace, complete, nil
+	case ctx.Err() != nil:
+		return nil, false, context.Cause(ctx)
+	default:
+		return nil, false, fmt.Errorf("fetch trace %s: %w", id, err)
+	}
+}
+
+// readHops returns what the ledger has of the two calls, as soon as all that is expected is there:
+// the services' lines come through pipes. What has not come within ledgerTimeout is missing.
+func readHops(ctx context.Context, l *ledger.Ledger, fail string) (found Ledger) {
+	ctx, cancel := context.WithTimeout(ctx, ledgerTimeout)
+	defer cancel()
+	hops := 3 // client to gateway to uservice3 to uservice4
+	if fail == "redis" {
+		hops = 2
+	}
+	poll(ctx, 10*time.Millisecond, func() bool {
+		for _, r := range l.Recent(10) {
+			switch {
+			case len(r.Hops) < 2: // it did not pass the gateway, or not yet
+			case r.Hops[1].To == topology.Uservice1:
+				found.Plain = &r
+			case r.Hops[1].To == topology.Uservice3:
+				found.Instrumented = &r
+			}
+		}
+		return found.Plain != nil && found.Plain.Outcome == ledger.Ended && len(found.Plain.Untied) > 0 &&
+			found.Instrumented != nil && len(found.Instrumented.Hops) >= hops
+	})
+	return found
+}
+
+// poll tries something until it is done or ctx ends.
+func poll(ctx context.Context, interval time.Duration, done func() bool) {
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for !done() {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// tail keeps the last lines that were written, for when something goes wrong.
+type tail struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+func (t *tail) Write(line []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.lines) == maxTail {
+		t.lines = t.lines[1:]
+	}
+	t.lines = append(t.lines, string(line))
+	return len(line), nil
+}
+
+func (t *tail) dump(w io.Writer) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.lines) == 0 {
+		return
+	}
+	fmt.Fprintln(w, "the last lines of what was started:")
+	for _, line := range t.lines {
+		_, _ = io.WriteString(w, line)
+	}
+}
