@@ -1,5 +1,5 @@
-// Package local keeps the pages of other sites, open in a browser on this machine, away from servers that are meant for
-// this machine alone. Listening on a loopback address does not do that: the browser is on this machine too.
+// Package local keeps other sites' pages away from servers that are meant for this machine alone.
+// A loopback address does not do that: the browser that shows those pages is on this machine too.
 package local
 
 import (
@@ -10,9 +10,10 @@ import (
 	"strings"
 )
 
-// Named tells whether a request names this machine: localhost, a name under .localhost, a loopback address, or the address
-// that the connection came in on. A page from elsewhere can make its own name resolve to a loopback address and then counts
-// as the same origin (DNS rebinding); what it cannot do is send another Host header.
+// Named reports whether a request names this machine: localhost, a name under .localhost, a loopback
+// address, or the address that the connection came in on. A page from elsewhere can make its own
+// name resolve to a loopback address and then counts as the same origin (DNS rebinding), but it
+// cannot send another Host header.
 func Named(r *http.Request) bool {
 	host := r.Host
 	if name, _, err := net.SplitHostPort(host); err == nil {
@@ -38,9 +39,10 @@ func localAddr(r *http.Request) netip.Addr {
 	return netip.Addr{}
 }
 
-// Only guards an API without a login. What comes in on a loopback address must name this machine, or is answered with 421;
-// who makes the server listen on another address wants it to be reached by other names, and has to guard it. A page of
-// another origin may not send what changes something (403), and cannot read an answer, because none ever allows it to.
+// Only guards an API without a login. A request that comes in on a loopback address must name this
+// machine, or the answer is 421. Whoever makes the server listen on another address wants other names
+// to reach it, and has to guard it. A page of another origin may not change anything (403), and
+// cannot read an answer, because no answer allows that.
 func Only(next http.Handler) http.Handler {
 	crossOrigin := http.NewCrossOriginProtection()
 	crossOrigin.SetDenyHandler(refuse(http.StatusForbidden, "another site's page may not send anything here\n"))
