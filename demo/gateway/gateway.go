@@ -18,7 +18,6 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -181,10 +180,10 @@ func (g *Gateway) log(ctx context.Context, r ledger.ProxyRecord, err error) {
 		slog.Float64("duration_ms", float64(r.Duration.Microseconds())/1000),
 		slog.String("trace_id", r.TraceID),
 		slog.String("span_id", r.SpanID),
-		headerGroup("arrived", r.Arrived),
+		slog.Any("arrived", r.Arrived),
 	}
 	if r.Left != nil {
-		attrs = append(attrs, headerGroup("left", r.Left))
+		attrs = append(attrs, slog.Any("left", r.Left))
 	}
 	if r.TraceResponse != "" {
 		attrs = append(attrs, slog.String("traceresponse", r.TraceResponse))
@@ -200,14 +199,4 @@ func (g *Gateway) log(ctx context.Context, r ledger.ProxyRecord, err error) {
 		attrs = append(attrs, slog.String("error", err.Error()))
 	}
 	g.o.Logger.LogAttrs(ctx, level, "request", attrs...)
-}
-
-// headerGroup writes headers as the services do: names in lower case, several values joined with a
-// comma. It is a map because slog leaves an empty group out.
-func headerGroup(name string, headers http.Header) slog.Attr {
-	group := make(map[string]string, len(headers))
-	for name, values := range headers {
-		group[strings.ToLower(name)] = strings.Join(values, ", ")
-	}
-	return slog.Any(name, group)
 }

@@ -11,6 +11,8 @@ import (
 	"net/url"
 	"strings"
 	"sync/atomic"
+
+	"example.com/grafana-tempo-go-demo/demo/ledger"
 )
 
 // statusClientClosedRequest is what the log and the span say when the client hung up before the
@@ -20,10 +22,10 @@ const statusClientClosedRequest = 499
 // passage is what becomes known of a request behind the reverse proxy, for the log and the record.
 // One goroutine serves a request from end to end.
 type passage struct {
-	err           error       // of the upstream
-	left          http.Header // the propagation headers that were sent on; nil if it was not
-	traceResponse string      // the upstream's
-	body          *clientBody // nil for a request without
+	err           error          // of the upstream
+	left          ledger.Headers // the propagation headers that were sent on; nil if it was not
+	traceResponse string         // the upstream's
+	body          *clientBody    // nil for a request without
 }
 type passageKey struct{}
 

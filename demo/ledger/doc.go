@@ -3,48 +3,16 @@
 //
 // Nothing is put between the services for this. The ledger reads what is there anyway: the proxy's
 // record of each request that passes it, and the line in which each service logs a request with its
-// headers. The rest it infers, and it says so where it does. The terms below are also those of the
-// code and of the JSON.
+// headers. The rest it infers, and it says so where it does.
 //
 // # What is known of a hop
 //
 // A hop is one step of a request: from the client to the proxy, from there to a service, and from
-// service to service. A context is a valid uber-trace-id or traceparent header.
-//
-// The source of the headers at each end of a hop ([Side]) is one of:
-//   - recorded: this end wrote them down.
-//   - inferred: the other end did, and nothing stands between the two.
-//   - unknown: neither did.
-//
-// The [Action] is what the receiver did:
-//   - started: no context came from outside, and it started a trace.
-//   - continued: it went on in the trace that arrived.
-//   - dropped: headers arrived, and it took part in no trace, most likely for lack of
-//     instrumentation.
-//   - ignored-malformed: what arrived is no context, and it started a trace.
-//   - ignored-format: a context arrived in a format that it does not read, and it started a trace.
-//   - not-received: no context arrived, though the sender may have had one. An instrumented
-//     receiver started a trace.
-//   - unknown: the records do not say.
-//
-// The [Outcome] sums up a request:
-//   - whole: all who are known to have taken part did so in one trace.
-//   - cut: somebody started a new trace where there was one, or a trace is severed (see below).
-//   - ended: somebody dropped the trace, and it went no further.
-//   - untraced: nobody is known to have been in a trace.
-//   - unknown: the records do not say.
+// service to service. A context is a valid uber-trace-id or traceparent header. A [Source] says how
+// the headers at each end of a hop are known, an [Action] what the receiver did, an [Outcome] what
+// became of the request's trace, and a [Tie] why a hop belongs to a request.
 //
 // # Which lines belong to a request
-//
-// A [Tie] is the reason why a hop belongs to a request. The strongest comes first:
-//   - first: it is the request's first hop.
-//   - traceresponse: the answer's traceresponse names the receiver's span.
-//   - context: the trace id and span id that left are those that arrived.
-//   - value: the malformed value that left also arrived, and no other request had the same.
-//   - trace: the receiver got the sender's trace id while the sender was at work. A sender does not
-//     log the span id that it sends.
-//   - record: the proxy recorded that it sent the request on; no line of the receiver was found.
-//   - none: nothing ties it; it is untied.
 //
 // A line is claimed once it is tied. Its tie is doubtful, which the JSON calls ambiguous, if
 // another request of the same trace could have claimed it too.
@@ -57,3 +25,51 @@
 // A trace is severed after an instrumented service if that got an answer from the service it calls,
 // but no line of the latter carries the trace, and there are candidates.
 package ledger
+
+// Source says who wrote the headers at one end of a hop down.
+type Source string
+
+const (
+	Recorded Source = "recorded" // this end did
+	Inferred Source = "inferred" // the other end did, and nothing stands between the two
+	NotKnown Source = "unknown"  // neither did
+)
+
+// Action is what the receiver of a hop did with the trace.
+type Action string
+
+const (
+	Started          Action = "started"           // no context came from outside: it started a trace
+	Continued        Action = "continued"         // it went on in the trace that arrived
+	Dropped          Action = "dropped"           // it took no part in the trace; likely not instrumented
+	IgnoredMalformed Action = "ignored-malformed" // what arrived is no context: it started a trace
+	IgnoredFormat    Action = "ignored-format"    // it does not read this format: it started a trace
+	NotReceived      Action = "not-received"      // no context arrived, though the sender may have had one
+	NoAction         Action = "unknown"           // the records do not say
+)
+
+// Outcome is what became of a request's trace.
+type Outcome string
+
+const (
+	Whole    Outcome = "whole"    // all who are known to have taken part did so in one trace
+	Cut      Outcome = "cut"      // somebody started a new trace where there was one, or it is severed
+	Ended    Outcome = "ended"    // somebody dropped the trace, and it went no further
+	Untraced Outcome = "untraced" // nobody is known to have been in a trace
+	Unknown  Outcome = "unknown"  // the records do not say
+)
+
+// Tie is the reason why a hop belongs to a request.
+type Tie string
+
+// The strongest reason comes first. TieTrace is a weak one because a sender does not log the span
+// id that it sends.
+const (
+	TieFirst    Tie = "first"         // it is the request's first hop
+	TieResponse Tie = "traceresponse" // the answer's traceresponse names the receiver's span
+	TieContext  Tie = "context"       // the trace id and span id that left are those that arrived
+	TieValue    Tie = "value"         // a malformed value left and arrived, and no other request had it
+	TieTrace    Tie = "trace"         // the sender's trace id arrived while the sender was at work
+	TieRecord   Tie = "record"        // the proxy sent it on, and no line of the receiver was found
+	TieNone     Tie = "none"          // nothing ties it; it is untied
+)

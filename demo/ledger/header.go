@@ -2,12 +2,15 @@ package ledger
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
 
+	"go.opentelemetry.io/contrib/propagators/jaeger"
 	"go.opentelemetry.io/otel/baggage"
+	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 
 	"example.com/grafana-tempo-go-demo/demo/term"
@@ -30,29 +33,19 @@ const (
 // request's headers is ever kept.
 var headerNames = []string{UberTraceID, TraceParent, TraceState, Baggage}
 
-// Header is a propagation header, decoded.
+// Header is a propagation header, decoded. Its ids are empty unless it is a valid context.
 type Header struct {
-	// Name is in lower case.
-	Name string `json:"name"`
-	// Value is as it was seen, cut after 1024 bytes.
-	Value string `json:"value"`
-	// Valid reports whether OpenTelemetry's reader of this format takes the value.
-	Valid bool `json:"valid"`
-	// Problem says in plain words why it does not.
-	Problem string `json:"problem,omitempty"`
-	// Note says what is odd about a value, or its display, that is no problem.
-	Note string `json:"note,omitempty"`
+	Name    string `json:"name"`              // in lower case
+	Value   string `json:"value"`             // as it was seen, cut after 1024 bytes
+	Valid   bool   `json:"valid"`             // OpenTelemetry's reader of this format takes it
+	Problem string `json:"problem,omitempty"` // why not, in plain words
+	Note    string `json:"note,omitempty"`    // what is odd about it, or its display, that is no problem
 
-	// TraceID has 32 hexadecimal digits, also for a 64-bit id, and SpanID 16. They are empty unless
-	// the value is valid.
-	TraceID string `json:"trace_id,omitempty"`
-	SpanID  string `json:"span_id,omitempty"`
-	// ParentID is the third part of uber-trace-id: deprecated, usually 0, and read by nobody.
-	ParentID string `json:"parent_id,omitempty"`
-	// Flags are as written, such as 1 or 01.
-	Flags string `json:"flags,omitempty"`
-	// Sampled is the flags' lowest bit; nil where there are no flags.
-	Sampled *bool `json:"sampled,omitempty"`
+	TraceID  string `json:"trace_id,omitempty"`  // 32 hexadecimal digits, also for a 64-bit id
+	SpanID   string `json:"span_id,omitempty"`   // 16 hexadecimal digits
+	ParentID string `json:"parent_id,omitempty"` // of uber-trace-id: deprecated, and read by nobody
+	Flags    string `json:"flags,omitempty"`     // as written, such as 1 or 01
+	Sampled  *bool  `json:"sampled,omitempty"`   // the flags' lowest bit; nil where there are no flags
 
 	// Members are those of a baggage header, 64 at most: OpenTelemetry's reader leaves out the
 	// rest.
@@ -79,35 +72,24 @@ func split(headers []Header) (contexts, malformed []Header) {
 	return contexts, malformed
 }
 
-// Pick returns a copy of the propagation headers among all of a request's. It is never nil, because
-// nil means "not recorded". Whoever records a request and then changes its headers calls it first.
-func Pick(all http.Header) http.Header {
-	picked := http.Header{}
+// Headers are the propagation headers of a request, by names in lower case; several values of one
+// are joined by commas, as in the services' logs. Nil means "not recorded".
+type Headers map[string]string
+
+// Pick returns the propagation headers among all of a request's; it is never nil. Whoever records a
+// request and then changes its headers calls it first.
+func Pick(all http.Header) Headers {
+	picked := Headers{}
 	for _, name := range headerNames {
-		for _, value := range all.Values(name) {
-			picked.Add(name, value)
+		if values := all.Values(name); len(values) > 0 {
+			picked[name] = strings.Join(values, ", ")
 		}
 	}
 	return picked
 }
 
-// decodeAll decodes the propagation headers of a request. Nil, which means "not recorded", stays
-// nil.
-func decodeAll(all http.Header) []Header {
-	if all == nil {
-		return nil
-	}
-	decoded := []Header{}
-	for _, name := range headerNames {
-		if values := all.Values(name); len(values) > 0 {
-			decoded = append(decoded, Decode(name, values...))
-		}
-	}
-	return decoded
-}
-
-// decodeLogged is decodeAll for headers from a log: names in lower case, several values joined.
-func decodeLogged(all map[string]string) []Header {
+// decodeAll decodes the propagation headers among others. Nil stays nil.
+func decodeAll(all Headers) []Header {
 	if all == nil {
 		return nil
 	}
@@ -133,26 +115,15 @@ func decodeJoined(name, value string) Header {
 	return h
 }
 
-// Decode decodes a header as OpenTelemetry's readers for Go do, and says what they object to. Case
-// does not matter in the name; a header of an unknown name is not valid. Of several values the
-// first counts, except for baggage, where all do. Work and result are bounded by the value's
-// length.
-//
-// The formats and the readers:
-//   - uber-trace-id: https://www.jaegertracing.io/docs/1.76/sdk-migration/#propagation-format and
-//     go.opentelemetry.io/contrib/propagators/jaeger v1.47
-//   - traceparent, tracestate: https://www.w3.org/TR/trace-context/ and
-//     go.opentelemetry.io/otel/propagation v1.47
-//   - traceresponse: https://www.w3.org/TR/trace-context-2/#traceresponse-header, of the same form
-//   - baggage: https://www.w3.org/TR/baggage/ and go.opentelemetry.io/otel/baggage v1.47
-func Decode(name string, values ...string) Header {
-	h := Header{Name: strings.ToLower(name)}
-	value := strings.Join(values, ",")
-	if h.Name != Baggage && len(values) > 1 {
-		value = values[0]
-		h.note("it came %d times, and the first is read", len(values))
-	}
-	h.Value = value
+// Decode decodes a header with OpenTelemetry's own readers, and says what they object to. Case does
+// not matter in the name; a header of an unknown name is not valid. Work and result are bounded by
+// the value's length. The formats:
+//   - uber-trace-id: https://www.jaegertracing.io/docs/1.76/sdk-migration/#propagation-format
+//   - traceparent, tracestate: https://www.w3.org/TR/trace-context/
+//   - traceresponse: https://www.w3.org/TR/trace-context-2/#traceresponse-header, like traceparent
+//   - baggage: https://www.w3.org/TR/baggage/
+func Decode(name, value string) Header {
+	h := Header{Name: strings.ToLower(name), Value: value}
 	if len(value) > maxValue {
 		h.Value = strings.ToValidUTF8(value[:maxValue], "")
 		h.note("it has %d bytes, of which %d are kept", len(value), len(h.Value))
@@ -182,8 +153,17 @@ func (h *Header) note(format string, args ...any) {
 	h.Note += fmt.Sprintf(format, args...)
 }
 
-// decodeJaeger reads {trace}:{span}:{parent}:{flags} and returns what is wrong with it. Like the
-// propagator it accepts shorter ids, any parent, and empty flags.
+// extract reads a context as the services do, and reports whether there is one.
+func (h *Header) extract(propagator propagation.TextMapPropagator, name, value string) bool {
+	ctx := propagator.Extract(context.Background(), propagation.MapCarrier{name: value})
+	c := trace.SpanContextFromContext(ctx)
+	if c.IsValid() {
+		h.TraceID, h.SpanID, h.Sampled = c.TraceID().String(), c.SpanID().String(), new(c.IsSampled())
+	}
+	return c.IsValid()
+}
+
+// decodeJaeger reads {trace}:{span}:{parent}:{flags} and returns what is wrong with it.
 func (h *Header) decodeJaeger(value string) string {
 	if n := strings.Count(value, ":") + 1; n != 4 {
 		problem := fmt.Sprintf("it has %s, and trace:span:parent:flags has 4", term.Count(n, "part"))
@@ -193,22 +173,16 @@ func (h *Header) decodeJaeger(value string) string {
 		return problem
 	}
 	parts := strings.Split(value, ":")
-	traceID, spanID, flags := parts[0], parts[1], parts[3]
-	h.ParentID, h.Flags = cut(parts[2], 32), cut(flags, 32)
-	if problem := idProblem(traceID, spanID, true); problem != "" {
-		return problem
+	h.ParentID, h.Flags = cut(parts[2], 32), cut(parts[3], 32)
+	if !h.extract(jaeger.Jaeger{}, UberTraceID, value) {
+		return cmp.Or(idProblem(parts[0], parts[1], true), "its flags are no hexadecimal number")
 	}
-	bits, err := strconv.ParseInt(cmp.Or(flags, "0"), 16, 64)
-	if err != nil {
-		return "its flags are no hexadecimal number"
+	if n := len(parts[0]); n < traceid.TraceDigits {
+		h.note("a trace id of %s is padded with zeros to 32", term.Count(n, "digit"))
 	}
-	if len(traceID) < traceid.TraceDigits {
-		h.note("a trace id of %s is padded with zeros to 32", term.Count(len(traceID), "digit"))
-	}
-	if bits&3 == 3 {
+	if bits, _ := strconv.ParseInt(parts[3], 16, 64); bits&3 == 3 {
 		h.note("the debug flag is set")
 	}
-	h.setIDs(traceID, spanID, bits)
 	return ""
 }
 
@@ -219,31 +193,28 @@ func (h *Header) decodeW3C(value string) string {
 	if len(parts) < 4 {
 		return fmt.Sprintf("it has %s, and version-trace-span-flags has 4", term.Count(len(parts), "part"))
 	}
-	version, traceID, spanID, flags := parts[0], parts[1], parts[2], parts[3]
+	version, flags := parts[0], parts[3]
 	h.Flags = cut(flags, 32)
-	if len(version) != 2 || !traceid.IsHex(version) {
-		return "its version is not 2 digits of lower-case hexadecimal"
-	}
-	if version == "ff" {
-		return "its version is ff, which is forbidden"
-	}
-	if problem := idProblem(traceID, spanID, false); problem != "" {
-		return problem
-	}
-	if len(flags) != 2 || !traceid.IsHex(flags) {
-		return "its flags are not 2 digits of lower-case hexadecimal"
-	}
-	bits, _ := strconv.ParseInt(flags, 16, 64) // of two hexadecimal digits
+	valid := h.extract(propagation.TraceContext{}, TraceParent, value)
+	problem := idProblem(parts[1], parts[2], false)
 	switch {
-	case version != "00":
+	case valid && version != "00":
 		h.note("version %s is read as 00, without what it adds", version)
+		return ""
+	case valid:
+		return ""
+	case len(version) != 2 || !traceid.IsHex(version):
+		return "its version is not 2 digits of lower-case hexadecimal"
+	case version == "ff":
+		return "its version is ff, which is forbidden"
+	case problem != "":
+		return problem
+	case len(flags) != 2 || !traceid.IsHex(flags):
+		return "its flags are not 2 digits of lower-case hexadecimal"
 	case len(parts) > 4 && parts[4] != "":
 		return "version 00 has 4 parts and no more"
-	case bits > 3:
-		return "its flags set bits that version 00 reserves"
 	}
-	h.setIDs(traceID, spanID, bits)
-	return ""
+	return "its flags set bits that version 00 reserves"
 }
 
 // idProblem returns what is wrong with ids; in short ones, leading zeros may be missing.
@@ -255,12 +226,6 @@ func idProblem(traceID, spanID string, short bool) string {
 		return "its span id " + problem
 	}
 	return ""
-}
-
-func (h *Header) setIDs(traceID, spanID string, flags int64) {
-	h.TraceID = traceid.Pad(traceID, traceid.TraceDigits)
-	h.SpanID = traceid.Pad(spanID, traceid.SpanDigits)
-	h.Sampled = new(flags&1 != 0)
 }
 
 func (h *Header) decodeBaggage(value string) string {

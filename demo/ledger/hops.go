@@ -29,7 +29,7 @@ func (b *builder) request(start *node) Request {
 		for _, callee := range c.callees {
 			r.Hops = append(r.Hops, b.hopFrom(c, callee))
 		}
-		if c.traceID != "" && c.answered != 0 && len(c.callees) == 0 && b.upstreams != nil {
+		if c.traceID != "" && c.answered != 0 && len(c.callees) == 0 {
 			severed = c.name
 		}
 	})

@@ -1,7 +1,6 @@
 package ledger
 
 import (
-	"maps"
 	"slices"
 	"time"
 )
@@ -42,11 +41,6 @@ func (n *node) walk(f func(*node)) {
 	}
 }
 
-// has reports whether a node, or one that it led to, is the record with this id.
-func (n *node) has(id string) bool {
-	return n.id == id || slices.ContainsFunc(n.callees, func(c *node) bool { return c.has(id) })
-}
-
 // key is what records are found by: a word that says what, and one or two values.
 type key struct{ what, value, more string }
 
@@ -68,8 +62,7 @@ func (b *builder) build() {
 	b.tieToCallers()
 	b.starts = slices.Clone(b.proxied)
 	for _, n := range slices.Concat(b.proxied, b.lines) {
-		// Without upstreams each is a candidate of all others, and nothing would be left to show.
-		if n.proxy || !n.claimed && b.upstreams != nil {
+		if n.proxy || !n.claimed {
 			b.candidates(n, func(_, c *node) { c.candidate = true })
 		}
 	}
@@ -103,7 +96,7 @@ func (b *builder) index() {
 		if n.end.IsZero() {
 			n.end = n.time.Add(openFor)
 		}
-		if n.selective && n.arrived == nil && keeps[n.name] {
+		if n.proxy && n.arrived == nil && keeps[n.name] {
 			n.arrived = []Header{} // none kept means none sent
 		}
 		n.contexts, _ = split(n.arrived)
@@ -126,69 +119,54 @@ func (b *builder) index() {
 	}
 }
 
-// newest returns the requests whose start fits, newest first, at most limit of them.
-func (b *builder) newest(limit int, fits func(start *node) bool) []Request {
+// newest returns the requests that had to do with a trace, or all if traceID is empty: newest
+// first, at most limit of them.
+func (b *builder) newest(limit int, traceID string) []Request {
 	found := []Request{}
 	for _, start := range slices.Backward(b.starts) {
 		if len(found) >= limit {
 			break
 		}
-		if fits(start) {
+		if traceID == "" || b.touches(start, traceID) {
 			found = append(found, b.request(start))
 		}
 	}
 	return found
 }
 
-func everything(*node) bool { return true }
-
-// touching returns a function that reports whether a request had to do with a trace; see newest.
-func (b *builder) touching(traceID string) func(start *node) bool {
+// touches reports whether the request that starts at a node had to do with a trace.
+func (b *builder) touches(start *node, traceID string) (found bool) {
 	inTrace := func(h Header) bool { return h.TraceID == traceID }
-	return func(start *node) (found bool) {
-		look := func(n *node) {
-			found = found || n.traceID == traceID || n.response != nil && inTrace(*n.response) ||
-				slices.ContainsFunc(n.contexts, inTrace) || slices.ContainsFunc(n.left, inTrace)
-		}
-		start.walk(look)
-		b.candidates(start, func(_, n *node) { look(n) })
-		return found
+	look := func(n *node) {
+		found = found || n.traceID == traceID || n.response != nil && inTrace(*n.response) ||
+			slices.ContainsFunc(n.contexts, inTrace) || slices.ContainsFunc(n.left, inTrace)
 	}
+	start.walk(look)
+	b.candidates(start, func(_, n *node) { look(n) })
+	return found
 }
 
 // candidates calls f for each candidate of a request, with its possible sender.
 func (b *builder) candidates(start *node, f func(from, candidate *node)) {
 	start.walk(func(from *node) {
-		if len(from.callees) > 0 {
+		callee := b.upstreams[from.name]
+		if from.proxy {
+			callee = from.service
+		}
+		if callee == "" || len(from.callees) > 0 {
 			return
 		}
-		for _, service := range b.upstreamsOf(from) {
-			for _, n := range after(b.by[key{"service", service, ""}], from.time.Add(-clockSlack)) {
-				if !within(n.time, from.time, from.end) {
-					break
-				}
-				// A service calls another without a proxy, and only after it was called itself.
-				possible := from.proxy || n != from && !n.forwarded && !n.time.Before(from.time)
-				if possible && !n.claimed && len(n.contexts) == 0 {
-					f(from, n)
-				}
+		for _, n := range after(b.by[key{"service", callee, ""}], from.time.Add(-clockSlack)) {
+			if !within(n.time, from.time, from.end) {
+				break
+			}
+			// A service calls another without a proxy, and only after it was called itself.
+			possible := from.proxy || !n.forwarded && !n.time.Before(from.time)
+			if possible && !n.claimed && len(n.contexts) == 0 {
+				f(from, n)
 			}
 		}
 	})
-}
-
-// upstreamsOf returns which services the proxy or a service may have called.
-func (b *builder) upstreamsOf(n *node) []string {
-	callee := b.upstreams[n.name]
-	if n.proxy {
-		callee = n.service
-	} else if b.upstreams == nil {
-		return slices.DeleteFunc(slices.Sorted(maps.Keys(b.services)), func(other string) bool { return other == n.name })
-	}
-	if callee == "" {
-		return nil
-	}
-	return []string{callee}
 }
 
 // after skips the nodes before a time.

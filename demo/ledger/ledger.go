@@ -2,51 +2,39 @@ package ledger
 
 import (
 	"fmt"
-	"net/http"
 	"sync"
 	"time"
 
+	"example.com/grafana-tempo-go-demo/demo/topology"
 	"example.com/grafana-tempo-go-demo/demo/traceid"
 )
 
-// DefaultMaxRecords is what Options.MaxRecords is when it is not set.
+// DefaultMaxRecords is how many of the proxy's records a running demo keeps.
 const DefaultMaxRecords = 2048
 
 // linesPerRecord is how many lines of services are kept for each record of the proxy. Here a
 // request makes two.
 const linesPerRecord = 4
 
-// Options set a Ledger up.
-type Options struct {
-	// MaxRecords is how many of the proxy's records are kept, and four times as many lines of
-	// services; the newest stay. 0 means DefaultMaxRecords. A record takes at most about 10 kB, and
-	// usually 1 kB.
-	MaxRecords int
-	// Upstreams maps each service that calls another to that other. With nil, each service may call
-	// any other.
-	Upstreams map[string]string
-}
-
 // ProxyRecord is one request as the proxy in front of the services saw it. What is zero or nil was
-// not recorded.
+// not recorded. The gateway logs it under the names of its tags.
 type ProxyRecord struct {
-	// Time is when the request arrived, and Duration how long its answer took.
-	Time     time.Time
-	Duration time.Duration
-	// Proxy is the proxy's name, such as gateway. Service is that of the service to which it sent
-	// the request on, if it did.
-	Proxy, Service string
-	// Method, Host (with or without port), Path and Query are what the client asked for.
-	Method, Host, Path, Query string
-	// TraceID and SpanID are those of the proxy's own server span, hexadecimal, if it made one.
-	TraceID, SpanID string
-	// Arrived are the headers that the client sent, and Left those that the proxy sent on. Only
-	// propagation headers are kept of them; see Pick.
-	Arrived, Left http.Header
-	// Status is what the client was answered.
-	Status int
+	Time     time.Time     `json:"-"` // when the request arrived
+	Duration time.Duration `json:"-"` // how long its answer took
+	Proxy    string        `json:"-"` // the proxy's name, such as gateway
+	Service  string        `json:"-"` // to which it sent the request on, if it did
+	Method   string        `json:"method"`
+	Host     string        `json:"host"` // with or without port
+	Path     string        `json:"path"`
+	Query    string        `json:"query"`
+	TraceID  string        `json:"trace_id"` // of the proxy's own server span, hexadecimal, if it made one
+	SpanID   string        `json:"span_id"`
+	Arrived  Headers       `json:"arrived"` // what the client sent
+	Left     Headers       `json:"left"`    // what the proxy sent on
+	Status   int           `json:"status"`  // what the client was answered
+
 	// TraceResponse is the header traceresponse of the service's answer.
-	TraceResponse string
+	TraceResponse string `json:"traceresponse"`
 }
 
 // record is what the proxy or a service wrote of one request. What is zero or nil was not recorded.
@@ -60,12 +48,11 @@ type record struct {
 	status                    int // what it answered; of a service only if it failed
 
 	// Of a proxy:
-	proxy     bool
-	service   string // to which it sent the request
-	left      []Header
-	response  *Header // the service's traceresponse
-	duration  time.Duration
-	selective bool // its log has only the headers that it was told to keep
+	proxy    bool
+	service  string // to which it sent the request
+	left     []Header
+	response *Header // the service's traceresponse
+	duration time.Duration
 
 	// Of a service:
 	forwarded bool // the request came through a proxy, as its X-Forwarded-* headers say
@@ -74,7 +61,8 @@ type record struct {
 
 // Ledger keeps the newest records. It can be used by several goroutines at once.
 type Ledger struct {
-	o Options
+	maxRecords int
+	upstreams  map[string]string
 
 	mu      sync.Mutex
 	seq     uint64 // counts records
@@ -83,51 +71,43 @@ type Ledger struct {
 	bySpan  map[string]*record // lines by trace and span id, for later lines of the same span
 }
 
-// New returns an empty Ledger.
-func New(o Options) *Ledger {
-	if o.MaxRecords <= 0 {
-		o.MaxRecords = DefaultMaxRecords
+// New returns an empty Ledger that keeps the newest maxRecords of the proxy's records, and four
+// times as many lines of services. A record takes at most about 10 kB, and usually 1 kB.
+func New(maxRecords int) *Ledger {
+	return &Ledger{maxRecords: maxRecords, upstreams: topology.Upstreams(), bySpan: map[string]*record{}}
+}
+
+// AddProxy adds a request that the proxy has seen, ideally once it has been answered.
+func (l *Ledger) AddProxy(in ProxyRecord) {
+	r := record{
+		time: in.Time, duration: in.Duration, name: in.Proxy, proxy: true, service: cut(in.Service, 128),
+		method: in.Method, host: in.Host, path: in.Path, query: in.Query, status: in.Status,
+		arrived: decodeAll(in.Arrived), left: decodeAll(in.Left),
 	}
-	return &Ledger{o: o, bySpan: map[string]*record{}}
-}
-
-// AddProxy adds a request that the proxy has seen, ideally once it has been answered, and returns
-// the record's id, which is the ID of its Request.
-func (l *Ledger) AddProxy(r ProxyRecord) string {
-	return l.addProxy(record{
-		time: r.Time, duration: r.Duration, name: r.Proxy, method: r.Method, host: r.Host, path: r.Path, query: r.Query,
-		service: r.Service, traceID: r.TraceID, spanID: r.SpanID, status: r.Status,
-		arrived: decodeAll(r.Arrived), left: decodeAll(r.Left),
-	}, r.TraceResponse)
-}
-
-// addProxy adds a proxy's record.
-func (l *Ledger) addProxy(r record, traceResponse string) string {
-	r.proxy, r.service = true, cut(r.service, 128)
-	r.traceID, _ = traceid.Trace(r.traceID) // a malformed id is as good as none
-	r.spanID, _ = traceid.Span(r.spanID)
+	r.traceID, _ = traceid.Trace(in.TraceID) // a malformed id is as good as none
+	r.spanID, _ = traceid.Span(in.SpanID)
 	if r.duration > 0 {
 		r.end = r.time.Add(r.duration)
 	}
-	if traceResponse != "" {
-		r.response = new(Decode(TraceResponse, traceResponse))
+	if in.TraceResponse != "" {
+		r.response = new(Decode(TraceResponse, in.TraceResponse))
 	}
 	contexts, _ := split(r.left)
 	if n := len(contexts); n > 0 && r.traceID == "" {
 		r.traceID = contexts[n-1].TraceID // a proxy that is in a trace sends it on
 	}
-	return l.add(&r)
+	l.add(&r)
 }
 
-// add keeps a record and returns its id.
-func (l *Ledger) add(r *record) string {
+// add keeps a record.
+func (l *Ledger) add(r *record) {
 	r.name, r.method, r.host = cut(r.name, 128), cut(r.method, 32), cut(r.host, 255)
 	r.path, r.query = cut(r.path, maxValue), cut(r.query, maxValue)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	list, prefix, most := &l.lines, "r", linesPerRecord*l.o.MaxRecords
+	list, prefix, most := &l.lines, "r", linesPerRecord*l.maxRecords
 	if r.proxy {
-		list, prefix, most = &l.proxied, "p", l.o.MaxRecords
+		list, prefix, most = &l.proxied, "p", l.maxRecords
 	}
 	l.seq++
 	r.id = fmt.Sprint(prefix, l.seq)
@@ -142,7 +122,6 @@ func (l *Ledger) add(r *record) string {
 	if !r.proxy && r.traceID != "" {
 		l.bySpan[r.traceID+r.spanID] = r
 	}
-	return r.id
 }
 
 // addFollowUp adds to a service's record what a later line of the same span says.
@@ -158,16 +137,14 @@ func (l *Ledger) addFollowUp(traceID, spanID string, f func(*record)) {
 // not be held up: it works on copies.
 func (l *Ledger) view() *builder {
 	l.mu.Lock()
-	b := &builder{upstreams: l.o.Upstreams, proxied: nodes(l.proxied), lines: nodes(l.lines)}
+	b := &builder{upstreams: l.upstreams, proxied: nodes(l.proxied), lines: nodes(l.lines)}
 	l.mu.Unlock()
 	b.build()
 	return b
 }
 
 // Recent returns the newest requests, newest first, at most limit of them.
-func (l *Ledger) Recent(limit int) []Request {
-	return l.view().newest(limit, everything)
-}
+func (l *Ledger) Recent(limit int) []Request { return l.view().newest(limit, "") }
 
 // Trace returns the requests that had to do with a trace, newest first, at most limit of them:
 // usually one; more, if a client sent the same context more than once; none, if nothing is known of
@@ -177,15 +154,5 @@ func (l *Ledger) Trace(id string, limit int) ([]Request, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := l.view()
-	return b.newest(limit, b.touching(id)), nil
-}
-
-// Request returns the request that the record with this ID belongs to.
-func (l *Ledger) Request(id string) (r Request, ok bool) {
-	found := l.view().newest(1, func(start *node) bool { return start.has(id) })
-	if len(found) == 0 {
-		return r, false
-	}
-	return found[0], true
+	return l.view().newest(limit, id), nil
 }

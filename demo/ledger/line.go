@@ -3,7 +3,7 @@ package ledger
 import (
 	"bytes"
 	"encoding/json"
-	"net/http"
+	"maps"
 	"strings"
 	"time"
 
@@ -19,24 +19,32 @@ var (
 	markTraefik = []byte(`"DownstreamStatus":`)
 )
 
-// serviceLine is what is read of a service's line. The gateway's request lines have no headers, but
-// what follows them here.
+// serviceLine is what is read of a line of the gateway or of a service. A service's has Headers, and
+// of a ProxyRecord only a part.
 type serviceLine struct {
-	Time    time.Time         `json:"time"`
-	Msg     string            `json:"msg"`
-	Method  string            `json:"method"`
-	Host    string            `json:"host"`
-	Path    string            `json:"path"`
-	Query   string            `json:"query"`
-	TraceID string            `json:"trace_id"`
-	SpanID  string            `json:"span_id"`
-	Status  int               `json:"status"`
-	Headers map[string]string `json:"headers"`
+	ProxyRecord
+	Time       time.Time `json:"time"` // when the line was written
+	Msg        string    `json:"msg"`
+	Headers    Headers   `json:"headers"`
+	DurationMS float64   `json:"duration_ms"`
+}
 
-	DurationMS    float64           `json:"duration_ms"`
-	Arrived       map[string]string `json:"arrived"`
-	Left          map[string]string `json:"left"`
-	TraceResponse string            `json:"traceresponse"`
+// traefikLine is what is read of a line of Traefik's access log in JSON (v3.7,
+// pkg/middlewares/accesslog). Its request_* are headers that the client sent, and there only if
+// Traefik was told to keep them. Those that left are not, because Traefik puts its own context into
+// a copy.
+type traefikLine struct {
+	StartUTC                                             time.Time
+	Duration                                             time.Duration
+	DownstreamStatus                                     int
+	ServiceName, RequestMethod, RequestAddr, RequestPath string
+	TraceID                                              string `json:"trace_id"`
+	SpanID                                               string `json:"span_id"`
+	UberTraceID                                          string `json:"request_Uber-Trace-Id"`
+	TraceParent                                          string `json:"request_Traceparent"`
+	TraceState                                           string `json:"request_Tracestate"`
+	Baggage                                              string `json:"request_Baggage"`
+	TraceResponse                                        string `json:"origin_Traceresponse"`
 }
 
 // AddLine adds a line that a service has logged, without whatever a log viewer put in front of it,
@@ -66,17 +74,14 @@ func (l *Ledger) AddLine(service string, data []byte) bool {
 		_, forwarded := in.Headers["x-forwarded-server"]
 		l.add(&record{
 			time: in.Time, name: service, method: in.Method, host: in.Host, path: in.Path, query: in.Query,
-			traceID: in.TraceID, spanID: in.SpanID, arrived: decodeLogged(in.Headers), forwarded: forwarded,
+			traceID: in.TraceID, spanID: in.SpanID, arrived: decodeAll(in.Headers), forwarded: forwarded,
 		})
 		return true
 	case in.Msg == "request" && service == topology.Gateway:
-		took := time.Duration(in.DurationMS * float64(time.Millisecond))
-		l.addProxy(record{
-			time: in.Time.Add(-took), duration: took, name: service,
-			method: in.Method, host: in.Host, path: in.Path, query: in.Query, service: routed(in.Host),
-			traceID: in.TraceID, spanID: in.SpanID, status: in.Status,
-			arrived: decodeLogged(in.Arrived), left: decodeLogged(in.Left),
-		}, in.TraceResponse)
+		r := in.ProxyRecord
+		r.Duration = time.Duration(in.DurationMS * float64(time.Millisecond))
+		r.Time, r.Proxy, r.Service = in.Time.Add(-r.Duration), service, routed(in.Host)
+		l.AddProxy(r)
 		return true
 	case in.Msg == "answer of other service":
 		l.addFollowUp(in.TraceID, in.SpanID, func(r *record) { r.end, r.answered = in.Time, in.Status })
@@ -100,42 +105,24 @@ func routed(host string) string {
 // after it, the year is still one that JSON can have: 0 to 9999.
 func credible(t time.Time) bool { return t.Year() >= 1970 && t.Year() < 9000 }
 
-// addTraefik reads a line of Traefik's access log in JSON (v3.7, pkg/middlewares/accesslog). It has
-// headers only if Traefik was told to keep them. request_* are those that the client sent; those
-// that left are not in the log, because Traefik puts its own context into a copy.
+// addTraefik adds a line of Traefik's access log.
 func (l *Ledger) addTraefik(proxy string, data []byte) bool {
-	var in map[string]any
-	if json.Unmarshal(data, &in) != nil {
+	var in traefikLine
+	if json.Unmarshal(data, &in) != nil || !credible(in.StartUTC) {
 		return false
 	}
-	text := func(field string) string {
-		s, _ := in[field].(string)
-		return s
-	}
-	number := func(field string) float64 {
-		n, _ := in[field].(float64)
-		return n
-	}
-	start, err := time.Parse(time.RFC3339, text("StartUTC"))
-	if err != nil || !credible(start) {
-		return false
-	}
-	sent := map[string]string{}
-	for _, name := range headerNames {
-		if value := text("request_" + http.CanonicalHeaderKey(name)); value != "" && value != "REDACTED" {
-			sent[name] = value
-		}
-	}
+	sent := Headers{UberTraceID: in.UberTraceID, TraceParent: in.TraceParent, TraceState: in.TraceState, Baggage: in.Baggage}
+	maps.DeleteFunc(sent, func(_, value string) bool { return value == "" || value == "REDACTED" })
 	if len(sent) == 0 {
 		sent = nil // not sent, or not kept
 	}
-	service, _, _ := strings.Cut(text("ServiceName"), "@") // uservice3@file; none if no route matched
-	path, query, _ := strings.Cut(text("RequestPath"), "?")
-	l.addProxy(record{
-		time: start, duration: time.Duration(number("Duration")), name: proxy, service: service,
-		method: text("RequestMethod"), host: text("RequestAddr"), path: path, query: query,
-		traceID: text("trace_id"), spanID: text("span_id"), status: int(number("DownstreamStatus")),
-		arrived: decodeLogged(sent), selective: true,
-	}, text("origin_Traceresponse"))
+	service, _, _ := strings.Cut(in.ServiceName, "@") // uservice3@file; none if no route matched
+	path, query, _ := strings.Cut(in.RequestPath, "?")
+	l.AddProxy(ProxyRecord{
+		Time: in.StartUTC, Duration: in.Duration, Proxy: proxy, Service: service,
+		Method: in.RequestMethod, Host: in.RequestAddr, Path: path, Query: query,
+		TraceID: in.TraceID, SpanID: in.SpanID, Status: in.DownstreamStatus,
+		Arrived: sent, TraceResponse: in.TraceResponse,
+	})
 	return true
 }

@@ -11,9 +11,9 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"time"
 
 	"example.com/grafana-tempo-go-demo/demo/term"
+	"example.com/grafana-tempo-go-demo/demo/topology"
 	"example.com/grafana-tempo-go-demo/demo/traceid"
 )
 
@@ -33,8 +33,6 @@ type RunOptions struct {
 	Trace string
 	// Limit is how many requests are printed at most; 0 means DefaultLimit.
 	Limit int
-	// Upstreams maps callers to callees, as in Options.
-	Upstreams map[string]string
 }
 
 // Run is the command `demo ledger`: it reads a log from stdin and prints its ledger. It understands
@@ -46,7 +44,7 @@ func Run(stdin io.Reader, stdout, stderr io.Writer, o RunOptions) error {
 	if o.Trace != "" && err != nil {
 		return err
 	}
-	l := New(Options{MaxRecords: maxLogRecords, Upstreams: o.Upstreams})
+	l := New(maxLogRecords)
 	tooLong, err := l.ReadLog(stdin)
 	if err != nil {
 		return err
@@ -55,11 +53,7 @@ func Run(stdin io.Reader, stdout, stderr io.Writer, o RunOptions) error {
 		fmt.Fprintf(stderr, "%s longer than %d bytes left out\n", term.Count(tooLong, "line"), maxLogLine)
 	}
 	b := l.view()
-	fits := everything
-	if o.Trace != "" {
-		fits = b.touching(id)
-	}
-	found := b.newest(cmp.Or(o.Limit, DefaultLimit), fits)
+	found := b.newest(cmp.Or(o.Limit, DefaultLimit), id)
 	switch all := len(b.starts); {
 	case o.Trace != "" && len(found) == 0:
 		return fmt.Errorf("trace %s is not in this log", o.Trace)
@@ -106,7 +100,7 @@ func (l *Ledger) ReadLog(r io.Reader) (tooLong int, err error) {
 			if bytes.HasPrefix(text, []byte("{")) && (bytes.Contains(text, markRequest) || bytes.Contains(text, markTraefik)) {
 				unnamed++
 			}
-		case l.AddLine(l.serviceOf(container), text):
+		case l.AddLine(serviceOf(container), text):
 			found++
 		}
 	}
@@ -129,8 +123,9 @@ var (
 	// colour is what a terminal takes for colours, and other control sequences of that form.
 	colour = regexp.MustCompile("\x1b\\[[0-9;?]*[A-Za-z]")
 	// prefix is what stands in front of a line: the name of a container, as `docker compose logs`
-	// and podman-compose write it, or of a service in the run without Docker.
-	prefix = regexp.MustCompile(`^\s*\[?([A-Za-z0-9][A-Za-z0-9_.-]{0,127})\]?\s*\| ?`)
+	// and podman-compose write it, or of a service in the run without Docker; and the time, with
+	// docker compose logs -t. It matches every line.
+	prefix = regexp.MustCompile(`^(?:\s*\[?([A-Za-z0-9][A-Za-z0-9_.-]{0,127})\]?\s*\| ?)?(?:\d{4}-\d\d-\d\dT\S{9,50} )?`)
 	// replica is the number that compose gives each container of a service.
 	replica = regexp.MustCompile(`[-_][0-9]+$`)
 )
@@ -138,27 +133,17 @@ var (
 // splitPrefix takes a line of a log apart. The container is empty if the line does not name it.
 func splitPrefix(data []byte) (container string, text []byte) {
 	text = colour.ReplaceAll(data, nil)
-	if m := prefix.FindSubmatch(text); m != nil {
-		container, text = string(m[1]), text[len(m[0]):]
-	}
-	// The time stamp of docker compose logs -t.
-	if stamp, rest, ok := bytes.Cut(text, []byte(" ")); ok && len(stamp) < 64 {
-		if _, err := time.Parse(time.RFC3339Nano, string(stamp)); err == nil {
-			text = rest
-		}
-	}
-	return container, text
+	m := prefix.FindSubmatch(text)
+	return string(m[1]), text[len(m[0]):]
 }
 
 // serviceOf returns the service of a container: uservice3 of uservice3-1, of uservice3_1, and of
 // either with the project's name in front.
-func (l *Ledger) serviceOf(container string) string {
+func serviceOf(container string) string {
 	name := replica.ReplaceAllString(container, "")
-	for caller, callee := range l.o.Upstreams {
-		for _, service := range []string{caller, callee} {
-			if strings.HasSuffix(name, "-"+service) || strings.HasSuffix(name, "_"+service) {
-				return service
-			}
+	for _, s := range topology.Services() {
+		if strings.HasSuffix(name, "-"+s.Name) || strings.HasSuffix(name, "_"+s.Name) {
+			return s.Name
 		}
 	}
 	return name

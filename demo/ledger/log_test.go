@@ -38,7 +38,7 @@ func eachLine(log string, f func(service, text string) string) string {
 func TestRunReadsEveryFormOfALog(t *testing.T) {
 	log := composeLog(t)
 	var want bytes.Buffer
-	if err := Run(strings.NewReader(log), &want, io.Discard, RunOptions{Upstreams: upstreams}); err != nil {
+	if err := Run(strings.NewReader(log), &want, io.Discard, RunOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	compare(t, "compose.golden", want.String())
@@ -59,7 +59,7 @@ func TestRunReadsEveryFormOfALog(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var got, notes bytes.Buffer
-			if err := Run(strings.NewReader(form), &got, &notes, RunOptions{Upstreams: upstreams}); err != nil {
+			if err := Run(strings.NewReader(form), &got, &notes, RunOptions{}); err != nil {
 				t.Fatal(err)
 			}
 			if got.String() != want.String() {
@@ -75,7 +75,7 @@ func TestRunReadsEveryFormOfALog(t *testing.T) {
 func TestRunFindsATrace(t *testing.T) {
 	for name, id := range map[string]string{"as it is": traceA, "in upper case": strings.ToUpper(traceA)} {
 		var out bytes.Buffer
-		if err := Run(strings.NewReader(composeLog(t)), &out, io.Discard, RunOptions{Trace: id, Upstreams: upstreams}); err != nil {
+		if err := Run(strings.NewReader(composeLog(t)), &out, io.Discard, RunOptions{Trace: id}); err != nil {
 			t.Fatal(err)
 		}
 		if n := strings.Count(out.String(), "\nGET "); n != 0 || !strings.HasPrefix(out.String(), "GET uservice3.localhost/?fail=database") {
@@ -86,7 +86,7 @@ func TestRunFindsATrace(t *testing.T) {
 
 func TestRunPrintsJSON(t *testing.T) {
 	var out, notes bytes.Buffer
-	if err := Run(strings.NewReader(composeLog(t)), &out, &notes, RunOptions{JSON: true, Limit: 3, Upstreams: upstreams}); err != nil {
+	if err := Run(strings.NewReader(composeLog(t)), &out, &notes, RunOptions{JSON: true, Limit: 3}); err != nil {
 		t.Fatal(err)
 	}
 	var answer Answer
@@ -142,7 +142,7 @@ func TestTraefikMayTellLess(t *testing.T) {
 		return s + " | " + string(data)
 	})
 	var out, notes bytes.Buffer
-	if err := Run(strings.NewReader(log), &out, &notes, RunOptions{Upstreams: upstreams}); err != nil {
+	if err := Run(strings.NewReader(log), &out, &notes, RunOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	compare(t, "compose-without-headers.golden", out.String())
@@ -156,7 +156,7 @@ func TestTheGatewaysOwnLog(t *testing.T) {
 gateway   | {"time":"2026-01-02T12:00:00.05Z","level":"INFO","msg":"request","method":"GET","host":"nobody.localhost:8000","path":"/","query":"","status":404,"duration_ms":1,"trace_id":"` + traceB + `","span_id":"` + span1 + `"}
 uservice4 | {"time":"2026-01-02T12:00:00.01Z","level":"INFO","msg":"request","method":"GET","host":"uservice4.localhost:8000","path":"/","query":"","headers":{"uber-trace-id":"` + traceA + `:2:0:1"},"trace_id":"` + traceA + `","span_id":"` + span(3) + `"}
 `
-	l := New(Options{Upstreams: upstreams})
+	l := New(DefaultMaxRecords)
 	if _, err := l.ReadLog(strings.NewReader(log)); err != nil {
 		t.Fatal(err)
 	}
@@ -182,9 +182,9 @@ func FuzzReadLog(f *testing.F) {
 		f.Add(log)
 	}
 	f.Fuzz(func(t *testing.T, log string) {
-		l := New(Options{MaxRecords: 4, Upstreams: upstreams})
+		l := New(4)
 		_, _ = l.ReadLog(strings.NewReader(log))
-		found := l.Recent(MaxLimit)
+		found := l.Recent(1000)
 		for _, r := range found {
 			check(t, l, r)
 		}

@@ -2,21 +2,19 @@ package ledger
 
 import "time"
 
-// Request is one request from outside, with what became of its trace context. The HTTP API and demo
-// ledger -json answer with a list of them; see Answer.
+// Request is one request from outside, with what became of its trace context. What is not known of
+// it is absent.
 type Request struct {
 	// ID names the request while its record is kept: p and a number if the proxy recorded it, r and
 	// a number if only a service did.
 	ID string `json:"id"`
 	// Time is when it arrived where it was first seen.
-	Time time.Time `json:"time"`
-	// Method, Host, Path and Query are what was asked for.
-	Method string `json:"method,omitempty"`
-	Host   string `json:"host,omitempty"`
-	Path   string `json:"path,omitempty"`
-	Query  string `json:"query,omitempty"`
-	// Status is what the client was answered, and DurationMS how many milliseconds that took;
-	// absent if not known.
+	Time   time.Time `json:"time"`
+	Method string    `json:"method,omitempty"`
+	Host   string    `json:"host,omitempty"`
+	Path   string    `json:"path,omitempty"`
+	Query  string    `json:"query,omitempty"`
+	// Status is what the client was answered, and DurationMS how many milliseconds that took.
 	Status     int     `json:"status,omitempty"`
 	DurationMS float64 `json:"duration_ms,omitempty"`
 	// Outcome sums up what became of the trace, and Summary says the same in a sentence.
@@ -32,12 +30,12 @@ type Request struct {
 	UntiedTotal int   `json:"untied_total"`
 }
 
-// Hop is one step of a request, from a sender to a receiver.
+// Hop is one step of a request, from a sender to a receiver. What is not known of it is absent.
 type Hop struct {
 	// From and To are names of services or of the proxy, or client for whoever is outside.
 	From string `json:"from"`
 	To   string `json:"to"`
-	// Time is when it arrived; absent if nobody recorded that.
+	// Time is when it arrived.
 	Time time.Time `json:"time,omitzero"`
 	// Left is what From sent, and Arrived what To received.
 	Left    Side `json:"left"`
@@ -45,11 +43,10 @@ type Hop struct {
 	// Action is what To did with what arrived, and Says the same in a sentence or two.
 	Action Action `json:"action"`
 	Says   string `json:"says"`
-	// TraceID and SpanID are those that To worked under; absent if it worked under none, or if that
-	// is not known.
+	// TraceID and SpanID are those that To worked under, if any.
 	TraceID string `json:"trace_id,omitempty"`
 	SpanID  string `json:"span_id,omitempty"`
-	// Status is what To answered; absent if not known.
+	// Status is what To answered.
 	Status int `json:"status,omitempty"`
 	// TraceResponse is the header traceresponse that came back.
 	TraceResponse *Response `json:"traceresponse,omitempty"`
@@ -58,12 +55,10 @@ type Hop struct {
 	Ambiguous bool `json:"ambiguous,omitempty"`
 }
 
-// Side is what is known of one end of a hop.
+// Side is what is known of one end of a hop. Its headers are an empty list if there were none, or
+// if the source is unknown.
 type Side struct {
-	// Source says who wrote Headers down.
-	Source Source `json:"source"`
-	// Headers are the propagation headers; an empty list if there were none, or if Source is
-	// unknown.
+	Source  Source   `json:"source"`
 	Headers []Header `json:"headers"`
 }
 
@@ -73,49 +68,3 @@ type Response struct {
 	Source Source `json:"source"`
 	Header
 }
-
-// The package comment explains the words that these types hold.
-type (
-	Source  string // who wrote headers down
-	Action  string // what a receiver did with the trace
-	Outcome string // what became of a request's trace
-	Tie     string // why a hop belongs to a request
-)
-
-// Who wrote headers down.
-const (
-	Recorded Source = "recorded"
-	Inferred Source = "inferred"
-	NotKnown Source = "unknown"
-)
-
-// What a receiver did with the trace.
-const (
-	Started          Action = "started"
-	Continued        Action = "continued"
-	Dropped          Action = "dropped"
-	IgnoredMalformed Action = "ignored-malformed"
-	IgnoredFormat    Action = "ignored-format"
-	NotReceived      Action = "not-received"
-	NoAction         Action = "unknown"
-)
-
-// What became of a request's trace.
-const (
-	Whole    Outcome = "whole"
-	Cut      Outcome = "cut"
-	Ended    Outcome = "ended"
-	Untraced Outcome = "untraced"
-	Unknown  Outcome = "unknown"
-)
-
-// Why a hop belongs to a request.
-const (
-	TieFirst    Tie = "first"
-	TieResponse Tie = "traceresponse"
-	TieContext  Tie = "context"
-	TieValue    Tie = "value"
-	TieTrace    Tie = "trace"
-	TieRecord   Tie = "record"
-	TieNone     Tie = "none"
-)

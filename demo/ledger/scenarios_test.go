@@ -187,7 +187,7 @@ func TestScenarios(t *testing.T) {
 	var golden strings.Builder
 	for _, s := range scenarios {
 		t.Run(s.name, func(t *testing.T) {
-			l := New(Options{Upstreams: upstreams})
+			l := New(DefaultMaxRecords)
 			s.add(l)
 			found := l.Recent(10)
 			var got []string
@@ -212,11 +212,8 @@ func TestScenarios(t *testing.T) {
 // check holds a request to what is true of each.
 func check(t *testing.T, l *Ledger, r Request) {
 	t.Helper()
-	if found, ok := l.Request(r.ID); !ok || found.ID != r.ID {
-		t.Errorf("request %s is not found by its id", r.ID)
-	}
 	for _, id := range r.Traces {
-		found, err := l.Trace(strings.TrimLeft(id, "0"), MaxLimit)
+		found, err := l.Trace(strings.TrimLeft(id, "0"), 1000)
 		if err != nil || !slices.ContainsFunc(found, func(f Request) bool { return f.ID == r.ID }) {
 			t.Errorf("request %s is not found by its trace %s: %v", r.ID, id, err)
 		}

@@ -47,7 +47,7 @@ func (b *builder) match(p *node, tie Tie) (found []*node) {
 	contexts, malformed := split(p.left)
 	switch {
 	case tie == TieResponse && p.response != nil && p.response.Valid:
-		take(key{"span", p.response.TraceID, p.response.SpanID}, everything)
+		take(key{"span", p.response.TraceID, p.response.SpanID}, func(*node) bool { return true })
 	case tie == TieContext:
 		for _, h := range contexts {
 			take(key{"context arrived", h.TraceID, h.SpanID}, inTime)
@@ -93,8 +93,7 @@ func (b *builder) callers(n *node) (found []*node) {
 			if c == n || c.time.After(n.time) {
 				break // only earlier lines, so that no circle can come about
 			}
-			calls := b.upstreams[c.name] == n.name || b.upstreams == nil && c.name != n.name
-			if calls && within(n.time, c.time, c.end) {
+			if b.upstreams[c.name] == n.name && within(n.time, c.time, c.end) {
 				found = append(found, c)
 			}
 		}

@@ -67,7 +67,7 @@ func newStack(o Options) *Stack {
 		o:          o,
 		output:     newOutput(o.Logs, o.LogLevel),
 		deaths:     make(chan Death, len(o.Services)+8),
-		ledger:     ledger.New(ledger.Options{Upstreams: topology.Upstreams()}),
+		ledger:     ledger.New(ledger.DefaultMaxRecords),
 		starter:    process.NewStarter(),
 		parts:      map[string]*part{},
 		changeLock: make(chan struct{}, 1),

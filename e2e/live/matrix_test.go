@@ -185,7 +185,7 @@ func wantHeaders(t *testing.T, caller, traceID string, line logged) {
 // ledgerAgrees checks that the hop ledger comes to the same conclusion.
 func ledgerAgrees(t *testing.T, mix string, first, second logged, whole bool) {
 	t.Helper()
-	l := ledger.New(ledger.Options{Upstreams: map[string]string{"uservice3": "uservice4"}})
+	l := ledger.New(ledger.DefaultMaxRecords)
 	l.AddLine("uservice3", []byte(first.text))
 	l.AddLine("uservice4", []byte(second.text))
 	requests := l.Recent(10)
