@@ -8,7 +8,6 @@ import (
 
 	"example.com/grafana-tempo-go-demo/demo/ledger"
 	"example.com/grafana-tempo-go-demo/demo/term"
-	"example.com/grafana-tempo-go-demo/demo/topology"
 )
 
 var ledgerCommand = command{
@@ -19,7 +18,7 @@ var ledgerCommand = command{
 		"The log is that of docker compose, or of `demo up`:\n\n" +
 		"  docker compose logs | go run ./demo ledger",
 	declare: func(fs *flag.FlagSet) action {
-		o := ledger.RunOptions{Upstreams: topology.Upstreams()}
+		var o ledger.RunOptions
 		fs.StringVar(&o.Trace, "trace", "", "tell only of the trace with this `id`; leading zeros may be missing")
 		fs.IntVar(&o.Limit, "limit", ledger.DefaultLimit, "tell of this `number` of requests at most, the newest")
 		fs.BoolVar(&o.JSON, "json", false, "print one JSON object instead")

@@ -24,7 +24,6 @@ import (
 	"time"
 
 	"example.com/grafana-tempo-go-demo/demo/lab"
-	"example.com/grafana-tempo-go-demo/demo/ledger"
 	"example.com/grafana-tempo-go-demo/demo/local"
 	"example.com/grafana-tempo-go-demo/demo/topology"
 	"example.com/grafana-tempo-go-demo/demo/traceid"
@@ -81,9 +80,7 @@ func newHandler(o Options, backends http.RoundTripper) http.Handler {
 	mux.HandleFunc("GET /api/faults", e.listFaults)
 	mux.HandleFunc("POST /api/faults", e.setFault)
 	if o.Ledger != nil {
-		mux.HandleFunc("GET /api/ledger", func(w http.ResponseWriter, r *http.Request) {
-			o.Ledger.ServeHTTP(&emptyLedger{ResponseWriter: w}, r)
-		})
+		mux.Handle("GET /api/ledger", o.Ledger)
 	}
 	tempo := e.tempoProxy()
 	mux.Handle("GET /tempo/api/search", tempo)
@@ -184,28 +181,6 @@ func (e *explorer) config(w http.ResponseWriter, r *http.Request) {
 		// Query is the TraceQL for the newest traces.
 		Query string `json:"query"`
 	}{services(), e.Gateway.Redacted(), e.Tempo.Redacted(), e.Ledger != nil, e.Faults != nil, e.newest(r.Context())})
-}
-
-// emptyLedger turns the ledger's 404 for a trace that it does not know into an empty list: the page
-// asks for every trace that it shows, and a browser's console lists each 404 as a failure.
-type emptyLedger struct {
-	http.ResponseWriter
-	empty bool
-}
-
-func (e *emptyLedger) WriteHeader(status int) {
-	if e.empty = status == http.StatusNotFound; e.empty {
-		answer(e.ResponseWriter, http.StatusOK, ledger.Answer{Requests: []ledger.Request{}})
-	} else {
-		e.ResponseWriter.WriteHeader(status)
-	}
-}
-
-func (e *emptyLedger) Write(data []byte) (int, error) {
-	if e.empty {
-		return len(data), nil
-	}
-	return e.ResponseWriter.Write(data)
 }
 
 const noFaults = "Telemetry cannot be broken from this page, because it did not start the services. `go run ./demo` can."

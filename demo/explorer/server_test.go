@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -172,24 +171,6 @@ func TestOtherSitesCannotWrite(t *testing.T) {
 				sentence(t, w)
 			}
 		})
-	}
-}
-
-func TestAnEmptyLedgerIsNoFailure(t *testing.T) {
-	ledger := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Query().Get("trace") == "1" {
-			_, _ = io.WriteString(w, `{"requests":[{}]}`)
-			return
-		}
-		w.WriteHeader(http.StatusNotFound)
-		_, _ = io.WriteString(w, `{"error":"nothing is known of this trace"}`)
-	})
-	h := New(Options{Tempo: parse(t, nowhere), Gateway: parse(t, nowhere), Ledger: ledger})
-	for trace, want := range map[string]string{"1": `{"requests":[{}]}`, "2": `{"requests":[]}`} {
-		w := ask(t, h, "GET", "/api/ledger?trace="+trace, "", nil)
-		if w.Code != 200 || strings.TrimSpace(w.Body.String()) != want {
-			t.Errorf("trace %s: answered %d %s, want %s", trace, w.Code, w.Body, want)
-		}
 	}
 }
 

@@ -11,7 +11,7 @@ const maxUntied = 8
 // request describes the request that starts at a node.
 func (b *builder) request(start *node) Request {
 	r := Request{
-		ID: start.id, Time: start.time, Method: start.method, Host: start.host, Path: start.path, Query: start.query,
+		Time: start.time, Method: start.method, Host: start.host, Path: start.path, Query: start.query,
 		Status: start.status, DurationMS: float64(start.duration.Microseconds()) / 1000, Traces: []string{}, Untied: []Hop{},
 	}
 	from, says := client, ""

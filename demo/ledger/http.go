@@ -22,8 +22,9 @@ type Answer struct {
 //	GET /api/ledger              the newest requests
 //	GET /api/ledger?trace=<id>   the requests that had to do with a trace; leading zeros may be missing
 //
-// It answers with an Answer of at most DefaultLimit requests as JSON. A question that makes no
-// sense is answered with 400 and an object whose "error" says what is wrong and what to do.
+// It answers with an Answer of at most DefaultLimit requests as JSON: none for a trace of which
+// nothing is known, because a browser's console lists each 404 as a failure. A question that makes
+// no sense is answered with 400 and an object whose "error" says what is wrong and what to do.
 func (l *Ledger) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		found, err := l.answer(r.URL.RawQuery)

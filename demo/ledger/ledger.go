@@ -1,7 +1,6 @@
 package ledger
 
 import (
-	"fmt"
 	"sync"
 	"time"
 
@@ -39,7 +38,6 @@ type ProxyRecord struct {
 
 // record is what the proxy or a service wrote of one request. What is zero or nil was not recorded.
 type record struct {
-	id                        string
 	time, end                 time.Time // when the request arrived, and when it was over
 	name                      string    // of the proxy or the service
 	method, host, path, query string
@@ -65,7 +63,6 @@ type Ledger struct {
 	upstreams  map[string]string
 
 	mu      sync.Mutex
-	seq     uint64 // counts records
 	proxied []*record
 	lines   []*record
 	bySpan  map[string]*record // lines by trace and span id, for later lines of the same span
@@ -105,12 +102,10 @@ func (l *Ledger) add(r *record) {
 	r.path, r.query = cut(r.path, maxValue), cut(r.query, maxValue)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	list, prefix, most := &l.lines, "r", linesPerRecord*l.maxRecords
+	list, most := &l.lines, linesPerRecord*l.maxRecords
 	if r.proxy {
-		list, prefix, most = &l.proxied, "p", l.maxRecords
+		list, most = &l.proxied, l.maxRecords
 	}
-	l.seq++
-	r.id = fmt.Sprint(prefix, l.seq)
 	*list = append(*list, r)
 	if oldest := (*list)[0]; len(*list) > most {
 		(*list)[0] = nil // the array lives on for a while

@@ -5,9 +5,6 @@ import "time"
 // Request is one request from outside, with what became of its trace context. What is not known of
 // it is absent.
 type Request struct {
-	// ID names the request while its record is kept: p and a number if the proxy recorded it, r and
-	// a number if only a service did.
-	ID string `json:"id"`
 	// Time is when it arrived where it was first seen.
 	Time   time.Time `json:"time"`
 	Method string    `json:"method,omitempty"`

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -214,8 +215,8 @@ func check(t *testing.T, l *Ledger, r Request) {
 	t.Helper()
 	for _, id := range r.Traces {
 		found, err := l.Trace(strings.TrimLeft(id, "0"), 1000)
-		if err != nil || !slices.ContainsFunc(found, func(f Request) bool { return f.ID == r.ID }) {
-			t.Errorf("request %s is not found by its trace %s: %v", r.ID, id, err)
+		if err != nil || !slices.ContainsFunc(found, func(f Request) bool { return reflect.DeepEqual(f, r) }) {
+			t.Errorf("request %+v is not found by its trace %s: %v", r, id, err)
 		}
 	}
 	if r.Summary == "" || r.Outcome == "" || len(r.Hops) == 0 {
