@@ -47,23 +47,23 @@ type traefikLine struct {
 	TraceResponse                                        string `json:"origin_Traceresponse"`
 }
 
-// AddLine adds a line that a service has logged, without whatever a log viewer put in front of it,
-// and reports whether a request begins with it. It passes over lines that say nothing about a
-// request and its headers, at little cost, and over those that it cannot read. It does not keep
-// data.
+// AddLine adds a line that a service has logged, without whatever a log viewer put in front of it.
+// It passes over lines that say nothing about a request and its headers, at little cost, and over
+// those that it cannot read. It does not keep data.
 //
 // It reads the services' own lines, the access log of Traefik, and the log of the gateway of the
 // run without Docker. A caller of AddProxy must not add the proxy's lines too.
-func (l *Ledger) AddLine(service string, data []byte) bool {
+func (l *Ledger) AddLine(service string, data []byte) {
 	if bytes.Contains(data, markTraefik) {
-		return l.addTraefik(service, data)
+		l.addTraefik(service, data)
+		return
 	}
 	if !bytes.Contains(data, markRequest) && !bytes.Contains(data, markAnswer) {
-		return false
+		return
 	}
 	var in serviceLine
 	if json.Unmarshal(data, &in) != nil || !credible(in.Time) {
-		return false
+		return
 	}
 	in.TraceID, _ = traceid.Trace(in.TraceID)
 	if in.SpanID, _ = traceid.Span(in.SpanID); in.SpanID == "" {
@@ -76,19 +76,16 @@ func (l *Ledger) AddLine(service string, data []byte) bool {
 			time: in.Time, name: service, method: in.Method, host: in.Host, path: in.Path, query: in.Query,
 			traceID: in.TraceID, spanID: in.SpanID, arrived: decodeAll(in.Headers), forwarded: forwarded,
 		})
-		return true
 	case in.Msg == "request" && service == topology.Gateway:
 		r := in.ProxyRecord
 		r.Duration = time.Duration(in.DurationMS * float64(time.Millisecond))
 		r.Time, r.Proxy, r.Service = in.Time.Add(-r.Duration), service, routed(in.Host)
 		l.AddProxy(r)
-		return true
 	case in.Msg == "answer of other service":
 		l.addFollowUp(in.TraceID, in.SpanID, func(r *record) { r.end, r.answered = in.Time, in.Status })
 	case in.Msg == "request failed":
 		l.addFollowUp(in.TraceID, in.SpanID, func(r *record) { r.end, r.status = in.Time, in.Status })
 	}
-	return false
 }
 
 // routed returns the service to which the gateway sends requests for a host, or nothing.
@@ -106,10 +103,10 @@ func routed(host string) string {
 func credible(t time.Time) bool { return t.Year() >= 1970 && t.Year() < 9000 }
 
 // addTraefik adds a line of Traefik's access log.
-func (l *Ledger) addTraefik(proxy string, data []byte) bool {
+func (l *Ledger) addTraefik(proxy string, data []byte) {
 	var in traefikLine
 	if json.Unmarshal(data, &in) != nil || !credible(in.StartUTC) {
-		return false
+		return
 	}
 	sent := Headers{UberTraceID: in.UberTraceID, TraceParent: in.TraceParent, TraceState: in.TraceState, Baggage: in.Baggage}
 	maps.DeleteFunc(sent, func(_, value string) bool { return value == "" || value == "REDACTED" })
@@ -124,5 +121,4 @@ func (l *Ledger) addTraefik(proxy string, data []byte) bool {
 		TraceID: in.TraceID, SpanID: in.SpanID, Status: in.DownstreamStatus,
 		Arrived: sent, TraceResponse: in.TraceResponse,
 	})
-	return true
 }

@@ -79,7 +79,7 @@ func Run(stdin io.Reader, stdout, stderr io.Writer, o RunOptions) error {
 // ReadLog adds a whole log, see Run, and returns how many of its lines were too long to be read.
 // The error says what a log without any request lacks.
 func (l *Ledger) ReadLog(r io.Reader) (tooLong int, err error) {
-	var lines, unnamed, found int
+	var lines, unnamed int
 	in := bufio.NewReaderSize(r, maxLogLine)
 	for err == nil {
 		var data []byte
@@ -95,19 +95,16 @@ func (l *Ledger) ReadLog(r io.Reader) (tooLong int, err error) {
 		}
 		lines++
 		container, text := splitPrefix(data)
-		switch {
-		case container == "":
-			if bytes.HasPrefix(text, []byte("{")) && (bytes.Contains(text, markRequest) || bytes.Contains(text, markTraefik)) {
-				unnamed++
-			}
-		case l.AddLine(serviceOf(container), text):
-			found++
+		if container != "" {
+			l.AddLine(serviceOf(container), text)
+		} else if bytes.HasPrefix(text, []byte("{")) && (bytes.Contains(text, markRequest) || bytes.Contains(text, markTraefik)) {
+			unnamed++
 		}
 	}
 	switch {
 	case !errors.Is(err, io.EOF):
 		return tooLong, fmt.Errorf("read the log: %w", err)
-	case found > 0:
+	case len(l.lines)+len(l.proxied) > 0:
 		return tooLong, nil
 	case lines == 0 && tooLong == 0:
 		return tooLong, errors.New("the log is empty: pipe one in, such as docker compose logs | go run ./demo ledger")

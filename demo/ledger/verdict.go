@@ -120,9 +120,6 @@ func (r *Request) addTraces(h Hop) {
 	}
 }
 
-// sameHeaders compares what was seen of headers. A log may have joined several values.
 func sameHeaders(a, b []Header) bool {
-	return slices.EqualFunc(a, b, func(x, y Header) bool {
-		return x.Name == y.Name && (x.Value == y.Value || x.Valid && y.Valid && x.TraceID == y.TraceID && x.SpanID == y.SpanID)
-	})
+	return slices.EqualFunc(a, b, func(x, y Header) bool { return x.Name == y.Name && x.Value == y.Value })
 }
