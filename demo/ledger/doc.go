@@ -8,9 +8,8 @@
 // # What is known of a hop
 //
 // A hop is one step of a request: from the client to the proxy, from there to a service, and from
-// service to service. A context is a valid uber-trace-id or traceparent header. A [Source] says how
-// the headers at each end of a hop are known, an [Action] what the receiver did, an [Outcome] what
-// became of the request's trace, and a [Tie] why a hop belongs to a request.
+// service to service. A context is a valid uber-trace-id or traceparent header. See [Source],
+// [Action], [Outcome] and [Tie].
 //
 // # Which lines belong to a request
 //

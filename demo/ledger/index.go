@@ -60,13 +60,13 @@ func (b *builder) build() {
 	b.index()
 	b.tieToProxy()
 	b.tieToCallers()
-	b.starts = slices.Clone(b.proxied)
-	for _, n := range slices.Concat(b.proxied, b.lines) {
-		if n.proxy || !n.claimed {
+	all := slices.Concat(b.proxied, b.lines)
+	for _, n := range all {
+		if !n.claimed {
 			b.candidates(n, func(_, c *node) { c.candidate = true })
 		}
 	}
-	for _, n := range b.lines {
+	for _, n := range all {
 		if !n.claimed && !n.candidate {
 			b.starts = append(b.starts, n)
 		}

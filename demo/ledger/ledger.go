@@ -11,10 +11,6 @@ import (
 // DefaultMaxRecords is how many of the proxy's records a running demo keeps.
 const DefaultMaxRecords = 2048
 
-// linesPerRecord is how many lines of services are kept for each record of the proxy. Here a
-// request makes two.
-const linesPerRecord = 4
-
 // ProxyRecord is one request as the proxy in front of the services saw it. What is zero or nil was
 // not recorded. The gateway logs it under the names of its tags.
 type ProxyRecord struct {
@@ -69,7 +65,7 @@ type Ledger struct {
 }
 
 // New returns an empty Ledger that keeps the newest maxRecords of the proxy's records, and four
-// times as many lines of services. A record takes at most about 10 kB, and usually 1 kB.
+// times as many lines of services; a request makes two. A record takes at most about 10 kB, and usually 1 kB.
 func New(maxRecords int) *Ledger {
 	return &Ledger{maxRecords: maxRecords, upstreams: topology.Upstreams(), bySpan: map[string]*record{}}
 }
@@ -102,7 +98,7 @@ func (l *Ledger) add(r *record) {
 	r.path, r.query = cut(r.path, maxValue), cut(r.query, maxValue)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	list, most := &l.lines, linesPerRecord*l.maxRecords
+	list, most := &l.lines, 4*l.maxRecords
 	if r.proxy {
 		list, most = &l.proxied, l.maxRecords
 	}

@@ -98,6 +98,21 @@ func TestCandidatesAreBounded(t *testing.T) {
 	}
 }
 
+func TestAnUntiedHopsHeadersStandInOneColumn(t *testing.T) {
+	l := New(DefaultMaxRecords)
+	l.AddLine("uservice1", requestLine(1, jaegerHeader(traceA, span(2)), "", ""))
+	l.AddLine("uservice2", requestLine(10, map[string]string{UberTraceID: "x", Baggage: "a=1"}, "", ""))
+	l.AddProxy(gatewayRecord(0, "uservice1", traceA, nil, uber(traceA+":"+span(2)+":0:1")))
+	var b strings.Builder
+	if err := Fprint(&b, l.Recent(1)); err != nil {
+		t.Fatal(err)
+	}
+	indent := "\n" + strings.Repeat(" ", len("     arrived "))
+	if !strings.Contains(b.String(), "     arrived uber-trace-id x"+indent+"malformed") || !strings.Contains(b.String(), indent+"baggage a=1"+indent+`a is "1"`) {
+		t.Error(b.String())
+	}
+}
+
 func TestLinesThatSayNothingAreNothing(t *testing.T) {
 	l := New(DefaultMaxRecords)
 	for _, line := range []string{

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -79,23 +80,17 @@ func (l *Ledger) AddLine(service string, data []byte) {
 	case in.Msg == "request" && service == topology.Gateway:
 		r := in.ProxyRecord
 		r.Duration = time.Duration(in.DurationMS * float64(time.Millisecond))
-		r.Time, r.Proxy, r.Service = in.Time.Add(-r.Duration), service, routed(in.Host)
+		r.Time, r.Proxy = in.Time.Add(-r.Duration), service
+		host := topology.HostName(in.Host)
+		if slices.ContainsFunc(topology.Services(), func(s topology.Service) bool { return s.Host() == host }) {
+			r.Service = topology.ServiceOf(host)
+		}
 		l.AddProxy(r)
 	case in.Msg == "answer of other service":
 		l.addFollowUp(in.TraceID, in.SpanID, func(r *record) { r.end, r.answered = in.Time, in.Status })
 	case in.Msg == "request failed":
 		l.addFollowUp(in.TraceID, in.SpanID, func(r *record) { r.end, r.status = in.Time, in.Status })
 	}
-}
-
-// routed returns the service to which the gateway sends requests for a host, or nothing.
-func routed(host string) string {
-	for _, s := range topology.Services() {
-		if topology.HostName(host) == s.Host() {
-			return s.Name
-		}
-	}
-	return ""
 }
 
 // credible reports whether a line can be of this time. Any duration (292 years at most) before or

@@ -27,12 +27,9 @@ const (
 
 // RunOptions say what Run is to print.
 type RunOptions struct {
-	// JSON prints an Answer as JSON, newest first, instead of text, oldest first.
-	JSON bool
-	// Trace is the id of the trace to print; empty prints the newest requests.
-	Trace string
-	// Limit is how many requests are printed at most; 0 means DefaultLimit.
-	Limit int
+	JSON  bool   // print an Answer as JSON, newest first, instead of text, oldest first
+	Trace string // the id of the trace to print; empty for the newest requests
+	Limit int    // how many requests are printed at most; 0 means DefaultLimit
 }
 
 // Run is the command `demo ledger`: it reads a log from stdin and prints its ledger. It understands
@@ -45,12 +42,8 @@ func Run(stdin io.Reader, stdout, stderr io.Writer, o RunOptions) error {
 		return err
 	}
 	l := New(maxLogRecords)
-	tooLong, err := l.ReadLog(stdin)
-	if err != nil {
+	if err := l.readLog(stdin, stderr); err != nil {
 		return err
-	}
-	if tooLong > 0 {
-		fmt.Fprintf(stderr, "%s longer than %d bytes left out\n", term.Count(tooLong, "line"), maxLogLine)
 	}
 	b := l.view()
 	found := b.newest(cmp.Or(o.Limit, DefaultLimit), id)
@@ -76,14 +69,15 @@ func Run(stdin io.Reader, stdout, stderr io.Writer, o RunOptions) error {
 	return nil
 }
 
-// ReadLog adds a whole log, see Run, and returns how many of its lines were too long to be read.
-// The error says what a log without any request lacks.
-func (l *Ledger) ReadLog(r io.Reader) (tooLong int, err error) {
-	var lines, unnamed int
+// readLog adds a whole log, see Run, and notes how many of its lines were too long to be read. The
+// error says what a log without any request lacks.
+func (l *Ledger) readLog(r io.Reader, notes io.Writer) (err error) {
+	var lines, tooLong, unnamed int
 	in := bufio.NewReaderSize(r, maxLogLine)
 	for err == nil {
 		var data []byte
 		if data, err = in.ReadSlice('\n'); errors.Is(err, bufio.ErrBufferFull) {
+			lines++
 			tooLong++
 			for errors.Is(err, bufio.ErrBufferFull) {
 				_, err = in.ReadSlice('\n')
@@ -101,18 +95,21 @@ func (l *Ledger) ReadLog(r io.Reader) (tooLong int, err error) {
 			unnamed++
 		}
 	}
+	if tooLong > 0 {
+		fmt.Fprintf(notes, "%s longer than %d bytes left out\n", term.Count(tooLong, "line"), maxLogLine)
+	}
 	switch {
 	case !errors.Is(err, io.EOF):
-		return tooLong, fmt.Errorf("read the log: %w", err)
+		return fmt.Errorf("read the log: %w", err)
 	case len(l.lines)+len(l.proxied) > 0:
-		return tooLong, nil
-	case lines == 0 && tooLong == 0:
-		return tooLong, errors.New("the log is empty: pipe one in, such as docker compose logs | go run ./demo ledger")
+		return nil
+	case lines == 0:
+		return errors.New("the log is empty: pipe one in, such as docker compose logs | go run ./demo ledger")
 	case unnamed > 0:
-		return tooLong, errors.New("the log does not say which service wrote which line: " +
+		return errors.New("the log does not say which service wrote which line: " +
 			"leave --no-log-prefix away from docker compose logs")
 	}
-	return tooLong, fmt.Errorf("there is no request in this log of %s: send one to a service, and do not filter its lines; "+
+	return fmt.Errorf("there is no request in this log of %s: send one to a service, and do not filter its lines; "+
 		"they are JSON with \"msg\":\"request\" and headers", term.Count(lines, "line"))
 }
 

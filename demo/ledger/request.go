@@ -14,9 +14,8 @@ type Request struct {
 	// Status is what the client was answered, and DurationMS how many milliseconds that took.
 	Status     int     `json:"status,omitempty"`
 	DurationMS float64 `json:"duration_ms,omitempty"`
-	// Outcome sums up what became of the trace, and Summary says the same in a sentence.
-	Outcome Outcome `json:"outcome"`
-	Summary string  `json:"summary"`
+	Outcome    Outcome `json:"outcome"` // sums up what became of the trace
+	Summary    string  `json:"summary"` // the same in a sentence
 	// Traces are the ids of the traces that the hops had to do with, in order. Those of untied hops
 	// come last.
 	Traces []string `json:"traces"`
@@ -32,24 +31,19 @@ type Hop struct {
 	// From and To are names of services or of the proxy, or client for whoever is outside.
 	From string `json:"from"`
 	To   string `json:"to"`
-	// Time is when it arrived.
-	Time time.Time `json:"time,omitzero"`
-	// Left is what From sent, and Arrived what To received.
-	Left    Side `json:"left"`
-	Arrived Side `json:"arrived"`
-	// Action is what To did with what arrived, and Says the same in a sentence or two.
-	Action Action `json:"action"`
-	Says   string `json:"says"`
-	// TraceID and SpanID are those that To worked under, if any.
-	TraceID string `json:"trace_id,omitempty"`
-	SpanID  string `json:"span_id,omitempty"`
-	// Status is what To answered.
-	Status int `json:"status,omitempty"`
-	// TraceResponse is the header traceresponse that came back.
-	TraceResponse *Response `json:"traceresponse,omitempty"`
-	// Tie is the reason why the hop belongs to this request, and Ambiguous marks a doubtful one.
-	Tie       Tie  `json:"tie"`
-	Ambiguous bool `json:"ambiguous,omitempty"`
+
+	Time    time.Time `json:"time,omitzero"`      // when it arrived
+	Left    Side      `json:"left"`               // what From sent
+	Arrived Side      `json:"arrived"`            // what To received
+	Action  Action    `json:"action"`             // what To did with what arrived
+	Says    string    `json:"says"`               // the same in a sentence or two
+	TraceID string    `json:"trace_id,omitempty"` // the trace and the span that To worked under, if any
+	SpanID  string    `json:"span_id,omitempty"`
+	Status  int       `json:"status,omitempty"` // what To answered
+
+	TraceResponse *Response `json:"traceresponse,omitempty"` // the header that came back
+	Tie           Tie       `json:"tie"`                     // why the hop belongs to this request
+	Ambiguous     bool      `json:"ambiguous,omitempty"`     // marks a doubtful tie
 }
 
 // Side is what is known of one end of a hop. Its headers are an empty list if there were none, or

@@ -22,11 +22,10 @@ var requestsTemplate = template.Must(template.New("requests").Funcs(template.Fun
 	"inc":     func(n int) int { return n + 1 },
 	"meaning": meaning,
 	"more":    func(r Request) int { return r.UntiedTotal - len(r.Untied) },
-	"ms":      milliseconds,
 	"safe":    safe,
 	"same":    sameHeaders,
 	"status":  http.StatusText,
-	"upper":   func(term any) string { return strings.ToUpper(strings.ReplaceAll(fmt.Sprint(term), "-", " ")) },
+	"upper":   func(word any) string { return strings.ToUpper(strings.ReplaceAll(fmt.Sprint(word), "-", " ")) },
 	// A header's value is one word, so that it does not look like two.
 	"word": func(value string) string { return strings.ReplaceAll(safe(value), " ", `\x20`) },
 }).Parse(requestsText))
@@ -88,13 +87,6 @@ func meaning(h Header) (paragraphs []string) {
 		paragraphs = append(paragraphs, strings.Join(parts, ", "))
 	}
 	return paragraphs
-}
-
-func milliseconds(ms float64) string {
-	if ms >= 100 {
-		return fmt.Sprintf("%.0f", ms)
-	}
-	return fmt.Sprintf("%.1f", ms)
 }
 
 // safe returns a text in printable ASCII, with everything else escaped.

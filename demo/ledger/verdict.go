@@ -10,25 +10,29 @@ import (
 // seen in a trace. A context is expected if the sender was, or may have been, in a trace.
 func judge(h Hop, instrumented, expected bool) (Action, string) {
 	contexts, malformed := split(h.Arrived.Headers)
+	var names, problems []string
 	for _, c := range contexts {
 		if c.TraceID == h.TraceID {
 			return Continued, continued(h, c, contexts)
 		}
+		names = append(names, c.Name)
 	}
+	for _, m := range malformed {
+		problems = append(problems, m.Name+" is malformed, "+m.Problem)
+	}
+	problem := strings.Join(problems, ", and ") + "."
 	switch traced := h.TraceID != ""; {
 	case len(contexts) > 0 && traced:
-		names := join(contexts, " and ", func(c Header) string { return c.Name })
-		return IgnoredFormat, h.To + " ignored " + names + " and started trace " + h.TraceID +
+		return IgnoredFormat, h.To + " ignored " + strings.Join(names, " and ") + " and started trace " + h.TraceID +
 			": it speaks another format, see its OTEL_PROPAGATORS."
 	case len(contexts) > 0 && instrumented:
 		return Dropped, h.To + " dropped the trace: it is instrumented, but was in no trace this time."
 	case len(contexts) > 0:
 		return Dropped, h.To + " dropped the trace: it is not instrumented, so that it neither reads the header nor sends it on."
 	case len(malformed) > 0 && traced:
-		return IgnoredMalformed, h.To + " ignored what arrived and started trace " + h.TraceID + ": " + problems(malformed)
+		return IgnoredMalformed, h.To + " ignored what arrived and started trace " + h.TraceID + ": " + problem
 	case len(malformed) > 0:
-		return Dropped, h.To + " dropped what arrived: it is not instrumented. No other would have used it: " +
-			problems(malformed)
+		return Dropped, h.To + " dropped what arrived: it is not instrumented. No other would have used it: " + problem
 	case !traced:
 		return NotReceived, h.To + " received no context, and started no trace."
 	case h.From == client:
@@ -57,18 +61,6 @@ func continued(h Hop, c Header, contexts []Header) string {
 		says += " The sampled flag that arrived is 0: who follows it records no spans."
 	}
 	return says
-}
-
-func problems(malformed []Header) string {
-	return join(malformed, ", and ", func(h Header) string { return h.Name + " is malformed, " + h.Problem }) + "."
-}
-
-func join(headers []Header, separator string, text func(Header) string) string {
-	var texts []string
-	for _, h := range headers {
-		texts = append(texts, text(h))
-	}
-	return strings.Join(texts, separator)
 }
 
 // conclude sums up what became of the trace. Severed is the service after which it is severed.
