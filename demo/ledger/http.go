@@ -16,8 +16,7 @@ type Answer struct {
 	Requests []Request `json:"requests"`
 }
 
-// Handler returns the HTTP API. It looks at the query alone, so that any path and method can serve
-// it:
+// Handler returns the HTTP API. It looks at the query alone, not at path and method:
 //
 //	GET /api/ledger              the newest requests
 //	GET /api/ledger?trace=<id>   the requests that had to do with a trace; leading zeros may be missing

@@ -28,8 +28,7 @@ type ProxyRecord struct {
 	Left     Headers       `json:"left"`    // what the proxy sent on
 	Status   int           `json:"status"`  // what the client was answered
 
-	// TraceResponse is the header traceresponse of the service's answer.
-	TraceResponse string `json:"traceresponse"`
+	TraceResponse string `json:"traceresponse"` // a header of the service's answer
 }
 
 // record is what the proxy or a service wrote of one request. What is zero or nil was not recorded.
