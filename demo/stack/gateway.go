@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"go.opentelemetry.io/contrib/propagators/jaeger"
@@ -18,8 +19,6 @@ import (
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/backoff"
 
 	"example.com/grafana-tempo-go-demo/demo/gateway"
 	"example.com/grafana-tempo-go-demo/demo/ledger"
@@ -60,6 +59,7 @@ func (s *Stack) startGateway(ctx context.Context) error {
 		holdWhenEmpty: func() bool { return s.fault.Load().kills != "" && s.alive.Err() == nil },
 		held:          s.killAndStartAgain,
 	}
+	s.gate.changed = sync.NewCond(&s.gate.mu)
 	s.serve(topology.Gateway, s.gate)
 	return nil
 }
@@ -69,11 +69,7 @@ func (s *Stack) gatewayProvider(ctx context.Context, log *slog.Logger) (*sdktrac
 	exporter, err := otlptracegrpc.New(ctx,
 		otlptracegrpc.WithEndpoint(s.url(topology.OTLPGRPC).Host),
 		otlptracegrpc.WithInsecure(),
-		// gRPC's own back-off grows to two minutes; the collector may be back long before.
-		otlptracegrpc.WithDialOption(grpc.WithConnectParams(grpc.ConnectParams{
-			Backoff: backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 2 * time.Second},
-		}), grpc.WithNoProxy()),
-		// Nor is the exporter's own, which begins with 5 s.
+		// The exporter's own begins with 5 s.
 		otlptracegrpc.WithRetry(otlptracegrpc.RetryConfig{
 			Enabled: true, InitialInterval: 250 * time.Millisecond, MaxInterval: time.Second, MaxElapsedTime: time.Minute,
 		}),

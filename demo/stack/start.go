@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/url"
 	"time"
@@ -117,16 +118,22 @@ func (s *Stack) start(ctx context.Context) (err error) {
 // listen opens the addresses of all parts inside this process.
 func (s *Stack) listen() error {
 	for _, name := range []string{topology.Gateway, topology.Explorer, topology.Tempo, topology.OTLPGRPC, topology.OTLPHTTP} {
-		l, moved, err := Listen(name, name+"-addr", s.addr(name, topology.Addr(name)))
+		l, err := s.open(name, s.addr(name, topology.Addr(name)))
 		if err != nil {
 			return err
-		}
-		if moved != "" {
-			fmt.Fprintln(s.o.Messages, moved)
 		}
 		s.parts[name] = &part{listener: l}
 	}
 	return nil
+}
+
+// open listens for a part, and says so if that is on another address than its default.
+func (s *Stack) open(name string, a Addr) (net.Listener, error) {
+	l, moved, err := Listen(name, name+"-addr", a)
+	if moved != "" {
+		fmt.Fprintln(s.o.Messages, moved)
+	}
+	return l, err
 }
 
 // url is where a part inside this process listens.
