@@ -34,9 +34,6 @@ import (
 // outgoing client after 10 s, their answer after 15 s.
 const responseTimeout = 20 * time.Second
 
-// scope is the name of the tracer.
-const scope = "example.com/grafana-tempo-go-demo/demo/gateway"
-
 // Options say what to route where and whom to tell. All but Tamper are required.
 type Options struct {
 	// Routes maps a host name without port to its upstream. Letters' case and a trailing dot do not
@@ -72,7 +69,7 @@ func New(o Options) *Gateway {
 	g := &Gateway{
 		o:       o,
 		proxies: map[string]http.Handler{},
-		tracer:  o.TracerProvider.Tracer(scope),
+		tracer:  o.TracerProvider.Tracer("example.com/grafana-tempo-go-demo/demo/gateway"),
 		transport: &http.Transport{
 			// No Proxy: everything behind the gateway is on this machine, whatever HTTP_PROXY says.
 			DialContext: (&net.Dialer{Timeout: 5 * time.Second}).DialContext,

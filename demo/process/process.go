@@ -164,9 +164,6 @@ func (p *Process) Name() string { return p.name }
 // Metrics is the address on which the process serves its metrics, or "". Call it after Wait.
 func (p *Process) Metrics() string { return p.metrics }
 
-// PID is its process id.
-func (p *Process) PID() int { return p.cmd.Process.Pid }
-
 // Done is closed when the process has ended.
 func (p *Process) Done() <-chan struct{} { return p.done }
 

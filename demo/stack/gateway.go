@@ -90,23 +90,9 @@ func (s *Stack) gatewayProvider(ctx context.Context, log *slog.Logger) (*sdktrac
 			off:     func() bool { return s.fault.Load().unsampled },
 		}),
 		// As the services: complete within a quarter of a second, and nothing lost under load.
-		sdktrace.WithBatcher(loggingExporter{exporter, log}, sdktrace.WithBatchTimeout(200*time.Millisecond),
+		sdktrace.WithBatcher(exporter, sdktrace.WithBatchTimeout(200*time.Millisecond),
 			sdktrace.WithMaxQueueSize(8192), sdktrace.WithMaxExportBatchSize(2048)),
 	), nil
-}
-
-// loggingExporter logs errors of an exporter as the gateway's. Otherwise the SDK passes them to a
-// handler of the whole process, which several stacks in one test would set against each other.
-type loggingExporter struct {
-	sdktrace.SpanExporter
-	log *slog.Logger
-}
-
-func (e loggingExporter) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnlySpan) error {
-	if err := e.SpanExporter.ExportSpans(ctx, spans); err != nil {
-		e.log.Warn("telemetry", "error", err.Error())
-	}
-	return nil
 }
 
 // sampler is a sampler that can be told to sample nothing.
@@ -126,7 +112,7 @@ func (s sampler) ShouldSample(p sdktrace.SamplingParameters) sdktrace.SamplingRe
 // service judges its own.
 func checkPropagators(o Options) error {
 	for _, part := range slices.Sorted(maps.Keys(o.Propagators)) {
-		known := part == topology.Gateway || slices.ContainsFunc(o.Services, func(s topology.Service) bool {
+		known := part == topology.Gateway || slices.ContainsFunc(topology.Services(), func(s topology.Service) bool {
 			return s.Instrumented && s.Name == part
 		})
 		if !known {

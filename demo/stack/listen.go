@@ -85,11 +85,8 @@ func reason(err error) string {
 // reachable turns an address that was listened on into one that can be dialled: 0.0.0.0 and [::]
 // are no destinations everywhere.
 func reachable(addr string) string {
-	host, port, err := net.SplitHostPort(addr)
-	if err != nil {
-		return addr
-	}
-	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+	host, port, _ := net.SplitHostPort(addr)
+	if host == "" || net.ParseIP(host).IsUnspecified() {
 		host = "127.0.0.1"
 	}
 	return net.JoinHostPort(host, port)

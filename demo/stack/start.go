@@ -32,9 +32,6 @@ const (
 // error, such as the end of ctx, no process and no file is left. After Start ctx means nothing to
 // the stack.
 func Start(ctx context.Context, o Options) (*Stack, error) {
-	if o.Services == nil {
-		o.Services = topology.Services()
-	}
 	if o.Messages == nil {
 		o.Messages = io.Discard
 	}
@@ -47,11 +44,6 @@ func Start(ctx context.Context, o Options) (*Stack, error) {
 	broken, err := findFault(o.Break)
 	if err != nil {
 		return nil, err
-	}
-	if o.Root == "" && o.Bin == "" {
-		if o.Root, err = services.FindRoot("."); err != nil {
-			return nil, err
-		}
 	}
 	s := newStack(o)
 	s.fault.Store(broken)
@@ -67,14 +59,14 @@ func newStack(o Options) *Stack {
 	s := &Stack{
 		o:          o,
 		output:     newOutput(o.Logs, o.LogLevel),
-		deaths:     make(chan Death, len(o.Services)+8),
+		deaths:     make(chan Death, 16),
 		ledger:     ledger.New(ledger.Options{Upstreams: topology.Upstreams()}),
 		starter:    process.NewStarter(),
 		parts:      map[string]*part{},
 		changeLock: make(chan struct{}, 1),
 	}
 	s.log = s.output.logger("demo")
-	for _, svc := range o.Services {
+	for _, svc := range topology.Services() {
 		s.services = append(s.services, &service{Service: svc})
 	}
 	s.alive, s.end = context.WithCancelCause(context.Background())
@@ -85,6 +77,12 @@ func newStack(o Options) *Stack {
 func (s *Stack) start(ctx context.Context) (err error) {
 	s.changeLock <- struct{}{} // the page is there before the services
 	defer s.unlockChanges()
+	var root string
+	if s.o.Bin == "" {
+		if root, err = services.FindRoot("."); err != nil {
+			return err
+		}
+	}
 	// Ports come first, so that nobody waits for a build to hear that one is taken.
 	if err := s.listen(); err != nil {
 		return err
@@ -96,7 +94,7 @@ func (s *Stack) start(ctx context.Context) (err error) {
 		if s.dir, err = services.TempDir(); err != nil {
 			return err
 		}
-		if err := services.Build(ctx, s.o.Root, s.dir, s.o.Messages); err != nil {
+		if err := services.Build(ctx, root, s.dir, s.o.Messages); err != nil {
 			return err
 		}
 		s.o.Bin = s.dir
