@@ -201,12 +201,16 @@ func levels(list []*service) [][]*service {
 func (s *Stack) lockChanges(ctx context.Context) error {
 	select {
 	case s.changeLock <- struct{}{}:
-		return nil
 	case <-ctx.Done():
 		return fmt.Errorf("another change is under way: %w", context.Cause(ctx))
 	case <-s.alive.Done():
 		return errStopping
 	}
+	if s.alive.Err() != nil { // select chooses at random
+		s.unlockChanges()
+		return errStopping
+	}
+	return nil
 }
 
 func (s *Stack) unlockChanges() { <-s.changeLock }

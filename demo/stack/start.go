@@ -74,15 +74,9 @@ func newStack(o Options) *Stack {
 	return s
 }
 
-func (s *Stack) start(ctx context.Context) (err error) {
+func (s *Stack) start(ctx context.Context) error {
 	s.changeLock <- struct{}{} // the page is there before the services
 	defer s.unlockChanges()
-	var root string
-	if s.o.Bin == "" {
-		if root, err = services.FindRoot("."); err != nil {
-			return err
-		}
-	}
 	// Ports come first, so that nobody waits for a build to hear that one is taken.
 	if err := s.listen(); err != nil {
 		return err
@@ -91,6 +85,10 @@ func (s *Stack) start(ctx context.Context) (err error) {
 		return err
 	}
 	if s.o.Bin == "" {
+		root, err := services.FindRoot(".")
+		if err != nil {
+			return err
+		}
 		if s.dir, err = services.TempDir(); err != nil {
 			return err
 		}
