@@ -108,12 +108,11 @@ func (c *comparison) stop(started []*process.Process, used *process.Usage) error
 			problems = append(problems, endedByItself(child))
 			continue
 		}
-		peak := child.Peak()
 		if err := child.Stop(c.hard); err != nil {
 			problems = append(problems, err)
 		} else if child.Name() != sinkName {
 			used.CPU += child.Usage().CPU
-			used.Peak += max(peak, child.Usage().Peak)
+			used.Peak += child.Usage().Peak
 		}
 	}
 	return errors.Join(problems...)

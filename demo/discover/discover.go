@@ -7,7 +7,6 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -47,35 +46,40 @@ type Run struct {
 // the process id. The file appears as a whole. Removing the folder takes the announcement back.
 func Announce(dir string, urls URLs) error {
 	data, err := json.Marshal(urls)
-	if err != nil {
-		return fmt.Errorf("announce the run: %w", err)
-	}
 	partial := filepath.Join(dir, fileName+".partial")
-	if err := os.WriteFile(partial, append(data, '\n'), 0o600); err != nil {
-		return fmt.Errorf("announce the run: %w", err)
+	if err == nil {
+		err = os.WriteFile(partial, append(data, '\n'), 0o600)
 	}
-	if err := os.Rename(partial, filepath.Join(dir, fileName)); err != nil {
+	if err == nil {
+		err = os.Rename(partial, filepath.Join(dir, fileName))
+	}
+	if err != nil {
 		return fmt.Errorf("announce the run: %w", err)
 	}
 	return nil
 }
 
-// Find returns the runs announced below dir, os.TempDir() for those of `go run ./demo`, the latest
-// first. What cannot be read is somebody else's, or half gone, and is left out.
-func Find(dir string) []Run {
-	folders, err := filepath.Glob(filepath.Join(dir, Prefix+"*"))
-	if err != nil {
-		return nil // a pattern in the name of dir itself
-	}
-	var runs []Run
-	for _, folder := range folders {
-		pid, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(folder), Prefix), "-")
-		n, err := strconv.Atoi(pid)
-		if err != nil || n <= 0 {
-			continue
+// Folders returns the temporary folders of runs below dir, os.TempDir() for those of `go run
+// ./demo`, with the ids of their processes.
+func Folders(dir string) map[string]int {
+	folders := map[string]int{}
+	paths, _ := filepath.Glob(filepath.Join(dir, Prefix+"*"))
+	for _, path := range paths {
+		pid, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(path), Prefix), "-")
+		if n, err := strconv.Atoi(pid); err == nil && n > 0 {
+			folders[path] = n
 		}
-		if run, err := read(filepath.Join(folder, fileName)); err == nil && run.URLs.Gateway != "" {
-			run.PID = n
+	}
+	return folders
+}
+
+// Find returns the runs announced below dir, the latest first. What cannot be read is somebody
+// else's, or half gone, and is left out.
+func Find(dir string) []Run {
+	var runs []Run
+	for folder, pid := range Folders(dir) {
+		if run, ok := read(filepath.Join(folder, fileName)); ok {
+			run.PID = pid
 			runs = append(runs, run)
 		}
 	}
@@ -83,20 +87,12 @@ func Find(dir string) []Run {
 	return runs
 }
 
-func read(path string) (Run, error) {
-	// Not a pipe, which would be waited on for ever.
+func read(path string) (run Run, ok bool) {
 	info, err := os.Lstat(path)
-	if err != nil {
-		return Run{}, err
+	if err != nil || !info.Mode().IsRegular() || info.Size() > maxBytes { // a pipe would be waited on for ever
+		return run, false
 	}
-	if !info.Mode().IsRegular() {
-		return Run{}, fmt.Errorf("%s is no file", path)
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return Run{}, err
-	}
-	defer f.Close()
-	run := Run{Announced: info.ModTime()}
-	return run, json.NewDecoder(io.LimitReader(f, maxBytes)).Decode(&run.URLs)
+	data, err := os.ReadFile(path)
+	run.Announced = info.ModTime()
+	return run, err == nil && json.Unmarshal(data, &run.URLs) == nil && run.URLs.Gateway != ""
 }

@@ -3,11 +3,11 @@
 //
 // Its spans are Traefik's (v3.7, pkg/middlewares/observability, pkg/proxy/httputil/observability.go
 // and pkg/observability/tracing): a server span named by the method and under it a client span
-// "ReverseProxy", the same attributes, the same rule for the status, query values redacted, no
-// events. That is why they are written by hand here and do not come from otelhttp, which ends a
-// client span later (with the body) and judges some answers differently. The one difference: text
-// that is not valid UTF-8 is mended first, because a single bad string makes the exporter drop the
-// whole batch.
+// "ReverseProxy", the same attributes but for some of the peers' addresses, the same rule for the
+// status, query values redacted, no events. That is why they are written by hand here and do not come
+// from otelhttp, which ends a client span later (with the body), judges some answers differently, and
+// keeps query values. Text that is not valid UTF-8 is mended first, because a single bad string makes
+// the exporter drop the whole batch.
 package gateway
 
 import (
@@ -32,9 +32,6 @@ import (
 // responseTimeout is for the first byte of an answer. The services give up before that: their
 // outgoing client after 10 s, their answer after 15 s.
 const responseTimeout = 20 * time.Second
-
-// scope is the name of the tracer.
-const scope = "example.com/grafana-tempo-go-demo/demo/gateway"
 
 // Options say what to route where and whom to tell. All but Tamper are required.
 type Options struct {
@@ -71,7 +68,7 @@ func New(o Options) *Gateway {
 	g := &Gateway{
 		o:       o,
 		proxies: map[string]http.Handler{},
-		tracer:  o.TracerProvider.Tracer(scope),
+		tracer:  o.TracerProvider.Tracer("example.com/grafana-tempo-go-demo/demo/gateway"),
 		transport: &http.Transport{
 			// No Proxy: everything behind the gateway is on this machine, whatever HTTP_PROXY says.
 			DialContext: (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
@@ -96,7 +93,7 @@ func New(o Options) *Gateway {
 			Transport:    &tracingTransport{tracer: g.tracer, propagator: o.Propagator, tamper: o.Tamper, next: g.transport},
 			ErrorLog:     slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug),
 			ErrorHandler: failed,
-			BufferPool:   &buffers,
+			BufferPool:   buffers,
 		}
 	}
 	slices.Sort(g.hosts)
@@ -105,16 +102,15 @@ func New(o Options) *Gateway {
 
 // buffers are what answers are copied through. A fresh one each time was a third of all that the
 // demo allocates.
-var buffers = bufferPool{sync.Pool{New: func() any { return new(buffer) }}}
+var buffers = &bufferPool{sync.Pool{New: func() any { return new(buffer) }}}
 
 type buffer [32 << 10]byte // as large as ReverseProxy's own
 
-// bufferPool is an [httputil.BufferPool].
-type bufferPool struct{ pool sync.Pool }
+type bufferPool struct{ sync.Pool }
 
-func (p *bufferPool) Get() []byte { return p.pool.Get().(*buffer)[:] }
+func (p *bufferPool) Get() []byte { return p.Pool.Get().(*buffer)[:] }
 
-func (p *bufferPool) Put(b []byte) { p.pool.Put((*buffer)(b)) }
+func (p *bufferPool) Put(b []byte) { p.Pool.Put((*buffer)(b)) }
 
 // CloseIdleConnections closes the connections to upstreams that carry no request. A server that is
 // told to stop waits some seconds for a connection that was opened and never used.
@@ -132,21 +128,19 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ctx, span := g.tracer.Start(ctx, r.Method, trace.WithSpanKind(trace.SpanKindServer), trace.WithTimestamp(start))
 	span.SetAttributes(serverRequest(r)...)
 
-	rec := &recorder{ResponseWriter: w, draining: &g.draining, status: http.StatusOK}
-	var pass passage
+	pass := &passage{ResponseWriter: w, draining: &g.draining, status: http.StatusOK}
 	host := topology.HostName(r.Host)
 	next, ok := g.proxies[host]
 	// Deferred, because the reverse proxy ends a broken answer with panic(http.ErrAbortHandler),
 	// which net/http understands and which must neither lose the span nor be swallowed here.
 	defer func() {
-		span.SetStatus(serverStatus(rec.status))
-		span.SetAttributes(statusCode(rec.status))
+		setStatus(span, pass.status, http.StatusInternalServerError)
 		span.End()
 		record := ledger.ProxyRecord{
 			Time: start, Duration: time.Since(start), Proxy: topology.Gateway,
 			TraceID: span.SpanContext().TraceID().String(), SpanID: span.SpanContext().SpanID().String(),
 			Method: r.Method, Host: r.Host, Path: r.URL.Path, Query: r.URL.RawQuery,
-			Arrived: arrived, Left: pass.left, Status: rec.status, TraceResponse: pass.traceResponse,
+			Arrived: arrived, Left: pass.left, Status: pass.status, TraceResponse: pass.traceResponse,
 		}
 		if ok {
 			record.Service = topology.ServiceOf(host)
@@ -156,47 +150,41 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}()
 
 	if !ok {
-		g.unknownHost(rec, r)
+		g.unknownHost(pass, r)
 		return
 	}
-	r = r.WithContext(context.WithValue(ctx, passageKey{}, &pass))
+	r = r.WithContext(context.WithValue(ctx, passageKey{}, pass))
 	if r.Body != nil && r.Body != http.NoBody {
 		pass.body = &clientBody{ReadCloser: r.Body}
 		r.Body = pass.body
 	}
-	next.ServeHTTP(rec, r)
+	next.ServeHTTP(pass, r)
 }
 
 // log writes a request's line. With the headers in it the log alone is enough for `demo ledger`, as
 // the services' own lines are. Err is the upstream's.
 func (g *Gateway) log(ctx context.Context, r ledger.ProxyRecord, err error) {
 	level := slog.LevelInfo
-	attrs := []slog.Attr{
-		slog.String("method", r.Method),
-		slog.String("host", r.Host),
-		slog.String("path", r.Path),
-		slog.String("query", r.Query),
-		slog.Int("status", r.Status),
-		slog.Float64("duration_ms", float64(r.Duration.Microseconds())/1000),
-		slog.String("trace_id", r.TraceID),
-		slog.String("span_id", r.SpanID),
-		slog.Any("arrived", r.Arrived),
+	args := []any{
+		"method", r.Method, "host", r.Host, "path", r.Path, "query", r.Query,
+		"status", r.Status, "duration_ms", float64(r.Duration.Microseconds()) / 1000,
+		"trace_id", r.TraceID, "span_id", r.SpanID, "arrived", r.Arrived,
 	}
 	if r.Left != nil {
-		attrs = append(attrs, slog.Any("left", r.Left))
+		args = append(args, "left", r.Left)
 	}
 	if r.TraceResponse != "" {
-		attrs = append(attrs, slog.String("traceresponse", r.TraceResponse))
+		args = append(args, "traceresponse", r.TraceResponse)
 	}
 	switch {
 	case r.Status == statusClientClosedRequest:
-		attrs = append(attrs, slog.String("error", "the client hung up before the answer"))
+		args = append(args, "error", "the client hung up before the answer")
 	case err != nil && r.Status == http.StatusRequestTimeout:
 		level = slog.LevelWarn
-		attrs = append(attrs, slog.String("error", "the client did not send the body that it announced: "+err.Error()))
+		args = append(args, "error", "the client did not send the body that it announced: "+err.Error())
 	case err != nil:
 		level = slog.LevelError
-		attrs = append(attrs, slog.String("error", err.Error()))
+		args = append(args, "error", err.Error())
 	}
-	g.o.Logger.LogAttrs(ctx, level, "request", attrs...)
+	g.o.Logger.Log(ctx, level, "request", args...)
 }

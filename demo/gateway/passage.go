@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"io"
@@ -19,15 +18,35 @@ import (
 // answer. Nobody receives it. The number is nginx's and Traefik's.
 const statusClientClosedRequest = 499
 
-// passage is what becomes known of a request behind the reverse proxy, for the log and the record.
-// One goroutine serves a request from end to end.
+// passage is a request on its way through the gateway: what becomes known of it, for the log and the
+// record, and the writer of its answer. One goroutine serves a request from end to end. It does not
+// hide what else the writer can do: http.ResponseController finds that through Unwrap.
 type passage struct {
+	http.ResponseWriter
+	draining *atomic.Bool // see Gateway.Drain
+
+	status        int            // that went out
 	err           error          // of the upstream
 	left          ledger.Headers // the propagation headers that were sent on; nil if it was not
 	traceResponse string         // the upstream's
 	body          *clientBody    // nil for a request without
 }
+
 type passageKey struct{}
+
+// WriteHeader keeps the final status; informational ones such as 103 may come before it.
+func (p *passage) WriteHeader(status int) {
+	if status >= 200 {
+		p.status = status
+		if p.draining.Load() {
+			p.Header().Set("Connection", "close")
+		}
+	}
+	p.ResponseWriter.WriteHeader(status)
+}
+
+// Unwrap serves http.ResponseController.
+func (p *passage) Unwrap() http.ResponseWriter { return p.ResponseWriter }
 
 // passageOf is the passage of a request that ServeHTTP has sent on.
 func passageOf(ctx context.Context) *passage { return ctx.Value(passageKey{}).(*passage) }
@@ -72,11 +91,17 @@ func rewriteTo(upstream *url.URL) func(*httputil.ProxyRequest) {
 	}
 }
 
-// failed answers for an upstream that did not.
+// failed answers for an upstream that did not. What exactly went wrong is in the log and not on the
+// page.
 func failed(w http.ResponseWriter, r *http.Request, err error) {
 	pass := passageOf(r.Context())
 	pass.err = err
-	upstreamFailed(w, r, statusOf(err, pass))
+	status := statusOf(err, pass)
+	if status == statusClientClosedRequest {
+		w.WriteHeader(status) // nobody reads it
+		return
+	}
+	page{Status: status, Host: shownHost(r)}.write(w, r)
 }
 
 // statusOf turns a transport's error into a status. The client that hung up, or did not send what
@@ -96,36 +121,3 @@ func statusOf(err error, pass *passage) int {
 		return http.StatusBadGateway
 	}
 }
-
-// recorder remembers the status that went out. It does not hide what else the writer can do:
-// http.ResponseController finds Flush and the deadlines through Unwrap.
-type recorder struct {
-	http.ResponseWriter
-	draining *atomic.Bool // see Gateway.Drain
-
-	status int
-	wrote  bool
-}
-
-// WriteHeader keeps the final status; informational ones such as 103 may come before it.
-func (r *recorder) WriteHeader(status int) {
-	if !r.wrote && (status >= 200 || status == http.StatusSwitchingProtocols) {
-		r.status, r.wrote = status, true
-	}
-	if status >= 200 && r.draining.Load() {
-		r.Header().Set("Connection", "close")
-	}
-	r.ResponseWriter.WriteHeader(status)
-}
-
-// Hijack is called for a protocol switch only, whose 101 goes out past WriteHeader.
-func (r *recorder) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	conn, rw, err := http.NewResponseController(r.ResponseWriter).Hijack()
-	if err == nil {
-		r.status, r.wrote = http.StatusSwitchingProtocols, true
-	}
-	return conn, rw, err
-}
-
-// Unwrap serves http.ResponseController.
-func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }

@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"fmt"
 	"net"
 	"net/http"
 	"net/url"
@@ -47,14 +46,26 @@ func (t *tracingTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 		status = res.StatusCode
 		pass.traceResponse = res.Header.Get("traceresponse")
 	}
-	span.SetStatus(clientStatus(status))
-	span.SetAttributes(statusCode(status))
+	if status == http.StatusSwitchingProtocols { // it goes out past WriteHeader
+		pass.status = status
+	}
+	setStatus(span, status, http.StatusBadRequest)
 	return res, err
+}
+
+// setStatus ends a span's story. An answer is an error from a status on: a client's mistake is none
+// of the server, but to the one who asked, a 404 is one.
+func setStatus(span trace.Span, status, errorsFrom int) {
+	if status >= errorsFrom {
+		span.SetStatus(codes.Error, "")
+	}
+	span.SetAttributes(semconv.HTTPResponseStatusCode(status))
 }
 
 // serverRequest describes an incoming request in Traefik's words.
 func serverRequest(r *http.Request) []attribute.KeyValue {
-	attrs := []attribute.KeyValue{
+	client, _, _ := net.SplitHostPort(r.RemoteAddr)
+	return []attribute.KeyValue{
 		attribute.String("entry_point", "web"), // Traefik's name of its default one
 		semconv.HTTPRequestMethodKey.String(r.Method),
 		semconv.NetworkProtocolVersion(strings.TrimPrefix(r.Proto, "HTTP/")),
@@ -63,40 +74,24 @@ func serverRequest(r *http.Request) []attribute.KeyValue {
 		semconv.URLScheme("http"),
 		semconv.UserAgentOriginal(valid(r.UserAgent())),
 		semconv.ServerAddress(valid(r.Host)),
+		semconv.ClientAddress(client),
 	}
-	if r.ContentLength >= 0 {
-		attrs = append(attrs, semconv.HTTPRequestBodySize(int(r.ContentLength)))
-	}
-	if host, port, err := net.SplitHostPort(r.RemoteAddr); err == nil {
-		attrs = append(attrs, semconv.NetworkPeerAddress(host), semconv.ClientAddress(host))
-		if n, err := strconv.Atoi(port); err == nil {
-			attrs = append(attrs, semconv.ClientPort(n), semconv.NetworkPeerPort(n))
-		}
-	}
-	return attrs
 }
 
 // clientRequest describes the request to the upstream in Traefik's words.
 func clientRequest(r *http.Request) []attribute.KeyValue {
 	u := redacted(r.URL)
-	port := 80
-	if p, err := strconv.Atoi(u.Port()); err == nil {
-		port = p
-	}
+	port, _ := strconv.Atoi(u.Port()) // every upstream has one
 	return []attribute.KeyValue{
 		semconv.HTTPRequestMethodKey.String(r.Method),
 		semconv.NetworkProtocolVersion("1.1"),
 		semconv.URLFull(valid(u.String())),
 		semconv.URLScheme(u.Scheme),
 		semconv.UserAgentOriginal(valid(r.UserAgent())),
-		semconv.NetworkPeerAddress(u.Hostname()),
-		semconv.NetworkPeerPort(port),
 		semconv.ServerAddress(u.Hostname()),
 		semconv.ServerPort(port),
 	}
 }
-
-func statusCode(status int) attribute.KeyValue { return semconv.HTTPResponseStatusCode(status) }
 
 // redacted returns the URL without the values of its query, which may be anybody's secrets. The
 // service behind may decide to tell more.
@@ -108,26 +103,6 @@ func redacted(u *url.URL) *url.URL {
 	}
 	safe.RawQuery = query.Encode()
 	return &safe
-}
-
-// serverStatus leaves everything below 500 unset: a client's mistake is no error of the server.
-func serverStatus(status int) (codes.Code, string) {
-	switch {
-	case status < 100 || status >= 600:
-		return codes.Error, fmt.Sprintf("Invalid HTTP status code %d", status)
-	case status >= 500:
-		return codes.Error, ""
-	default:
-		return codes.Unset, ""
-	}
-}
-
-// clientStatus is stricter: to the one who asked, a 404 is an error.
-func clientStatus(status int) (codes.Code, string) {
-	if status >= 400 && status < 500 {
-		return codes.Error, ""
-	}
-	return serverStatus(status)
 }
 
 // valid mends text for protobuf, which refuses strings that are not UTF-8.

@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
-	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -32,8 +31,8 @@ type Options struct {
 	Path string
 	Args []string
 	Env  []string
-	// Stdout and Stderr get each line without its end; they must not keep the slice. Without Stdout
-	// the program's lines are dropped unread once it listens, which costs next to nothing.
+	// Stdout and Stderr get each line without its end; they must not keep the slice. Either may be
+	// nil.
 	Stdout, Stderr func(line []byte)
 }
 
@@ -41,22 +40,22 @@ type Options struct {
 type Process struct {
 	name  string
 	cmd   *exec.Cmd
+	asked atomic.Bool
 	ready chan struct{} // closed when it listens
 	done  chan struct{} // closed when it and its output have ended
 
 	addr, metrics string // to be read after ready
-	err           error  // how it ended; to be read after done
-	asked         atomic.Bool
 
-	mu        sync.Mutex
-	lastError string // its last line on standard error
-	lastLine  string // its last line on standard output, once it listens
+	// To be read after done:
+	err                 error  // how it ended
+	lastLine, lastError []byte // on standard output and standard error
+	peak                int64  // memory in bytes, when it was told to stop
 }
 
 // Usage is what a process took from the machine, from its start to its end.
 type Usage struct {
 	CPU  time.Duration // user and system
-	Peak int64         // most bytes resident; 0 where the system does not say
+	Peak int64         // most bytes resident; 0 on systems other than Linux
 }
 
 // Starter starts processes from one thread that lives until it is closed. On Linux, children die
@@ -97,11 +96,17 @@ func (s *Starter) start(cmd *exec.Cmd) error {
 // Start runs a program in a process group of its own. It does not wait until the program is ready.
 func (s *Starter) Start(o Options) (*Process, error) {
 	p := &Process{name: o.Name, ready: make(chan struct{}), done: make(chan struct{})}
-	stdout := &output{process: p, emit: o.Stdout}
+	stdout := &Lines{Emit: func(line []byte) {
+		p.lastLine = append(p.lastLine[:0], line...)
+		if o.Stdout != nil {
+			o.Stdout(line)
+		}
+		if p.addr == "" {
+			p.listen(line)
+		}
+	}}
 	stderr := &Lines{Emit: func(line []byte) {
-		p.mu.Lock()
-		p.lastError = string(bytes.TrimSpace(line))
-		p.mu.Unlock()
+		p.lastError = append(p.lastError[:0], line...)
 		if o.Stderr != nil {
 			o.Stderr(line)
 		}
@@ -117,23 +122,36 @@ func (s *Starter) Start(o Options) (*Process, error) {
 	p.cmd = cmd
 	go func() {
 		p.err = cmd.Wait()
-		stdout.flush()
+		stdout.Flush()
 		stderr.Flush()
 		close(p.done)
 	}()
 	return p, nil
 }
 
+// listen looks for the lines by which a service tells its addresses, that of its metrics first:
+//
+//	{"time":"…","level":"INFO","msg":"listening","addr":"127.0.0.1:43211"}
+func (p *Process) listen(line []byte) {
+	var entry struct{ Msg, Addr string }
+	switch err := json.Unmarshal(line, &entry); {
+	case err != nil || entry.Addr == "":
+	case entry.Msg == "serving metrics":
+		p.metrics = entry.Addr
+	case entry.Msg == "listening":
+		p.addr = entry.Addr
+		close(p.ready)
+	}
+}
+
 // Wait returns the address that the process listens on, as soon as it says so.
 func (p *Process) Wait(ctx context.Context) (addr string, err error) {
-	timeout := time.NewTimer(ReadyTimeout)
-	defer timeout.Stop()
 	select {
 	case <-p.ready:
 		return p.addr, nil
 	case <-p.done:
 		return "", fmt.Errorf("%s ended before it was ready: %s", p.name, p.How())
-	case <-timeout.C:
+	case <-time.After(ReadyTimeout):
 		return "", fmt.Errorf("%s did not say that it listens within %s", p.name, ReadyTimeout)
 	case <-ctx.Done():
 		return "", context.Cause(ctx)
@@ -145,9 +163,6 @@ func (p *Process) Name() string { return p.name }
 
 // Metrics is the address on which the process serves its metrics, or "". Call it after Wait.
 func (p *Process) Metrics() string { return p.metrics }
-
-// PID is its process id.
-func (p *Process) PID() int { return p.cmd.Process.Pid }
 
 // Done is closed when the process has ended.
 func (p *Process) Done() <-chan struct{} { return p.done }
@@ -171,43 +186,33 @@ func (p *Process) How() string {
 	if p.err != nil {
 		how = p.err.Error()
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.lastError != "" {
-		how += ": " + p.lastError
+	if last := bytes.TrimSpace(p.lastError); len(last) > 0 {
+		how += ": " + string(last)
 	}
 	return how
 }
 
-// LastLine is the last line on standard output of a process that listened. Call it after its end.
-func (p *Process) LastLine() string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.lastLine
-}
+// LastLine is the process's last line on standard output. Call it after its end.
+func (p *Process) LastLine() string { return string(p.lastLine) }
 
 // Stop asks the process to end and waits for it. It is killed when ctx or Grace ends first. The
 // error says so, or that it ended badly; it is nil for a process that had ended before.
 func (p *Process) Stop(ctx context.Context) error {
-	if p.asked.Swap(true) {
+	if p.asked.Swap(true) || p.Ended() {
 		<-p.done
 		return nil
 	}
-	if p.Ended() {
-		return nil
-	}
+	p.peak = peakMemory(p.cmd.Process.Pid)
 	if err := terminate(p.cmd.Process); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		kill(p.cmd.Process)
 	}
-	timeout := time.NewTimer(Grace)
-	defer timeout.Stop()
 	select {
 	case <-p.done:
 		if p.err != nil {
 			return fmt.Errorf("%s did not stop well: %s", p.name, p.How())
 		}
 		return nil
-	case <-timeout.C:
+	case <-time.After(Grace):
 		p.Kill()
 		return fmt.Errorf("%s was killed: it had not stopped within %s", p.name, Grace)
 	case <-ctx.Done():
@@ -223,33 +228,19 @@ func (p *Process) Kill() {
 	<-p.done
 }
 
-// Peak is the most memory that the running process has had resident, in bytes; 0 where the system
-// tells that only at the end, or not at all.
-func (p *Process) Peak() int64 { return peakMemory(p.cmd.Process.Pid) }
-
-// Usage is what the process used. Call it after its end. On Linux it lacks the memory: see Peak.
+// Usage is what the process used until its end, of which Stop has returned.
 func (p *Process) Usage() Usage {
 	state := p.cmd.ProcessState
-	return Usage{CPU: state.UserTime() + state.SystemTime(), Peak: peakMemoryOf(state)}
+	return Usage{CPU: state.UserTime() + state.SystemTime(), Peak: p.peak}
 }
 
-// ParentGone returns a channel that is closed when the process that started this one has ended. A
-// program run by `go run` needs it: SIGTERM ends the go command, and not what it runs.
-func ParentGone(done <-chan struct{}) <-chan struct{} { return parentGone(done) }
-
-// Alive reports whether a process with this id exists.
-func Alive(pid int) bool { return alive(pid) }
-
-// announcement recognises the line by which a service tells an address of its own, as JSON:
-//
-//	{"time":"…","level":"INFO","msg":"listening","addr":"127.0.0.1:43211"}
-func announcement(line []byte, message string) (addr string, ok bool) {
-	if !bytes.Contains(line, []byte(message)) {
-		return "", false
-	}
-	var entry struct{ Msg, Addr string }
-	if json.Unmarshal(line, &entry) != nil || entry.Msg != message || entry.Addr == "" {
-		return "", false
-	}
-	return entry.Addr, true
+// peakMemory is the most memory that a running process has had resident, in bytes; 0 without Linux's
+// /proc. What getrusage says afterwards would start with what the parent had (fs/exec.c in the
+// kernel).
+func peakMemory(pid int) int64 {
+	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	_, after, _ := bytes.Cut(status, []byte("VmHWM:")) // VmHWM:     5120 kB
+	var kib int64
+	_, _ = fmt.Sscan(string(after), &kib)
+	return kib << 10
 }

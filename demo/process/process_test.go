@@ -62,13 +62,13 @@ func TestAProcessFromItsStartToItsEnd(t *testing.T) {
 	if err != nil || addr != "127.0.0.1:1" || p.Metrics() != "127.0.0.1:2" {
 		t.Errorf("listens on %q, metrics on %q: %v", addr, p.Metrics(), err)
 	}
-	if p.Ended() || p.Asked() || !Alive(p.PID()) {
+	if p.Ended() || p.Asked() || !Alive(p.cmd.Process.Pid) {
 		t.Error("it should run, and nobody has asked it to end")
 	}
 	if err := p.Stop(t.Context()); err != nil {
 		t.Error(err)
 	}
-	if !p.Ended() || !p.Asked() || Alive(p.PID()) {
+	if !p.Ended() || !p.Asked() || Alive(p.cmd.Process.Pid) {
 		t.Error("it should have ended as it was asked to")
 	}
 	if len(lines) != 3 || lines[2] != "the result" {

@@ -9,24 +9,36 @@ import (
 	"time"
 )
 
+// childAttributes put a child into a process group of its own, out of reach of the terminal's
+// Ctrl-C.
+var childAttributes = syscall.SysProcAttr{Setpgid: true}
+
+func ownGroup(cmd *exec.Cmd) {
+	attributes := childAttributes
+	cmd.SysProcAttr = &attributes
+}
+
 // terminate asks a process to end, having finished what it does.
 func terminate(p *os.Process) error { return p.Signal(syscall.SIGTERM) }
 
 // kill ends a process and whatever it started: it leads a process group of its own.
 func kill(p *os.Process) { _ = syscall.Kill(-p.Pid, syscall.SIGKILL) }
 
-// interruptGroup asks the go command and its compilers to end; on an interrupt it removes its own temporary files.
+// interruptGroup asks the go command and its compilers to end; on an interrupt it removes its own
+// temporary files.
 func interruptGroup(cmd *exec.Cmd) error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGINT) }
 
-// alive tells whether a process with this id exists.
-func alive(pid int) bool {
+// Alive reports whether a process with this id exists.
+func Alive(pid int) bool {
 	err := syscall.Kill(pid, 0)
 	return err == nil || err == syscall.EPERM
 }
 
-// parentGone closes its channel when the process that started this one is gone: the system then gives it another
-// parent. There is no portable event for that, so it is looked at four times a second.
-func parentGone(done <-chan struct{}) <-chan struct{} {
+// ParentGone returns a channel that is closed when the process that started this one has ended: the
+// system then gives it another parent. There is no portable event for that, so it looks four times a
+// second, until done. A program run by `go run` needs it: SIGTERM ends the go command, and not what
+// it runs.
+func ParentGone(done <-chan struct{}) <-chan struct{} {
 	gone := make(chan struct{})
 	parent := os.Getppid()
 	if parent == 1 {
@@ -35,17 +47,14 @@ func parentGone(done <-chan struct{}) <-chan struct{} {
 	go func() {
 		tick := time.NewTicker(250 * time.Millisecond)
 		defer tick.Stop()
-		for {
+		for os.Getppid() == parent {
 			select {
 			case <-done:
 				return
 			case <-tick.C:
-				if os.Getppid() != parent {
-					close(gone)
-					return
-				}
 			}
 		}
+		close(gone)
 	}()
 	return gone
 }

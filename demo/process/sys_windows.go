@@ -8,26 +8,24 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// ownGroup puts a child into a process group of its own, out of reach of the console's Ctrl-C: the runner alone says
-// when it stops.
+// ownGroup puts a child into a process group of its own, out of reach of the console's Ctrl-C: the
+// runner alone says when it stops.
 func ownGroup(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{CreationFlags: windows.CREATE_NEW_PROCESS_GROUP}
 }
 
-// terminate asks a process to end, having finished what it does. Windows has no SIGTERM; a Go program sees the break
-// event as an interrupt.
+// terminate asks a process to end, having finished what it does. Windows has no SIGTERM; a Go
+// program sees the break event as an interrupt.
 func terminate(p *os.Process) error {
 	return windows.GenerateConsoleCtrlEvent(windows.CTRL_BREAK_EVENT, uint32(p.Pid))
 }
 
-// kill ends a process.
 func kill(p *os.Process) { _ = p.Kill() }
 
-// interruptGroup asks the go command to end.
 func interruptGroup(cmd *exec.Cmd) error { return terminate(cmd.Process) }
 
-// alive tells whether a process with this id exists.
-func alive(pid int) bool {
+// Alive reports whether a process with this id exists.
+func Alive(pid int) bool {
 	p, err := os.FindProcess(pid)
 	if err != nil {
 		return false
@@ -36,8 +34,9 @@ func alive(pid int) bool {
 	return true
 }
 
-// parentGone closes its channel when the process that started this one is gone. A handle to it can be waited on here.
-func parentGone(<-chan struct{}) <-chan struct{} {
+// ParentGone returns a channel that is closed when the process that started this one has ended. A
+// handle to it can be waited on here.
+func ParentGone(<-chan struct{}) <-chan struct{} {
 	gone := make(chan struct{})
 	parent, err := os.FindProcess(os.Getppid())
 	if err != nil {
@@ -49,7 +48,3 @@ func parentGone(<-chan struct{}) <-chan struct{} {
 	}()
 	return gone
 }
-
-// Memory is not measured here; reports leave it out.
-func peakMemory(int) int64                { return 0 }
-func peakMemoryOf(*os.ProcessState) int64 { return 0 }

@@ -3,6 +3,7 @@
 package services
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,10 +11,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
+	"slices"
 	"strconv"
-	"strings"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"example.com/grafana-tempo-go-demo/demo/discover"
@@ -29,28 +31,31 @@ func FindRoot(dir string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("find the repository: %w", err)
 	}
-	for dir := start; ; dir = filepath.Dir(dir) {
-		if isRoot(dir) {
-			return dir, nil
-		}
-		if filepath.Dir(dir) == dir {
+	root := start
+	for !isRoot(root) {
+		parent := filepath.Dir(root)
+		if parent == root {
 			return "", fmt.Errorf("%s is not inside the demo's repository: neither there nor above is a folder "+
 				"with a go.work and uservice1 to uservice4; run this from a clone of it", start)
 		}
+		root = parent
 	}
+	return root, nil
 }
 
 func isRoot(dir string) bool {
-	if st, err := os.Stat(filepath.Join(dir, "go.work")); err != nil || st.IsDir() {
-		return false
-	}
+	names := []string{"go.work"}
 	for _, s := range topology.Services() {
-		if st, err := os.Stat(filepath.Join(dir, s.Name)); err != nil || !st.IsDir() {
-			return false
-		}
+		names = append(names, s.Name)
 	}
-	return true
+	return !slices.ContainsFunc(names, func(name string) bool {
+		_, err := os.Stat(filepath.Join(dir, name))
+		return err != nil
+	})
 }
+
+// uncomplaining are the lines of `go build -v` that are no complaints: packages, and downloads.
+var uncomplaining = regexp.MustCompile(`(?m)^([^\s:]*|go: downloading .*)\r?\n`)
 
 // Build compiles the four services of the repository at root into dir, which must exist. Progress
 // goes to out: on a terminal one line that rewrites itself, elsewhere a line every ten seconds. The
@@ -69,80 +74,39 @@ func Build(ctx context.Context, root, dir string, out io.Writer) error {
 	for _, s := range topology.Services() {
 		args = append(args, "./"+s.Name)
 	}
-	tmp, err := os.MkdirTemp(dir, "go-")
-	if err != nil {
-		return fmt.Errorf("build: %w", err)
-	}
-	defer os.RemoveAll(tmp)
-
 	cmd := exec.CommandContext(ctx, gocmd, args...)
 	cmd.Dir = root
 	// What the shell sets for other work must not make these binaries unfit for this machine, or
-	// this folder no workspace. The compiler's temporary files go where ours are, to be removed
-	// with them.
-	cmd.Env = append(os.Environ(), "GOWORK="+filepath.Join(root, "go.work"), "GOOS="+runtime.GOOS,
-		"GOARCH="+runtime.GOARCH, "GOTMPDIR="+tmp, "PWD="+root)
+	// this folder no workspace. The compiler's temporary files are removed with ours.
+	cmd.Env = append(cmd.Environ(), "GOWORK="+filepath.Join(root, "go.work"), "GOOS="+runtime.GOOS,
+		"GOARCH="+runtime.GOARCH, "GOTMPDIR="+dir)
 	cmd.WaitDelay = 10 * time.Second
-	p := &progress{start: time.Now()}
-	lines := &process.Lines{Emit: p.line}
-	cmd.Stdout, cmd.Stderr = lines, lines
+	var said bytes.Buffer
+	var last atomic.Value // the latest line, which names a package or a download
+	last.Store("")
+	output := io.MultiWriter(&said, &process.Lines{Emit: func(line []byte) { last.Store(", " + string(line)) }})
+	cmd.Stdout, cmd.Stderr = output, output
 
 	live := term.Colours(out)
 	if !live {
 		fmt.Fprintln(out, "building the four services (the first time takes longer)")
 	}
-	stop := term.Progress(out, live, 10*time.Second, p.text)
+	start := time.Now()
+	stop := term.Progress(out, live, 10*time.Second, func() string {
+		return fmt.Sprintf("building the four services: %s%s", time.Since(start).Round(time.Second), last.Load())
+	})
 	starter := process.NewStarter()
 	defer starter.Close()
 	err = starter.Run(cmd)
-	lines.Flush()
 	stop()
 	switch {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case err != nil:
-		return fmt.Errorf("build the services: %w\n%s", err, strings.Join(p.complaints, "\n"))
+		return fmt.Errorf("build the services: %w\n%s", err, uncomplaining.ReplaceAll(said.Bytes(), nil))
 	}
-	fmt.Fprintf(out, "built the four services in %.1f s\n", time.Since(p.start).Seconds())
+	fmt.Fprintf(out, "built the four services in %.1f s\n", time.Since(start).Seconds())
 	return nil
-}
-
-// progress follows a build. `go build -v` names each package that it compiles on a line of its own.
-// The error keeps all other lines except downloads.
-type progress struct {
-	start time.Time
-
-	mu         sync.Mutex
-	packages   int
-	current    string
-	complaints []string
-}
-
-func (p *progress) line(line []byte) {
-	text := strings.TrimRight(string(line), "\r")
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if rest, ok := strings.CutPrefix(text, "go: downloading "); ok {
-		p.current = "downloading " + rest
-	} else if text != "" && !strings.ContainsAny(text, " \t:") {
-		p.packages++
-		p.current = text
-	} else if len(p.complaints) < 100 {
-		p.complaints = append(p.complaints, text)
-	}
-}
-
-func (p *progress) text() string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	text := fmt.Sprintf("building the four services: %s", time.Since(p.start).Round(time.Second))
-	if p.packages > 0 {
-		text += ", " + strconv.Itoa(p.packages) + " packages"
-	}
-	if p.current != "" {
-		text += ", " + p.current
-	}
-	return text
 }
 
 // Program is the path of a service that Build has put into dir.
@@ -156,12 +120,9 @@ func Program(dir, service string) string {
 // TempDir makes a folder for this process, named so that the doctor finds it, and removes those of
 // runs that were killed and could not.
 func TempDir() (string, error) {
-	if old, err := filepath.Glob(filepath.Join(os.TempDir(), discover.Prefix+"*")); err == nil {
-		for _, dir := range old {
-			pid, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(dir), discover.Prefix), "-")
-			if n, err := strconv.Atoi(pid); err == nil && n > 0 && !process.Alive(n) {
-				_ = os.RemoveAll(dir)
-			}
+	for dir, pid := range discover.Folders(os.TempDir()) {
+		if !process.Alive(pid) {
+			_ = os.RemoveAll(dir)
 		}
 	}
 	dir, err := os.MkdirTemp("", discover.Prefix+strconv.Itoa(os.Getpid())+"-")

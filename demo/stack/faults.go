@@ -37,7 +37,7 @@ var contextHeaders = []string{"Uber-Trace-Id", "Traceparent", "Tracestate"}
 var faults = []*fault{
 	{},
 	{
-		name: lab.DropHeader,
+		name: "drop-header",
 		tamper: func(h http.Header) {
 			for _, name := range contextHeaders {
 				h.Del(name)
@@ -45,7 +45,7 @@ var faults = []*fault{
 		},
 	},
 	{
-		name: lab.MalformedHeader,
+		name: "malformed-header",
 		tamper: func(h http.Header) {
 			for _, name := range contextHeaders {
 				if value := h.Get(name); value != "" {
@@ -55,7 +55,7 @@ var faults = []*fault{
 		},
 	},
 	{
-		name:      lab.NotSampled,
+		name:      "not-sampled",
 		unsampled: true,
 		env: map[string]map[string]string{
 			topology.Uservice3: {"OTEL_TRACES_SAMPLER": "parentbased_always_on"},
@@ -63,22 +63,22 @@ var faults = []*fault{
 		},
 	},
 	{
-		name: lab.OtherFormat,
+		name: "other-format",
 		env:  map[string]map[string]string{topology.Uservice4: {"OTEL_PROPAGATORS": "tracecontext"}},
 	},
 	{
-		name: lab.DeadExporter,
+		name: "dead-exporter",
 		env: map[string]map[string]string{topology.Uservice3: {
 			"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": deadEndpoint,
 			"OTEL_EXPORTER_OTLP_TRACES_TIMEOUT":  "1000", // it gives up, and says so, after a second instead of ten
 		}},
 	},
 	{
-		name: lab.NoServiceName,
+		name: "no-service-name",
 		env:  map[string]map[string]string{topology.Uservice3: {"OTEL_SERVICE_NAME": ""}},
 	},
 	{
-		name:  lab.KilledBeforeFlush,
+		name:  "killed-before-flush",
 		env:   map[string]map[string]string{topology.Uservice4: {"OTEL_BSP_SCHEDULE_DELAY": "600000"}},
 		kills: topology.Uservice4,
 	},

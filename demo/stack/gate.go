@@ -21,7 +21,7 @@ type gate struct {
 	mu      sync.Mutex
 	holds   int
 	inside  int
-	changed chan struct{} // closed when holds or inside becomes 0; nil if nobody waits for that
+	changed *sync.Cond // holds or inside became less; its lock is mu
 }
 
 func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -56,9 +56,7 @@ func (g *gate) leave() {
 	if hold {
 		g.holds++
 	}
-	if g.inside == 0 {
-		g.notify()
-	}
+	g.changed.Broadcast()
 	g.mu.Unlock()
 	if hold {
 		g.held(g.release)
@@ -76,9 +74,8 @@ func (g *gate) hold() (release func()) {
 func (g *gate) release() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.holds--; g.holds == 0 {
-		g.notify()
-	}
+	g.holds--
+	g.changed.Broadcast()
 }
 
 // waitEmpty waits until no request is inside, but not longer than limit for a client that does not
@@ -97,28 +94,18 @@ func (g *gate) waitEmpty(ctx, alive context.Context, limit time.Duration) error 
 
 // wait waits until ok, which is called under the lock, or returns the cause of ctx's end.
 func (g *gate) wait(ctx context.Context, ok func() bool) error {
-	for {
-		g.mu.Lock()
-		if ok() {
-			g.mu.Unlock()
-			return nil
-		}
-		if g.changed == nil {
-			g.changed = make(chan struct{})
-		}
-		changed := g.changed
-		g.mu.Unlock()
-		select {
-		case <-changed:
-		case <-ctx.Done():
+	defer context.AfterFunc(ctx, func() {
+		g.mu.Lock() // not between a look at ctx and the wait that follows
+		defer g.mu.Unlock()
+		g.changed.Broadcast()
+	})()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for !ok() {
+		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
+		g.changed.Wait()
 	}
-}
-
-func (g *gate) notify() {
-	if g.changed != nil {
-		close(g.changed)
-		g.changed = nil
-	}
+	return nil
 }

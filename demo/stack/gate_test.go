@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"sync"
 	"testing"
 	"time"
 )
@@ -22,6 +23,7 @@ func TestGate(t *testing.T) {
 			holdWhenEmpty: func() bool { return held != nil },
 			held:          held,
 		}
+		g.changed = sync.NewCond(&g.mu)
 		srv := httptest.NewServer(g)
 		t.Cleanup(srv.Close)
 		return g, srv, release

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"go.opentelemetry.io/contrib/propagators/jaeger"
@@ -18,8 +19,6 @@ import (
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/backoff"
 
 	"example.com/grafana-tempo-go-demo/demo/gateway"
 	"example.com/grafana-tempo-go-demo/demo/ledger"
@@ -60,6 +59,7 @@ func (s *Stack) startGateway(ctx context.Context) error {
 		holdWhenEmpty: func() bool { return s.fault.Load().kills != "" && s.alive.Err() == nil },
 		held:          s.killAndStartAgain,
 	}
+	s.gate.changed = sync.NewCond(&s.gate.mu)
 	s.serve(topology.Gateway, s.gate)
 	return nil
 }
@@ -69,11 +69,7 @@ func (s *Stack) gatewayProvider(ctx context.Context, log *slog.Logger) (*sdktrac
 	exporter, err := otlptracegrpc.New(ctx,
 		otlptracegrpc.WithEndpoint(s.url(topology.OTLPGRPC).Host),
 		otlptracegrpc.WithInsecure(),
-		// gRPC's own back-off grows to two minutes; the collector may be back long before.
-		otlptracegrpc.WithDialOption(grpc.WithConnectParams(grpc.ConnectParams{
-			Backoff: backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 2 * time.Second},
-		}), grpc.WithNoProxy()),
-		// Nor is the exporter's own, which begins with 5 s.
+		// The exporter's own begins with 5 s.
 		otlptracegrpc.WithRetry(otlptracegrpc.RetryConfig{
 			Enabled: true, InitialInterval: 250 * time.Millisecond, MaxInterval: time.Second, MaxElapsedTime: time.Minute,
 		}),
@@ -94,23 +90,9 @@ func (s *Stack) gatewayProvider(ctx context.Context, log *slog.Logger) (*sdktrac
 			off:     func() bool { return s.fault.Load().unsampled },
 		}),
 		// As the services: complete within a quarter of a second, and nothing lost under load.
-		sdktrace.WithBatcher(loggingExporter{exporter, log}, sdktrace.WithBatchTimeout(200*time.Millisecond),
+		sdktrace.WithBatcher(exporter, sdktrace.WithBatchTimeout(200*time.Millisecond),
 			sdktrace.WithMaxQueueSize(8192), sdktrace.WithMaxExportBatchSize(2048)),
 	), nil
-}
-
-// loggingExporter logs errors of an exporter as the gateway's. Otherwise the SDK passes them to a
-// handler of the whole process, which several stacks in one test would set against each other.
-type loggingExporter struct {
-	sdktrace.SpanExporter
-	log *slog.Logger
-}
-
-func (e loggingExporter) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnlySpan) error {
-	if err := e.SpanExporter.ExportSpans(ctx, spans); err != nil {
-		e.log.Warn("telemetry", "error", err.Error())
-	}
-	return nil
 }
 
 // sampler is a sampler that can be told to sample nothing.
@@ -130,7 +112,7 @@ func (s sampler) ShouldSample(p sdktrace.SamplingParameters) sdktrace.SamplingRe
 // service judges its own.
 func checkPropagators(o Options) error {
 	for _, part := range slices.Sorted(maps.Keys(o.Propagators)) {
-		known := part == topology.Gateway || slices.ContainsFunc(o.Services, func(s topology.Service) bool {
+		known := part == topology.Gateway || slices.ContainsFunc(topology.Services(), func(s topology.Service) bool {
 			return s.Instrumented && s.Name == part
 		})
 		if !known {

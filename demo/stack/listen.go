@@ -59,34 +59,14 @@ func Listen(part, flag string, a Addr) (l net.Listener, moved string, err error)
 	if err == nil {
 		return l, "", nil
 	}
-	free, moveErr := a.move(part, flag, err)
-	if moveErr != nil {
-		return nil, "", moveErr
+	if !a.Asked {
+		host, _, _ := net.SplitHostPort(a.Value)
+		if l, freeErr := net.Listen("tcp", net.JoinHostPort(host, "0")); freeErr == nil {
+			return l, fmt.Sprintf("%s: %s %s, so it is on %s instead", part, a.Value, reason(err), reachable(l.Addr().String())), nil
+		}
 	}
-	l, freeErr := net.Listen("tcp", free)
-	if freeErr != nil {
-		return nil, "", addrError(part, flag, a.Value, err)
-	}
-	return l, fmt.Sprintf("%s: %s %s, so it is on %s instead", part, a.Value, reason(err), reachable(l.Addr().String())), nil
-}
-
-// move returns any port on the host of an address that cannot be had because of err. One that was
-// asked for does not move.
-func (a Addr) move(part, flag string, err error) (string, error) {
-	if a.Asked {
-		return "", addrError(part, flag, a.Value, err)
-	}
-	host, _, splitErr := net.SplitHostPort(a.Value)
-	if splitErr != nil {
-		return "", fmt.Errorf("%s: %w", part, CheckAddr(a.Value))
-	}
-	return net.JoinHostPort(host, "0"), nil
-}
-
-// addrError names the part, the address, what is wrong with it and what to do.
-func addrError(part, flag, addr string, err error) error {
-	return fmt.Errorf("%s cannot listen on %s: it %s: end what uses it, or give another with -%s (%w)",
-		part, addr, reason(err), flag, err)
+	return nil, "", fmt.Errorf("%s cannot listen on %s: it %s: end what uses it, or give another with -%s (%w)",
+		part, a.Value, reason(err), flag, err)
 }
 
 // reason says why an address cannot be had. Windows has numbers of its own for it (winsock2.h).
@@ -105,11 +85,8 @@ func reason(err error) string {
 // reachable turns an address that was listened on into one that can be dialled: 0.0.0.0 and [::]
 // are no destinations everywhere.
 func reachable(addr string) string {
-	host, port, err := net.SplitHostPort(addr)
-	if err != nil {
-		return addr
-	}
-	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+	host, port, _ := net.SplitHostPort(addr)
+	if host == "" || net.ParseIP(host).IsUnspecified() {
 		host = "127.0.0.1"
 	}
 	return net.JoinHostPort(host, port)

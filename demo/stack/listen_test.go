@@ -70,11 +70,12 @@ func TestMetricsMoveWithTheirServiceAndWhenTheirPortIsTaken(t *testing.T) {
 	free := l.Addr().String()
 	l.Close()
 	var messages strings.Builder
-	s := newStack(Options{Messages: &messages, Services: []topology.Service{
-		{Name: "plain", Addr: "127.0.0.1:0"},
-		{Name: "moved", Addr: "127.0.0.1:0", Metrics: "127.0.0.1:1"},
-		{Name: "unlucky", Addr: free, Metrics: taken.Addr().String()},
-	}})
+	s := newStack(Options{Messages: &messages})
+	s.services = []*service{
+		{Service: topology.Service{Name: "plain", Addr: "127.0.0.1:0"}},
+		{Service: topology.Service{Name: "moved", Addr: "127.0.0.1:0", Metrics: "127.0.0.1:1"}},
+		{Service: topology.Service{Name: "unlucky", Addr: free, Metrics: taken.Addr().String()}},
+	}
 	defer s.starter.Close()
 	if err := s.placeServices(); err != nil {
 		t.Fatal(err)
@@ -99,9 +100,7 @@ func TestTakenPorts(t *testing.T) {
 
 	t.Run("a taken default of a service moves and says so", func(t *testing.T) {
 		o, _, messages := options(t, "")
-		o.Services = topology.Services()
-		o.Services[0].Addr = addr
-		delete(o.Addrs, o.Services[0].Name)
+		o.Addrs["uservice2"] = Addr{Value: addr} // as a default is: not asked for
 		s := start(t, o)
 		if !strings.Contains(messages.String(), "uservice2: "+addr+" is taken") {
 			t.Errorf("said %q", messages)

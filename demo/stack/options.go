@@ -7,20 +7,14 @@ import (
 	"net/url"
 
 	"example.com/grafana-tempo-go-demo/demo/lab"
-	"example.com/grafana-tempo-go-demo/demo/topology"
 )
 
-// Options say what to run where. The zero value runs the demo on its default addresses, from the
-// repository around the working folder, without a page, and says nothing.
+// Options say what to run where. The zero value runs the demo on its default addresses, without a
+// page, and says nothing.
 type Options struct {
-	// Root is the repository; empty means that services.FindRoot looks for it from the working
-	// folder.
-	Root string
-	// Bin is a folder into which services.Build has put the services; empty builds them into a
-	// temporary one.
+	// Bin is a folder into which services.Build has put the services; empty builds those of the
+	// repository around the working folder into a temporary one.
 	Bin string
-	// Services is the table; nil means topology.Services().
-	Services []topology.Service
 	// Addrs has the addresses of parts by name; the others get the default of topology.Parts.
 	Addrs map[string]Addr
 

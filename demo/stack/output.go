@@ -24,7 +24,6 @@ type output struct {
 	// terminal adds colours, and takes from lines what a terminal would obey.
 	terminal bool
 	colours  map[string]string
-	buf      []byte // of the line that is being written
 }
 
 func newOutput(w io.Writer, level slog.Level) *output {
@@ -53,8 +52,7 @@ func (o *output) line(part string, line []byte) {
 		prefix = term.Paint(true, colour, prefix)
 		line = []byte(term.Clean(strings.ReplaceAll(string(line), "\t", "    ")))
 	}
-	o.buf = fmt.Appendf(o.buf[:0], "%s%s\n", prefix, line)
-	_, _ = o.w.Write(o.buf)
+	_, _ = fmt.Fprintf(o.w, "%s%s\n", prefix, line) // in one call of Write
 }
 
 // hidden reports whether a line is a JSON log line below the level that was asked for. The services

@@ -44,22 +44,24 @@ func (s *Stack) find(name string) *service {
 func (s *Stack) placeServices() error {
 	for _, svc := range s.services {
 		a := s.addr(svc.Name, svc.Addr)
-		if err := available(a.Value); err != nil {
-			free, moveErr := a.move(svc.Name, svc.Name+"-addr", err)
-			if moveErr != nil {
-				return moveErr
-			}
-			fmt.Fprintf(s.o.Messages, "%s: %s %s, so it takes a free port instead\n", svc.Name, a.Value, reason(err))
-			a.Value = free
+		l, err := s.open(svc.Name, a)
+		if err != nil {
+			return err
 		}
-		svc.addr, svc.metrics = a.Value, svc.Metrics
+		_ = l.Close() // it is the service's to open
+		svc.addr, svc.metrics = l.Addr().String(), svc.Metrics
+		_, port, _ := net.SplitHostPort(a.Value)
+		if port == "0" {
+			svc.addr = a.Value
+		}
 		if svc.Metrics == "" {
 			continue
 		}
-		if _, port, _ := net.SplitHostPort(svc.addr); port == "0" {
-			svc.metrics = anyPort
-		} else if err := available(svc.Metrics); err != nil {
+		if err := available(svc.Metrics); err != nil && port != "0" {
 			fmt.Fprintf(s.o.Messages, "%s's metrics: %s %s, so they take a free port instead\n", svc.Name, svc.Metrics, reason(err))
+			port = "0"
+		}
+		if port == "0" {
 			svc.metrics = anyPort
 		}
 	}
@@ -128,9 +130,7 @@ func (s *Stack) startServices(ctx context.Context, list []*service) error {
 func (s *Stack) startService(ctx context.Context, svc *service) error {
 	if svc.process != nil {
 		for _, addr := range []string{svc.addr, svc.metrics} {
-			if err := s.awaitPort(ctx, svc.Name, addr); err != nil {
-				return err
-			}
+			awaitPort(ctx, addr)
 		}
 	}
 	p, err := s.starter.Start(process.Options{
@@ -157,25 +157,11 @@ func (s *Stack) startService(ctx context.Context, svc *service) error {
 }
 
 // awaitPort waits until a port that a service has just left can be had again: a connection that
-// somebody else opens may get the number for a while. No address, no wait.
-func (s *Stack) awaitPort(ctx context.Context, service, addr string) error {
-	if addr == "" {
-		return nil
-	}
-	ctx, cancel := context.WithTimeoutCause(ctx, portTimeout, fmt.Errorf("somebody else has had the port for %s", portTimeout))
-	defer cancel()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		err := available(addr)
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return fmt.Errorf("%s cannot have %s again: %w", service, addr, errors.Join(context.Cause(ctx), err))
-		}
+// somebody else opens may get the number for a while. If it cannot be had in time, the service says
+// so itself.
+func awaitPort(ctx context.Context, addr string) {
+	for end := time.Now().Add(portTimeout); available(addr) != nil && ctx.Err() == nil && time.Now().Before(end); {
+		time.Sleep(50 * time.Millisecond)
 	}
 }
 
@@ -197,22 +183,17 @@ func (s *Stack) stopServices(ctx context.Context, list []*service) error {
 	return errors.Join(errs...)
 }
 
-// levels groups services so that each stands in a later group than the one it calls. In the list it
-// stands behind it.
-func levels(list []*service) (groups [][]*service) {
-	level := map[string]int{}
+// levels groups services: those that call none, then those that call one of them.
+func levels(list []*service) [][]*service {
+	levels := make([][]*service, 2)
 	for _, svc := range list {
-		n := 0
-		if callee, ok := level[svc.Upstream]; ok {
-			n = callee + 1
+		level := 0
+		if svc.Upstream != "" {
+			level = 1
 		}
-		level[svc.Name] = n
-		if n == len(groups) {
-			groups = append(groups, nil)
-		}
-		groups[n] = append(groups[n], svc)
+		levels[level] = append(levels[level], svc)
 	}
-	return groups
+	return levels
 }
 
 // lockChanges waits until nobody else changes which services run. It fails when ctx ends or the

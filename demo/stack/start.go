@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/url"
 	"time"
@@ -31,9 +32,6 @@ const (
 // error, such as the end of ctx, no process and no file is left. After Start ctx means nothing to
 // the stack.
 func Start(ctx context.Context, o Options) (*Stack, error) {
-	if o.Services == nil {
-		o.Services = topology.Services()
-	}
 	if o.Messages == nil {
 		o.Messages = io.Discard
 	}
@@ -46,11 +44,6 @@ func Start(ctx context.Context, o Options) (*Stack, error) {
 	broken, err := findFault(o.Break)
 	if err != nil {
 		return nil, err
-	}
-	if o.Root == "" && o.Bin == "" {
-		if o.Root, err = services.FindRoot("."); err != nil {
-			return nil, err
-		}
 	}
 	s := newStack(o)
 	s.fault.Store(broken)
@@ -66,14 +59,14 @@ func newStack(o Options) *Stack {
 	s := &Stack{
 		o:          o,
 		output:     newOutput(o.Logs, o.LogLevel),
-		deaths:     make(chan Death, len(o.Services)+8),
+		deaths:     make(chan Death, 16),
 		ledger:     ledger.New(ledger.DefaultMaxRecords),
 		starter:    process.NewStarter(),
 		parts:      map[string]*part{},
 		changeLock: make(chan struct{}, 1),
 	}
 	s.log = s.output.logger("demo")
-	for _, svc := range o.Services {
+	for _, svc := range topology.Services() {
 		s.services = append(s.services, &service{Service: svc})
 	}
 	s.alive, s.end = context.WithCancelCause(context.Background())
@@ -81,7 +74,7 @@ func newStack(o Options) *Stack {
 	return s
 }
 
-func (s *Stack) start(ctx context.Context) (err error) {
+func (s *Stack) start(ctx context.Context) error {
 	s.changeLock <- struct{}{} // the page is there before the services
 	defer s.unlockChanges()
 	// Ports come first, so that nobody waits for a build to hear that one is taken.
@@ -92,10 +85,14 @@ func (s *Stack) start(ctx context.Context) (err error) {
 		return err
 	}
 	if s.o.Bin == "" {
+		root, err := services.FindRoot(".")
+		if err != nil {
+			return err
+		}
 		if s.dir, err = services.TempDir(); err != nil {
 			return err
 		}
-		if err := services.Build(ctx, s.o.Root, s.dir, s.o.Messages); err != nil {
+		if err := services.Build(ctx, root, s.dir, s.o.Messages); err != nil {
 			return err
 		}
 		s.o.Bin = s.dir
@@ -117,16 +114,22 @@ func (s *Stack) start(ctx context.Context) (err error) {
 // listen opens the addresses of all parts inside this process.
 func (s *Stack) listen() error {
 	for _, name := range []string{topology.Gateway, topology.Explorer, topology.Tempo, topology.OTLPGRPC, topology.OTLPHTTP} {
-		l, moved, err := Listen(name, name+"-addr", s.addr(name, topology.Addr(name)))
+		l, err := s.open(name, s.addr(name, topology.Addr(name)))
 		if err != nil {
 			return err
-		}
-		if moved != "" {
-			fmt.Fprintln(s.o.Messages, moved)
 		}
 		s.parts[name] = &part{listener: l}
 	}
 	return nil
+}
+
+// open listens for a part, and says so if that is on another address than its default.
+func (s *Stack) open(name string, a Addr) (net.Listener, error) {
+	l, moved, err := Listen(name, name+"-addr", a)
+	if moved != "" {
+		fmt.Fprintln(s.o.Messages, moved)
+	}
+	return l, err
 }
 
 // url is where a part inside this process listens.

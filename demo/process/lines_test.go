@@ -16,8 +16,16 @@ func TestListeningLine(t *testing.T) {
 		{"no JSON", `"listening" addr=1`, ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			if addr, ok := announcement([]byte(tc.line), "listening"); addr != tc.addr || ok != (tc.addr != "") {
-				t.Errorf("got %q %v", addr, ok)
+			p := Process{ready: make(chan struct{})}
+			p.listen([]byte(tc.line))
+			ready := false
+			select {
+			case <-p.ready:
+				ready = true
+			default:
+			}
+			if p.addr != tc.addr || ready != (tc.addr != "") {
+				t.Errorf("got %q %v", p.addr, ready)
 			}
 		})
 	}
