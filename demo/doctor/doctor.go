@@ -174,7 +174,11 @@ func skipped(detail string) outcome { return outcome{state: Skipped, detail: det
 
 func absent(what string) outcome { return outcome{state: Absent, detail: "this stack has no " + what} }
 
-func failed(err error) outcome { return outcome{err: err} }
+// failed is for an error of ask and askJSON. A part that answers 5xx may be starting.
+func failed(err error) outcome {
+	answer, ok := errors.AsType[statusError](err)
+	return outcome{err: err, retry: ok && answer.status >= 500}
+}
 
 // yet is for what may change.
 func (out outcome) yet() outcome {

@@ -18,13 +18,10 @@ import (
 // grafana asks whether it is healthy, which needs no login.
 func (v *visit) grafana(ctx context.Context) outcome {
 	var health struct{ Database, Version string }
-	err := v.askJSON(ctx, grafana, "/api/health", nil, &health)
-	switch {
-	case answered(err, http.StatusServiceUnavailable):
-		return failed(err).yet() // it is starting
-	case err != nil:
+	if err := v.askJSON(ctx, grafana, "/api/health", nil, &health); err != nil {
 		return failed(err)
-	case health.Database != "ok":
+	}
+	if health.Database != "ok" {
 		return broken(fmt.Sprintf("its database is %q", health.Database), "no database")
 	}
 	return fine("version %s, its database is ok", health.Version)
@@ -32,36 +29,36 @@ func (v *visit) grafana(ctx context.Context) outcome {
 
 // dataSources asks each back end a question by way of Grafana.
 func (v *visit) dataSources(ctx context.Context) outcome {
-	var good, bad, down, blocked []string
+	var good, down, problems, unreached []string
 	var causes []cause
 	for _, s := range []struct{ uid, probe string }{ // the data source of a part has its name
 		{topology.Tempo, "/api/echo"},
 		{prometheus, "/api/v1/query?query=1"},
 		{loki, "/loki/api/v1/labels"},
 	} {
-		switch {
-		case v.o.URLs[s.uid] == "":
+		if v.o.URLs[s.uid] == "" {
 			continue
-		case v.down[s.uid]:
+		}
+		if v.down[s.uid] {
 			down = append(down, s.uid)
 			continue
 		}
 		problem, cause := v.askSource(ctx, s.uid, s.probe)
-		if problem == "" {
+		switch cause {
+		case "":
 			good = append(good, s.uid)
 			continue
+		case "data source unreachable":
+			unreached = append(unreached, s.uid)
 		}
-		bad = append(bad, s.uid+": "+problem)
-		if cause == unreached {
-			blocked = append(blocked, s.uid)
-		}
+		problems = append(problems, s.uid+": "+problem)
 		if !slices.Contains(causes, cause) {
 			causes = append(causes, cause)
 		}
 	}
 	switch {
-	case len(bad) > 0:
-		return broken(strings.Join(bad, "; "), causes...).about(strings.Join(blocked, " and "))
+	case len(problems) > 0:
+		return broken(strings.Join(problems, "; "), causes...).about(strings.Join(unreached, " and "))
 	case len(good) == 0:
 		return skipped("needs: " + strings.Join(down, ", "))
 	case len(down) > 0:
@@ -70,33 +67,24 @@ func (v *visit) dataSources(ctx context.Context) outcome {
 	return fine("%s answer through Grafana", strings.Join(good, ", "))
 }
 
-// unreached is the cause that is about a data source.
-const unreached cause = "data source unreachable"
-
-// askSource asks for a data source's own health, and where that does not tell, or is bad, sends a
-// question to its back end through Grafana's proxy.
+// askSource asks for a data source's own health, which not all of them tell, and sends a question
+// to its back end through Grafana's proxy.
 func (v *visit) askSource(ctx context.Context, uid, probe string) (problem string, why cause) {
 	health, err := v.ask(ctx, grafana, "/api/datasources/uid/"+uid+"/health", nil)
-	if err != nil {
-		return err.Error(), "grafana stopped"
-	}
+	answer, proxyErr := v.ask(ctx, grafana, "/api/datasources/proxy/uid/"+uid+probe, nil)
 	var said struct{ Status, Message string }
 	_ = json.Unmarshal(health.body, &said)
-	if health.is2xx() && said.Status != "ERROR" {
-		return "", ""
-	}
-	answer, err := v.ask(ctx, grafana, "/api/datasources/proxy/uid/"+uid+probe, nil)
 	switch {
-	case err != nil:
-		return err.Error(), "grafana stopped"
-	case answer.is2xx():
+	case health.is2xx() && said.Status != "ERROR", answer.is2xx():
 		return "", ""
+	case err != nil || proxyErr != nil:
+		return cmp.Or(err, proxyErr).Error(), "grafana stopped"
 	case answer.status == http.StatusNotFound && health.status == http.StatusNotFound:
 		return "Grafana knows no data source of this uid", "not provisioned"
 	case answer.status == http.StatusUnauthorized, answer.status == http.StatusForbidden, answer.status == http.StatusFound:
 		return "Grafana does not let a visitor ask", "visitors without a role"
 	}
-	return fmt.Sprintf("status %d: %s", answer.status, cmp.Or(said.Message, firstLine(answer.body))), unreached
+	return fmt.Sprintf("status %d: %s", answer.status, cmp.Or(said.Message, firstLine(answer.body))), "data source unreachable"
 }
 
 // pageLink is the link to the trace on uservice3's page.

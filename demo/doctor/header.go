@@ -13,58 +13,44 @@ import (
 	"example.com/grafana-tempo-go-demo/demo/topology"
 )
 
-// joined says who is known, from the spans so far, to have continued the trace.
-type joined struct {
-	uservice3, uservice4 bool
-	ownTrace             bool   // uservice3 has started this trace
-	other                string // the id of another trace, which uservice4 was in
-}
-
-func (v *visit) joined() (j joined) {
-	found := v.match()
-	if s := found[uservice3Server]; s != nil {
-		j.ownTrace = s.ParentID == ""
-		j.uservice3 = !j.ownTrace
-	} else {
-		// uservice3 has named the id of the trace that the proxy is in.
-		j.uservice3 = found[proxyClient] != nil
-	}
-	j.uservice4 = found[uservice4Server] != nil
-	if s := found[uservice3Client]; s != nil {
-		for _, event := range s.Events {
-			value, _ := event.Attributes["traceresponse"].(string)
-			switch h := ledger.Decode("traceresponse", value); {
-			case h.Valid && h.TraceID == v.id:
-				j.uservice4 = true
-			case h.Valid:
-				j.other = h.TraceID
-			}
-		}
-	}
-	return j
-}
-
 // header judges from the spans who started the trace, and whether everybody continued it.
 func (v *visit) header(ctx context.Context) outcome {
 	err := v.fetch(ctx)
-	switch j := v.joined(); {
-	case err != nil && v.trace == nil:
+	found := v.match()
+	proxy, served, caller := found[proxyClient], found[uservice3Server], found[uservice3Client]
+	// Without its span: uservice3 has named the id of the trace that the proxy is in.
+	uservice3 := served != nil && served.ParentID != "" || served == nil && proxy != nil
+	uservice4 := found[uservice4Server] != nil
+	var other string // the id of another trace, which uservice4 was in
+	if caller != nil {
+		for _, event := range caller.Events {
+			value, _ := event.Attributes["traceresponse"].(string)
+			switch h := ledger.Decode("traceresponse", value); {
+			case h.Valid && h.TraceID == v.id:
+				uservice4 = true
+			case h.Valid:
+				other = h.TraceID
+			}
+		}
+	}
+	switch {
+	case err != nil:
 		return broken(err.Error(), "in trouble").yet()
 	case v.trace == nil:
 		return skipped("cannot be told: no span of the trace has arrived").yet()
-	case j.ownTrace:
+	case served != nil && served.ParentID == "":
 		return v.notContinued(ctx)
-	case j.other != "":
-		return broken("uservice4 is in a trace of its own, "+j.other, "services' formats differ", "header changed between services")
-	case j.uservice3 && j.uservice4:
+	case other != "":
+		return broken("uservice4 is in a trace of its own, "+other, "services' formats differ", "header changed between services")
+	case uservice3 && uservice4:
 		who := "the proxy"
-		if s := v.match()[proxyClient]; s != nil {
-			who = s.Service
+		if proxy != nil {
+			who = proxy.Service
 		}
 		return fine("started by %s, continued by uservice3 and uservice4", who)
-	case j.uservice3:
+	case uservice3:
 		return fine("continued by uservice3; of uservice4 nothing can be told").yet()
-	case j.uservice4:
+	case uservice4:
 		return fine("continued by uservice4; who started it cannot be told").yet()
 	}
 	return skipped("cannot be told from the spans that have arrived").yet()
@@ -79,20 +65,20 @@ var contextHeaders = []string{ledger.UberTraceID, ledger.TraceParent,
 func (v *visit) notContinued(ctx context.Context) outcome {
 	proxy := v.o.name(topology.Gateway)
 	orphan := v.orphan(ctx)
-	detail := fmt.Sprintf("uservice3 started a trace of its own; of %s there is no trace at all", proxy)
+	detail := "uservice3 started a trace of its own; of " + proxy + " there is no trace at all"
 	if orphan != "" {
-		detail = fmt.Sprintf("uservice3 started a trace of its own; %s was in another, %s", proxy, orphan)
+		detail = "uservice3 started a trace of its own; " + proxy + " was in another, " + orphan
 	}
 	headers := v.arrived(ctx)
 	var names []string
 	damaged := ""
 	for _, name := range contextHeaders {
 		value := headers[name]
-		if value == "" {
-			continue
+		if value != "" {
+			names = append(names, name)
 		}
-		names = append(names, name)
-		if known := name == ledger.UberTraceID || name == ledger.TraceParent; known && !ledger.Decode(name, value).Valid {
+		known := name == ledger.UberTraceID || name == ledger.TraceParent
+		if value != "" && known && !ledger.Decode(name, value).Valid {
 			damaged = name + ": " + value
 		}
 	}
@@ -144,47 +130,37 @@ func (v *visit) orphan(ctx context.Context) (id string) {
 
 // arrived returns the headers that uservice3 received, by name: from the ledger of a run without
 // Docker, or from its log line in Loki. It returns nil when they are not known.
-func (v *visit) arrived(ctx context.Context) (headers map[string]string) {
+func (v *visit) arrived(ctx context.Context) map[string]string {
+	headers := map[string]string{}
 	if v.o.URLs[topology.Explorer] != "" {
-		return v.ledger(ctx)
-	}
-	if v.o.URLs[loki] == "" {
+		var answer ledger.Answer
+		_ = v.askJSON(ctx, topology.Explorer, "/api/ledger", url.Values{"trace": {v.id}}, &answer)
+		for _, request := range answer.Requests {
+			for _, hop := range request.Hops {
+				if hop.To != topology.Uservice3 || hop.Arrived.Source == ledger.NotKnown {
+					continue
+				}
+				for _, h := range hop.Arrived.Headers {
+					headers[h.Name] = h.Value
+				}
+				return headers
+			}
+		}
 		return nil
 	}
 	v.poll(ctx, v.within(3*time.Second), "Loki has the request's headers", func() bool {
-		lines, err := v.lines(ctx, fmt.Sprintf(`{service_name="uservice3"} | trace_id=%q |= "request"`, v.id), 5*time.Minute, 10)
+		lines, err := v.lines(ctx, fmt.Sprintf(`%s | trace_id=%q |= "request"`, ofService, v.id), 5*time.Minute)
 		for _, labels := range lines {
 			for label, value := range labels {
 				if name, ok := strings.CutPrefix(label, "headers_"); ok {
-					if headers == nil {
-						headers = map[string]string{}
-					}
 					headers[strings.ReplaceAll(name, "_", "-")] = value
 				}
 			}
 		}
-		return err != nil || headers != nil
+		return err != nil || len(headers) > 0 // without a Loki it is an error
 	})
-	return headers
-}
-
-// ledger asks the page of a run without Docker.
-func (v *visit) ledger(ctx context.Context) map[string]string {
-	var answer ledger.Answer
-	if err := v.askJSON(ctx, topology.Explorer, "/api/ledger", url.Values{"trace": {v.id}}, &answer); err != nil {
+	if len(headers) == 0 {
 		return nil
 	}
-	for _, request := range answer.Requests {
-		for _, hop := range request.Hops {
-			if hop.To != topology.Uservice3 || hop.Arrived.Source == ledger.NotKnown {
-				continue
-			}
-			headers := map[string]string{}
-			for _, h := range hop.Arrived.Headers {
-				headers[h.Name] = h.Value
-			}
-			return headers
-		}
-	}
-	return nil
+	return headers
 }

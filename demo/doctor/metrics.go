@@ -1,11 +1,10 @@
 package doctor
 
 import (
-	"cmp"
 	"context"
 	"fmt"
-	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -39,12 +38,14 @@ func (v *visit) readNumbers(ctx context.Context) (n numbers) {
 
 // number asks Prometheus for one number; -1 when there is no such series.
 func (v *visit) number(ctx context.Context, query string) (float64, error) {
-	type vector struct{ Result []struct{ Value [2]any } }
-	answer, err := data[vector](ctx, v, prometheus, "/api/v1/query", url.Values{"query": {query}})
-	if err != nil || len(answer.Result) == 0 {
+	var answer struct {
+		Data struct{ Result []struct{ Value [2]any } }
+	}
+	err := v.askJSON(ctx, prometheus, "/api/v1/query", url.Values{"query": {query}}, &answer)
+	if err != nil || len(answer.Data.Result) == 0 {
 		return -1, err
 	}
-	text, _ := answer.Result[0].Value[1].(string)
+	text, _ := answer.Data.Result[0].Value[1].(string)
 	return strconv.ParseFloat(text, 64)
 }
 
@@ -76,56 +77,46 @@ func (v *visit) spanMetrics(ctx context.Context) outcome {
 	return missing("traces_spanmetrics_calls_total has no series of uservice3", v.noMetrics)
 }
 
-// The series of Tempo's own metrics that tell what becomes of the numbers that it makes.
-const (
-	spansReceived  = "tempo_metrics_generator_spans_received_total"
-	samplesWritten = "prometheus_remote_storage_samples_total"
-	samplesFailed  = "prometheus_remote_storage_samples_failed_total"
-	samplesRetried = "prometheus_remote_storage_samples_retried_total"
-)
-
 // noMetrics asks both sides why nothing comes.
 func (v *visit) noMetrics(ctx context.Context, detail string) outcome {
-	if v.flags(ctx)["web.enable-remote-write-receiver"] == "false" {
+	sums := v.tempoNumbers(ctx)
+	refused := sums["prometheus_remote_storage_samples_failed_total"]
+	retried := sums["prometheus_remote_storage_samples_retried_total"]
+	switch {
+	case v.flags(ctx)["web.enable-remote-write-receiver"] == "false":
 		return broken(detail, "receiver off")
-	}
-	switch sums := v.tempoNumbers(ctx); {
-	case sums == nil:
+	case len(sums) == 0:
 		return broken(detail, "no receiver", "written elsewhere", "no processors")
-	case sums[spansReceived] == 0:
+	case sums["tempo_metrics_generator_spans_received_total"] == 0:
 		return broken(detail, "generator without spans")
-	case sums[samplesFailed] > 0 || sums[samplesRetried] > 0:
-		return broken(detail, "writing fails", "no receiver").
-			about(fmt.Sprintf("%.0f were refused, %.0f tried again", sums[samplesFailed], sums[samplesRetried]))
-	case sums[samplesWritten] == 0:
+	case refused > 0 || retried > 0:
+		return broken(detail, "writing fails", "no receiver").about(fmt.Sprintf("%.0f were refused, %.0f tried again", refused, retried))
+	case sums["prometheus_remote_storage_samples_total"] == 0:
 		return broken(detail, "written nowhere")
 	}
 	return broken(detail, "written elsewhere", "no processors")
 }
 
-// tempoNumbers sums Tempo's own metrics by name, whatever their labels; nil when it shows none.
+// sample is a line of Tempo's own metrics: a name, labels and a value, without a timestamp.
+var sample = regexp.MustCompile(`(?m)^(\w+)(?:\{.*\})? (\S+)$`)
+
+// tempoNumbers sums Tempo's own metrics by name, whatever their labels; none when it shows none.
 func (v *visit) tempoNumbers(ctx context.Context) map[string]float64 {
-	res, err := v.ask(ctx, topology.Tempo, "/metrics", nil)
-	if err != nil || res.status != http.StatusOK {
-		return nil
-	}
 	sums := map[string]float64{}
-	for line := range strings.Lines(string(res.body)) {
-		name, _, _ := strings.Cut(line, " ")
-		name, _, _ = strings.Cut(name, "{")
-		// The value follows the labels; no timestamps are exposed.
-		n, err := strconv.ParseFloat(strings.TrimSpace(line[strings.LastIndex(line, " ")+1:]), 64)
-		if err == nil {
-			sums[name] += n
+	res, _ := v.ask(ctx, topology.Tempo, "/metrics", nil)
+	for _, m := range sample.FindAllSubmatch(res.body, -1) {
+		if n, err := strconv.ParseFloat(string(m[2]), 64); err == nil {
+			sums[string(m[1])] += n
 		}
 	}
 	return sums
 }
 
-// flags asks Prometheus for its command line; nil when it does not say.
+// flags asks Prometheus for its command line; empty when it does not say.
 func (v *visit) flags(ctx context.Context) map[string]string {
-	flags, _ := data[map[string]string](ctx, v, prometheus, "/api/v1/status/flags", nil)
-	return flags
+	var answer struct{ Data map[string]string }
+	_ = v.askJSON(ctx, prometheus, "/api/v1/status/flags", nil, &answer)
+	return answer.Data
 }
 
 // metric is how long requests took, as uservice3 says itself. A job is a service, see
@@ -134,22 +125,23 @@ const metric = `http_server_request_duration_seconds`
 
 // exemplars returns the trace ids that exemplars of uservice3's metric had in the last minutes.
 func (v *visit) exemplars(ctx context.Context) (map[string]bool, error) {
-	type series struct {
-		Exemplars []struct{ Labels map[string]string }
-	}
-	now := time.Now()
-	answer, err := data[[]series](ctx, v, prometheus, "/api/v1/query_exemplars", url.Values{
-		"query": {metric + `_bucket{job="uservice3"}`},
-		"start": {strconv.FormatInt(now.Add(-10*time.Minute).Unix(), 10)},
-		"end":   {strconv.FormatInt(now.Add(time.Minute).Unix(), 10)}})
-	ids := map[string]bool{}
-	for _, series := range answer {
-		for _, e := range series.Exemplars {
-			if id := cmp.Or(e.Labels["trace_id"], e.Labels["traceID"]); id != "" {
-				ids[id] = true
-			}
+	var answer struct {
+		Data []struct {
+			Exemplars []struct{ Labels map[string]string }
 		}
 	}
+	now := time.Now()
+	err := v.askJSON(ctx, prometheus, "/api/v1/query_exemplars", url.Values{
+		"query": {metric + `_bucket{job="uservice3"}`},
+		"start": {strconv.FormatInt(now.Add(-10*time.Minute).Unix(), 10)},
+		"end":   {strconv.FormatInt(now.Add(time.Minute).Unix(), 10)}}, &answer)
+	ids := map[string]bool{}
+	for _, series := range answer.Data {
+		for _, e := range series.Exemplars {
+			ids[e.Labels["trace_id"]] = true
+		}
+	}
+	delete(ids, "")
 	return ids, err
 }
 
@@ -195,59 +187,49 @@ func (v *visit) noExemplar(ctx context.Context, detail string) outcome {
 	case series <= 0:
 		return v.noDurations(ctx)
 	}
-	flags := v.flags(ctx)
-	if flags == nil {
-		return broken(detail, "exemplars not kept", "none attached", "scraped without exemplars")
-	}
-	if features := flags["enable-feature"]; !strings.Contains(features, "exemplar-storage") {
-		return broken(detail, "feature not enabled").about(features)
-	}
+	features := v.flags(ctx)["enable-feature"]
 	protocols, err := v.scrapeProtocols(ctx)
-	if err != nil {
-		return broken(detail, "none attached", "scraped without exemplars")
-	}
 	have := func(p string) bool { return strings.HasPrefix(p, "OpenMetrics") || p == "PrometheusProto" }
-	if len(protocols) == 0 || slices.ContainsFunc(protocols, have) {
-		return broken(detail, "none attached for sure")
+	switch {
+	case !strings.Contains(features, "exemplar-storage"):
+		return broken(detail, "feature not enabled").about(features)
+	case err != nil:
+		return broken(detail, "none attached", "scraped without exemplars")
+	case len(protocols) > 0 && !slices.ContainsFunc(protocols, have):
+		return broken(detail, "protocols without exemplars")
 	}
-	return broken(detail, "protocols without exemplars")
+	return broken(detail, "none attached for sure")
 }
 
 // noDurations tells why Prometheus has no request durations of uservice3.
 func (v *visit) noDurations(ctx context.Context) outcome {
-	switch health, lastError := v.target(ctx); health {
-	case "":
-		return broken("Prometheus has no "+metric+" at all", "not scraped", "no metrics served")
-	case "up":
-		return broken("Prometheus scrapes uservice3, and it has no "+metric, "nothing counted")
-	default:
-		return broken("Prometheus has no "+metric+", its target is "+health, "scrape fails").about(lastError)
-	}
-}
-
-// target asks how the scrapes of uservice3 go: "up", "down", "unknown", or "" for no such target.
-func (v *visit) target(ctx context.Context) (health, lastError string) {
-	type targets struct {
-		ActiveTargets []struct {
-			Labels            map[string]string
-			Health, LastError string
+	var answer struct {
+		Data struct {
+			ActiveTargets []struct {
+				Labels            map[string]string
+				Health, LastError string
+			}
 		}
 	}
-	answer, _ := data[targets](ctx, v, prometheus, "/api/v1/targets", url.Values{"state": {"active"}})
-	for _, t := range answer.ActiveTargets {
-		if t.Labels["job"] == topology.Uservice3 {
-			return t.Health, t.LastError
+	_ = v.askJSON(ctx, prometheus, "/api/v1/targets", url.Values{"state": {"active"}}, &answer)
+	for _, t := range answer.Data.ActiveTargets {
+		switch {
+		case t.Labels["job"] != topology.Uservice3:
+		case t.Health == "up":
+			return broken("Prometheus scrapes uservice3, and it has no "+metric, "nothing counted")
+		default:
+			return broken("Prometheus has no "+metric+", its target is "+t.Health, "scrape fails").about(t.LastError)
 		}
 	}
-	return "", ""
+	return broken("Prometheus has no "+metric+" at all", "not scraped", "no metrics served")
 }
 
 // scrapeProtocols asks Prometheus for the formats in which it scrapes uservice3, best first; none
 // are its default. Jobs of scrape_config_files are not shown: they have the global list unless
 // their file says otherwise.
 func (v *visit) scrapeProtocols(ctx context.Context) ([]string, error) {
-	answer, err := data[struct{ YAML string }](ctx, v, prometheus, "/api/v1/status/config", nil)
-	if err != nil {
+	var answer struct{ Data struct{ YAML string } }
+	if err := v.askJSON(ctx, prometheus, "/api/v1/status/config", nil, &answer); err != nil {
 		return nil, err
 	}
 	type formats struct {
@@ -258,7 +240,7 @@ func (v *visit) scrapeProtocols(ctx context.Context) ([]string, error) {
 		Global formats
 		Jobs   []formats `yaml:"scrape_configs"`
 	}
-	if err := yaml.Unmarshal([]byte(answer.YAML), &config); err != nil {
+	if err := yaml.Unmarshal([]byte(answer.Data.YAML), &config); err != nil {
 		return nil, err
 	}
 	for _, job := range config.Jobs {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"regexp"
 	"slices"
 	"strings"
@@ -53,18 +52,11 @@ func (v *visit) match() []*tempo.Span {
 	if v.trace == nil {
 		return found
 	}
-	named := func(s *tempo.Span) bool { return strings.HasPrefix(s.Service, "uservice") }
 	for i, e := range want {
 		for _, s := range v.trace.Spans {
-			if found[i] == nil && s.Name == e.name && (s.Service == e.service || i < uservice3Server && !named(s)) {
-				found[i] = s
-			}
-		}
-	}
-	for i, e := range want {
-		for _, s := range v.trace.Spans {
-			if found[i] == nil && e.parent >= 0 && found[e.parent] != nil && s.Name == e.name && !named(s) &&
-				s.ParentID == found[e.parent].SpanID && !slices.Contains(found, s) {
+			named := strings.HasPrefix(s.Service, "uservice")
+			inPlace := i < uservice3Server || found[e.parent] != nil && s.ParentID == found[e.parent].SpanID
+			if found[i] == nil && s.Name == e.name && (s.Service == e.service || !named && inPlace) {
 				found[i] = s
 			}
 		}
@@ -72,21 +64,19 @@ func (v *visit) match() []*tempo.Span {
 	return found
 }
 
-// fetch gets what there is of the trace. Less than before is not taken: Tempo may be moving it.
+// fetch gets what there is of the trace. Less than before is not taken: Tempo may be moving it. An
+// error says why nothing of it is known.
 func (v *visit) fetch(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	t, err := v.backend.Trace(ctx, v.id)
-	switch {
-	case errors.Is(err, tempo.ErrNotFound):
-		return nil
-	case err != nil:
-		return err
-	}
-	if v.trace == nil || len(t.Spans) >= len(v.trace.Spans) {
+	if err == nil && (v.trace == nil || len(t.Spans) >= len(v.trace.Spans)) {
 		v.trace = t
 	}
-	return nil
+	if v.trace != nil || errors.Is(err, tempo.ErrNotFound) {
+		return nil
+	}
+	return err
 }
 
 // served reports whether uservice3's span has arrived: without it nothing is made of it.
@@ -107,7 +97,7 @@ func (v *visit) spans(ctx context.Context) outcome {
 	err := v.fetch(ctx)
 	want, found := v.expected(), v.match()
 	switch {
-	case v.trace == nil && err != nil:
+	case err != nil:
 		return broken(err.Error(), "in trouble").yet()
 	case v.trace == nil:
 		return missing(fmt.Sprintf("none of %d has arrived", len(want)),
@@ -157,7 +147,7 @@ func (v *visit) notSent(senders ...string) judge {
 				continue
 			}
 			const query = `{service_name=%q} | what="spans" |= "does not reach the back end"`
-			lines, err := v.lines(ctx, fmt.Sprintf(query, sender), 5*time.Minute, 1)
+			lines, err := v.lines(ctx, fmt.Sprintf(query, sender), 5*time.Minute)
 			if err == nil && len(lines) > 0 {
 				return broken(detail, "endpoint in vain").about(struct{ Sender, Endpoint string }{sender, lines[0]["endpoint"]})
 			}
@@ -198,27 +188,16 @@ func (v *visit) notSearchable(ctx context.Context, detail string) outcome {
 	if v.o.Kind == Local {
 		return broken(detail, "collector in trouble")
 	}
-	switch cutoff := v.cutoff(ctx); cutoff {
-	case "0s":
-		return broken(detail, "not written", "held back", "clocks differ")
-	case "":
+	config, _ := v.ask(ctx, topology.Tempo, "/status/config", nil)
+	cutoff := endCutoff.FindSubmatch(config.body)
+	switch {
+	case cutoff == nil:
 		return broken(detail, "newest left out", "held back", "not written", "clocks differ")
-	default:
-		return broken(detail, "newest left out").about(cutoff)
+	case string(cutoff[1]) == "0s":
+		return broken(detail, "not written", "held back", "clocks differ")
 	}
+	return broken(detail, "newest left out").about(string(cutoff[1]))
 }
 
-// endCutoff finds a setting in the answer of /status/config: text around YAML.
+// endCutoff finds how much of the present searches leave out, in Tempo's settings: text around YAML.
 var endCutoff = regexp.MustCompile(`(?m)^\s*query_end_cutoff:\s*(\S+)`)
-
-// cutoff asks a real Tempo how much of the present its searches leave out; "" when it does not say.
-func (v *visit) cutoff(ctx context.Context) string {
-	res, err := v.ask(ctx, topology.Tempo, "/status/config", nil)
-	if err != nil || res.status != http.StatusOK {
-		return ""
-	}
-	if m := endCutoff.FindSubmatch(res.body); m != nil {
-		return string(m[1])
-	}
-	return ""
-}
