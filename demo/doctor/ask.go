@@ -99,7 +99,9 @@ func (v *visit) unreachable(part string, err error) outcome {
 	target := v.o.URLs[part]
 	addr := hostOf(target)
 	if useless, ok := errors.AsType[statusError](err); ok {
-		return broken(fmt.Sprintf("%s answers %d at %s: %s", v.o.name(part), useless.status, addr, useless.line), "other answers")
+		out := broken(fmt.Sprintf("%s answers %d at %s: %s", v.o.name(part), useless.status, addr, useless.line), "other answers")
+		out.retry = useless.status >= 500 // it may be starting
+		return out
 	}
 	v.down[part] = true
 	// The numbers of connection errors differ by system, the words hardly.

@@ -6,7 +6,6 @@ package doctor
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -45,8 +44,7 @@ type Options struct {
 	// Gateway and tempo are required. A part without a URL is not in this stack.
 	URLs map[string]string
 	// Wait is how long to wait, from the answer on, for what arrives later. With 0 each link gets
-	// what it usually needs and a margin: 10 s for spans, 20 s for the search, 30 s for span
-	// metrics, 50 s for exemplars, 20 s for log lines.
+	// what it usually needs and a margin, 10 to 50 s.
 	Wait time.Duration
 	// TracingOff reports that TRACING=false is set where the stack was presumably started.
 	TracingOff bool
@@ -144,17 +142,19 @@ func (v *visit) checks() []check {
 	}
 }
 
-// outcome is what a check finds: a state, or the error of a question to the part that it asks.
+// outcome is what a check finds.
 type outcome struct {
 	state  State
 	detail string
 	causes []cause
-	found  any // About in the causes
-	err    error
+	about  any // About in the causes
 
 	retry bool  // this may change: try again while there is time
 	judge judge // finds the causes when there is no more time; may be nil
 }
+
+// judge finds out why something did not come.
+type judge func(ctx context.Context, detail string) outcome
 
 func fine(format string, args ...any) outcome {
 	return outcome{state: OK, detail: fmt.Sprintf(format, args...)}
@@ -164,21 +164,14 @@ func broken(detail string, causes ...cause) outcome {
 	return outcome{state: Broken, detail: detail, causes: causes}
 }
 
-// about gives an outcome's causes what the check has found out.
-func (out outcome) about(found any) outcome {
-	out.found = found
-	return out
+// missing is for what may still come, and is judged if it does not.
+func missing(detail string, judge judge) outcome {
+	return outcome{detail: detail, retry: true, judge: judge}
 }
 
 func skipped(detail string) outcome { return outcome{state: Skipped, detail: detail} }
 
 func absent(what string) outcome { return outcome{state: Absent, detail: "this stack has no " + what} }
-
-// failed is for an error of ask and askJSON. A part that answers 5xx may be starting.
-func failed(err error) outcome {
-	answer, ok := errors.AsType[statusError](err)
-	return outcome{err: err, retry: ok && answer.status >= 500}
-}
 
 // yet is for what may change.
 func (out outcome) yet() outcome {
@@ -186,12 +179,10 @@ func (out outcome) yet() outcome {
 	return out
 }
 
-// judge finds out why something did not come.
-type judge func(ctx context.Context, detail string) outcome
-
-// missing is for what may still come, and is judged if it does not.
-func missing(detail string, judge judge) outcome {
-	return outcome{detail: detail, retry: true, judge: judge}
+// with gives the causes what the check has found out.
+func (out outcome) with(about any) outcome {
+	out.about = about
+	return out
 }
 
 // visit is one examination under way.
@@ -214,13 +205,9 @@ type visit struct {
 	trace          *tempo.Trace // as far as it has arrived; nil for nothing at all
 }
 
-// Run sends one request and follows it. A broken link is no error. The errors are that ctx ended,
-// in which case the report has what was found out until then, and that o lacks an address.
+// Run sends one request and follows it. A broken link is no error. The error is that ctx ended; the
+// report has what was found out until then.
 func Run(ctx context.Context, o Options) (Report, error) {
-	report := Report{Stack: o.Stack}
-	if o.URLs[topology.Gateway] == "" || o.URLs[topology.Tempo] == "" {
-		return report, errors.New("a stack to examine has a proxy and a Tempo: give both addresses")
-	}
 	// Not the environment's proxy: the parts are on this machine, or where the flags say.
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.Proxy = nil
@@ -228,6 +215,7 @@ func Run(ctx context.Context, o Options) (Report, error) {
 		transport.DialContext = o.dial
 	}
 	defer transport.CloseIdleConnections()
+	report := Report{Stack: o.Stack}
 	v := &visit{o: o, states: map[string]State{}, down: map[string]bool{}}
 	v.http = &http.Client{
 		Transport: transport,
@@ -247,7 +235,7 @@ func Run(ctx context.Context, o Options) (Report, error) {
 		}
 		link := Link{Name: c.link, State: out.state, Detail: out.detail}
 		for _, name := range out.causes {
-			link.Causes = append(link.Causes, advice{o, c.part, out.found}.cause(name))
+			link.Causes = append(link.Causes, advice{o, c.part, out.about}.cause(name))
 		}
 		if out.state == OK || out.state == Broken {
 			link.Millis = float64(time.Since(v.began).Microseconds()) / 1000
@@ -290,10 +278,7 @@ func (v *visit) examine(ctx context.Context, c check) outcome {
 		return !out.retry
 	})
 	if out.judge != nil {
-		out = out.judge(ctx, out.detail)
-	}
-	if out.err != nil {
-		return v.unreachable(c.part, out.err)
+		return out.judge(ctx, out.detail)
 	}
 	return out
 }

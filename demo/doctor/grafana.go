@@ -8,7 +8,6 @@ import (
 	"html"
 	"net/http"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -19,7 +18,7 @@ import (
 func (v *visit) grafana(ctx context.Context) outcome {
 	var health struct{ Database, Version string }
 	if err := v.askJSON(ctx, grafana, "/api/health", nil, &health); err != nil {
-		return failed(err)
+		return v.unreachable(grafana, err)
 	}
 	if health.Database != "ok" {
 		return broken(fmt.Sprintf("its database is %q", health.Database), "no database")
@@ -58,7 +57,7 @@ func (v *visit) dataSources(ctx context.Context) outcome {
 	}
 	switch {
 	case len(problems) > 0:
-		return broken(strings.Join(problems, "; "), causes...).about(strings.Join(unreached, " and "))
+		return broken(strings.Join(problems, "; "), causes...).with(strings.Join(unreached, " and "))
 	case len(good) == 0:
 		return skipped("needs: " + strings.Join(down, ", "))
 	case len(down) > 0:
@@ -87,9 +86,6 @@ func (v *visit) askSource(ctx context.Context, uid, probe string) (problem strin
 	return fmt.Sprintf("status %d: %s", answer.status, cmp.Or(said.Message, firstLine(answer.body))), "data source unreachable"
 }
 
-// pageLink is the link to the trace on uservice3's page.
-var pageLink = regexp.MustCompile(`Trace: <code><a href="([^"]+)"`)
-
 // traceLink follows the link that the service's page has for its trace.
 func (v *visit) traceLink(ctx context.Context) outcome {
 	viewer, base := "Grafana", v.o.URLs[grafana]
@@ -99,20 +95,16 @@ func (v *visit) traceLink(ctx context.Context) outcome {
 	if base == "" {
 		return absent("page for traces")
 	}
-	m := pageLink.FindSubmatch(v.response.body)
-	if m == nil {
+	m := pageTrace.FindSubmatch(v.response.body)
+	if m == nil || len(m[1]) == 0 {
 		return broken("the page of uservice3 has no link to its trace", "no trace link")
 	}
 	link := html.UnescapeString(string(m[1]))
-	const wrong cause = "wrong trace link"
-	u, err := url.Parse(link)
-	if err != nil || !strings.Contains(link, v.id) {
-		return broken("the link on the page is not one to this trace: "+link, wrong)
+	if !strings.Contains(link, v.id) {
+		return broken("the link on the page is not one to this trace: "+link, "wrong trace link")
 	}
-	if viewer == "Grafana" {
-		if problem := checkPanes(u, v.id); problem != "" {
-			return broken("the link on the page is none that Explore understands: "+problem, wrong)
-		}
+	if problem := checkPanes(link, v.id); problem != "" && viewer == "Grafana" {
+		return broken("the link on the page is none that Explore understands: "+problem, "wrong trace link")
 	}
 	res, err := get(ctx, v.http, askTimeout, link, "")
 	switch {
@@ -120,18 +112,22 @@ func (v *visit) traceLink(ctx context.Context) outcome {
 		return skipped("needs: " + linkGrafana)
 	case err != nil:
 		return broken(fmt.Sprintf("the link leads to %s, where nothing answers", hostOf(link)), "old trace link").
-			about(viewer + " is elsewhere, at " + base)
+			with(viewer + " is elsewhere, at " + base)
 	case res.status/100 == 3:
 		return broken(fmt.Sprintf("%s wants a login: it leads on to %s", viewer, res.header.Get("Location")), "visitors not let in")
 	case res.status != http.StatusOK:
-		return broken(fmt.Sprintf("%s answers %d: %s", viewer, res.status, firstText(string(res.body))), wrong)
+		return broken(fmt.Sprintf("%s answers %d: %s", viewer, res.status, firstText(string(res.body))), "wrong trace link")
 	}
 	return fine("%s opens it: 200 from %s", viewer, hostOf(link))
 }
 
 // checkPanes says what is wrong with a deep link into Explore, whose state is JSON in the parameter
 // panes; "" for nothing.
-func checkPanes(u *url.URL, id string) string {
+func checkPanes(link, id string) string {
+	u, err := url.Parse(link)
+	if err != nil {
+		return err.Error()
+	}
 	var panes map[string]struct {
 		Queries []struct {
 			Query      string

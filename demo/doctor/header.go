@@ -88,13 +88,13 @@ func (v *visit) notContinued(ctx context.Context) outcome {
 	case headers == nil:
 		return broken(detail, "proxy does not trace", "formats differ", "header changed")
 	case damaged != "":
-		return broken(detail, "header damaged", "formats differ").about(damaged)
+		return broken(detail, "header damaged", "formats differ").with(damaged)
 	case len(names) == 0 && orphan != "":
 		return broken(detail, "header lost", "formats differ")
 	case len(names) == 0:
 		return broken(detail, "no header sent")
 	}
-	return broken(detail, "format not read").about(strings.Join(names, " and "))
+	return broken(detail, "format not read").with(strings.Join(names, " and "))
 }
 
 // orphan looks for the proxy's trace that this request should have been in: one that no service

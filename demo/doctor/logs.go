@@ -40,7 +40,7 @@ func (v *visit) logLine(ctx context.Context) outcome {
 	lines, err := v.lines(ctx, fmt.Sprintf(`%s | trace_id=%q`, ofService, v.id), 10*time.Minute)
 	switch {
 	case err != nil:
-		return failed(err)
+		return v.unreachable(loki, err)
 	case len(lines) > 0:
 		return fine("%s of uservice3 in Loki", term.Count(len(lines), "line"))
 	}

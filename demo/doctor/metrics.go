@@ -56,13 +56,13 @@ func (v *visit) spanMetrics(ctx context.Context) outcome {
 	}
 	calls, err := v.number(ctx, callsQuery)
 	if err != nil {
-		return failed(err)
+		return v.unreachable(prometheus, err)
 	}
 	edge, err := v.number(ctx, edgeQuery)
 	counted := calls >= 0 && calls != v.before.calls
 	switch {
 	case err != nil:
-		return failed(err)
+		return v.unreachable(prometheus, err)
 	case counted && v.match()[uservice4Server] == nil:
 		return fine("calls of uservice3 %.0f; no edge to uservice4, which is not in the trace", calls)
 	case counted && edge >= 0 && edge != v.before.edge:
@@ -90,7 +90,7 @@ func (v *visit) noMetrics(ctx context.Context, detail string) outcome {
 	case sums["tempo_metrics_generator_spans_received_total"] == 0:
 		return broken(detail, "generator without spans")
 	case refused > 0 || retried > 0:
-		return broken(detail, "writing fails", "no receiver").about(fmt.Sprintf("%.0f were refused, %.0f tried again", refused, retried))
+		return broken(detail, "writing fails", "no receiver").with(fmt.Sprintf("%.0f were refused, %.0f tried again", refused, retried))
 	case sums["prometheus_remote_storage_samples_total"] == 0:
 		return broken(detail, "written nowhere")
 	}
@@ -151,7 +151,7 @@ func (v *visit) exemplars(ctx context.Context) (map[string]bool, error) {
 func (v *visit) exemplar(ctx context.Context) outcome {
 	seen, err := v.exemplars(ctx)
 	if err != nil {
-		return failed(err)
+		return v.unreachable(prometheus, err)
 	}
 	if seen[v.id] {
 		return fine("on %s of uservice3", metric)
@@ -183,7 +183,7 @@ func (v *visit) noExemplar(ctx context.Context, detail string) outcome {
 	series, err := v.number(ctx, `count(`+metric+`_count{job="uservice3"})`)
 	switch {
 	case err != nil:
-		return failed(err)
+		return v.unreachable(prometheus, err)
 	case series <= 0:
 		return v.noDurations(ctx)
 	}
@@ -192,7 +192,7 @@ func (v *visit) noExemplar(ctx context.Context, detail string) outcome {
 	have := func(p string) bool { return strings.HasPrefix(p, "OpenMetrics") || p == "PrometheusProto" }
 	switch {
 	case !strings.Contains(features, "exemplar-storage"):
-		return broken(detail, "feature not enabled").about(features)
+		return broken(detail, "feature not enabled").with(features)
 	case err != nil:
 		return broken(detail, "none attached", "scraped without exemplars")
 	case len(protocols) > 0 && !slices.ContainsFunc(protocols, have):
@@ -218,7 +218,7 @@ func (v *visit) noDurations(ctx context.Context) outcome {
 		case t.Health == "up":
 			return broken("Prometheus scrapes uservice3, and it has no "+metric, "nothing counted")
 		default:
-			return broken("Prometheus has no "+metric+", its target is "+t.Health, "scrape fails").about(t.LastError)
+			return broken("Prometheus has no "+metric+", its target is "+t.Health, "scrape fails").with(t.LastError)
 		}
 	}
 	return broken("Prometheus has no "+metric+" at all", "not scraped", "no metrics served")

@@ -149,14 +149,14 @@ func (v *visit) notSent(senders ...string) judge {
 			const query = `{service_name=%q} | what="spans" |= "does not reach the back end"`
 			lines, err := v.lines(ctx, fmt.Sprintf(query, sender), 5*time.Minute)
 			if err == nil && len(lines) > 0 {
-				return broken(detail, "endpoint in vain").about(struct{ Sender, Endpoint string }{sender, lines[0]["endpoint"]})
+				return broken(detail, "endpoint in vain").with(struct{ Sender, Endpoint string }{sender, lines[0]["endpoint"]})
 			}
 		}
 		who := strings.Join(senders, " ")
 		if len(senders) == 3 {
-			return broken(detail, "sent elsewhere", "exporter off", "tempo drops").about(who)
+			return broken(detail, "sent elsewhere", "exporter off", "tempo drops").with(who)
 		}
-		return broken(detail, "wrong endpoint", "no export", "killed too early").about(who)
+		return broken(detail, "wrong endpoint", "no export", "killed too early").with(who)
 	}
 }
 
@@ -196,7 +196,7 @@ func (v *visit) notSearchable(ctx context.Context, detail string) outcome {
 	case string(cutoff[1]) == "0s":
 		return broken(detail, "not written", "held back", "clocks differ")
 	}
-	return broken(detail, "newest left out").about(string(cutoff[1]))
+	return broken(detail, "newest left out").with(string(cutoff[1]))
 }
 
 // endCutoff finds how much of the present searches leave out, in Tempo's settings: text around YAML.
