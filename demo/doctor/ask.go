@@ -2,7 +2,6 @@ package doctor
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/tidwall/gjson"
 
 	"example.com/grafana-tempo-go-demo/demo/term"
 	"example.com/grafana-tempo-go-demo/demo/topology"
@@ -67,17 +68,17 @@ func (v *visit) ask(ctx context.Context, part, path string, params url.Values) (
 }
 
 // askJSON asks one of the parts for JSON. An answer that is not 200, or no JSON, is a statusError.
-func (v *visit) askJSON(ctx context.Context, part, path string, params url.Values, into any) error {
+func (v *visit) askJSON(ctx context.Context, part, path string, params url.Values) (gjson.Result, error) {
 	res, err := v.ask(ctx, part, path, params)
 	switch {
 	case err != nil:
-		return err
+		return gjson.Result{}, err
 	case res.status != http.StatusOK:
-		return statusError{res.status, firstLine(res.body)}
-	case json.Unmarshal(res.body, into) != nil:
-		return statusError{res.status, "an answer that is not JSON"}
+		return gjson.Result{}, statusError{res.status, firstLine(res.body)}
+	case !gjson.ValidBytes(res.body):
+		return gjson.Result{}, statusError{res.status, "an answer that is not JSON"}
 	}
-	return nil
+	return gjson.ParseBytes(res.body), nil
 }
 
 // statusError is an answer that is of no use.

@@ -3,7 +3,6 @@ package doctor
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"html"
 	"net/http"
@@ -11,19 +10,21 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/tidwall/gjson"
+
 	"example.com/grafana-tempo-go-demo/demo/topology"
 )
 
 // grafana asks whether it is healthy, which needs no login.
 func (v *visit) grafana(ctx context.Context) outcome {
-	var health struct{ Database, Version string }
-	if err := v.askJSON(ctx, grafana, "/api/health", nil, &health); err != nil {
+	health, err := v.askJSON(ctx, grafana, "/api/health", nil)
+	if err != nil {
 		return v.unreachable(grafana, err)
 	}
-	if health.Database != "ok" {
-		return broken(fmt.Sprintf("its database is %q", health.Database), "no database")
+	if database := health.Get("database").String(); database != "ok" {
+		return broken(fmt.Sprintf("its database is %q", database), "no database")
 	}
-	return fine("version %s, its database is ok", health.Version)
+	return fine("version %s, its database is ok", health.Get("version"))
 }
 
 // dataSources asks each back end a question by way of Grafana.
@@ -71,10 +72,9 @@ func (v *visit) dataSources(ctx context.Context) outcome {
 func (v *visit) askSource(ctx context.Context, uid, probe string) (problem string, why cause) {
 	health, err := v.ask(ctx, grafana, "/api/datasources/uid/"+uid+"/health", nil)
 	answer, proxyErr := v.ask(ctx, grafana, "/api/datasources/proxy/uid/"+uid+probe, nil)
-	var said struct{ Status, Message string }
-	_ = json.Unmarshal(health.body, &said)
+	said := gjson.ParseBytes(health.body)
 	switch {
-	case health.is2xx() && said.Status != "ERROR", answer.is2xx():
+	case health.is2xx() && said.Get("status").String() != "ERROR", answer.is2xx():
 		return "", ""
 	case err != nil || proxyErr != nil:
 		return cmp.Or(err, proxyErr).Error(), "grafana stopped"
@@ -83,7 +83,7 @@ func (v *visit) askSource(ctx context.Context, uid, probe string) (problem strin
 	case answer.status == http.StatusUnauthorized, answer.status == http.StatusForbidden, answer.status == http.StatusFound:
 		return "Grafana does not let a visitor ask", "visitors without a role"
 	}
-	return fmt.Sprintf("status %d: %s", answer.status, cmp.Or(said.Message, firstLine(answer.body))), "data source unreachable"
+	return fmt.Sprintf("status %d: %s", answer.status, cmp.Or(said.Get("message").String(), firstLine(answer.body))), "data source unreachable"
 }
 
 // traceLink follows the link that the service's page has for its trace.
@@ -128,20 +128,13 @@ func checkPanes(link, id string) string {
 	if err != nil {
 		return err.Error()
 	}
-	var panes map[string]struct {
-		Queries []struct {
-			Query      string
-			DataSource struct{ UID string }
-		}
-	}
-	if err := json.Unmarshal([]byte(u.Query().Get("panes")), &panes); err != nil {
+	panes := u.Query().Get("panes")
+	if !gjson.Valid(panes) {
 		return "its parameter panes is not JSON"
 	}
-	for _, pane := range panes {
-		for _, q := range pane.Queries {
-			if q.Query == id && q.DataSource.UID == topology.Tempo {
-				return ""
-			}
+	for _, uid := range gjson.Get(panes, `@values.#.queries.#(query=="`+id+`").datasource.uid`).Array() {
+		if uid.String() == topology.Tempo {
+			return ""
 		}
 	}
 	return "no query in its panes asks the data source tempo for the trace"

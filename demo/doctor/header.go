@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/url"
 	"slices"
@@ -134,7 +135,8 @@ func (v *visit) arrived(ctx context.Context) map[string]string {
 	headers := map[string]string{}
 	if v.o.URLs[topology.Explorer] != "" {
 		var answer ledger.Answer
-		_ = v.askJSON(ctx, topology.Explorer, "/api/ledger", url.Values{"trace": {v.id}}, &answer)
+		res, _ := v.ask(ctx, topology.Explorer, "/api/ledger", url.Values{"trace": {v.id}})
+		_ = json.Unmarshal(res.body, &answer) // nothing is known then
 		for _, request := range answer.Requests {
 			for _, hop := range request.Hops {
 				if hop.To != topology.Uservice3 || hop.Arrived.Source == ledger.NotKnown {
@@ -151,9 +153,9 @@ func (v *visit) arrived(ctx context.Context) map[string]string {
 	v.poll(ctx, v.within(3*time.Second), "Loki has the request's headers", func() bool {
 		lines, err := v.lines(ctx, fmt.Sprintf(`%s | trace_id=%q |= "request"`, ofService, v.id), 5*time.Minute)
 		for _, labels := range lines {
-			for label, value := range labels {
+			for label, value := range labels.Map() {
 				if name, ok := strings.CutPrefix(label, "headers_"); ok {
-					headers[strings.ReplaceAll(name, "_", "-")] = value
+					headers[strings.ReplaceAll(name, "_", "-")] = value.String()
 				}
 			}
 		}

@@ -7,27 +7,21 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/tidwall/gjson"
+
 	"example.com/grafana-tempo-go-demo/demo/term"
 )
 
 // lines asks Loki for log lines since so long before the request, and returns the labels of each,
 // structured metadata among them.
-func (v *visit) lines(ctx context.Context, query string, before time.Duration) (labels []map[string]string, err error) {
-	var answer struct {
-		Data struct {
-			Result []struct {
-				Stream map[string]string
-				Values [][]any
-			}
-		}
-	}
-	err = v.askJSON(ctx, loki, "/loki/api/v1/query_range", url.Values{
+func (v *visit) lines(ctx context.Context, query string, before time.Duration) (labels []gjson.Result, err error) {
+	answer, err := v.askJSON(ctx, loki, "/loki/api/v1/query_range", url.Values{
 		"query": {query}, "limit": {"100"},
 		"start": {strconv.FormatInt(v.sent.Add(-before).UnixNano(), 10)},
-		"end":   {strconv.FormatInt(time.Now().Add(time.Minute).UnixNano(), 10)}}, &answer)
-	for _, stream := range answer.Data.Result {
-		for range stream.Values {
-			labels = append(labels, stream.Stream)
+		"end":   {strconv.FormatInt(time.Now().Add(time.Minute).UnixNano(), 10)}})
+	for _, stream := range answer.Get("data.result").Array() {
+		for range stream.Get("values").Array() {
+			labels = append(labels, stream.Get("stream"))
 		}
 	}
 	return labels, err

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tidwall/gjson"
 	"go.yaml.in/yaml/v3"
 
 	"example.com/grafana-tempo-go-demo/demo/ledger"
@@ -38,15 +39,11 @@ func (v *visit) readNumbers(ctx context.Context) (n numbers) {
 
 // number asks Prometheus for one number; -1 when there is no such series.
 func (v *visit) number(ctx context.Context, query string) (float64, error) {
-	var answer struct {
-		Data struct{ Result []struct{ Value [2]any } }
+	answer, err := v.askJSON(ctx, prometheus, "/api/v1/query", url.Values{"query": {query}})
+	if value := answer.Get("data.result.0.value.1"); value.Exists() {
+		return value.Float(), nil
 	}
-	err := v.askJSON(ctx, prometheus, "/api/v1/query", url.Values{"query": {query}}, &answer)
-	if err != nil || len(answer.Data.Result) == 0 {
-		return -1, err
-	}
-	text, _ := answer.Data.Result[0].Value[1].(string)
-	return strconv.ParseFloat(text, 64)
+	return -1, err
 }
 
 // spanMetrics waits for the numbers that Tempo makes of spans to move.
@@ -83,7 +80,7 @@ func (v *visit) noMetrics(ctx context.Context, detail string) outcome {
 	refused := sums["prometheus_remote_storage_samples_failed_total"]
 	retried := sums["prometheus_remote_storage_samples_retried_total"]
 	switch {
-	case v.flags(ctx)["web.enable-remote-write-receiver"] == "false":
+	case v.flag(ctx, "web.enable-remote-write-receiver") == "false":
 		return broken(detail, "receiver off")
 	case len(sums) == 0:
 		return broken(detail, "no receiver", "written elsewhere", "no processors")
@@ -112,11 +109,10 @@ func (v *visit) tempoNumbers(ctx context.Context) map[string]float64 {
 	return sums
 }
 
-// flags asks Prometheus for its command line; empty when it does not say.
-func (v *visit) flags(ctx context.Context) map[string]string {
-	var answer struct{ Data map[string]string }
-	_ = v.askJSON(ctx, prometheus, "/api/v1/status/flags", nil, &answer)
-	return answer.Data
+// flag asks Prometheus for a flag of its command line; empty when it does not say.
+func (v *visit) flag(ctx context.Context, name string) string {
+	answer, _ := v.askJSON(ctx, prometheus, "/api/v1/status/flags", nil)
+	return answer.Get("data." + gjson.Escape(name)).String()
 }
 
 // metric is how long requests took, as uservice3 says itself. A job is a service, see
@@ -125,23 +121,15 @@ const metric = `http_server_request_duration_seconds`
 
 // exemplars returns the trace ids that exemplars of uservice3's metric had in the last minutes.
 func (v *visit) exemplars(ctx context.Context) (map[string]bool, error) {
-	var answer struct {
-		Data []struct {
-			Exemplars []struct{ Labels map[string]string }
-		}
-	}
 	now := time.Now()
-	err := v.askJSON(ctx, prometheus, "/api/v1/query_exemplars", url.Values{
+	answer, err := v.askJSON(ctx, prometheus, "/api/v1/query_exemplars", url.Values{
 		"query": {metric + `_bucket{job="uservice3"}`},
 		"start": {strconv.FormatInt(now.Add(-10*time.Minute).Unix(), 10)},
-		"end":   {strconv.FormatInt(now.Add(time.Minute).Unix(), 10)}}, &answer)
+		"end":   {strconv.FormatInt(now.Add(time.Minute).Unix(), 10)}})
 	ids := map[string]bool{}
-	for _, series := range answer.Data {
-		for _, e := range series.Exemplars {
-			ids[e.Labels["trace_id"]] = true
-		}
+	for _, id := range answer.Get("data.#.exemplars.#.labels.trace_id|@flatten").Array() {
+		ids[id.String()] = true
 	}
-	delete(ids, "")
 	return ids, err
 }
 
@@ -187,7 +175,7 @@ func (v *visit) noExemplar(ctx context.Context, detail string) outcome {
 	case series <= 0:
 		return v.noDurations(ctx)
 	}
-	features := v.flags(ctx)["enable-feature"]
+	features := v.flag(ctx, "enable-feature")
 	protocols, err := v.scrapeProtocols(ctx)
 	have := func(p string) bool { return strings.HasPrefix(p, "OpenMetrics") || p == "PrometheusProto" }
 	switch {
@@ -203,33 +191,24 @@ func (v *visit) noExemplar(ctx context.Context, detail string) outcome {
 
 // noDurations tells why Prometheus has no request durations of uservice3.
 func (v *visit) noDurations(ctx context.Context) outcome {
-	var answer struct {
-		Data struct {
-			ActiveTargets []struct {
-				Labels            map[string]string
-				Health, LastError string
-			}
-		}
+	answer, _ := v.askJSON(ctx, prometheus, "/api/v1/targets", url.Values{"state": {"active"}})
+	target := answer.Get(`data.activeTargets.#(labels.job=="uservice3")`)
+	switch health := target.Get("health").String(); health {
+	case "":
+		return broken("Prometheus has no "+metric+" at all", "not scraped", "no metrics served")
+	case "up":
+		return broken("Prometheus scrapes uservice3, and it has no "+metric, "nothing counted")
+	default:
+		return broken("Prometheus has no "+metric+", its target is "+health, "scrape fails").with(target.Get("lastError").String())
 	}
-	_ = v.askJSON(ctx, prometheus, "/api/v1/targets", url.Values{"state": {"active"}}, &answer)
-	for _, t := range answer.Data.ActiveTargets {
-		switch {
-		case t.Labels["job"] != topology.Uservice3:
-		case t.Health == "up":
-			return broken("Prometheus scrapes uservice3, and it has no "+metric, "nothing counted")
-		default:
-			return broken("Prometheus has no "+metric+", its target is "+t.Health, "scrape fails").with(t.LastError)
-		}
-	}
-	return broken("Prometheus has no "+metric+" at all", "not scraped", "no metrics served")
 }
 
 // scrapeProtocols asks Prometheus for the formats in which it scrapes uservice3, best first; none
 // are its default. Jobs of scrape_config_files are not shown: they have the global list unless
 // their file says otherwise.
 func (v *visit) scrapeProtocols(ctx context.Context) ([]string, error) {
-	var answer struct{ Data struct{ YAML string } }
-	if err := v.askJSON(ctx, prometheus, "/api/v1/status/config", nil, &answer); err != nil {
+	answer, err := v.askJSON(ctx, prometheus, "/api/v1/status/config", nil)
+	if err != nil {
 		return nil, err
 	}
 	type formats struct {
@@ -240,7 +219,7 @@ func (v *visit) scrapeProtocols(ctx context.Context) ([]string, error) {
 		Global formats
 		Jobs   []formats `yaml:"scrape_configs"`
 	}
-	if err := yaml.Unmarshal([]byte(answer.Data.YAML), &config); err != nil {
+	if err := yaml.Unmarshal([]byte(answer.Get("data.yaml").String()), &config); err != nil {
 		return nil, err
 	}
 	for _, job := range config.Jobs {

@@ -149,7 +149,7 @@ func (v *visit) notSent(senders ...string) judge {
 			const query = `{service_name=%q} | what="spans" |= "does not reach the back end"`
 			lines, err := v.lines(ctx, fmt.Sprintf(query, sender), 5*time.Minute)
 			if err == nil && len(lines) > 0 {
-				return broken(detail, "endpoint in vain").with(struct{ Sender, Endpoint string }{sender, lines[0]["endpoint"]})
+				return broken(detail, "endpoint in vain").with(struct{ Sender, Endpoint string }{sender, lines[0].Get("endpoint").String()})
 			}
 		}
 		who := strings.Join(senders, " ")
