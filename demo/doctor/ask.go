@@ -54,17 +54,15 @@ func get(ctx context.Context, client *http.Client, timeout time.Duration, target
 
 // request calls uservice3 through the proxy.
 func (v *visit) request(ctx context.Context) (response, error) {
-	target := strings.TrimSuffix(v.o.URLs[topology.Gateway], "/") + "/"
-	return get(ctx, v.http, answerTimeout, target, topology.Host(topology.Uservice3))
+	return get(ctx, v.http, answerTimeout, v.o.URLs[topology.Gateway]+"/", topology.Host(topology.Uservice3))
 }
 
 // ask asks one of the parts.
 func (v *visit) ask(ctx context.Context, part, path string, params url.Values) (response, error) {
-	target := strings.TrimSuffix(v.o.URLs[part], "/") + path
 	if len(params) > 0 {
-		target += "?" + params.Encode()
+		path += "?" + params.Encode()
 	}
-	return get(ctx, v.http, askTimeout, target, "")
+	return get(ctx, v.http, askTimeout, v.o.URLs[part]+path, "")
 }
 
 // askJSON asks one of the parts for JSON. An answer that is not 200, or no JSON, is a statusError.

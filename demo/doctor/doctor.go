@@ -40,8 +40,8 @@ type Options struct {
 	Stack string
 	// Note says what else could be examined; empty for nothing.
 	Note string
-	// URLs are addresses such as http://127.0.0.1:3200, by part: the names of Parts, and explorer.
-	// Gateway and tempo are required. A part without a URL is not in this stack.
+	// URLs are addresses such as http://127.0.0.1:3200, without a slash at the end, by part: the
+	// names of Parts, and explorer. A part without a URL is not in this stack.
 	URLs map[string]string
 	// Wait is how long to wait, from the answer on, for what arrives later. With 0 each link gets
 	// what it usually needs and a margin, 10 to 50 s.
@@ -222,11 +222,8 @@ func Run(ctx context.Context, o Options) (Report, error) {
 		// A redirect is an answer to judge, mostly one that asks for a login.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	v.backend = &tempo.Client{URL: strings.TrimSuffix(o.URLs[topology.Tempo], "/"), HTTP: v.http}
-
-	if o.URLs[prometheus] != "" {
-		v.before = v.readNumbers(ctx)
-	}
+	v.backend = &tempo.Client{URL: o.URLs[topology.Tempo], HTTP: v.http}
+	v.before = v.readNumbers(ctx) // which stay unknown without a Prometheus
 	for _, c := range v.checks() {
 		v.link, v.began = c.link, time.Now()
 		out := v.examine(ctx, c)

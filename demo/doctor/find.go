@@ -110,7 +110,7 @@ func composeStack(given map[string]string, sys System) (Options, error) {
 		case address != "" && !isURL(address):
 			return Options{}, fmt.Errorf("-%s=%s: want a URL such as http://127.0.0.1:3200", p.Name, address)
 		}
-		o.URLs[p.Name] = address
+		o.URLs[p.Name] = strings.TrimSuffix(address, "/")
 	}
 	return o, nil
 }
@@ -137,8 +137,7 @@ func alive(ctx context.Context, u discover.URLs) bool {
 // hasServices reports whether a proxy has our services behind it. Many machines have some other
 // server on port 80.
 func hasServices(ctx context.Context, gateway string) bool {
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-	res, err := get(ctx, client, 2*time.Second, gateway+"/healthz", topology.Host(topology.Uservice3))
+	res, err := get(ctx, http.DefaultClient, 2*time.Second, gateway+"/healthz", topology.Host(topology.Uservice3))
 	return err == nil && res.status == http.StatusOK && strings.TrimSpace(string(res.body)) == "ok"
 }
 

@@ -83,7 +83,8 @@ func (v *visit) askSource(ctx context.Context, uid, probe string) (problem strin
 	case answer.status == http.StatusUnauthorized, answer.status == http.StatusForbidden, answer.status == http.StatusFound:
 		return "Grafana does not let a visitor ask", "visitors without a role"
 	}
-	return fmt.Sprintf("status %d: %s", answer.status, cmp.Or(said.Get("message").String(), firstLine(answer.body))), "data source unreachable"
+	message := cmp.Or(said.Get("message").String(), firstLine(answer.body))
+	return fmt.Sprintf("status %d: %s", answer.status, message), "data source unreachable"
 }
 
 // traceLink follows the link that the service's page has for its trace.

@@ -40,7 +40,7 @@ func (v *visit) header(ctx context.Context) outcome {
 	case v.trace == nil:
 		return skipped("cannot be told: no span of the trace has arrived").yet()
 	case served != nil && served.ParentID == "":
-		return v.notContinued(ctx)
+		return v.notContinued(ctx, served)
 	case other != "":
 		return broken("uservice4 is in a trace of its own, "+other, "services' formats differ", "header changed between services")
 	case uservice3 && uservice4:
@@ -63,10 +63,10 @@ var contextHeaders = []string{ledger.UberTraceID, ledger.TraceParent,
 
 // notContinued tells why uservice3 started a trace. Its log line has the headers that arrived;
 // whether the proxy traced at all is seen from the trace that it made instead.
-func (v *visit) notContinued(ctx context.Context) outcome {
+func (v *visit) notContinued(ctx context.Context, served *tempo.Span) outcome {
 	proxy := v.o.name(topology.Gateway)
-	orphan := v.orphan(ctx)
 	detail := "uservice3 started a trace of its own; of " + proxy + " there is no trace at all"
+	orphan := v.orphan(ctx, served)
 	if orphan != "" {
 		detail = "uservice3 started a trace of its own; " + proxy + " was in another, " + orphan
 	}
@@ -100,11 +100,7 @@ func (v *visit) notContinued(ctx context.Context) outcome {
 
 // orphan looks for the proxy's trace that this request should have been in: one that no service
 // continued, with a client span that encloses what uservice3 did. It returns "" when there is none.
-func (v *visit) orphan(ctx context.Context) (id string) {
-	served := v.match()[uservice3Server]
-	if served == nil {
-		return ""
-	}
+func (v *visit) orphan(ctx context.Context, served *tempo.Span) (id string) {
 	const skew = 50 * time.Millisecond // between clocks
 	continued := func(s *tempo.Span) bool { return s.Kind == "server" && s.ParentID != "" }
 	encloses := func(s *tempo.Span) bool {
@@ -113,11 +109,8 @@ func (v *visit) orphan(ctx context.Context) (id string) {
 	v.poll(ctx, v.within(5*time.Second), "the proxy's own trace can be searched", func() bool {
 		ctx, cancel := context.WithTimeout(ctx, askTimeout)
 		defer cancel()
-		list, err := v.backend.Search(ctx, tempo.Query{Tags: map[string]string{"name": "ReverseProxy"}, Limit: 50,
+		list, _ := v.backend.Search(ctx, tempo.Query{Tags: map[string]string{"name": "ReverseProxy"}, Limit: 50,
 			Start: served.Start.Add(-2 * time.Second), End: time.Now().Add(time.Second)})
-		if err != nil {
-			return false
-		}
 		for _, found := range list {
 			t, err := v.backend.Trace(ctx, found)
 			if err == nil && t.ID != v.id && !slices.ContainsFunc(t.Spans, continued) && slices.ContainsFunc(t.Spans, encloses) {

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/url"
@@ -52,14 +53,11 @@ func (v *visit) spanMetrics(ctx context.Context) outcome {
 		return skipped(needsServed)
 	}
 	calls, err := v.number(ctx, callsQuery)
-	if err != nil {
-		return v.unreachable(prometheus, err)
-	}
-	edge, err := v.number(ctx, edgeQuery)
+	edge, edgeErr := v.number(ctx, edgeQuery)
 	counted := calls >= 0 && calls != v.before.calls
 	switch {
-	case err != nil:
-		return v.unreachable(prometheus, err)
+	case err != nil || edgeErr != nil:
+		return v.unreachable(prometheus, cmp.Or(err, edgeErr))
 	case counted && v.match()[uservice4Server] == nil:
 		return fine("calls of uservice3 %.0f; no edge to uservice4, which is not in the trace", calls)
 	case counted && edge >= 0 && edge != v.before.edge:
