@@ -197,7 +197,12 @@ type visit struct {
 	link            string
 	began, deadline time.Time
 
-	before         numbers // of Prometheus, before the request
+	// What Prometheus knew before the request: what differs afterwards is alive.
+	before struct {
+		calls, edge float64 // -1 for no series
+		exemplars   map[string]bool
+	}
+
 	sent, answered time.Time
 	response       response
 	id             string       // of the trace
@@ -223,7 +228,7 @@ func Run(ctx context.Context, o Options) (Report, error) {
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	v.backend = &tempo.Client{URL: o.URLs[topology.Tempo], HTTP: v.http}
-	v.before = v.readNumbers(ctx) // which stay unknown without a Prometheus
+	v.readNumbers(ctx)
 	for _, c := range v.checks() {
 		v.link, v.began = c.link, time.Now()
 		out := v.examine(ctx, c)

@@ -18,24 +18,18 @@ import (
 	"example.com/grafana-tempo-go-demo/demo/topology"
 )
 
-// numbers are what Prometheus knew before the request: what differs afterwards is alive.
-type numbers struct {
-	calls, edge float64 // -1 for no series
-	exemplars   map[string]bool
-}
-
 const (
 	callsQuery = `sum(traces_spanmetrics_calls_total{service="uservice3"})`
 	edgeQuery  = `sum(traces_service_graph_request_total{client="uservice3",server="uservice4"})`
 )
 
-func (v *visit) readNumbers(ctx context.Context) (n numbers) {
+// readNumbers reads what is known before the request. Without a Prometheus that is nothing.
+func (v *visit) readNumbers(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	n.calls, _ = v.number(ctx, callsQuery)
-	n.edge, _ = v.number(ctx, edgeQuery)
-	n.exemplars, _ = v.exemplars(ctx)
-	return n
+	v.before.calls, _ = v.number(ctx, callsQuery)
+	v.before.edge, _ = v.number(ctx, edgeQuery)
+	v.before.exemplars, _ = v.exemplars(ctx)
 }
 
 // number asks Prometheus for one number; -1 when there is no such series.
@@ -205,10 +199,6 @@ func (v *visit) noDurations(ctx context.Context) outcome {
 // are its default. Jobs of scrape_config_files are not shown: they have the global list unless
 // their file says otherwise.
 func (v *visit) scrapeProtocols(ctx context.Context) ([]string, error) {
-	answer, err := v.askJSON(ctx, prometheus, "/api/v1/status/config", nil)
-	if err != nil {
-		return nil, err
-	}
 	type formats struct {
 		Job       string   `yaml:"job_name"`
 		Protocols []string `yaml:"scrape_protocols"`
@@ -217,13 +207,13 @@ func (v *visit) scrapeProtocols(ctx context.Context) ([]string, error) {
 		Global formats
 		Jobs   []formats `yaml:"scrape_configs"`
 	}
-	if err := yaml.Unmarshal([]byte(answer.Get("data.yaml").String()), &config); err != nil {
-		return nil, err
-	}
+	answer, err := v.askJSON(ctx, prometheus, "/api/v1/status/config", nil)
+	err = cmp.Or(err, yaml.Unmarshal([]byte(answer.Get("data.yaml").String()), &config))
+	protocols := config.Global.Protocols
 	for _, job := range config.Jobs {
 		if job.Job == topology.Uservice3 {
-			return job.Protocols, nil
+			protocols = job.Protocols
 		}
 	}
-	return config.Global.Protocols, nil
+	return protocols, err
 }
