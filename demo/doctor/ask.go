@@ -2,7 +2,6 @@ package doctor
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +12,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tidwall/gjson"
+
+	"example.com/grafana-tempo-go-demo/demo/term"
 	"example.com/grafana-tempo-go-demo/demo/topology"
 )
 
@@ -50,41 +52,31 @@ func get(ctx context.Context, client *http.Client, timeout time.Duration, target
 	return response{res.StatusCode, res.Header, body}, err
 }
 
-// request calls uservice3 through the proxy. Go's resolver does not know *.localhost: the proxy's
-// address is dialled, and the name is the Host header.
+// request calls uservice3 through the proxy.
 func (v *visit) request(ctx context.Context) (response, error) {
-	target := strings.TrimSuffix(v.o.URLs[topology.Gateway], "/") + "/"
-	return get(ctx, v.http, answerTimeout, target, topology.Host(topology.Uservice3))
+	return get(ctx, v.http, answerTimeout, v.o.URLs[topology.Gateway]+"/", topology.Host(topology.Uservice3))
 }
 
 // ask asks one of the parts.
 func (v *visit) ask(ctx context.Context, part, path string, params url.Values) (response, error) {
-	target := strings.TrimSuffix(v.o.URLs[part], "/") + path
 	if len(params) > 0 {
-		target += "?" + params.Encode()
+		path += "?" + params.Encode()
 	}
-	return get(ctx, v.http, askTimeout, target, "")
+	return get(ctx, v.http, askTimeout, v.o.URLs[part]+path, "")
 }
 
-// askJSON asks one of the parts for JSON. An answer that is not 200, or no JSON, is a *statusError.
-func (v *visit) askJSON(ctx context.Context, part, path string, params url.Values, into any) error {
+// askJSON asks one of the parts for JSON. An answer that is not 200, or no JSON, is a statusError.
+func (v *visit) askJSON(ctx context.Context, part, path string, params url.Values) (gjson.Result, error) {
 	res, err := v.ask(ctx, part, path, params)
 	switch {
 	case err != nil:
-		return err
+		return gjson.Result{}, err
 	case res.status != http.StatusOK:
-		return &statusError{res.status, firstLine(res.body)}
-	case json.Unmarshal(res.body, into) != nil:
-		return &statusError{res.status, "an answer that is not JSON"}
+		return gjson.Result{}, statusError{res.status, firstLine(res.body)}
+	case !gjson.ValidBytes(res.body):
+		return gjson.Result{}, statusError{res.status, "an answer that is not JSON"}
 	}
-	return nil
-}
-
-// data asks Prometheus or Loki, whose answers have what was asked for in a member data.
-func data[T any](ctx context.Context, v *visit, part, path string, params url.Values) (T, error) {
-	var answer struct{ Data T }
-	err := v.askJSON(ctx, part, path, params, &answer)
-	return answer.Data, err
+	return gjson.ParseBytes(res.body), nil
 }
 
 // statusError is an answer that is of no use.
@@ -93,52 +85,39 @@ type statusError struct {
 	line   string
 }
 
-func (e *statusError) Error() string { return fmt.Sprintf("status %d: %s", e.status, e.line) }
-
-// answered reports whether err is an answer with one of these statuses.
-func answered(err error, statuses ...int) bool {
-	var e *statusError
-	return errors.As(err, &e) && slices.Contains(statuses, e.status)
-}
+func (e statusError) Error() string { return fmt.Sprintf("status %d: %s", e.status, e.line) }
 
 // firstLine is what is shown of a body; the rest may be a whole page.
 func firstLine(body []byte) string {
-	for line := range strings.Lines(string(body[:min(len(body), 1024)])) {
-		if line = strings.TrimSpace(line); line != "" {
-			if len(line) > 120 {
-				line = strings.ToValidUTF8(line[:120], "") + "..."
-			}
-			return line
-		}
-	}
-	return ""
+	line, _, _ := strings.Cut(strings.TrimSpace(string(body)), "\n")
+	return term.Fit(strings.TrimSpace(line), 120, "...")
 }
 
 // unreachable judges a question to a part that got no useful answer.
 func (v *visit) unreachable(part string, err error) outcome {
 	target := v.o.URLs[part]
 	addr := hostOf(target)
-	var useless *statusError
-	if errors.As(err, &useless) {
-		return broken(fmt.Sprintf("%s answers %d at %s: %s", v.o.name(part), useless.status, addr, useless.line), "other answers")
+	if useless, ok := errors.AsType[statusError](err); ok {
+		out := broken(fmt.Sprintf("%s answers %d at %s: %s", v.o.name(part), useless.status, addr, useless.line), "other answers")
+		out.retry = useless.status >= 500 // it may be starting
+		return out
 	}
 	v.down[part] = true
-	var dns *net.DNSError
-	var timeout net.Error
 	// The numbers of connection errors differ by system, the words hardly.
 	says := func(words ...string) bool {
 		return slices.ContainsFunc(words, func(w string) bool { return strings.Contains(err.Error(), w) })
 	}
+	_, unknownName := errors.AsType[*net.DNSError](err)
 	switch {
-	case errors.As(err, &dns):
+	case unknownName:
 		return broken("the name in "+target+" is not known on this machine", "moved")
-	case errors.As(err, &timeout) && timeout.Timeout(), errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, context.DeadlineExceeded), says("timeout"):
 		return broken("no answer from "+addr+" in time, and no refusal either", "hangs", "packets swallowed")
 	case says("refused"):
 		return broken("connection refused: nobody listens at "+addr, "not running", "moved")
 	case says("malformed HTTP", "tls:", "HTTP response to HTTPS"):
 		return broken("what listens at "+addr+" does not speak plain HTTP", "no HTTP")
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), says("reset", "forcibly closed"):
+	case says("EOF", "reset", "forcibly closed"):
 		return broken(addr+" closes the connection without an answer", "starting or stopping")
 	}
 	return broken(fmt.Sprintf("%s cannot be asked: %v", addr, err), "not reachable")

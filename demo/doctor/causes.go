@@ -50,16 +50,14 @@ func (a advice) cause(c cause) Cause {
 	return Cause{strings.TrimSpace(strings.Join(why, " ")), strings.Join(do, "; ")}
 }
 
-// Part is what the part that the link asks is called, and Flag the flag for its address.
-func (a advice) Part() string { return a.name(a.asked) }
-func (a advice) Flag() string { return "-" + a.asked }
+// Part is what the part that the link asks is called, and Proxy what the proxy is called.
+func (a advice) Part() string  { return a.name(a.asked) }
+func (a advice) Proxy() string { return a.name(topology.Gateway) }
 
-// URL is the address of that part, and Addr the host and port in it.
+// Flag is the flag for the part's address, URL the address, and Addr the host and port in it.
+func (a advice) Flag() string { return "-" + a.asked }
 func (a advice) URL() string  { return a.URLs[a.asked] }
 func (a advice) Addr() string { return hostOf(a.URL()) }
-
-// Proxy is what the proxy is called.
-func (a advice) Proxy() string { return a.name(topology.Gateway) }
 
 // Logs shows what parts have to say. Their names have spaces between them, here and below.
 func (a advice) Logs(names string) string {

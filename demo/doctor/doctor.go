@@ -6,7 +6,6 @@ package doctor
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -41,12 +40,11 @@ type Options struct {
 	Stack string
 	// Note says what else could be examined; empty for nothing.
 	Note string
-	// URLs are addresses such as http://127.0.0.1:3200, by part: the names of Parts, and explorer.
-	// Gateway and tempo are required. A part without a URL is not in this stack.
+	// URLs are addresses such as http://127.0.0.1:3200, without a slash at the end, by part: the
+	// names of Parts, and explorer. A part without a URL is not in this stack.
 	URLs map[string]string
 	// Wait is how long to wait, from the answer on, for what arrives later. With 0 each link gets
-	// what it usually needs and a margin: 10 s for spans, 20 s for the search, 30 s for span
-	// metrics, 50 s for exemplars, 20 s for log lines.
+	// what it usually needs and a margin, 10 to 50 s.
 	Wait time.Duration
 	// TracingOff reports that TRACING=false is set where the stack was presumably started.
 	TracingOff bool
@@ -144,17 +142,19 @@ func (v *visit) checks() []check {
 	}
 }
 
-// outcome is what a check finds: a state, or the error of a question to the part that it asks.
+// outcome is what a check finds.
 type outcome struct {
 	state  State
 	detail string
 	causes []cause
-	found  any // About in the causes
-	err    error
+	about  any // About in the causes
 
 	retry bool  // this may change: try again while there is time
 	judge judge // finds the causes when there is no more time; may be nil
 }
+
+// judge finds out why something did not come.
+type judge func(ctx context.Context, detail string) outcome
 
 func fine(format string, args ...any) outcome {
 	return outcome{state: OK, detail: fmt.Sprintf(format, args...)}
@@ -164,17 +164,14 @@ func broken(detail string, causes ...cause) outcome {
 	return outcome{state: Broken, detail: detail, causes: causes}
 }
 
-// about gives an outcome's causes what the check has found out.
-func (out outcome) about(found any) outcome {
-	out.found = found
-	return out
+// missing is for what may still come, and is judged if it does not.
+func missing(detail string, judge judge) outcome {
+	return outcome{detail: detail, retry: true, judge: judge}
 }
 
 func skipped(detail string) outcome { return outcome{state: Skipped, detail: detail} }
 
 func absent(what string) outcome { return outcome{state: Absent, detail: "this stack has no " + what} }
-
-func failed(err error) outcome { return outcome{err: err} }
 
 // yet is for what may change.
 func (out outcome) yet() outcome {
@@ -182,12 +179,10 @@ func (out outcome) yet() outcome {
 	return out
 }
 
-// judge finds out why something did not come.
-type judge func(ctx context.Context, detail string) outcome
-
-// missing is for what may still come, and is judged if it does not.
-func missing(detail string, judge judge) outcome {
-	return outcome{detail: detail, retry: true, judge: judge}
+// with gives the causes what the check has found out.
+func (out outcome) with(about any) outcome {
+	out.about = about
+	return out
 }
 
 // visit is one examination under way.
@@ -202,7 +197,12 @@ type visit struct {
 	link            string
 	began, deadline time.Time
 
-	before         numbers // of Prometheus, before the request
+	// What Prometheus knew before the request: what differs afterwards is alive.
+	before struct {
+		calls, edge float64 // -1 for no series
+		exemplars   map[string]bool
+	}
+
 	sent, answered time.Time
 	response       response
 	id             string       // of the trace
@@ -210,13 +210,9 @@ type visit struct {
 	trace          *tempo.Trace // as far as it has arrived; nil for nothing at all
 }
 
-// Run sends one request and follows it. A broken link is no error. The errors are that ctx ended,
-// in which case the report has what was found out until then, and that o lacks an address.
+// Run sends one request and follows it. A broken link is no error. The error is that ctx ended; the
+// report has what was found out until then.
 func Run(ctx context.Context, o Options) (Report, error) {
-	report := Report{Stack: o.Stack}
-	if o.URLs[topology.Gateway] == "" || o.URLs[topology.Tempo] == "" {
-		return report, errors.New("a stack to examine has a proxy and a Tempo: give both addresses")
-	}
 	// Not the environment's proxy: the parts are on this machine, or where the flags say.
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.Proxy = nil
@@ -224,17 +220,15 @@ func Run(ctx context.Context, o Options) (Report, error) {
 		transport.DialContext = o.dial
 	}
 	defer transport.CloseIdleConnections()
+	report := Report{Stack: o.Stack}
 	v := &visit{o: o, states: map[string]State{}, down: map[string]bool{}}
 	v.http = &http.Client{
 		Transport: transport,
 		// A redirect is an answer to judge, mostly one that asks for a login.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	v.backend = &tempo.Client{URL: strings.TrimSuffix(o.URLs[topology.Tempo], "/"), HTTP: v.http}
-
-	if o.URLs[prometheus] != "" {
-		v.before = v.readNumbers(ctx)
-	}
+	v.backend = &tempo.Client{URL: o.URLs[topology.Tempo], HTTP: v.http}
+	v.readNumbers(ctx)
 	for _, c := range v.checks() {
 		v.link, v.began = c.link, time.Now()
 		out := v.examine(ctx, c)
@@ -243,7 +237,7 @@ func Run(ctx context.Context, o Options) (Report, error) {
 		}
 		link := Link{Name: c.link, State: out.state, Detail: out.detail}
 		for _, name := range out.causes {
-			link.Causes = append(link.Causes, advice{o, c.part, out.found}.cause(name))
+			link.Causes = append(link.Causes, advice{o, c.part, out.about}.cause(name))
 		}
 		if out.state == OK || out.state == Broken {
 			link.Millis = float64(time.Since(v.began).Microseconds()) / 1000
@@ -286,10 +280,7 @@ func (v *visit) examine(ctx context.Context, c check) outcome {
 		return !out.retry
 	})
 	if out.judge != nil {
-		out = out.judge(ctx, out.detail)
-	}
-	if out.err != nil {
-		return v.unreachable(c.part, out.err)
+		return out.judge(ctx, out.detail)
 	}
 	return out
 }

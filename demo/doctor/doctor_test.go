@@ -311,12 +311,6 @@ func TestAVisitThatIsInterruptedSaysWhere(t *testing.T) {
 	}
 }
 
-func TestAVisitNeedsAProxyAndATempo(t *testing.T) {
-	if _, err := Run(t.Context(), Options{URLs: map[string]string{topology.Gateway: "http://127.0.0.1"}}); err == nil {
-		t.Error("no error without a Tempo")
-	}
-}
-
 func TestATerminalIsToldWhatIsWaitedFor(t *testing.T) {
 	var text bytes.Buffer
 	p := &printer{w: &text, live: true}

@@ -61,14 +61,14 @@ func Find(ctx context.Context, which Kind, given map[string]string, sys System) 
 		return compose, err
 	}
 	runs := slices.DeleteFunc(discover.Find(sys.TempDir), func(r discover.Run) bool { return !alive(ctx, r.URLs) })
-	if len(runs) == 0 {
-		if which == Local {
-			return Options{}, errors.New("no run of `go run ./demo` is to be found: start it, or give addresses with -gateway and -tempo")
-		}
+	proxy := compose.URLs[topology.Gateway]
+	atProxy := func(r discover.Run) bool { return hostOf(r.URLs.Gateway) == hostOf(proxy) }
+	switch {
+	case len(runs) == 0 && which == Local:
+		return Options{}, errors.New("no run of `go run ./demo` is to be found: start it, or give addresses with -gateway and -tempo")
+	case len(runs) == 0:
 		return compose, nil
-	}
-	atCompose := func(r discover.Run) bool { return hostOf(r.URLs.Gateway) == hostOf(compose.URLs[topology.Gateway]) }
-	if which == Auto && !slices.ContainsFunc(runs, atCompose) && hasServices(ctx, compose.URLs[topology.Gateway]) {
+	case which == Auto && !slices.ContainsFunc(runs, atProxy) && hasServices(ctx, proxy):
 		compose.Note = "A run of go run ./demo is there too: -stack local examines that one."
 		return compose, nil
 	}
@@ -95,22 +95,22 @@ func composeStack(given map[string]string, sys System) (Options, error) {
 		o.Stack = "the given addresses"
 	}
 	for _, p := range Parts() {
-		value, isGiven := given[p.Name]
 		port := cmp.Or(getenv(p.Variable), p.Port)
-		n, err := strconv.Atoi(port)
+		address, isGiven := given[p.Name]
+		if !isGiven {
+			address = "http://127.0.0.1:" + port
+		}
+		n, err := strconv.ParseUint(port, 10, 16)
 		switch {
-		case isGiven && value == "" && p.required:
-			return Options{}, fmt.Errorf("-%s is empty: there is nothing to follow without it", p.Name)
-		case isGiven && value != "" && !isURL(value):
-			return Options{}, fmt.Errorf("-%s=%s: want a URL such as http://127.0.0.1:3200", p.Name, value)
-		case isGiven:
-			o.URLs[p.Name] = value
-		case err != nil || n < 1 || n > 65535:
+		case !isGiven && (err != nil || n == 0):
 			return Options{}, fmt.Errorf("%s=%q is no port: want a number from 1 to 65535, in the environment or in .env",
 				p.Variable, port)
-		default:
-			o.URLs[p.Name] = "http://127.0.0.1:" + port
+		case address == "" && p.required:
+			return Options{}, fmt.Errorf("-%s is empty: there is nothing to follow without it", p.Name)
+		case address != "" && !isURL(address):
+			return Options{}, fmt.Errorf("-%s=%s: want a URL such as http://127.0.0.1:3200", p.Name, address)
 		}
+		o.URLs[p.Name] = strings.TrimSuffix(address, "/")
 	}
 	return o, nil
 }
@@ -123,7 +123,7 @@ func isURL(s string) bool {
 // alive reports whether a run that has announced itself still listens. Anybody could have written
 // the announcement.
 func alive(ctx context.Context, u discover.URLs) bool {
-	if !isURL(u.Gateway) || !isURL(u.Tempo) || u.Explorer != "" && !isURL(u.Explorer) {
+	if !isURL(u.Gateway) || !isURL(u.Tempo) || !isURL(u.Explorer) {
 		return false
 	}
 	conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", hostOf(u.Gateway))
@@ -137,8 +137,7 @@ func alive(ctx context.Context, u discover.URLs) bool {
 // hasServices reports whether a proxy has our services behind it. Many machines have some other
 // server on port 80.
 func hasServices(ctx context.Context, gateway string) bool {
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-	res, err := get(ctx, client, 2*time.Second, gateway+"/healthz", topology.Host(topology.Uservice3))
+	res, err := get(ctx, http.DefaultClient, 2*time.Second, gateway+"/healthz", topology.Host(topology.Uservice3))
 	return err == nil && res.status == http.StatusOK && strings.TrimSpace(string(res.body)) == "ok"
 }
 
@@ -148,23 +147,19 @@ func withDotEnv(sys System) (getenv func(string) string, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("find the repository: %w", err)
 	}
-	var text []byte
 	for ; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
 		if _, err := os.Stat(filepath.Join(dir, "docker-compose.yaml")); err == nil {
-			text, err = os.ReadFile(filepath.Join(dir, ".env"))
-			if err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return nil, fmt.Errorf("read what Compose reads too: %w", err)
-			}
 			break
 		}
+	}
+	text, err := os.ReadFile(filepath.Join(dir, ".env"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("read what Compose reads too: %w", err)
 	}
 	values := map[string]string{}
 	// The part of the format that ports and words need: NAME=value, quotes, comments.
 	for line := range strings.Lines(string(text)) {
-		name, value, ok := strings.Cut(strings.TrimPrefix(strings.TrimSpace(line), "export "), "=")
-		if !ok || strings.HasPrefix(name, "#") {
-			continue
-		}
+		name, value, _ := strings.Cut(strings.TrimPrefix(strings.TrimSpace(line), "export "), "=")
 		value, _, _ = strings.Cut(strings.TrimSpace(value), " #")
 		values[strings.TrimSpace(name)] = strings.Trim(strings.TrimSpace(value), `"'`)
 	}

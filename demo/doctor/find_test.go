@@ -153,7 +153,7 @@ func TestARunThatWasKilledIsNotChosen(t *testing.T) {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	urls := discover.URLs{Gateway: "http://127.0.0.1:" + closedPort(t), Tempo: "http://127.0.0.1:1"}
+	urls := discover.URLs{Gateway: "http://127.0.0.1:" + closedPort(t), Tempo: "http://127.0.0.1:1", Explorer: "http://127.0.0.1:1"}
 	if err := discover.Announce(dir, urls); err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/url"
 	"slices"
@@ -13,58 +14,44 @@ import (
 	"example.com/grafana-tempo-go-demo/demo/topology"
 )
 
-// joined says who is known, from the spans so far, to have continued the trace.
-type joined struct {
-	uservice3, uservice4 bool
-	ownTrace             bool   // uservice3 has started this trace
-	other                string // the id of another trace, which uservice4 was in
-}
-
-func (v *visit) joined() (j joined) {
-	found := v.match()
-	if s := found[uservice3Server]; s != nil {
-		j.ownTrace = s.ParentID == ""
-		j.uservice3 = !j.ownTrace
-	} else {
-		// uservice3 has named the id of the trace that the proxy is in.
-		j.uservice3 = found[proxyClient] != nil
-	}
-	j.uservice4 = found[uservice4Server] != nil
-	if s := found[uservice3Client]; s != nil {
-		for _, event := range s.Events {
-			value, _ := event.Attributes["traceresponse"].(string)
-			switch h := ledger.Decode("traceresponse", value); {
-			case h.Valid && h.TraceID == v.id:
-				j.uservice4 = true
-			case h.Valid:
-				j.other = h.TraceID
-			}
-		}
-	}
-	return j
-}
-
 // header judges from the spans who started the trace, and whether everybody continued it.
 func (v *visit) header(ctx context.Context) outcome {
 	err := v.fetch(ctx)
-	switch j := v.joined(); {
-	case err != nil && v.trace == nil:
+	found := v.match()
+	proxy, served, caller := found[proxyClient], found[uservice3Server], found[uservice3Client]
+	// Without its span: uservice3 has named the id of the trace that the proxy is in.
+	uservice3 := served != nil && served.ParentID != "" || served == nil && proxy != nil
+	uservice4 := found[uservice4Server] != nil
+	var other string // the id of another trace, which uservice4 was in
+	if caller != nil {
+		for _, event := range caller.Events {
+			value, _ := event.Attributes["traceresponse"].(string)
+			switch h := ledger.Decode("traceresponse", value); {
+			case h.Valid && h.TraceID == v.id:
+				uservice4 = true
+			case h.Valid:
+				other = h.TraceID
+			}
+		}
+	}
+	switch {
+	case err != nil:
 		return broken(err.Error(), "in trouble").yet()
 	case v.trace == nil:
 		return skipped("cannot be told: no span of the trace has arrived").yet()
-	case j.ownTrace:
-		return v.notContinued(ctx)
-	case j.other != "":
-		return broken("uservice4 is in a trace of its own, "+j.other, "services' formats differ", "header changed between services")
-	case j.uservice3 && j.uservice4:
+	case served != nil && served.ParentID == "":
+		return v.notContinued(ctx, served)
+	case other != "":
+		return broken("uservice4 is in a trace of its own, "+other, "services' formats differ", "header changed between services")
+	case uservice3 && uservice4:
 		who := "the proxy"
-		if s := v.match()[proxyClient]; s != nil {
-			who = s.Service
+		if proxy != nil {
+			who = proxy.Service
 		}
 		return fine("started by %s, continued by uservice3 and uservice4", who)
-	case j.uservice3:
+	case uservice3:
 		return fine("continued by uservice3; of uservice4 nothing can be told").yet()
-	case j.uservice4:
+	case uservice4:
 		return fine("continued by uservice4; who started it cannot be told").yet()
 	}
 	return skipped("cannot be told from the spans that have arrived").yet()
@@ -76,23 +63,23 @@ var contextHeaders = []string{ledger.UberTraceID, ledger.TraceParent,
 
 // notContinued tells why uservice3 started a trace. Its log line has the headers that arrived;
 // whether the proxy traced at all is seen from the trace that it made instead.
-func (v *visit) notContinued(ctx context.Context) outcome {
+func (v *visit) notContinued(ctx context.Context, served *tempo.Span) outcome {
 	proxy := v.o.name(topology.Gateway)
-	orphan := v.orphan(ctx)
-	detail := fmt.Sprintf("uservice3 started a trace of its own; of %s there is no trace at all", proxy)
+	detail := "uservice3 started a trace of its own; of " + proxy + " there is no trace at all"
+	orphan := v.orphan(ctx, served)
 	if orphan != "" {
-		detail = fmt.Sprintf("uservice3 started a trace of its own; %s was in another, %s", proxy, orphan)
+		detail = "uservice3 started a trace of its own; " + proxy + " was in another, " + orphan
 	}
 	headers := v.arrived(ctx)
 	var names []string
 	damaged := ""
 	for _, name := range contextHeaders {
 		value := headers[name]
-		if value == "" {
-			continue
+		if value != "" {
+			names = append(names, name)
 		}
-		names = append(names, name)
-		if known := name == ledger.UberTraceID || name == ledger.TraceParent; known && !ledger.Decode(name, value).Valid {
+		known := name == ledger.UberTraceID || name == ledger.TraceParent
+		if value != "" && known && !ledger.Decode(name, value).Valid {
 			damaged = name + ": " + value
 		}
 	}
@@ -102,22 +89,18 @@ func (v *visit) notContinued(ctx context.Context) outcome {
 	case headers == nil:
 		return broken(detail, "proxy does not trace", "formats differ", "header changed")
 	case damaged != "":
-		return broken(detail, "header damaged", "formats differ").about(damaged)
+		return broken(detail, "header damaged", "formats differ").with(damaged)
 	case len(names) == 0 && orphan != "":
 		return broken(detail, "header lost", "formats differ")
 	case len(names) == 0:
 		return broken(detail, "no header sent")
 	}
-	return broken(detail, "format not read").about(strings.Join(names, " and "))
+	return broken(detail, "format not read").with(strings.Join(names, " and "))
 }
 
 // orphan looks for the proxy's trace that this request should have been in: one that no service
 // continued, with a client span that encloses what uservice3 did. It returns "" when there is none.
-func (v *visit) orphan(ctx context.Context) (id string) {
-	served := v.match()[uservice3Server]
-	if served == nil {
-		return ""
-	}
+func (v *visit) orphan(ctx context.Context, served *tempo.Span) (id string) {
 	const skew = 50 * time.Millisecond // between clocks
 	continued := func(s *tempo.Span) bool { return s.Kind == "server" && s.ParentID != "" }
 	encloses := func(s *tempo.Span) bool {
@@ -126,11 +109,8 @@ func (v *visit) orphan(ctx context.Context) (id string) {
 	v.poll(ctx, v.within(5*time.Second), "the proxy's own trace can be searched", func() bool {
 		ctx, cancel := context.WithTimeout(ctx, askTimeout)
 		defer cancel()
-		list, err := v.backend.Search(ctx, tempo.Query{Tags: map[string]string{"name": "ReverseProxy"}, Limit: 50,
+		list, _ := v.backend.Search(ctx, tempo.Query{Tags: map[string]string{"name": "ReverseProxy"}, Limit: 50,
 			Start: served.Start.Add(-2 * time.Second), End: time.Now().Add(time.Second)})
-		if err != nil {
-			return false
-		}
 		for _, found := range list {
 			t, err := v.backend.Trace(ctx, found)
 			if err == nil && t.ID != v.id && !slices.ContainsFunc(t.Spans, continued) && slices.ContainsFunc(t.Spans, encloses) {
@@ -144,47 +124,38 @@ func (v *visit) orphan(ctx context.Context) (id string) {
 
 // arrived returns the headers that uservice3 received, by name: from the ledger of a run without
 // Docker, or from its log line in Loki. It returns nil when they are not known.
-func (v *visit) arrived(ctx context.Context) (headers map[string]string) {
+func (v *visit) arrived(ctx context.Context) map[string]string {
+	headers := map[string]string{}
 	if v.o.URLs[topology.Explorer] != "" {
-		return v.ledger(ctx)
-	}
-	if v.o.URLs[loki] == "" {
+		var answer ledger.Answer
+		res, _ := v.ask(ctx, topology.Explorer, "/api/ledger", url.Values{"trace": {v.id}})
+		_ = json.Unmarshal(res.body, &answer) // nothing is known then
+		for _, request := range answer.Requests {
+			for _, hop := range request.Hops {
+				if hop.To != topology.Uservice3 || hop.Arrived.Source == ledger.NotKnown {
+					continue
+				}
+				for _, h := range hop.Arrived.Headers {
+					headers[h.Name] = h.Value
+				}
+				return headers
+			}
+		}
 		return nil
 	}
 	v.poll(ctx, v.within(3*time.Second), "Loki has the request's headers", func() bool {
-		lines, err := v.lines(ctx, fmt.Sprintf(`{service_name="uservice3"} | trace_id=%q |= "request"`, v.id), 5*time.Minute, 10)
+		lines, err := v.lines(ctx, fmt.Sprintf(`%s | trace_id=%q |= "request"`, ofService, v.id), 5*time.Minute)
 		for _, labels := range lines {
-			for label, value := range labels {
+			for label, value := range labels.Map() {
 				if name, ok := strings.CutPrefix(label, "headers_"); ok {
-					if headers == nil {
-						headers = map[string]string{}
-					}
-					headers[strings.ReplaceAll(name, "_", "-")] = value
+					headers[strings.ReplaceAll(name, "_", "-")] = value.String()
 				}
 			}
 		}
-		return err != nil || headers != nil
+		return err != nil || len(headers) > 0 // without a Loki it is an error
 	})
-	return headers
-}
-
-// ledger asks the page of a run without Docker.
-func (v *visit) ledger(ctx context.Context) map[string]string {
-	var answer ledger.Answer
-	if err := v.askJSON(ctx, topology.Explorer, "/api/ledger", url.Values{"trace": {v.id}}, &answer); err != nil {
+	if len(headers) == 0 {
 		return nil
 	}
-	for _, request := range answer.Requests {
-		for _, hop := range request.Hops {
-			if hop.To != topology.Uservice3 || hop.Arrived.Source == ledger.NotKnown {
-				continue
-			}
-			headers := map[string]string{}
-			for _, h := range hop.Arrived.Headers {
-				headers[h.Name] = h.Value
-			}
-			return headers
-		}
-	}
-	return nil
+	return headers
 }

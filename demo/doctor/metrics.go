@@ -4,48 +4,41 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/tidwall/gjson"
 	"go.yaml.in/yaml/v3"
 
 	"example.com/grafana-tempo-go-demo/demo/ledger"
 	"example.com/grafana-tempo-go-demo/demo/topology"
 )
 
-// numbers are what Prometheus knew before the request: what differs afterwards is alive.
-type numbers struct {
-	calls, edge float64 // -1 for no series
-	exemplars   map[string]bool
-}
-
 const (
 	callsQuery = `sum(traces_spanmetrics_calls_total{service="uservice3"})`
 	edgeQuery  = `sum(traces_service_graph_request_total{client="uservice3",server="uservice4"})`
 )
 
-func (v *visit) readNumbers(ctx context.Context) (n numbers) {
+// readNumbers reads what is known before the request. Without a Prometheus that is nothing.
+func (v *visit) readNumbers(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	n.calls, _ = v.number(ctx, callsQuery)
-	n.edge, _ = v.number(ctx, edgeQuery)
-	n.exemplars, _ = v.exemplars(ctx)
-	return n
+	v.before.calls, _ = v.number(ctx, callsQuery)
+	v.before.edge, _ = v.number(ctx, edgeQuery)
+	v.before.exemplars, _ = v.exemplars(ctx)
 }
 
 // number asks Prometheus for one number; -1 when there is no such series.
 func (v *visit) number(ctx context.Context, query string) (float64, error) {
-	type vector struct{ Result []struct{ Value [2]any } }
-	answer, err := data[vector](ctx, v, prometheus, "/api/v1/query", url.Values{"query": {query}})
-	if err != nil || len(answer.Result) == 0 {
-		return -1, err
+	answer, err := v.askJSON(ctx, prometheus, "/api/v1/query", url.Values{"query": {query}})
+	if value := answer.Get("data.result.0.value.1"); value.Exists() {
+		return value.Float(), nil
 	}
-	text, _ := answer.Result[0].Value[1].(string)
-	return strconv.ParseFloat(text, 64)
+	return -1, err
 }
 
 // spanMetrics waits for the numbers that Tempo makes of spans to move.
@@ -54,14 +47,11 @@ func (v *visit) spanMetrics(ctx context.Context) outcome {
 		return skipped(needsServed)
 	}
 	calls, err := v.number(ctx, callsQuery)
-	if err != nil {
-		return failed(err)
-	}
-	edge, err := v.number(ctx, edgeQuery)
+	edge, edgeErr := v.number(ctx, edgeQuery)
 	counted := calls >= 0 && calls != v.before.calls
 	switch {
-	case err != nil:
-		return failed(err)
+	case err != nil || edgeErr != nil:
+		return v.unreachable(prometheus, cmp.Or(err, edgeErr))
 	case counted && v.match()[uservice4Server] == nil:
 		return fine("calls of uservice3 %.0f; no edge to uservice4, which is not in the trace", calls)
 	case counted && edge >= 0 && edge != v.before.edge:
@@ -76,56 +66,45 @@ func (v *visit) spanMetrics(ctx context.Context) outcome {
 	return missing("traces_spanmetrics_calls_total has no series of uservice3", v.noMetrics)
 }
 
-// The series of Tempo's own metrics that tell what becomes of the numbers that it makes.
-const (
-	spansReceived  = "tempo_metrics_generator_spans_received_total"
-	samplesWritten = "prometheus_remote_storage_samples_total"
-	samplesFailed  = "prometheus_remote_storage_samples_failed_total"
-	samplesRetried = "prometheus_remote_storage_samples_retried_total"
-)
-
 // noMetrics asks both sides why nothing comes.
 func (v *visit) noMetrics(ctx context.Context, detail string) outcome {
-	if v.flags(ctx)["web.enable-remote-write-receiver"] == "false" {
+	sums := v.tempoNumbers(ctx)
+	refused := sums["prometheus_remote_storage_samples_failed_total"]
+	retried := sums["prometheus_remote_storage_samples_retried_total"]
+	switch {
+	case v.flag(ctx, "web.enable-remote-write-receiver") == "false":
 		return broken(detail, "receiver off")
-	}
-	switch sums := v.tempoNumbers(ctx); {
-	case sums == nil:
+	case len(sums) == 0:
 		return broken(detail, "no receiver", "written elsewhere", "no processors")
-	case sums[spansReceived] == 0:
+	case sums["tempo_metrics_generator_spans_received_total"] == 0:
 		return broken(detail, "generator without spans")
-	case sums[samplesFailed] > 0 || sums[samplesRetried] > 0:
-		return broken(detail, "writing fails", "no receiver").
-			about(fmt.Sprintf("%.0f were refused, %.0f tried again", sums[samplesFailed], sums[samplesRetried]))
-	case sums[samplesWritten] == 0:
+	case refused > 0 || retried > 0:
+		return broken(detail, "writing fails", "no receiver").with(fmt.Sprintf("%.0f were refused, %.0f tried again", refused, retried))
+	case sums["prometheus_remote_storage_samples_total"] == 0:
 		return broken(detail, "written nowhere")
 	}
 	return broken(detail, "written elsewhere", "no processors")
 }
 
-// tempoNumbers sums Tempo's own metrics by name, whatever their labels; nil when it shows none.
+// sample is a line of Tempo's own metrics: a name, labels and a value, without a timestamp.
+var sample = regexp.MustCompile(`(?m)^(\w+)(?:\{.*\})? (\S+)$`)
+
+// tempoNumbers sums Tempo's own metrics by name, whatever their labels; none when it shows none.
 func (v *visit) tempoNumbers(ctx context.Context) map[string]float64 {
-	res, err := v.ask(ctx, topology.Tempo, "/metrics", nil)
-	if err != nil || res.status != http.StatusOK {
-		return nil
-	}
 	sums := map[string]float64{}
-	for line := range strings.Lines(string(res.body)) {
-		name, _, _ := strings.Cut(line, " ")
-		name, _, _ = strings.Cut(name, "{")
-		// The value follows the labels; no timestamps are exposed.
-		n, err := strconv.ParseFloat(strings.TrimSpace(line[strings.LastIndex(line, " ")+1:]), 64)
-		if err == nil {
-			sums[name] += n
+	res, _ := v.ask(ctx, topology.Tempo, "/metrics", nil)
+	for _, m := range sample.FindAllSubmatch(res.body, -1) {
+		if n, err := strconv.ParseFloat(string(m[2]), 64); err == nil {
+			sums[string(m[1])] += n
 		}
 	}
 	return sums
 }
 
-// flags asks Prometheus for its command line; nil when it does not say.
-func (v *visit) flags(ctx context.Context) map[string]string {
-	flags, _ := data[map[string]string](ctx, v, prometheus, "/api/v1/status/flags", nil)
-	return flags
+// flag asks Prometheus for a flag of its command line; empty when it does not say.
+func (v *visit) flag(ctx context.Context, name string) string {
+	answer, _ := v.askJSON(ctx, prometheus, "/api/v1/status/flags", nil)
+	return answer.Get("data." + gjson.Escape(name)).String()
 }
 
 // metric is how long requests took, as uservice3 says itself. A job is a service, see
@@ -134,21 +113,14 @@ const metric = `http_server_request_duration_seconds`
 
 // exemplars returns the trace ids that exemplars of uservice3's metric had in the last minutes.
 func (v *visit) exemplars(ctx context.Context) (map[string]bool, error) {
-	type series struct {
-		Exemplars []struct{ Labels map[string]string }
-	}
 	now := time.Now()
-	answer, err := data[[]series](ctx, v, prometheus, "/api/v1/query_exemplars", url.Values{
+	answer, err := v.askJSON(ctx, prometheus, "/api/v1/query_exemplars", url.Values{
 		"query": {metric + `_bucket{job="uservice3"}`},
 		"start": {strconv.FormatInt(now.Add(-10*time.Minute).Unix(), 10)},
 		"end":   {strconv.FormatInt(now.Add(time.Minute).Unix(), 10)}})
 	ids := map[string]bool{}
-	for _, series := range answer {
-		for _, e := range series.Exemplars {
-			if id := cmp.Or(e.Labels["trace_id"], e.Labels["traceID"]); id != "" {
-				ids[id] = true
-			}
-		}
+	for _, id := range answer.Get("data.#.exemplars.#.labels.trace_id|@flatten").Array() {
+		ids[id.String()] = true
 	}
 	return ids, err
 }
@@ -159,7 +131,7 @@ func (v *visit) exemplars(ctx context.Context) (map[string]bool, error) {
 func (v *visit) exemplar(ctx context.Context) outcome {
 	seen, err := v.exemplars(ctx)
 	if err != nil {
-		return failed(err)
+		return v.unreachable(prometheus, err)
 	}
 	if seen[v.id] {
 		return fine("on %s of uservice3", metric)
@@ -191,65 +163,42 @@ func (v *visit) noExemplar(ctx context.Context, detail string) outcome {
 	series, err := v.number(ctx, `count(`+metric+`_count{job="uservice3"})`)
 	switch {
 	case err != nil:
-		return failed(err)
+		return v.unreachable(prometheus, err)
 	case series <= 0:
 		return v.noDurations(ctx)
 	}
-	flags := v.flags(ctx)
-	if flags == nil {
-		return broken(detail, "exemplars not kept", "none attached", "scraped without exemplars")
-	}
-	if features := flags["enable-feature"]; !strings.Contains(features, "exemplar-storage") {
-		return broken(detail, "feature not enabled").about(features)
-	}
+	features := v.flag(ctx, "enable-feature")
 	protocols, err := v.scrapeProtocols(ctx)
-	if err != nil {
-		return broken(detail, "none attached", "scraped without exemplars")
-	}
 	have := func(p string) bool { return strings.HasPrefix(p, "OpenMetrics") || p == "PrometheusProto" }
-	if len(protocols) == 0 || slices.ContainsFunc(protocols, have) {
-		return broken(detail, "none attached for sure")
+	switch {
+	case !strings.Contains(features, "exemplar-storage"):
+		return broken(detail, "feature not enabled").with(features)
+	case err != nil:
+		return broken(detail, "none attached", "scraped without exemplars")
+	case len(protocols) > 0 && !slices.ContainsFunc(protocols, have):
+		return broken(detail, "protocols without exemplars")
 	}
-	return broken(detail, "protocols without exemplars")
+	return broken(detail, "none attached for sure")
 }
 
 // noDurations tells why Prometheus has no request durations of uservice3.
 func (v *visit) noDurations(ctx context.Context) outcome {
-	switch health, lastError := v.target(ctx); health {
+	answer, _ := v.askJSON(ctx, prometheus, "/api/v1/targets", url.Values{"state": {"active"}})
+	target := answer.Get(`data.activeTargets.#(labels.job=="uservice3")`)
+	switch health := target.Get("health").String(); health {
 	case "":
 		return broken("Prometheus has no "+metric+" at all", "not scraped", "no metrics served")
 	case "up":
 		return broken("Prometheus scrapes uservice3, and it has no "+metric, "nothing counted")
 	default:
-		return broken("Prometheus has no "+metric+", its target is "+health, "scrape fails").about(lastError)
+		return broken("Prometheus has no "+metric+", its target is "+health, "scrape fails").with(target.Get("lastError").String())
 	}
-}
-
-// target asks how the scrapes of uservice3 go: "up", "down", "unknown", or "" for no such target.
-func (v *visit) target(ctx context.Context) (health, lastError string) {
-	type targets struct {
-		ActiveTargets []struct {
-			Labels            map[string]string
-			Health, LastError string
-		}
-	}
-	answer, _ := data[targets](ctx, v, prometheus, "/api/v1/targets", url.Values{"state": {"active"}})
-	for _, t := range answer.ActiveTargets {
-		if t.Labels["job"] == topology.Uservice3 {
-			return t.Health, t.LastError
-		}
-	}
-	return "", ""
 }
 
 // scrapeProtocols asks Prometheus for the formats in which it scrapes uservice3, best first; none
 // are its default. Jobs of scrape_config_files are not shown: they have the global list unless
 // their file says otherwise.
 func (v *visit) scrapeProtocols(ctx context.Context) ([]string, error) {
-	answer, err := data[struct{ YAML string }](ctx, v, prometheus, "/api/v1/status/config", nil)
-	if err != nil {
-		return nil, err
-	}
 	type formats struct {
 		Job       string   `yaml:"job_name"`
 		Protocols []string `yaml:"scrape_protocols"`
@@ -258,13 +207,13 @@ func (v *visit) scrapeProtocols(ctx context.Context) ([]string, error) {
 		Global formats
 		Jobs   []formats `yaml:"scrape_configs"`
 	}
-	if err := yaml.Unmarshal([]byte(answer.YAML), &config); err != nil {
-		return nil, err
-	}
+	answer, err := v.askJSON(ctx, prometheus, "/api/v1/status/config", nil)
+	err = cmp.Or(err, yaml.Unmarshal([]byte(answer.Get("data.yaml").String()), &config))
+	protocols := config.Global.Protocols
 	for _, job := range config.Jobs {
 		if job.Job == topology.Uservice3 {
-			return job.Protocols, nil
+			protocols = job.Protocols
 		}
 	}
-	return config.Global.Protocols, nil
+	return protocols, err
 }

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -14,26 +15,24 @@ import (
 
 // proxy sends the request.
 func (v *visit) proxy(ctx context.Context) outcome {
-	var err error
 	v.sent = time.Now()
-	v.response, err = v.request(ctx)
-	v.answered = time.Now()
+	res, err := v.request(ctx)
+	v.response, v.answered = res, time.Now()
 	if err != nil {
-		return failed(err)
+		return v.unreachable(topology.Gateway, err)
 	}
-	status, body := v.response.status, string(v.response.body)
+	body := string(res.body)
 	// Our services' error pages name a trace too.
-	ours := v.response.header.Get("traceresponse") != "" || strings.Contains(body, "<p>Trace: ")
-	detail := fmt.Sprintf("answered %d %s: %s", status, http.StatusText(status), firstText(body))
+	ours := res.header.Get("traceresponse") != "" || strings.Contains(body, "<p>Trace: ")
+	detail := fmt.Sprintf("answered %d %s: %s", res.status, http.StatusText(res.status), firstText(body))
 	switch {
-	case status == http.StatusOK && (ours || strings.Contains(body, "Hello, world!")):
+	case res.status == http.StatusOK && (ours || strings.Contains(body, "Hello, world!")):
 		return fine("uservice3 answered 200 through %s", v.o.name(topology.Gateway))
-	case ours && status >= 500:
+	case ours && res.status >= 500:
 		return broken(detail, "uservice4 fails", "uservice3 fails")
-	case status == http.StatusBadGateway, status == http.StatusGatewayTimeout, status == http.StatusServiceUnavailable:
+	case res.status >= 502 && res.status <= 504:
 		return broken(detail, "uservice3 down")
-	case status == http.StatusNotFound:
-		// Traefik listens before it has read its routes.
+	case res.status == http.StatusNotFound: // Traefik listens before it has read its routes
 		return broken(detail, "other program", "no route").yet()
 	}
 	return broken(detail, "other program")
@@ -43,14 +42,11 @@ var tags = regexp.MustCompile(`(?s)<(style|title|script)\b.*?</(style|title|scri
 
 // firstText is the first words of a page.
 func firstText(page string) string {
-	if text := firstLine([]byte(tags.ReplaceAllString(page[:min(len(page), 8192)], ""))); text != "" {
-		return text
-	}
-	return "(an empty answer)"
+	return cmp.Or(firstLine([]byte(tags.ReplaceAllString(page, ""))), "(an empty answer)")
 }
 
-// pageTrace is a trace's id on uservice3's page.
-var pageTrace = regexp.MustCompile(`Trace: <code>.*[0-9a-f]{32}`)
+// pageTrace is a trace's id on uservice3's page, with the link to it.
+var pageTrace = regexp.MustCompile(`Trace: <code>(?:<a href="([^"]+)".*>)?[0-9a-f]{32}`)
 
 // traceID reads which trace the service says the request was.
 func (v *visit) traceID(context.Context) outcome {
@@ -69,18 +65,18 @@ func (v *visit) traceID(context.Context) outcome {
 	if *h.Sampled {
 		return fine("%s, sampled", v.id)
 	}
-	causes := []cause{"tracing off", "proxy does not sample", "uservice3 does not sample"}
+	detail := v.id + " was not sampled, so nothing of it is sent anywhere"
 	if v.o.Kind == Local {
-		causes = causes[1:]
+		return broken(detail, "proxy does not sample", "uservice3 does not sample")
 	}
-	return broken(v.id+" was not sampled, so nothing of it is sent anywhere", causes...)
+	return broken(detail, "tracing off", "proxy does not sample", "uservice3 does not sample")
 }
 
 // tempoReady asks the trace back end whether it is there.
 func (v *visit) tempoReady(ctx context.Context) outcome {
 	switch res, err := v.ask(ctx, topology.Tempo, "/ready", nil); {
 	case err != nil:
-		return failed(err)
+		return v.unreachable(topology.Tempo, err)
 	case res.status == http.StatusServiceUnavailable:
 		return broken("not ready: "+firstLine(res.body), "tempo starting", "tempo cannot write").yet()
 	case res.status != http.StatusOK:

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"regexp"
 	"slices"
 	"strings"
@@ -53,18 +52,11 @@ func (v *visit) match() []*tempo.Span {
 	if v.trace == nil {
 		return found
 	}
-	named := func(s *tempo.Span) bool { return strings.HasPrefix(s.Service, "uservice") }
 	for i, e := range want {
 		for _, s := range v.trace.Spans {
-			if found[i] == nil && s.Name == e.name && (s.Service == e.service || i < uservice3Server && !named(s)) {
-				found[i] = s
-			}
-		}
-	}
-	for i, e := range want {
-		for _, s := range v.trace.Spans {
-			if found[i] == nil && e.parent >= 0 && found[e.parent] != nil && s.Name == e.name && !named(s) &&
-				s.ParentID == found[e.parent].SpanID && !slices.Contains(found, s) {
+			named := strings.HasPrefix(s.Service, "uservice")
+			inPlace := i < uservice3Server || found[e.parent] != nil && s.ParentID == found[e.parent].SpanID
+			if found[i] == nil && s.Name == e.name && (s.Service == e.service || !named && inPlace) {
 				found[i] = s
 			}
 		}
@@ -72,21 +64,19 @@ func (v *visit) match() []*tempo.Span {
 	return found
 }
 
-// fetch gets what there is of the trace. Less than before is not taken: Tempo may be moving it.
+// fetch gets what there is of the trace. Less than before is not taken: Tempo may be moving it. An
+// error says why nothing of it is known.
 func (v *visit) fetch(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	t, err := v.backend.Trace(ctx, v.id)
-	switch {
-	case errors.Is(err, tempo.ErrNotFound):
-		return nil
-	case err != nil:
-		return err
-	}
-	if v.trace == nil || len(t.Spans) >= len(v.trace.Spans) {
+	if err == nil && (v.trace == nil || len(t.Spans) >= len(v.trace.Spans)) {
 		v.trace = t
 	}
-	return nil
+	if v.trace != nil || errors.Is(err, tempo.ErrNotFound) {
+		return nil
+	}
+	return err
 }
 
 // served reports whether uservice3's span has arrived: without it nothing is made of it.
@@ -106,12 +96,8 @@ func (v *visit) spans(ctx context.Context) outcome {
 	}
 	err := v.fetch(ctx)
 	want, found := v.expected(), v.match()
-	switch {
-	case v.trace == nil && err != nil:
+	if err != nil {
 		return broken(err.Error(), "in trouble").yet()
-	case v.trace == nil:
-		return missing(fmt.Sprintf("none of %d has arrived", len(want)),
-			v.notSent(want[0].service, topology.Uservice3, topology.Uservice4))
 	}
 	var lacking, senders, wrong []string
 	unnamed := false
@@ -137,6 +123,8 @@ func (v *visit) spans(ctx context.Context) outcome {
 		}
 	}
 	switch {
+	case len(lacking) == len(want):
+		return missing(fmt.Sprintf("none of %d has arrived", len(want)), v.notSent(slices.Compact(senders)...))
 	case len(lacking) > 0:
 		return missing(fmt.Sprintf("%d of %d missing: %s", len(lacking), len(want), strings.Join(lacking, ", ")),
 			v.notSent(slices.Compact(senders)...))
@@ -153,20 +141,16 @@ func (v *visit) notSent(senders ...string) judge {
 	return func(ctx context.Context, detail string) outcome {
 		for _, sender := range senders {
 			// Our services log it themselves, once a minute, and log lines take another way.
-			if v.o.URLs[loki] == "" || !strings.HasPrefix(sender, "uservice") {
-				continue
-			}
 			const query = `{service_name=%q} | what="spans" |= "does not reach the back end"`
-			lines, err := v.lines(ctx, fmt.Sprintf(query, sender), 5*time.Minute, 1)
-			if err == nil && len(lines) > 0 {
-				return broken(detail, "endpoint in vain").about(struct{ Sender, Endpoint string }{sender, lines[0]["endpoint"]})
+			if lines, _ := v.lines(ctx, fmt.Sprintf(query, sender), 5*time.Minute); len(lines) > 0 {
+				return broken(detail, "endpoint in vain").with(struct{ Sender, Endpoint string }{sender, lines[0].Get("endpoint").String()})
 			}
 		}
 		who := strings.Join(senders, " ")
 		if len(senders) == 3 {
-			return broken(detail, "sent elsewhere", "exporter off", "tempo drops").about(who)
+			return broken(detail, "sent elsewhere", "exporter off", "tempo drops").with(who)
 		}
-		return broken(detail, "wrong endpoint", "no export", "killed too early").about(who)
+		return broken(detail, "wrong endpoint", "no export", "killed too early").with(who)
 	}
 }
 
@@ -198,27 +182,16 @@ func (v *visit) notSearchable(ctx context.Context, detail string) outcome {
 	if v.o.Kind == Local {
 		return broken(detail, "collector in trouble")
 	}
-	switch cutoff := v.cutoff(ctx); cutoff {
-	case "0s":
-		return broken(detail, "not written", "held back", "clocks differ")
-	case "":
+	config, _ := v.ask(ctx, topology.Tempo, "/status/config", nil)
+	cutoff := endCutoff.FindSubmatch(config.body)
+	switch {
+	case cutoff == nil:
 		return broken(detail, "newest left out", "held back", "not written", "clocks differ")
-	default:
-		return broken(detail, "newest left out").about(cutoff)
+	case string(cutoff[1]) == "0s":
+		return broken(detail, "not written", "held back", "clocks differ")
 	}
+	return broken(detail, "newest left out").with(string(cutoff[1]))
 }
 
-// endCutoff finds a setting in the answer of /status/config: text around YAML.
+// endCutoff finds how much of the present searches leave out, in Tempo's settings: text around YAML.
 var endCutoff = regexp.MustCompile(`(?m)^\s*query_end_cutoff:\s*(\S+)`)
-
-// cutoff asks a real Tempo how much of the present its searches leave out; "" when it does not say.
-func (v *visit) cutoff(ctx context.Context) string {
-	res, err := v.ask(ctx, topology.Tempo, "/status/config", nil)
-	if err != nil || res.status != http.StatusOK {
-		return ""
-	}
-	if m := endCutoff.FindSubmatch(res.body); m != nil {
-		return string(m[1])
-	}
-	return ""
-}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"strings"
 	"time"
 
@@ -13,8 +14,7 @@ import (
 
 // printer tells people of a visit while it goes on.
 type printer struct {
-	w io.Writer
-	// live says that w is a terminal that obeys control sequences.
+	w    io.Writer
 	live bool
 	err  error
 }
@@ -28,9 +28,7 @@ func RunText(ctx context.Context, o Options, w io.Writer, live bool) (Report, er
 	o.Waiting, o.Finished = p.waiting, p.finished
 	report, err := Run(ctx, o)
 	if err != nil {
-		if live {
-			p.print(term.ClearLine)
-		}
+		p.clearLine()
 		return report, err
 	}
 	p.verdict(report)
@@ -46,9 +44,10 @@ func (p *printer) print(format string, args ...any) {
 	}
 }
 
-// hang prints a text, which may be from elsewhere, behind a lead.
-func (p *printer) hang(lead, text string) {
-	p.print("%s", term.Hang(lead, term.Clean(text), term.DefaultWidth))
+func (p *printer) clearLine() {
+	if p.live {
+		p.print(term.ClearLine)
+	}
 }
 
 // heading says what is examined.
@@ -56,15 +55,14 @@ func (p *printer) heading(o Options) {
 	if o.Note != "" {
 		p.print("%s\n", o.Note)
 	}
-	p.print("Following one request of uservice3 through %s\n", term.Clean(o.Stack))
+	p.print("Following one request of uservice3 through %s\n", o.Stack)
 	var parts []string
 	for _, part := range []string{topology.Gateway, topology.Tempo, prometheus, loki, grafana, topology.Explorer} {
 		if url := o.URLs[part]; url != "" {
 			parts = append(parts, o.name(part)+" "+strings.TrimPrefix(url, "http://"))
 		}
 	}
-	p.hang("  ", strings.Join(parts, ", "))
-	p.print("\n")
+	p.print("%s\n", term.Hang("  ", term.Clean(strings.Join(parts, ", ")), term.DefaultWidth))
 }
 
 // lead begins the line of a link: its state, how long it took, and its name.
@@ -93,9 +91,7 @@ func (p *printer) finished(l Link) {
 	if l.State == OK || l.State == Broken {
 		took = term.Duration(time.Duration(l.Millis * float64(time.Millisecond)))
 	}
-	if p.live {
-		p.print(term.ClearLine)
-	}
+	p.clearLine()
 	text := term.Hang(lead(word, took, l.Name), term.Clean(l.Detail), term.DefaultWidth)
 	p.print("  %s%s", term.Paint(p.live, colour, text[2:10]), text[10:])
 }
@@ -106,13 +102,11 @@ func (p *printer) verdict(r Report) {
 	for _, l := range r.Links {
 		counts[l.State]++
 	}
-	if r.OK {
-		text := fmt.Sprintf("All is well: %d links hold", counts[OK])
-		if n := counts[Absent]; n > 0 {
-			text += fmt.Sprintf(", %d are not in this stack", n)
-		}
-		p.print("\n%s.\n", text)
-		return
+	switch {
+	case r.OK && counts[Absent] > 0:
+		p.print("\nAll is well: %d links hold, %d are not in this stack.\n", counts[OK], counts[Absent])
+	case r.OK:
+		p.print("\nAll is well: %d links hold.\n", counts[OK])
 	}
 	for _, l := range r.Links {
 		switch {
@@ -130,14 +124,13 @@ func (p *printer) verdict(r Report) {
 }
 
 func (p *printer) cause(n int, c Cause) {
-	p.hang(fmt.Sprintf("  %d. ", n), c.Why)
+	p.print("%s", term.Hang(fmt.Sprintf("  %d. ", n), term.Clean(c.Why), term.DefaultWidth))
 	for step := range strings.SplitSeq(c.Do, "; ") {
-		const arrow = "     -> "
+		width := term.DefaultWidth - 1
 		switch program, _, _ := strings.Cut(step, " "); program {
-		case "docker", "curl", "go": // not broken, so that it can be copied
-			p.print("%s%s\n", arrow, term.Clean(step))
-		default:
-			p.print("%s", term.Hang(arrow, term.Clean(step), term.DefaultWidth-1))
+		case "docker", "curl", "go":
+			width = math.MaxInt // a line to copy
 		}
+		p.print("%s", term.Hang("     -> ", term.Clean(step), width))
 	}
 }
