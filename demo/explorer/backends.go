@@ -5,10 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
+	"io"
 	"net"
 	"net/http"
-	"net/http/httputil"
 	"net/url"
 	"strings"
 	"time"
@@ -64,54 +63,38 @@ func (e *explorer) newest(ctx context.Context) string {
 	return newestTraces
 }
 
-// tempoProxy passes a request for /tempo/... to Tempo. Of the page's request only path and query
+// passToTempo passes a request for /tempo/... on to Tempo. Of the page's request only path and query
 // reach it.
-func (e *explorer) tempoProxy() http.Handler {
-	proxy := &httputil.ReverseProxy{
-		Transport: e.backends,
-		ErrorLog:  slog.NewLogLogger(e.Logger.Handler(), slog.LevelDebug), // a reader who left in the middle
-		Rewrite: func(pr *httputil.ProxyRequest) {
-			u := under(e.Tempo, strings.TrimPrefix(pr.In.URL.Path, "/tempo"))
-			u.RawQuery = pr.In.URL.RawQuery
-			pr.Out.URL, pr.Out.Host = u, u.Host
-			pr.Out.Header = http.Header{"Accept": {"application/json"}}
-			pr.Out.Body, pr.Out.ContentLength = http.NoBody, 0
-		},
-		ModifyResponse: func(res *http.Response) error {
-			kept := http.Header{"Content-Type": {"text/plain; charset=utf-8"}} // of an answer that does not say
-			for _, name := range []string{"Content-Type", "Content-Length"} {
-				if v := res.Header.Get(name); v != "" {
-					kept.Set(name, v)
-				}
-			}
-			res.Header = kept
-			return nil
-		},
-		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
-			if errors.Is(r.Context().Err(), context.Canceled) {
-				return // the page has given up on it
-			}
-			e.Logger.Warn("tempo does not answer", "path", r.URL.Path, "error", err.Error())
-			failUnanswered(w, "trace store", e.Tempo, err)
-		},
+func (e *explorer) passToTempo(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), tempoTimeout)
+	defer cancel()
+	u := e.Tempo.JoinPath(strings.TrimPrefix(r.URL.Path, "/tempo"))
+	u.RawQuery = r.URL.RawQuery
+	req, err := http.NewRequestWithContext(ctx, r.Method, u.String(), nil)
+	if err != nil {
+		e.failUnanswered(w, r, "trace store", e.Tempo, err)
+		return
 	}
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := context.WithTimeout(r.Context(), tempoTimeout)
-		defer cancel()
-		proxy.ServeHTTP(w, r.WithContext(ctx))
-	})
-}
-
-// under returns the URL of a path below a base. For a base without a path, JoinPath alone leaves
-// out the path's first slash, and no server understands that.
-func under(base *url.URL, path string) *url.URL {
-	u := base.JoinPath(path)
-	u.Path = "/" + strings.TrimPrefix(u.Path, "/")
-	return u
+	req.Header.Set("Accept", "application/json")
+	res, err := e.backends.RoundTrip(req)
+	if err != nil {
+		e.failUnanswered(w, r, "trace store", e.Tempo, err)
+		return
+	}
+	defer res.Body.Close()
+	w.Header().Set("Content-Type", cmp.Or(res.Header.Get("Content-Type"), "text/plain; charset=utf-8"))
+	w.WriteHeader(res.StatusCode)
+	if _, err := io.Copy(w, res.Body); err != nil {
+		panic(http.ErrAbortHandler) // closes the connection: half an answer must not look like a whole
+	}
 }
 
 // failUnanswered tells the page that a back end gave no answer.
-func failUnanswered(w http.ResponseWriter, what string, base *url.URL, err error) {
+func (e *explorer) failUnanswered(w http.ResponseWriter, r *http.Request, what string, base *url.URL, err error) {
+	if r.Context().Err() != nil {
+		return // the page is gone
+	}
+	e.Logger.Warn("no answer from the "+what, "path", r.URL.Path, "error", err.Error())
 	status, how := http.StatusBadGateway, "does not answer"
 	if netErr, ok := errors.AsType[net.Error](err); ok && netErr.Timeout() {
 		status, how = http.StatusGatewayTimeout, "takes too long"
