@@ -19,26 +19,29 @@ const (
 	// tempoTimeout is for one answer of Tempo, body included. A search over an hour of a small
 	// Tempo takes milliseconds.
 	tempoTimeout = 30 * time.Second
-	// probeTimeout is for the one question to Tempo that the page waits for before it starts.
+	// probeTimeout is for finding out what is there, before the server or the page starts without it.
 	probeTimeout = 2 * time.Second
 )
 
 // Missing says which of the back ends are not there, and what to do about it, by the flags of
-// `demo explorer`.
-func (o Options) Missing(ctx context.Context) (missing []error) {
+// `demo explorer`. It is nil when both are.
+func (o Options) Missing(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
 	e := &explorer{Options: o, backends: newTransport()}
-	if err := e.client().Ready(ctx); err != nil {
-		missing = append(missing, fmt.Errorf("-tempo: %w", err))
+	tempoErr := e.client().Ready(ctx)
+	if tempoErr != nil {
+		tempoErr = fmt.Errorf("-tempo: %w", tempoErr)
 	}
 	port := cmp.Or(o.Gateway.Port(), map[string]string{"http": "80", "https": "443"}[o.Gateway.Scheme])
 	// Not a request: the proxy would make a trace of it.
 	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", net.JoinHostPort(o.Gateway.Hostname(), port))
 	if err != nil {
-		return append(missing, fmt.Errorf("-gateway: no proxy answers at %s, start it (go run ./demo, or docker compose up) "+
+		return errors.Join(tempoErr, fmt.Errorf("-gateway: no proxy answers at %s, start it (go run ./demo, or docker compose up) "+
 			"or correct the address: %w", o.Gateway.Redacted(), err))
 	}
 	_ = conn.Close()
-	return missing
+	return tempoErr
 }
 
 func (e *explorer) client() *tempo.Client {

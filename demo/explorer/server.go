@@ -79,11 +79,6 @@ func newHandler(o Options, backends http.RoundTripper) http.Handler {
 	if o.Faults != nil {
 		mux.HandleFunc("GET /api/faults", e.listFaults)
 		mux.HandleFunc("POST /api/faults", e.setFault)
-	} else {
-		mux.HandleFunc("/api/faults", func(w http.ResponseWriter, _ *http.Request) {
-			fail(w, http.StatusNotFound,
-				"Telemetry cannot be broken from this page, because it did not start the services. `go run ./demo` can.")
-		})
 	}
 	if o.Ledger != nil {
 		mux.Handle("GET /api/ledger", o.Ledger)

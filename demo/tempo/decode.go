@@ -20,14 +20,12 @@ func decode(body []byte) ([]*Span, error) {
 	var answer struct {
 		Trace *json.RawMessage `json:"trace"`
 	}
-	if err := json.Unmarshal(body, &answer); err != nil {
-		return nil, fmt.Errorf("the answer is not Tempo's JSON: %w", err)
-	}
-	if answer.Trace == nil {
-		return nil, nil
-	}
 	var data tracepb.TracesData
-	if err := (protojson.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(*answer.Trace, &data); err != nil {
+	err := json.Unmarshal(body, &answer)
+	if err == nil && answer.Trace != nil {
+		err = protojson.UnmarshalOptions{DiscardUnknown: true}.Unmarshal(*answer.Trace, &data)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("the answer is not Tempo's JSON: %w", err)
 	}
 	var spans []*Span

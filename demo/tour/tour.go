@@ -4,13 +4,13 @@
 package tour
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
-	"sync"
 	"time"
 
 	"example.com/grafana-tempo-go-demo/demo/ledger"
@@ -26,8 +26,6 @@ const (
 	// ledgerTimeout is how long to wait for the services' log lines, which usually are there by
 	// then.
 	ledgerTimeout = 2 * time.Second
-	// maxTail is how many log lines are shown when something goes wrong.
-	maxTail = 200
 )
 
 // Options say which story to tell.
@@ -37,14 +35,14 @@ type Options struct {
 	Fail, Slow string
 	// Env is added to the environment of every service, as in stack.Options.
 	Env map[string]string
-	// Messages gets the progress, and the last log lines if something goes wrong.
+	// Messages gets the progress, and the log if something goes wrong.
 	Messages io.Writer
 }
 
 // Run starts everything on free ports, makes the two calls and stops everything. What it starts is
 // gone when it returns. It gives up when ctx ends, and kills what still stops then when kill ends.
 func Run(ctx, kill context.Context, o Options) (*Report, error) {
-	var logs tail
+	var logs bytes.Buffer // of two calls
 	s, err := stack.Start(ctx, stack.Options{Addrs: stack.AnyAddrs(), Env: o.Env, Logs: &logs, Messages: o.Messages})
 	var report *Report
 	if err == nil {
@@ -52,8 +50,8 @@ func Run(ctx, kill context.Context, o Options) (*Report, error) {
 		err = errors.Join(err, s.Stop(kill))
 	}
 	if err != nil {
-		if ctx.Err() == nil {
-			logs.dump(o.Messages)
+		if ctx.Err() == nil && logs.Len() > 0 {
+			fmt.Fprintf(o.Messages, "the log of what was started:\n%s", &logs)
 		}
 		return nil, err
 	}
@@ -178,33 +176,5 @@ func poll(ctx context.Context, interval time.Duration, done func() bool) {
 		case <-ctx.Done():
 			return
 		}
-	}
-}
-
-// tail keeps the last lines that were written, for when something goes wrong.
-type tail struct {
-	mu    sync.Mutex
-	lines []string
-}
-
-func (t *tail) Write(line []byte) (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if len(t.lines) == maxTail {
-		t.lines = t.lines[1:]
-	}
-	t.lines = append(t.lines, string(line))
-	return len(line), nil
-}
-
-func (t *tail) dump(w io.Writer) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if len(t.lines) == 0 {
-		return
-	}
-	fmt.Fprintln(w, "the last lines of what was started:")
-	for _, line := range t.lines {
-		_, _ = io.WriteString(w, line)
 	}
 }
