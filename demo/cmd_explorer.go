@@ -64,7 +64,8 @@ func serveExplorer(s session, o explorer.Options, addr stack.Addr) error {
 		fmt.Fprintln(s.stderr, moved)
 	}
 	if err := o.Missing(s.ctx); err != nil {
-		fmt.Fprintf(s.stderr, "explorer: %v\nexplorer: the page starts all the same, and shows what there is as soon as there is something\n", err)
+		fmt.Fprintf(s.stderr, "explorer: not everything is there yet:\n%v\n"+
+			"the page starts all the same, and shows what there is as soon as there is something\n", err)
 	}
 	_, err = fmt.Fprintf(s.stdout, "explorer: http://%s shows the traces of %s and calls services through %s; Ctrl-C stops it\n",
 		l.Addr(), o.Tempo.Redacted(), o.Gateway.Redacted())
