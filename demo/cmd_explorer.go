@@ -1,21 +1,16 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
 	"net/url"
-	"time"
 
 	"example.com/grafana-tempo-go-demo/demo/explorer"
 	"example.com/grafana-tempo-go-demo/demo/stack"
 	"example.com/grafana-tempo-go-demo/demo/topology"
 )
-
-// lookTimeout is how long the explorer looks for its back ends before it starts without them.
-const lookTimeout = 3 * time.Second
 
 var explorerCommand = command{
 	name:    "explorer",
@@ -68,15 +63,9 @@ func serveExplorer(s session, o explorer.Options, addr stack.Addr) error {
 	if moved != "" {
 		fmt.Fprintln(s.stderr, moved)
 	}
-	ctx, cancel := context.WithTimeout(s.ctx, lookTimeout)
-	defer cancel()
-	missing := o.Missing(ctx)
-	for _, err := range missing {
-		fmt.Fprintf(s.stderr, "explorer: %v\n", err)
-	}
-	if len(missing) > 0 {
-		fmt.Fprintln(s.stderr,
-			"explorer: the page starts all the same, and shows what there is as soon as there is something")
+	if err := o.Missing(s.ctx); err != nil {
+		fmt.Fprintf(s.stderr, "explorer: not everything is there yet:\n%v\n"+
+			"the page starts all the same, and shows what there is as soon as there is something\n", err)
 	}
 	_, err = fmt.Fprintf(s.stdout, "explorer: http://%s shows the traces of %s and calls services through %s; Ctrl-C stops it\n",
 		l.Addr(), o.Tempo.Redacted(), o.Gateway.Redacted())

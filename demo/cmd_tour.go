@@ -20,7 +20,7 @@ tells which way the propagation header went, and stops. The drawing is as wide a
 			"let this `dependency` take two seconds more in the call of uservice3: redis or database", "redis", "database")
 		mocks := declareMocks(fs)
 		return func(s session) error {
-			env, err := mocks.env()
+			env, err := mocks()
 			if err != nil {
 				return err
 			}

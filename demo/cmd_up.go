@@ -1,16 +1,20 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	_ "embed"
 	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
+	"text/template"
 
 	"example.com/grafana-tempo-go-demo/demo/discover"
 	"example.com/grafana-tempo-go-demo/demo/explorer"
@@ -63,7 +67,7 @@ func declareUp(fs *flag.FlagSet) action {
 		}
 	}
 	return func(s session) error {
-		env, err := mocks.env()
+		env, err := mocks()
 		if err != nil {
 			return err
 		}
@@ -100,7 +104,7 @@ func runUp(s session, o stack.Options, asJSON bool) error {
 	if asJSON {
 		err = json.NewEncoder(s.stdout).Encode(running.URLs())
 	} else {
-		_, err = fmt.Fprintf(out, "\nEverything is ready:\n%s  6. Stop it all:            Ctrl-C\n\n", describe(running.URLs()))
+		err = printReady(out, running.URLs())
 	}
 	if f, ok := lab.Named(o.Break); ok && err == nil {
 		_, err = fmt.Fprintf(out, "The telemetry is broken on purpose (%s): %s.\n%s\n", f.Name, f.Title,
@@ -130,42 +134,29 @@ func runUp(s session, o stack.Options, asJSON bool) error {
 	return err
 }
 
-// describe lists every address of a run, and what to do next, for people.
-func describe(u discover.URLs) string {
-	port := ""
+//go:embed up.tmpl
+var readyText string
+
+var ready = template.Must(template.New("up").Parse(readyText))
+
+// printReady tells people every address of a run, and what to do next, in one piece: log lines go
+// to the same place.
+func printReady(w io.Writer, u discover.URLs) error {
+	page := struct {
+		discover.URLs
+		Port  string // of the gateway, as in a URL
+		Table map[string]topology.Service
+	}{URLs: u, Table: map[string]topology.Service{}}
 	if g, err := url.Parse(u.Gateway); err == nil && g.Port() != "80" {
-		port = ":" + g.Port()
+		page.Port = ":" + g.Port()
 	}
-	about := map[string]string{}
 	for _, s := range topology.Services() {
-		about[s.Name] = "plain"
-		if s.Instrumented {
-			about[s.Name] = "instrumented"
-		}
-		if s.Upstream != "" {
-			about[s.Name] += "; calls " + s.Upstream
-		}
+		page.Table[s.Name] = s
 	}
-	var b strings.Builder
-	row := func(what, url, about string) { fmt.Fprintf(&b, "  %-10s %-38s %s\n", what, url, about) }
-	for _, name := range slices.Sorted(maps.Keys(u.Services)) {
-		row(name, "http://"+topology.Host(name)+port+"/", about[name]+"; past the gateway: "+u.Services[name])
+	var b bytes.Buffer
+	if err := ready.Execute(&b, page); err != nil {
+		return err
 	}
-	row("gateway", u.Gateway, "routes by host name and starts each trace")
-	row("explorer", u.Explorer, "the page: calls, traces, the header's way, faults")
-	row("tempo", u.Tempo, "the collector speaks Tempo's HTTP API here")
-	row("otlp", u.OTLPGRPC+" "+strings.TrimPrefix(u.OTLPHTTP, "http://"), "gRPC and HTTP, for programs of your own")
-	for _, name := range slices.Sorted(maps.Keys(u.Metrics)) {
-		row("metrics", u.Metrics[name], name+"'s, as Prometheus fetches them")
-	}
-	fmt.Fprintf(&b, `
-What next:
-  1. Open http://uservice1.localhost%[1]s/ in a browser. It takes a second or two, and nothing says why.
-  2. Open http://uservice3.localhost%[1]s/ and follow the link to its trace: there is the why.
-  3. The same with curl:     curl -i -H 'Host: uservice3.localhost' %[2]s/
-  4. Let something fail:     http://uservice3.localhost%[1]s/?fail=database
-     or take long:           http://uservice3.localhost%[1]s/?slow=redis
-  5. Break the telemetry:    %[3]s has the faults; docs/lab.md makes exercises of them
-`, port, u.Gateway, u.Explorer)
-	return b.String()
+	_, err := w.Write(b.Bytes())
+	return err
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
 
 	"example.com/grafana-tempo-go-demo/demo/term"
@@ -118,38 +119,31 @@ func logLevel(fs *flag.FlagSet) *slog.Level {
 	return &level
 }
 
-// mocks are the bounds of the services' mock calls.
-type mocks struct{ redisMin, redisMax, databaseMin, databaseMax time.Duration }
-
-// declareMocks declares their flags, with the services' own defaults.
-func declareMocks(fs *flag.FlagSet) *mocks {
-	var m mocks
-	fs.DurationVar(&m.redisMin, "redis-min", 100*time.Millisecond,
-		"shortest `time` of a mock Redis command in uservice1 and 3")
-	fs.DurationVar(&m.redisMax, "redis-max", 199*time.Millisecond,
-		"longest `time` of a mock Redis command in uservice1 and 3")
-	fs.DurationVar(&m.databaseMin, "database-min", time.Second,
-		"shortest `time` of a mock database query in uservice2 and 4")
-	fs.DurationVar(&m.databaseMax, "database-max", 1999*time.Millisecond,
-		"longest `time` of a mock database query in uservice2 and 4")
-	return &m
-}
-
-// env checks the bounds and returns them as the services' variables.
-func (m *mocks) env() (map[string]string, error) {
-	for _, b := range []struct {
-		name     string
-		min, max time.Duration
-	}{{"redis", m.redisMin, m.redisMax}, {"database", m.databaseMin, m.databaseMax}} {
-		if b.min < 0 {
-			return nil, misused("-%s-min=%s is negative", b.name, b.min)
-		}
-		if b.min > b.max {
-			return nil, misused("-%[1]s-min=%[2]s is more than -%[1]s-max=%[3]s", b.name, b.min, b.max)
+// declareMocks declares the flags for the bounds of the services' mock calls, with the services' own
+// defaults. What it returns checks the bounds, and returns them as the services' variables.
+func declareMocks(fs *flag.FlagSet) func() (map[string]string, error) {
+	type bounds struct{ least, most *time.Duration }
+	declare := func(name, what string, least, most time.Duration) bounds {
+		return bounds{
+			fs.Duration(name+"-min", least, "shortest `time` of a mock "+what),
+			fs.Duration(name+"-max", most, "longest `time` of a mock "+what),
 		}
 	}
-	return map[string]string{
-		"REDIS_MIN": m.redisMin.String(), "REDIS_MAX": m.redisMax.String(),
-		"DATABASE_MIN": m.databaseMin.String(), "DATABASE_MAX": m.databaseMax.String(),
-	}, nil
+	mocks := map[string]bounds{
+		"redis":    declare("redis", "Redis command in uservice1 and 3", 100*time.Millisecond, 199*time.Millisecond),
+		"database": declare("database", "database query in uservice2 and 4", time.Second, 1999*time.Millisecond),
+	}
+	return func() (map[string]string, error) {
+		env := map[string]string{}
+		for name, b := range mocks {
+			if *b.least < 0 {
+				return nil, misused("-%s-min=%s is negative", name, *b.least)
+			}
+			if *b.least > *b.most {
+				return nil, misused("-%[1]s-min=%[2]s is more than -%[1]s-max=%[3]s", name, *b.least, *b.most)
+			}
+			env[strings.ToUpper(name)+"_MIN"], env[strings.ToUpper(name)+"_MAX"] = b.least.String(), b.most.String()
+		}
+		return env, nil
+	}
 }

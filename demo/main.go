@@ -2,17 +2,10 @@
 // same source as the containers, a gateway where compose has Traefik, a collector that speaks
 // Tempo's API, and a page that shows it all.
 //
-//	go run ./demo              the same as `go run ./demo up`
-//	go run ./demo up           starts everything, prints every address, runs until Ctrl-C
-//	go run ./demo tour         does the whole story once in the terminal and exits
-//	go run ./demo ledger       tells from a log which way the propagation header went
-//	go run ./demo explorer     serves the page alone, for a Tempo and a proxy that run already
-//	go run ./demo doctor       follows one request through a running stack, names the broken link
-//	go run ./demo compare      measures what instrumentation costs
-//	go run ./demo help
+//	go run ./demo       starts everything, prints every address, runs until Ctrl-C
+//	go run ./demo help  lists the other commands
 //
-// Each command explains its flags with -help. Exit codes: 0 all went well, 1 something failed, 2
-// wrong usage.
+// Exit codes: 0 all went well, 1 something failed, 2 wrong usage.
 package main
 
 import (

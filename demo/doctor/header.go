@@ -109,7 +109,7 @@ func (v *visit) orphan(ctx context.Context, served *tempo.Span) (id string) {
 	v.poll(ctx, v.within(5*time.Second), "the proxy's own trace can be searched", func() bool {
 		ctx, cancel := context.WithTimeout(ctx, askTimeout)
 		defer cancel()
-		list, _ := v.backend.Search(ctx, tempo.Query{Tags: map[string]string{"name": "ReverseProxy"}, Limit: 50,
+		list, _ := v.backend.Search(ctx, tempo.Query{Tags: "name=ReverseProxy", Limit: 50,
 			Start: served.Start.Add(-2 * time.Second), End: time.Now().Add(time.Second)})
 		for _, found := range list {
 			t, err := v.backend.Trace(ctx, found)

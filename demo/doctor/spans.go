@@ -163,7 +163,7 @@ func (v *visit) search(ctx context.Context) outcome {
 	}
 	ask, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	list, err := v.backend.Search(ask, tempo.Query{Tags: map[string]string{"service.name": topology.Uservice3},
+	list, err := v.backend.Search(ask, tempo.Query{Tags: "service.name=" + topology.Uservice3,
 		Limit: searchLimit, Start: v.sent.Add(-2 * time.Second), End: time.Now().Add(time.Second)})
 	since := time.Since(v.answered).Seconds()
 	switch {

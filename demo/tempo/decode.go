@@ -20,14 +20,12 @@ func decode(body []byte) ([]*Span, error) {
 	var answer struct {
 		Trace *json.RawMessage `json:"trace"`
 	}
-	if err := json.Unmarshal(body, &answer); err != nil {
-		return nil, fmt.Errorf("the answer is not Tempo's JSON: %w", err)
-	}
-	if answer.Trace == nil {
-		return nil, nil
-	}
 	var data tracepb.TracesData
-	if err := (protojson.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(*answer.Trace, &data); err != nil {
+	err := json.Unmarshal(body, &answer)
+	if err == nil && answer.Trace != nil {
+		err = protojson.UnmarshalOptions{DiscardUnknown: true}.Unmarshal(*answer.Trace, &data)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("the answer is not Tempo's JSON: %w", err)
 	}
 	var spans []*Span
@@ -49,10 +47,12 @@ func decode(body []byte) ([]*Span, error) {
 }
 
 func newSpan(pb *tracepb.Span) (*Span, error) {
+	if len(pb.SpanId) == 0 {
+		return nil, errors.New("it has no spanId")
+	}
 	s := &Span{
-		TraceID:       hexID(pb.TraceId, traceid.TraceDigits),
-		SpanID:        hexID(pb.SpanId, traceid.SpanDigits),
-		ParentID:      hexID(pb.ParentSpanId, traceid.SpanDigits),
+		SpanID:        traceid.Hex(pb.SpanId, traceid.SpanDigits), // some back ends leave out leading zeros
+		ParentID:      traceid.Hex(pb.ParentSpanId, traceid.SpanDigits),
 		Name:          pb.Name,
 		Kind:          enumName(pb.Kind, "SPAN_KIND_"),
 		Start:         unixNano(pb.StartTimeUnixNano),
@@ -61,11 +61,8 @@ func newSpan(pb *tracepb.Span) (*Span, error) {
 		StatusMessage: pb.GetStatus().GetMessage(),
 		Attributes:    attributes(pb.Attributes),
 	}
-	switch {
-	case s.SpanID == "":
-		return nil, errors.New("it has no spanId")
-	case len(s.TraceID) > traceid.TraceDigits, len(s.SpanID) > traceid.SpanDigits, len(s.ParentID) > traceid.SpanDigits:
-		return nil, fmt.Errorf("one of its ids is too long: trace %s, span %s, parent %q", s.TraceID, s.SpanID, s.ParentID)
+	if len(s.SpanID) > traceid.SpanDigits || len(s.ParentID) > traceid.SpanDigits {
+		return nil, fmt.Errorf("one of its ids is too long: span %s, parent %q", s.SpanID, s.ParentID)
 	}
 	if strings.Trim(s.ParentID, "0") == "" {
 		s.ParentID = ""
@@ -76,20 +73,12 @@ func newSpan(pb *tracepb.Span) (*Span, error) {
 	return s, nil
 }
 
-// hexID writes an id as text. Some back ends leave out leading zeros.
-func hexID(id []byte, digits int) string {
-	if len(id) == 0 {
-		return ""
-	}
-	return traceid.Hex(id, digits)
-}
-
 // enumName turns SPAN_KIND_SERVER into server.
 func enumName(e fmt.Stringer, prefix string) string {
 	return strings.ToLower(strings.TrimPrefix(e.String(), prefix))
 }
 
-func unixNano(ns uint64) time.Time { return time.Unix(int64(ns/1e9), int64(ns%1e9)) }
+func unixNano(ns uint64) time.Time { return time.Unix(0, int64(ns)) }
 
 func attributes(list []*commonpb.KeyValue) map[string]any {
 	m := make(map[string]any, len(list))

@@ -3,20 +3,17 @@
 package tempo
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/go-logfmt/logfmt"
 
 	"example.com/grafana-tempo-go-demo/demo/traceid"
 )
@@ -38,10 +35,10 @@ type Client struct {
 
 // Query says which traces Search looks for. The zero value finds the latest.
 type Query struct {
-	// Tags are attributes that a trace must have, such as service.name. What their values match is
-	// Tempo's tag search: a part of service.name and of name, the whole of most others, and strings
-	// only.
-	Tags map[string]string
+	// Tags are attributes that a trace must have, as logfmt: service.name=uservice3. What their
+	// values match is Tempo's tag search: a part of service.name and of name, the whole of most
+	// others, and strings only.
+	Tags string
 	// TraceQL is a query such as {}, in place of Tags.
 	TraceQL string
 	// Limit is the most traces to answer; 0 leaves it to the back end, which stops at 20.
@@ -83,11 +80,7 @@ func (c *Client) Trace(ctx context.Context, id string) (*Trace, error) {
 
 // Search returns the ids of the traces that match, the latest first.
 func (c *Client) Search(ctx context.Context, q Query) ([]string, error) {
-	params, err := q.params()
-	if err != nil {
-		return nil, err
-	}
-	body, _, err := c.get(ctx, "/api/search", params)
+	body, _, err := c.get(ctx, "/api/search", q.params())
 	if err != nil {
 		return nil, err
 	}
@@ -108,51 +101,23 @@ func (c *Client) Search(ctx context.Context, q Query) ([]string, error) {
 	return ids, nil
 }
 
-func (q Query) params() (url.Values, error) {
+func (q Query) params() url.Values {
 	v := url.Values{}
-	if q.TraceQL != "" && len(q.Tags) > 0 {
-		return nil, errors.New("a query has either tags or TraceQL, not both")
-	}
 	if q.TraceQL != "" {
 		v.Set("q", q.TraceQL)
 	}
-	if len(q.Tags) > 0 {
-		tags, err := encodeTags(q.Tags)
-		if err != nil {
-			return nil, err
-		}
-		v.Set("tags", tags)
+	if q.Tags != "" {
+		v.Set("tags", q.Tags)
 	}
 	if q.Limit > 0 {
 		v.Set("limit", strconv.Itoa(q.Limit))
-	}
-	if q.Start.IsZero() != q.End.IsZero() {
-		return nil, errors.New("a query has both a start and an end, or neither")
 	}
 	if !q.Start.IsZero() {
 		v.Set("start", strconv.FormatInt(q.Start.Unix(), 10))
 		v.Set("end", strconv.FormatInt(q.End.Add(time.Second-1).Unix(), 10)) // rounded up
 	}
-	return v, nil
+	return v
 }
-
-// encodeTags writes logfmt, in a fixed order.
-func encodeTags(tags map[string]string) (string, error) {
-	var b strings.Builder
-	e := logfmt.NewEncoder(&b)
-	for _, key := range slices.Sorted(maps.Keys(tags)) {
-		if key == "" || strings.ContainsFunc(key, notInKeys) {
-			return "", fmt.Errorf("tag %q: a tag's name has no spaces, quotes or equals signs", key)
-		}
-		if err := e.EncodeKeyval(key, tags[key]); err != nil {
-			return "", fmt.Errorf("tag %q: %w", key, err)
-		}
-	}
-	return b.String(), nil
-}
-
-// notInKeys are the characters that logfmt's encoder would drop from a key.
-func notInKeys(r rune) bool { return r <= ' ' || r == '=' || r == '"' || r == 0x7f || r == 0xfffd }
 
 // get returns the body of a 200. Any other status is an error.
 func (c *Client) get(ctx context.Context, path string, params url.Values) (body []byte, status int, err error) {
@@ -165,11 +130,7 @@ func (c *Client) get(ctx context.Context, path string, params url.Values) (body 
 		return nil, 0, fmt.Errorf("the trace back end's URL %q is wrong, it should be like http://127.0.0.1:3200: %w", c.URL, err)
 	}
 	req.Header.Set("Accept", "application/json")
-	client := c.HTTP
-	if client == nil {
-		client = http.DefaultClient
-	}
-	res, err := client.Do(req)
+	res, err := cmp.Or(c.HTTP, http.DefaultClient).Do(req)
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, 0, fmt.Errorf("no answer from the trace back end in time: %w", err)

@@ -103,7 +103,7 @@ func TestSpanHasAllThatWasSent(t *testing.T) {
 		t.Fatal(err)
 	}
 	root, early, redis := tr.Spans[0], tr.Spans[1], tr.Spans[2]
-	if root.TraceID != id || root.SpanID != "0000000000000001" || root.ParentID != "" || root.Kind != "server" || root.Service != "uservice3" || root.Status != "ok" ||
+	if root.SpanID != "0000000000000001" || root.ParentID != "" || root.Kind != "server" || root.Service != "uservice3" || root.Status != "ok" ||
 		!root.Start.Equal(time.Unix(1, 0)) || root.End.Sub(root.Start) != 2*time.Second || root.Resource["process.pid"] != int64(4711) {
 		t.Errorf("root is %+v", root)
 	}
@@ -126,12 +126,12 @@ func TestSpanHasAllThatWasSent(t *testing.T) {
 
 func TestShortIDsFindTheirTrace(t *testing.T) {
 	tr, err := serve(t, other).Trace(t.Context(), "A1B2c3d4e5f60718")
-	if err != nil || tr.ID != shortID || tr.Spans[0].TraceID != shortID {
+	if err != nil || tr.ID != shortID {
 		t.Errorf("got %v, %v", tr, err)
 	}
 	// A back end that leaves out the zeros of ids.
 	tr, err = answer(t, 200, `{"trace":{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"AQ==","spanId":"Ag==","parentSpanId":"Aw=="}]}]}]}}`).Trace(t.Context(), "1")
-	if err != nil || tr.Spans[0].TraceID != strings.Repeat("0", 31)+"1" || tr.Spans[0].SpanID != "0000000000000002" || tr.Spans[0].ParentID != "0000000000000003" {
+	if err != nil || tr.Spans[0].SpanID != "0000000000000002" || tr.Spans[0].ParentID != "0000000000000003" {
 		t.Errorf("got %v, %v", tr, err)
 	}
 }
@@ -181,8 +181,8 @@ func TestSearch(t *testing.T) {
 	}{
 		{"everything, latest first", tempo.Query{}, []string{shortID, id}},
 		{"everything by TraceQL", tempo.Query{TraceQL: "{}"}, []string{shortID, id}},
-		{"by tags", tempo.Query{Tags: map[string]string{"service.name": "uservice3", "name": "early"}}, []string{id}},
-		{"by a tag with quotes and spaces", tempo.Query{Tags: map[string]string{"s": `a "b" c=d`}}, []string{}},
+		{"by tags", tempo.Query{Tags: "service.name=uservice3 name=early"}, []string{id}},
+		{"by a tag with quotes and spaces", tempo.Query{Tags: `s="a \"b\" c=d"`}, []string{}},
 		{"no more than one", tempo.Query{Limit: 1}, []string{shortID}},
 		{"by time", tempo.Query{Start: time.Unix(1, 0), End: time.Unix(3, 0)}, []string{id}},
 		{"by time, to the second", tempo.Query{Start: time.Unix(4, 0), End: time.Unix(4, 1)}, []string{shortID}},
@@ -227,9 +227,6 @@ func TestErrorsSayWhatIsWrongAndWhatToDo(t *testing.T) {
 		{"a span whose id is too long", trace(answer(t, 200, `{"trace":{"resourceSpans":[{"scopeSpans":[{"spans":[{"name":"n","spanId":"AAAAAAAAAAAB"}]}]}]}}`), id), []string{`span "n"`, "000000000000000001"}},
 		{"a search without JSON", search(answer(t, 200, "<html>"), tempo.Query{}), []string{"not Tempo's JSON"}},
 		{"a query that the collector cannot answer", search(serve(t), tempo.Query{TraceQL: "{name=1}"}), []string{"400", "answers {} alone"}},
-		{"tags and TraceQL", search(serve(t), tempo.Query{TraceQL: "{}", Tags: map[string]string{"a": "b"}}), []string{"not both"}},
-		{"a tag with a space", search(serve(t), tempo.Query{Tags: map[string]string{"a b": "c"}}), []string{`"a b"`}},
-		{"a start without an end", search(serve(t), tempo.Query{Start: time.Unix(1, 0)}), []string{"both"}},
 	} {
 		for _, want := range test.want {
 			if test.err == nil || !strings.Contains(test.err.Error(), want) {

@@ -12,31 +12,32 @@ type Trace struct {
 	Spans []*Span // by start, but parents before their children
 }
 
-// Span is one span with its place in the trace.
+// Span is one span with its place in the trace. Its JSON is that of `demo tour`, which adds times.
 type Span struct {
-	TraceID  string // 32 lower-case hexadecimal digits
-	SpanID   string // 16 of them
-	ParentID string // 16 of them, or empty
+	SpanID   string `json:"span_id"`   // 16 lower-case hexadecimal digits
+	ParentID string `json:"parent_id"` // likewise, or empty
 
-	Name          string
-	Kind          string // "server", "client", "internal", "producer", "consumer" or "unspecified"
-	Service       string // service.name of the resource
-	Start, End    time.Time
-	Status        string // "ok", "error" or "unset"
-	StatusMessage string
+	Service       string    `json:"service"` // service.name of the resource
+	Name          string    `json:"name"`
+	Kind          string    `json:"kind"` // server, client, internal, producer, consumer or unspecified
+	Start         time.Time `json:"-"`
+	End           time.Time `json:"-"`
+	Status        string    `json:"status"` // ok, error or unset
+	StatusMessage string    `json:"status_message,omitempty"`
 
 	// Attributes and Resource hold string, bool, int64, float64, []byte, []any or map[string]any;
 	// nil for a value that was not set.
-	Attributes, Resource map[string]any
-	Events               []Event // in the order of the back end
-	Children             []*Span // by start
+	Attributes map[string]any `json:"attributes,omitempty"`
+	Resource   map[string]any `json:"-"`
+	Events     []Event        `json:"-"` // in the order of the back end
+	Children   []*Span        `json:"-"` // by start
 }
 
 // Event is a moment within a span.
 type Event struct {
-	Name       string
-	Time       time.Time
-	Attributes map[string]any // as of Span
+	Name       string         `json:"name"`
+	Time       time.Time      `json:"-"`
+	Attributes map[string]any `json:"attributes,omitempty"` // as of Span
 }
 
 // Roots returns the spans without a parent in the trace, by start: those that began it, and those

@@ -50,7 +50,7 @@ func TestWords(t *testing.T) {
 		Duration(-5 * time.Millisecond):       "-5.0 ms",
 		Clean("a\x1b[1m\u202eb\xff"):          "a\uFFFD[1m\uFFFDb\uFFFD",
 		Fit("uservice3", 5, "."):              "user.",
-		Pad("日", 3) + "|" + PadLeft("x", 2):   "日 | x",
+		Pad("日", 3) + "|":                     "日 |",
 		ASCII("2×…", map[rune]rune{'×': 'x'}): "2x?",
 		Paint(true, Red, "x"):                 Red + "x" + Reset,
 		Paint(false, Red, "x"):                "x",

@@ -15,11 +15,10 @@ import (
 
 // ANSI sequences for colours. Words must say the same without them.
 const (
-	Reset  = "\x1b[0m"
-	Red    = "\x1b[1;31m"
-	Green  = "\x1b[32m"
-	Faint  = "\x1b[2m"
-	Yellow = "\x1b[33m"
+	Reset = "\x1b[0m"
+	Red   = "\x1b[1;31m"
+	Green = "\x1b[32m"
+	Faint = "\x1b[2m"
 )
 
 // Paint puts a text between a colour and a reset, if on.
@@ -45,13 +44,9 @@ func Colours(w io.Writer) bool {
 // Width is how many columns w has: what COLUMNS says, or the terminal, or else DefaultWidth. It is
 // at most 160, because the eye gets lost in longer lines.
 func Width(w io.Writer) int {
-	columns := 0
-	if n, err := strconv.Atoi(os.Getenv("COLUMNS")); err == nil && n > 0 {
-		columns = n
-	} else if f, ok := w.(*os.File); ok {
-		if n, _, err := term.GetSize(int(f.Fd())); err == nil {
-			columns = n
-		}
+	columns, _ := strconv.Atoi(os.Getenv("COLUMNS"))
+	if f, ok := w.(*os.File); ok && columns <= 0 {
+		columns, _, _ = term.GetSize(int(f.Fd()))
 	}
 	if columns <= 0 {
 		return DefaultWidth

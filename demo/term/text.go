@@ -66,9 +66,6 @@ func Fit(s string, n int, mark string) string {
 // Pad fills a text up to n columns with spaces behind it.
 func Pad(s string, n int) string { return s + strings.Repeat(" ", max(0, n-Columns(s))) }
 
-// PadLeft fills a text up to n columns with spaces before it.
-func PadLeft(s string, n int) string { return strings.Repeat(" ", max(0, n-Columns(s))) + s }
-
 // Wrap breaks a text at spaces into lines of at most n columns, and words that are longer anywhere.
 // An empty text is one empty line.
 func Wrap(text string, n int) []string {

@@ -5,14 +5,15 @@ import (
 
 	"example.com/grafana-tempo-go-demo/demo/ledger"
 	"example.com/grafana-tempo-go-demo/demo/tempo"
+	"example.com/grafana-tempo-go-demo/demo/visit"
 )
 
 // Report is what `demo tour -json` prints, one object on standard output. Times are milliseconds.
 type Report struct {
 	// Plain is the call of uservice1, of which an outsider knows no more than this.
-	Plain Call `json:"plain"`
+	Plain *visit.Answer `json:"plain"`
 	// Instrumented is the call of uservice3.
-	Instrumented Call `json:"instrumented"`
+	Instrumented *visit.Answer `json:"instrumented"`
 	// Trace is what the collector received of the second call.
 	Trace Trace `json:"trace"`
 	// Ledger says of both calls which way the propagation header went.
@@ -27,17 +28,6 @@ type Ledger struct {
 	Instrumented *ledger.Request `json:"instrumented"`
 }
 
-// Call is one request through the gateway.
-type Call struct {
-	Service    string  `json:"service"`
-	URL        string  `json:"url"` // as a browser would ask, such as http://uservice3.localhost:8000/?fail=redis
-	Status     int     `json:"status"`
-	DurationMS float64 `json:"duration_ms"`
-	// TraceResponse is the answer's traceresponse header, 00-<trace id>-<span id>-<flags>; the
-	// plain pair sends none. https://www.w3.org/TR/trace-context-2/#traceresponse-header
-	TraceResponse string `json:"traceresponse,omitempty"`
-}
-
 // Trace is a trace as a flat list, parents before their children.
 type Trace struct {
 	ID         string  `json:"id"`
@@ -49,49 +39,33 @@ type Trace struct {
 
 // Span is a span of a Trace.
 type Span struct {
-	SpanID        string         `json:"span_id"`
-	ParentID      string         `json:"parent_id"` // empty for the root
-	Depth         int            `json:"depth"`     // 0 for the root
-	Service       string         `json:"service"`
-	Name          string         `json:"name"`
-	Kind          string         `json:"kind"`     // server, client, internal, ...
-	StartMS       float64        `json:"start_ms"` // since the trace's start
-	DurationMS    float64        `json:"duration_ms"`
-	Status        string         `json:"status"` // ok, error, unset
-	StatusMessage string         `json:"status_message,omitempty"`
-	Attributes    map[string]any `json:"attributes,omitempty"`
-	Events        []Event        `json:"events,omitempty"`
+	*tempo.Span
+	Depth      int     `json:"depth"`    // 0 for the root
+	StartMS    float64 `json:"start_ms"` // since the trace's start
+	DurationMS float64 `json:"duration_ms"`
+	Events     []Event `json:"events,omitempty"`
 }
 
 // Event is an event of a Span.
 type Event struct {
-	Name       string         `json:"name"`
-	AtMS       float64        `json:"at_ms"` // since the trace's start
-	Attributes map[string]any `json:"attributes,omitempty"`
+	tempo.Event
+	AtMS float64 `json:"at_ms"` // since the trace's start
 }
 
-// flatten fills the report's Trace from the tree.
-func (r *Report) flatten() {
-	start, end := r.trace.Bounds()
-	r.Trace.ID, r.Trace.DurationMS = r.trace.ID, ms(end.Sub(start))
-	depth := map[string]int{}
-	for _, s := range r.trace.Spans { // parents come before their children
-		if above, ok := depth[s.ParentID]; ok {
-			depth[s.SpanID] = above + 1
-		} else {
-			depth[s.SpanID] = 0
-		}
-		span := Span{
-			SpanID: s.SpanID, ParentID: s.ParentID, Depth: depth[s.SpanID],
-			Service: s.Service, Name: s.Name, Kind: s.Kind,
-			StartMS: ms(s.Start.Sub(start)), DurationMS: ms(s.End.Sub(s.Start)),
-			Status: s.Status, StatusMessage: s.StatusMessage, Attributes: s.Attributes,
-		}
+// flatten makes the report's Trace of the tree.
+func flatten(t *tempo.Trace, complete bool) Trace {
+	start, end := t.Bounds()
+	flat := Trace{ID: t.ID, DurationMS: ms(end.Sub(start)), Complete: complete}
+	level := map[string]int{}   // from 1
+	for _, s := range t.Spans { // parents come before their children
+		level[s.SpanID] = level[s.ParentID] + 1
+		span := Span{Span: s, Depth: level[s.SpanID] - 1, StartMS: ms(s.Start.Sub(start)), DurationMS: ms(s.End.Sub(s.Start))}
 		for _, e := range s.Events {
-			span.Events = append(span.Events, Event{Name: e.Name, AtMS: ms(e.Time.Sub(start)), Attributes: e.Attributes})
+			span.Events = append(span.Events, Event{e, ms(e.Time.Sub(start))})
 		}
-		r.Trace.Spans = append(r.Trace.Spans, span)
+		flat.Spans = append(flat.Spans, span)
 	}
+	return flat
 }
 
 // ms is a duration in milliseconds, to the microsecond.

@@ -4,19 +4,20 @@
 package tour
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
-	"sync"
 	"time"
 
 	"example.com/grafana-tempo-go-demo/demo/ledger"
 	"example.com/grafana-tempo-go-demo/demo/stack"
 	"example.com/grafana-tempo-go-demo/demo/tempo"
 	"example.com/grafana-tempo-go-demo/demo/topology"
+	"example.com/grafana-tempo-go-demo/demo/visit"
 )
 
 const (
@@ -25,8 +26,6 @@ const (
 	// ledgerTimeout is how long to wait for the services' log lines, which usually are there by
 	// then.
 	ledgerTimeout = 2 * time.Second
-	// maxTail is how many log lines are shown when something goes wrong.
-	maxTail = 200
 )
 
 // Options say which story to tell.
@@ -36,31 +35,31 @@ type Options struct {
 	Fail, Slow string
 	// Env is added to the environment of every service, as in stack.Options.
 	Env map[string]string
-	// Messages gets the progress, and the last log lines if something goes wrong.
+	// Messages gets the progress, and the log if something goes wrong.
 	Messages io.Writer
 }
 
 // Run starts everything on free ports, makes the two calls and stops everything. What it starts is
 // gone when it returns. It gives up when ctx ends, and kills what still stops then when kill ends.
 func Run(ctx, kill context.Context, o Options) (*Report, error) {
-	var logs tail
+	var logs bytes.Buffer // of two calls
 	s, err := stack.Start(ctx, stack.Options{Addrs: stack.AnyAddrs(), Env: o.Env, Logs: &logs, Messages: o.Messages})
 	var report *Report
 	if err == nil {
-		report, err = visit(ctx, s, o)
+		report, err = observe(ctx, s, o)
 		err = errors.Join(err, s.Stop(kill))
 	}
 	if err != nil {
-		if ctx.Err() == nil {
-			logs.dump(o.Messages)
+		if ctx.Err() == nil && logs.Len() > 0 {
+			fmt.Fprintf(o.Messages, "the log of what was started:\n%s", &logs)
 		}
 		return nil, err
 	}
 	return report, nil
 }
 
-// visit makes the two calls and fetches what is known of them.
-func visit(ctx context.Context, s *stack.Stack, o Options) (*Report, error) {
+// observe makes the two calls and fetches what is known of them.
+func observe(ctx context.Context, s *stack.Stack, o Options) (*Report, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	go func() {
@@ -70,77 +69,50 @@ func visit(ctx context.Context, s *stack.Stack, o Options) (*Report, error) {
 		case <-ctx.Done():
 		}
 	}()
-	query := url.Values{}
-	if o.Fail != "" {
-		query.Set("fail", o.Fail)
+	gateway, err := url.Parse(s.URLs().Gateway)
+	if err != nil {
+		return nil, err
 	}
-	if o.Slow != "" {
-		query.Set("slow", o.Slow)
+	call := func(want visit.Request) (*visit.Answer, error) {
+		answer, err := visit.Get(ctx, transport, gateway, want, "demo-tour")
+		switch {
+		case ctx.Err() != nil:
+			return nil, fmt.Errorf("call %s: %w", want.Service, context.Cause(ctx))
+		case err != nil:
+			return nil, fmt.Errorf("call %s: %w", want.Service, err)
+		case answer.Status != http.StatusOK && want.Fail == "":
+			return nil, fmt.Errorf("%s answered %d", answer.URL, answer.Status)
+		}
+		return answer, nil
 	}
 	var r Report
-	var err error
-	if r.Plain, err = call(ctx, s.URLs().Gateway, topology.Uservice1, nil); err != nil {
+	if r.Plain, err = call(visit.Request{Service: topology.Uservice1}); err != nil {
 		return nil, err
 	}
-	if r.Instrumented, err = call(ctx, s.URLs().Gateway, topology.Uservice3, query); err != nil {
+	r.Instrumented, err = call(visit.Request{Service: topology.Uservice3, Fail: o.Fail, Slow: o.Slow})
+	if err != nil {
 		return nil, err
-	}
-	if r.Plain.Status != http.StatusOK {
-		return nil, fmt.Errorf("%s answered %d", r.Plain.URL, r.Plain.Status)
-	}
-	if r.Instrumented.Status != http.StatusOK && o.Fail == "" {
-		return nil, fmt.Errorf("%s answered %d", r.Instrumented.URL, r.Instrumented.Status)
 	}
 	id, err := traceID(r.Instrumented.TraceResponse)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", r.Instrumented.URL, err)
 	}
-	client := &tempo.Client{URL: s.URLs().Tempo, HTTP: localClient}
-	if r.trace, r.Trace.Complete, err = fetch(ctx, client, id, traceTimeout); err != nil {
+	client := &tempo.Client{URL: s.URLs().Tempo, HTTP: &http.Client{Transport: transport}}
+	complete := false
+	if r.trace, complete, err = fetch(ctx, client, id, traceTimeout); err != nil {
 		return nil, err
 	}
-	r.flatten()
+	r.Trace = flatten(r.trace, complete)
 	r.Ledger = readHops(ctx, s.Ledger(), o.Fail)
 	return &r, nil
 }
 
-// localClient asks parts on this machine, whatever HTTP_PROXY says.
-var localClient = &http.Client{Transport: &http.Transport{}, Timeout: 30 * time.Second}
-
-// call asks a service for its page, through the gateway.
-func call(ctx context.Context, gateway, service string, query url.Values) (Call, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, gateway+"/", nil)
-	if err != nil {
-		return Call{}, fmt.Errorf("call %s: %w", service, err)
-	}
-	req.URL.RawQuery = query.Encode()
-	req.Host = topology.Host(service) + ":" + req.URL.Port()
-	shown := *req.URL
-	shown.Host = req.Host
-	start := time.Now()
-	res, err := localClient.Do(req)
-	if err == nil {
-		_, err = io.Copy(io.Discard, res.Body)
-		res.Body.Close()
-	}
-	if err != nil {
-		if ctx.Err() != nil {
-			err = context.Cause(ctx)
-		}
-		return Call{}, fmt.Errorf("call %s: %w", service, err)
-	}
-	return Call{
-		Service:       service,
-		URL:           shown.String(),
-		Status:        res.StatusCode,
-		DurationMS:    ms(time.Since(start)),
-		TraceResponse: res.Header.Get("traceresponse"),
-	}, nil
-}
+// transport reaches parts on this machine, whatever HTTP_PROXY says.
+var transport = &http.Transport{}
 
 // traceID takes the trace id out of a traceresponse header.
 func traceID(header string) (string, error) {
-	h := ledger.Decode("traceresponse", header)
+	h := ledger.Decode(ledger.TraceResponse, header)
 	if !h.Valid {
 		return "", fmt.Errorf("the answer has no usable traceresponse header: %q: %s", h.Value, h.Problem)
 	}
@@ -204,33 +176,5 @@ func poll(ctx context.Context, interval time.Duration, done func() bool) {
 		case <-ctx.Done():
 			return
 		}
-	}
-}
-
-// tail keeps the last lines that were written, for when something goes wrong.
-type tail struct {
-	mu    sync.Mutex
-	lines []string
-}
-
-func (t *tail) Write(line []byte) (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if len(t.lines) == maxTail {
-		t.lines = t.lines[1:]
-	}
-	t.lines = append(t.lines, string(line))
-	return len(line), nil
-}
-
-func (t *tail) dump(w io.Writer) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if len(t.lines) == 0 {
-		return
-	}
-	fmt.Fprintln(w, "the last lines of what was started:")
-	for _, line := range t.lines {
-		_, _ = io.WriteString(w, line)
 	}
 }

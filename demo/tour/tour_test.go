@@ -2,7 +2,6 @@ package tour
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -31,17 +30,5 @@ func TestTraceThatNeverComes(t *testing.T) {
 	_, _, err := fetch(context.Background(), &tempo.Client{URL: srv.URL}, strings.Repeat("a", 32), 30*time.Millisecond)
 	if err == nil || !strings.Contains(err.Error(), "did not arrive within 30ms") {
 		t.Errorf("%v", err)
-	}
-}
-
-func TestTailKeepsTheLastLines(t *testing.T) {
-	var l tail
-	for i := range 10 * maxTail {
-		fmt.Fprintf(&l, "line %d\n", i)
-	}
-	var b strings.Builder
-	l.dump(&b)
-	if strings.Count(b.String(), "\n") != maxTail+1 || !strings.HasSuffix(b.String(), fmt.Sprintf("line %d\n", 10*maxTail-1)) {
-		t.Errorf("%d lines", strings.Count(b.String(), "\n"))
 	}
 }

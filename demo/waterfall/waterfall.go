@@ -3,8 +3,8 @@
 package waterfall
 
 import (
+	"cmp"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"time"
@@ -23,7 +23,7 @@ const (
 
 // Options say how to draw.
 type Options struct {
-	// Width is the most columns that a line takes; 0 means term.DefaultWidth, and the least is 40.
+	// Width is the most columns that a line takes, at least 40; 0 means term.DefaultWidth.
 	Width int
 	// ASCII draws with 7-bit characters only, for terminals whose locale is not UTF-8.
 	ASCII bool
@@ -43,37 +43,32 @@ var (
 // colours are those of the services, in order of appearance. Red is kept for errors.
 var colours = []string{"\x1b[36m", "\x1b[33m", "\x1b[35m", "\x1b[32m", "\x1b[34m"}
 
-// row is one span in drawing order.
+// row is one span in drawing order, with its words as they are printed.
 type row struct {
-	span   *tempo.Span
-	prefix string // tree lines before the name
-	below  string // tree lines of what stands under this row
-	note   string // what is odd about the span
+	span                    *tempo.Span
+	name, service, duration string
+	prefix                  string // tree lines before the name
+	below                   string // tree lines of what stands under this row
 }
 
-// Render writes the drawing, every line ended by a newline. Characters in names that could move the
-// cursor or reorder the text become visible ones. The error is w's.
-func Render(w io.Writer, t *tempo.Trace, o Options) error {
-	if t == nil || len(t.Spans) == 0 {
-		_, err := io.WriteString(w, "no spans yet\n")
-		return err
+// Render returns the drawing, every line ended by a newline. Characters in names that could move
+// the cursor or reorder the text become visible ones.
+func Render(t *tempo.Trace, o Options) string {
+	if len(t.Spans) == 0 {
+		return "no spans yet\n"
 	}
 	wide, narrow := unicodeGlyphs, unicodeNarrow
 	if o.ASCII {
 		wide, narrow = asciiGlyphs, asciiNarrow
 	}
-	if o.Width == 0 {
-		o.Width = term.DefaultWidth
-	}
-	o.Width = max(o.Width, minWidth)
+	o.Width = max(cmp.Or(o.Width, term.DefaultWidth), minWidth)
 	d := newDrawing(t, o, wide)
 	if !d.measure() {
 		d = newDrawing(t, o, narrow)
 		d.measure()
 	}
 	d.draw(t.ID)
-	_, err := io.WriteString(w, d.out.String())
-	return err
+	return d.out.String()
 }
 
 type drawing struct {
@@ -81,6 +76,7 @@ type drawing struct {
 	glyphs
 
 	rows       []row
+	known      map[string]bool // by span id
 	start, end time.Time
 	errors     int
 	colourOf   map[string]string // by service
@@ -91,63 +87,54 @@ type drawing struct {
 }
 
 func newDrawing(t *tempo.Trace, o Options, g glyphs) *drawing {
-	d := &drawing{Options: o, glyphs: g, colourOf: map[string]string{}}
+	d := &drawing{Options: o, glyphs: g, known: map[string]bool{}, colourOf: map[string]string{}}
 	d.start, d.end = t.Bounds()
-	known := map[string]bool{}
 	for _, s := range t.Spans {
-		known[s.SpanID] = true
+		d.known[s.SpanID] = true
 	}
 	seen := map[*tempo.Span]bool{}
 	for _, root := range append(t.Roots(), t.Spans...) { // spans whose parents form a circle have no root
-		d.addTree(root, known, seen)
-	}
-	for _, r := range d.rows {
-		if r.span.Status == "error" {
-			d.errors++
-		}
-		if _, ok := d.colourOf[r.span.Service]; !ok {
-			d.colourOf[r.span.Service] = colours[len(d.colourOf)%len(colours)]
-		}
+		d.addTree(root, seen)
 	}
 	return d
 }
 
 // addTree adds a row for a span and for each span below it. Each span is drawn once, whatever the
 // data says about parents.
-func (d *drawing) addTree(root *tempo.Span, known map[string]bool, seen map[*tempo.Span]bool) {
+func (d *drawing) addTree(root *tempo.Span, seen map[*tempo.Span]bool) {
 	// A stack instead of recursion: a trace may be as deep as it is long.
 	stack := []row{{span: root}}
 	for len(stack) > 0 {
 		r := stack[len(stack)-1]
 		stack = stack[:len(stack)-1]
-		if seen[r.span] {
+		s := r.span
+		if seen[s] {
 			continue
 		}
-		seen[r.span] = true
-		if r.span.ParentID != "" && !known[r.span.ParentID] {
-			r.note = "its parent is not here"
-		}
+		seen[s] = true
 		indent := r.below
 		// Only a line's width of it is ever drawn; the rest would cost the square of the depth.
 		if lines := []rune(indent); len(lines) > d.Width {
 			indent = string(lines[len(lines)-d.Width:])
 		}
-		var children []*tempo.Span
-		for _, c := range r.span.Children {
-			if !seen[c] {
-				children = append(children, c)
-			}
-		}
+		children := slices.DeleteFunc(slices.Clone(s.Children), func(c *tempo.Span) bool { return seen[c] })
 		if len(children) > 0 {
 			r.below += d.pipe
 		}
+		r.name, r.service, r.duration = d.clean(s.Name), d.clean(s.Service), term.Duration(s.End.Sub(s.Start))
 		d.rows = append(d.rows, r)
+		if s.Status == "error" {
+			d.errors++
+		}
+		if _, ok := d.colourOf[s.Service]; !ok {
+			d.colourOf[s.Service] = colours[len(d.colourOf)%len(colours)]
+		}
 		for i, c := range slices.Backward(children) {
+			child := row{span: c, prefix: indent + d.tee, below: indent + d.pipe}
 			if i == len(children)-1 {
-				stack = append(stack, row{span: c, prefix: indent + d.corner, below: indent + d.blank})
-			} else {
-				stack = append(stack, row{span: c, prefix: indent + d.tee, below: indent + d.pipe})
+				child.prefix, child.below = indent+d.corner, indent+d.blank
 			}
+			stack = append(stack, child)
 		}
 	}
 }
@@ -156,9 +143,9 @@ func (d *drawing) addTree(root *tempo.Span, known map[string]bool, seen map[*tem
 // whether the names fit.
 func (d *drawing) measure() bool {
 	for _, r := range d.rows {
-		d.name = max(d.name, term.Columns(r.prefix)+term.Columns(d.clean(r.span.Name)))
-		d.service = max(d.service, term.Columns(d.clean(r.span.Service)))
-		d.duration = max(d.duration, term.Columns(duration(r.span)))
+		d.name = max(d.name, term.Columns(r.prefix+r.name))
+		d.service = max(d.service, term.Columns(r.service))
+		d.duration = max(d.duration, len(r.duration))
 	}
 	d.service = min(d.service, maxService)
 	// Two blanks stand between names, services, durations and bars.
@@ -170,35 +157,32 @@ func (d *drawing) measure() bool {
 }
 
 func (d *drawing) draw(id string) {
-	fmt.Fprintf(&d.out, "trace %s  %s  %s", d.clean(id), term.Count(len(d.rows), "span"), term.Duration(d.end.Sub(d.start)))
+	total := term.Duration(d.end.Sub(d.start))
+	fmt.Fprintf(&d.out, "trace %s  %s  %s", d.clean(id), term.Count(len(d.rows), "span"), total)
 	if d.errors > 0 {
 		d.out.WriteString("  " + d.paint(term.Red, term.Count(d.errors, "error")))
 	}
 	d.out.WriteString("\n")
-	d.axis()
+	if d.bars >= len("0 "+total) { // the scale above the bars
+		scale := fmt.Sprintf("0%*s", d.bars-1, total)
+		d.out.WriteString(strings.Repeat(" ", d.name+d.service+d.duration+6) + d.paint(term.Faint, scale) + "\n")
+	}
 	for _, r := range d.rows {
-		s := r.span
-		colour := d.colourOf[s.Service]
-		name := d.clean(s.Name)
-		room := d.name - min(minName, term.Columns(name)) // for the lines of the tree
-		name = term.Fit(d.clip(r.prefix, room)+name, d.name, d.cut)
-		service := term.Fit(d.clean(s.Service), d.service, d.cut)
-		line := term.Pad(name, d.name) + "  " + d.paint(colour, term.Pad(service, d.service)) + "  " +
-			term.PadLeft(duration(s), d.duration)
+		colour := d.colourOf[r.span.Service]
+		room := d.name - min(minName, term.Columns(r.name)) // for the lines of the tree
+		name := term.Pad(term.Fit(d.clip(r.prefix, room)+r.name, d.name, d.cut), d.name)
+		service := term.Pad(term.Fit(r.service, d.service, d.cut), d.service)
+		line := fmt.Sprintf("%s  %s  %*s", name, d.paint(colour, service), d.duration, r.duration)
 		if d.bars > 0 {
-			line += "  " + d.paint(colour, d.bar(s))
+			line += "  " + d.paint(colour, d.bar(r.span))
 		}
 		d.out.WriteString(strings.TrimRight(line, " ") + "\n")
 		below := d.clip(r.below, room)
-		if r.note != "" {
-			d.under(below, term.Faint, "("+r.note+")")
+		if parent := r.span.ParentID; parent != "" && !d.known[parent] {
+			d.under(below, term.Faint, "(its parent is not here)")
 		}
-		if s.Status == "error" {
-			text := "ERROR"
-			if s.StatusMessage != "" {
-				text += ": " + d.clean(s.StatusMessage)
-			}
-			d.under(below, term.Red, text)
+		if r.span.Status == "error" {
+			d.under(below, term.Red, strings.TrimSuffix("ERROR: "+d.clean(r.span.StatusMessage), ": "))
 		}
 	}
 }
@@ -209,10 +193,7 @@ func (d *drawing) clip(prefix string, limit int) string {
 	if len(lines) <= limit {
 		return prefix
 	}
-	if limit <= 1 {
-		return d.cut
-	}
-	return d.cut + string(lines[len(lines)-limit+1:])
+	return d.cut + string(lines[len(lines)-max(0, limit-1):])
 }
 
 // under writes a text about the row above it, wrapped.
@@ -225,16 +206,6 @@ func (d *drawing) under(below, colour, text string) {
 	for _, line := range lines {
 		d.out.WriteString(below + d.paint(colour, line) + "\n")
 	}
-}
-
-// axis writes the scale above the bars.
-func (d *drawing) axis() {
-	total := term.Duration(d.end.Sub(d.start))
-	if d.bars < len("0 ")+term.Columns(total) {
-		return
-	}
-	lead := d.name + d.service + d.duration + 6
-	d.out.WriteString(strings.Repeat(" ", lead) + d.paint(term.Faint, "0"+term.PadLeft(total, d.bars-1)) + "\n")
 }
 
 // bar is the time of one span on the common axis. A span too short to be seen gets a thin mark.
@@ -262,5 +233,3 @@ func (d *drawing) clean(s string) string {
 	}
 	return s
 }
-
-func duration(s *tempo.Span) string { return term.Duration(s.End.Sub(s.Start)) }

@@ -132,11 +132,7 @@ chicken     a  1.0 ms  =================
 `},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			var b strings.Builder
-			if err := Render(&b, build(tc.spans...), tc.o); err != nil {
-				t.Fatal(err)
-			}
-			if got, want := b.String(), strings.TrimPrefix(strings.ReplaceAll(tc.want, "'", corner(tc.o)), "\n"); got != want {
+			if got, want := Render(build(tc.spans...), tc.o), strings.TrimPrefix(strings.ReplaceAll(tc.want, "'", corner(tc.o)), "\n"); got != want {
 				t.Errorf("got\n%s\nwant\n%s", got, want)
 			}
 		})
@@ -158,15 +154,11 @@ func TestLinesKeepToTheWidth(t *testing.T) {
 	spans[5].Name = strings.Repeat("very_long_name_", 20)
 	spans[5].Service = strings.Repeat("very_long_service_", 20)
 	for width := range 200 {
-		var b strings.Builder
-		if err := Render(&b, build(spans...), Options{Width: width}); err != nil {
-			t.Fatal(err)
-		}
 		limit := max(width, minWidth)
 		if width == 0 {
 			limit = term.DefaultWidth
 		}
-		for i, line := range strings.Split(b.String(), "\n") {
+		for i, line := range strings.Split(Render(build(spans...), Options{Width: width}), "\n") {
 			if i > 0 && term.Columns(line) > limit {
 				t.Fatalf("width %d: %d columns in %q", width, term.Columns(line), line)
 			}
@@ -180,15 +172,13 @@ func TestLinesKeepToTheWidth(t *testing.T) {
 func TestColourIsOnlyAdded(t *testing.T) {
 	spans := demo()
 	failed(spans[4], "no")
-	var plain, coloured strings.Builder
 	tr := build(spans...)
-	_ = Render(&plain, tr, Options{})
-	_ = Render(&coloured, tr, Options{Color: true})
-	stripped := coloured.String()
+	plain, coloured := Render(tr, Options{}), Render(tr, Options{Color: true})
+	stripped := coloured
 	for _, seq := range append([]string{term.Reset, term.Red, term.Faint}, colours...) {
 		stripped = strings.ReplaceAll(stripped, seq, "")
 	}
-	if stripped == coloured.String() || stripped != plain.String() {
+	if stripped == coloured || stripped != plain {
 		t.Errorf("got\n%s", stripped)
 	}
 }
@@ -198,11 +188,7 @@ func TestManySpansInALongChain(t *testing.T) {
 	for i := range 5000 {
 		spans = append(spans, span(string(rune(0x10000+i)), spans[i].SpanID, "a", "level", 0, 10))
 	}
-	var b strings.Builder
-	if err := Render(&b, build(spans...), Options{}); err != nil {
-		t.Fatal(err)
-	}
-	if n := strings.Count(b.String(), "\n"); n != 5001+2 {
+	if n := strings.Count(Render(build(spans...), Options{}), "\n"); n != 5001+2 {
 		t.Errorf("%d lines", n)
 	}
 }

@@ -162,7 +162,7 @@ func TestATraceCanBeSearched(t *testing.T) {
 	_, response := testbed.Shared(t).Get(t, "uservice3.localhost", "/", "")
 	id := strings.Split(response+"---", "-")[1]
 	for name, query := range map[string]tempo.Query{
-		"by its service": {Tags: map[string]string{"service.name": "uservice3"}, Limit: 100},
+		"by its service": {Tags: "service.name=uservice3", Limit: 100},
 		"with all":       {TraceQL: "{}", Limit: 100},
 	} {
 		if !testbed.Poll(t, func(ctx context.Context) bool {
