@@ -12,11 +12,11 @@ import (
 
 // demoTrace is a trace like those of the demo: eight spans of three services,
 // with the attributes that instrumentation libraries write.
-func demoTrace(n uint64) *request {
+func demoTrace(n uint64) *exportRequest {
 	http := attrs("http.request.method", "GET", "url.scheme", "http", "url.path", "/", "server.address", "127.0.0.1",
 		"server.port", 8083, "network.peer.address", "127.0.0.1", "network.peer.port", 40000+int(n%1000),
 		"network.protocol.version", "1.1", "user_agent.original", "Go-http-client/1.1", "http.response.status_code", 200)
-	res := func(service string) *request {
+	res := func(service string) *exportRequest {
 		return export(attrs("service.name", service, "host.name", "localhost", "os.type", "linux",
 			"os.description", "Debian GNU/Linux 12 (bookworm)", "process.pid", 4711, "process.executable.name", service,
 			"process.command_args", []any{"/srv/" + service, "-addr", "127.0.0.1:8083"}, "process.runtime.name", "go",
@@ -32,7 +32,7 @@ func demoTrace(n uint64) *request {
 		s.Status = &tracepb.Status{Code: tracepb.Status_STATUS_CODE_OK}
 		return s
 	}
-	req := &request{}
+	req := &exportRequest{}
 	for i, service := range []string{"gateway", "uservice3", "uservice4"} {
 		r := res(service).ResourceSpans[0]
 		id := uint64(3*i + 1)
@@ -53,7 +53,7 @@ const demoSpans = 8
 func demoBatches(tb testing.TB, n, traces int) [][]byte {
 	var bodies [][]byte
 	for i := range n {
-		req := &request{}
+		req := &exportRequest{}
 		for j := range traces {
 			req.ResourceSpans = append(req.ResourceSpans, demoTrace(uint64(i*traces+j+1)).ResourceSpans...)
 		}
@@ -73,7 +73,7 @@ func BenchmarkIngest(b *testing.B) {
 		c := New(Options{})
 		b.ReportAllocs()
 		for i := 0; b.Loop(); i++ {
-			req := &request{}
+			req := &exportRequest{}
 			if err := wireOptions.Unmarshal(bodies[i%len(bodies)], req); err != nil {
 				b.Fatal(err)
 			}
@@ -96,9 +96,9 @@ func BenchmarkIngest(b *testing.B) {
 	b.Run("gRPC", func(b *testing.B) {
 		c := New(Options{})
 		client := coltracepb.NewTraceServiceClient(dial(b, c))
-		var reqs []*request
+		var reqs []*exportRequest
 		for _, body := range bodies {
-			req := &request{}
+			req := &exportRequest{}
 			if err := wireOptions.Unmarshal(body, req); err != nil {
 				b.Fatal(err)
 			}
@@ -165,7 +165,7 @@ func BenchmarkQuery(b *testing.B) {
 }
 
 // jsonExport writes OTLP's JSON, with ids in hexadecimal.
-func jsonExport(tb testing.TB, req *request) []byte {
+func jsonExport(tb testing.TB, req *exportRequest) []byte {
 	// The reverse of mendID: bytes whose base64 is the id's hexadecimal form.
 	for _, rs := range req.ResourceSpans {
 		for _, s := range rs.ScopeSpans[0].Spans {

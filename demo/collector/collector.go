@@ -1,10 +1,8 @@
-// Package collector is the trace store of the run without Docker: it takes
-// spans over OTLP, keeps the newest traces in bounded memory, and answers the
-// part of Grafana Tempo's HTTP API that the demo uses, so that whatever reads
-// traces from it reads them from a real Tempo without a change.
+// Package collector is the trace store of the run without Docker: it takes spans over OTLP, keeps
+// the newest traces in bounded memory, and answers the part of Grafana Tempo's HTTP API that the
+// demo uses, so that what reads traces from it reads them from a real Tempo without a change.
 //
-// Answers follow Tempo 3.0.3. Where the documentation leaves room, they follow
-// what that version was seen to answer.
+// Its answers are those that Tempo 3.0.3 was seen to give.
 package collector
 
 import (
@@ -17,30 +15,27 @@ import (
 	"google.golang.org/grpc"
 )
 
-// defaultMaxBytes holds some ten thousand traces of the demo.
+// defaultMaxBytes holds almost four thousand traces of the demo.
 const defaultMaxBytes = 64 << 20
 
 // Options configure a Collector. The zero value is ready to use.
 type Options struct {
-	// MaxBytes bounds the memory that stored traces take, as estimated from
-	// the decoded spans, in bytes; 0 means 64 MiB. When it is reached, the
-	// trace that has received nothing for the longest time goes first. One
-	// trace may take a quarter of it, so that a runaway trace cannot push out
-	// all others.
+	// MaxBytes bounds the memory that stored traces take, in bytes, as estimated from the spans; 0
+	// means 64 MiB. When it is reached, the trace that has received nothing for the longest time
+	// goes first. One trace may take a quarter of it, so that it cannot push out all others.
 	MaxBytes int64
 	// Logger hears about refused requests and dropped spans; nil discards.
 	Logger *slog.Logger
 }
 
-// Collector receives, keeps and serves traces. All methods may be called from
-// several goroutines.
+// Collector receives, keeps and serves traces. All methods may be called from several goroutines.
 type Collector struct {
 	log     *slog.Logger
 	store   *store
 	grpc    *grpc.Server
 	stopped atomic.Bool
 
-	decoding chan struct{} // a slot for each large request in memory
+	decoding chan struct{} // an element for each export that is decoded
 }
 
 // New makes a Collector that listens nowhere yet.
@@ -56,17 +51,17 @@ func New(o Options) *Collector {
 	return c
 }
 
-// ServeGRPC answers OTLP/gRPC trace exports on l. It returns nil after
-// Shutdown, and otherwise the listener's error. It closes l.
+// ServeGRPC answers OTLP/gRPC trace exports on l. It returns nil after Shutdown, and otherwise the
+// listener's error. It closes l.
 func (c *Collector) ServeGRPC(l net.Listener) error {
 	return c.grpc.Serve(l)
 }
 
-// OTLPHandler answers OTLP/HTTP trace exports, POST /v1/traces, as protobuf
-// or JSON, plain or with gzip.
+// OTLPHandler answers OTLP/HTTP trace exports, POST /v1/traces, as protobuf or JSON, plain or with
+// gzip.
 func (c *Collector) OTLPHandler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("/v1/traces", c.serveOTLP)
+	mux.HandleFunc("POST /v1/traces", c.serveOTLP)
 	return mux
 }
 
@@ -74,16 +69,14 @@ func (c *Collector) OTLPHandler() http.Handler {
 func (c *Collector) APIHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/ready", c.serveReady)
-	mux.HandleFunc("/api/echo", c.serveEcho)
-	mux.HandleFunc("/api/traces/{traceID}", c.serveTraceV1)
-	mux.HandleFunc("/api/v2/traces/{traceID}", c.serveTraceV2)
+	mux.HandleFunc("/api/v2/traces/{traceID}", c.serveTrace)
 	mux.HandleFunc("/api/search", c.serveSearch)
 	return mux
 }
 
-// Shutdown lets gRPC exports in flight finish and refuses new ones; /ready
-// answers 503 from now on. The HTTP servers belong to the caller. When ctx
-// ends first, connections are cut and its error is returned.
+// Shutdown lets gRPC exports in flight finish and refuses new ones; /ready answers 503 from now on.
+// The HTTP servers belong to the caller. When ctx ends first, Shutdown cuts the connections and
+// returns its error.
 func (c *Collector) Shutdown(ctx context.Context) error {
 	c.stopped.Store(true)
 	done := make(chan struct{})

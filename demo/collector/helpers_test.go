@@ -8,7 +8,6 @@ import (
 	"net/http/httptest"
 	"testing"
 
-	coltracepb "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	commonpb "go.opentelemetry.io/proto/otlp/common/v1"
 	resourcepb "go.opentelemetry.io/proto/otlp/resource/v1"
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
@@ -16,8 +15,6 @@ import (
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
-
-type request = coltracepb.ExportTraceServiceRequest
 
 func value(v any) *commonpb.AnyValue {
 	switch v := v.(type) {
@@ -78,18 +75,18 @@ func newSpan(trace, id, parent uint64, name string, start, length int) *tracepb.
 	return s
 }
 
-func export(resource []*commonpb.KeyValue, spans ...*tracepb.Span) *request {
-	return &request{ResourceSpans: []*tracepb.ResourceSpans{{
+func export(resource []*commonpb.KeyValue, spans ...*tracepb.Span) *exportRequest {
+	return &exportRequest{ResourceSpans: []*tracepb.ResourceSpans{{
 		Resource:   &resourcepb.Resource{Attributes: resource},
 		ScopeSpans: []*tracepb.ScopeSpans{{Spans: spans}},
 	}}}
 }
 
 // send stores requests in order, each decoded anew as if it came by wire.
-func send(t testing.TB, c *Collector, reqs ...*request) {
+func send(t testing.TB, c *Collector, reqs ...*exportRequest) {
 	t.Helper()
 	for _, r := range reqs {
-		if _, err := c.receive(proto.Clone(r).(*request)); err != nil {
+		if _, err := c.receive(proto.Clone(r).(*exportRequest)); err != nil {
 			t.Fatal(err)
 		}
 	}

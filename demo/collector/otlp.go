@@ -2,6 +2,7 @@ package collector
 
 import (
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"context"
 	"encoding/base64"
@@ -11,6 +12,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"slices"
 	"strings"
 
 	coltracepb "go.opentelemetry.io/proto/otlp/collector/trace/v1"
@@ -28,40 +30,64 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
+// An export takes about six times its length in memory once it is decoded, and up to 200 times when
+// it is made to: two bytes can be an empty span. These bounds hold what all exports take together,
+// to 50 MB for those of exporters and to 1.6 GB at the very worst.
 const (
-	// maxRequestBytes bounds one export, after decompression. It is the
-	// default of the OpenTelemetry Collector's HTTP receiver.
-	maxRequestBytes = 20 << 20
+	// maxRequestBytes bounds one export, after decompression. It is gRPC's default and so that of
+	// Tempo; the 2048 spans that the demo's services send together take 1.1 MB.
+	maxRequestBytes = 4 << 20
 
 	// maxNesting bounds how deep messages, and so attribute values, may nest.
 	maxNesting = 100
 
-	// maxStreams bounds the exports under way on one connection. An exporter
-	// has one.
-	maxStreams = 100
+	// maxDecoding bounds the exports that are decoded at a time.
+	maxDecoding = 2
 
+	// maxStreams bounds the exports that wait on one gRPC connection. An exporter has one.
+	maxStreams = 16
+)
+
+const (
 	contentProtobuf = "application/x-protobuf"
 	contentJSON     = "application/json"
 )
 
-// Unknown fields are dropped, as OTLP asks for, and so that no memory is held
-// that sizeOfSpan does not see.
+// OTLP asks receivers to ignore unknown fields.
 var (
 	wireOptions = proto.UnmarshalOptions{DiscardUnknown: true, RecursionLimit: maxNesting}
 	jsonOptions = protojson.UnmarshalOptions{DiscardUnknown: true, RecursionLimit: maxNesting}
 )
 
-// receive checks a decoded request, stores it and returns the answer. The
-// error is a gRPC status; nothing of a refused request is stored.
-func (c *Collector) receive(req *coltracepb.ExportTraceServiceRequest) (*coltracepb.ExportTraceServiceResponse, error) {
-	batch, err := prepare(req)
+type exportRequest = coltracepb.ExportTraceServiceRequest
+
+// export decodes and stores a request when there is room for it. The error is a gRPC status.
+func (c *Collector) export(contentType string, body []byte) (*coltracepb.ExportTraceServiceResponse, error) {
+	c.decoding <- struct{}{}
+	defer func() { <-c.decoding }()
+	req := &exportRequest{}
+	var err error
+	if contentType == contentJSON {
+		err = unmarshalJSON(body, req)
+	} else {
+		err = wireOptions.Unmarshal(body, req)
+	}
 	if err != nil {
-		c.log.Warn("export refused", "error", err)
+		return nil, status.Errorf(codes.InvalidArgument, "not an OTLP trace export: %v", err)
+	}
+	return c.receive(req)
+}
+
+// receive checks a decoded request, stores it and returns the answer. The error is a gRPC status;
+// nothing of a refused request is stored.
+func (c *Collector) receive(req *exportRequest) (*coltracepb.ExportTraceServiceResponse, error) {
+	spans, err := prepare(req)
+	if err != nil {
 		return nil, status.Error(codes.InvalidArgument, err.Error())
 	}
 	res := &coltracepb.ExportTraceServiceResponse{}
-	if n := c.store.add(batch); n > 0 {
-		msg := fmt.Sprintf("%d spans dropped: a trace may take %d bytes of memory here; give the collector more or make smaller traces", n, c.store.maxTraceBytes)
+	if n := c.store.add(spans); n > 0 {
+		msg := fmt.Sprintf("%d spans dropped: a trace may take %d bytes of memory here; make smaller traces", n, c.store.maxTraceBytes)
 		c.log.Warn("spans dropped", "spans", n, "max_trace_bytes", c.store.maxTraceBytes)
 		res.PartialSuccess = &coltracepb.ExportTracePartialSuccess{RejectedSpans: int64(n), ErrorMessage: msg}
 	}
@@ -69,48 +95,32 @@ func (c *Collector) receive(req *coltracepb.ExportTraceServiceRequest) (*coltrac
 }
 
 // prepare checks a request's ids and does all work that needs no lock.
-func prepare(req *coltracepb.ExportTraceServiceRequest) ([]incoming, error) {
-	n := 0
-	for _, rs := range req.GetResourceSpans() {
-		for _, ss := range rs.GetScopeSpans() {
-			n += len(ss.GetSpans())
-		}
-	}
-	batch := make([]incoming, 0, n)
-	for i, rs := range req.GetResourceSpans() {
-		var res *resource
-		for j, ss := range rs.GetScopeSpans() {
-			if len(ss.GetSpans()) == 0 {
+func prepare(req *exportRequest) ([]span, error) {
+	var spans []span
+	for i, rs := range req.ResourceSpans {
+		for j, ss := range rs.ScopeSpans {
+			if len(ss.Spans) == 0 {
 				continue
 			}
-			if res == nil {
-				res = newResource(rs)
-			}
-			sc := newScope(res, ss)
+			from := newOrigin(rs, ss)
+			spans = slices.Grow(spans, len(ss.Spans))
 			for k, s := range ss.Spans {
 				if err := checkIDs(s); err != nil {
 					return nil, fmt.Errorf("resourceSpans[%d].scopeSpans[%d].spans[%d]: %w", i, j, k, err)
 				}
-				if s.Status == nil {
-					s.Status = noStatus // Tempo always answers with a status
-				}
-				batch = append(batch, incoming{
-					trace: traceID(s.TraceId),
-					id:    spanID(s.SpanId),
-					span:  span{Span: s, scope: sc},
-					bytes: sizeOfSpan(s),
-				})
+				s.Status = cmp.Or(s.Status, noStatus) // Tempo always answers with one
+				spans = append(spans, span{Span: s, origin: from, bytes: memoryOf(proto.Size(s))})
 			}
 		}
 	}
-	return batch, nil
+	return spans, nil
 }
 
 var noStatus = &tracepb.Status{}
 
 func checkIDs(s *tracepb.Span) error {
-	if len(s.GetTraceId()) != 16 || traceID(s.TraceId) == (traceID{}) {
-		return fmt.Errorf("trace ids must be 128 bit and not all zero, received \"%x\"", s.GetTraceId())
+	if len(s.TraceId) != 16 || traceID(s.TraceId) == (traceID{}) {
+		return fmt.Errorf("trace ids must be 128 bit and not all zero, received \"%x\"", s.TraceId)
 	}
 	if len(s.SpanId) != 8 || spanID(s.SpanId) == (spanID{}) {
 		return fmt.Errorf("span ids must be 64 bit and not all zero, received \"%x\"", s.SpanId)
@@ -125,30 +135,23 @@ func checkIDs(s *tracepb.Span) error {
 	return nil
 }
 
-func newResource(rs *tracepb.ResourceSpans) *resource {
-	r := &resource{pb: rs.Resource, schemaURL: rs.SchemaUrl}
-	if r.pb == nil {
-		r.pb = &resourcepb.Resource{} // Tempo always answers with a resource
+// newOrigin returns the origin of the spans in ss. Tempo always answers with a resource and a
+// scope, so it has both.
+func newOrigin(rs *tracepb.ResourceSpans, ss *tracepb.ScopeSpans) *origin {
+	o := &origin{
+		resource: &tracepb.ResourceSpans{Resource: cmp.Or(rs.Resource, &resourcepb.Resource{}), SchemaUrl: rs.SchemaUrl},
+		scope:    &tracepb.ScopeSpans{Scope: cmp.Or(ss.Scope, &commonpb.InstrumentationScope{}), SchemaUrl: ss.SchemaUrl},
 	}
-	r.key = wireKey(&tracepb.ResourceSpans{Resource: r.pb, SchemaUrl: r.schemaURL})
-	for _, kv := range r.pb.Attributes {
-		if kv.GetKey() == "service.name" {
-			r.service = kv.GetValue().GetStringValue()
+	o.key = originKey{wireKey(o.resource), wireKey(o.scope)}
+	size := len(o.key.resource) + len(o.key.scope)
+	o.bytes = memoryOf(size) + int64(size)
+	for _, kv := range o.resource.Resource.Attributes {
+		if kv.Key == "service.name" {
+			o.service = kv.Value.GetStringValue()
 			break
 		}
 	}
-	r.bytes = resourceBytes + int64(len(r.key)) + sizeOfAttributes(r.pb.Attributes)
-	return r
-}
-
-func newScope(r *resource, ss *tracepb.ScopeSpans) *scope {
-	s := &scope{resource: r, pb: ss.Scope, schemaURL: ss.SchemaUrl}
-	if s.pb == nil {
-		s.pb = &commonpb.InstrumentationScope{}
-	}
-	s.key = wireKey(&tracepb.ScopeSpans{Scope: s.pb, SchemaUrl: s.schemaURL})
-	s.bytes = scopeBytes + int64(len(s.key)) + sizeOfAttributes(s.pb.Attributes)
-	return s
+	return o
 }
 
 // wireKey encodes a message that was decoded a moment ago, which cannot fail.
@@ -163,191 +166,115 @@ func (c *Collector) newGRPCServer() *grpc.Server {
 	s := grpc.NewServer(
 		grpc.MaxRecvMsgSize(maxRequestBytes),
 		grpc.MaxConcurrentStreams(maxStreams),
-		grpc.ForceServerCodecV2(codec{encoding.GetCodecV2(grpcproto.Name), c}),
+		grpc.ForceServerCodecV2(rawCodec{encoding.GetCodecV2(grpcproto.Name)}),
 	)
 	desc := coltracepb.TraceService_ServiceDesc
-	desc.Methods = []grpc.MethodDesc{{
-		MethodName: "Export",
-		Handler: func(_ any, _ context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
-			var req decoded
-			if err := decode(&req); err != nil {
-				return nil, err
-			}
-			if req.heavy != nil {
-				c.log.Warn("export refused", "error", req.heavy)
-				return nil, status.Error(codes.ResourceExhausted, req.heavy.Error())
-			}
-			defer req.release()
-			if req.err != nil {
-				c.log.Warn("export refused", "error", req.err)
-				return nil, status.Errorf(codes.InvalidArgument, "request is not an OTLP trace export: %v", req.err)
-			}
-			return c.receive(&req.export)
-		},
-	}}
+	desc.Methods = []grpc.MethodDesc{{MethodName: "Export", Handler: c.exportGRPC}}
 	s.RegisterService(&desc, nil)
 	return s
 }
 
-// decoded is a request, or why it is none. gRPC itself would report the latter
-// as Internal, which blames the wrong side.
-type decoded struct {
-	export  coltracepb.ExportTraceServiceRequest
-	err     error
-	heavy   error  // it was not decoded at all
-	release func() // otherwise: makes room for others
+// exportGRPC stands in for the generated handler, which would decode a request as soon as it has
+// arrived, whether there is room or not, and would call a malformed one an error of the server.
+func (c *Collector) exportGRPC(_ any, _ context.Context, receive func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
+	var body mem.Buffer
+	if err := receive(&body); err != nil {
+		return nil, err
+	}
+	defer body.Free()
+	res, err := c.export(contentProtobuf, body.ReadOnlyData())
+	if err != nil {
+		c.log.Warn("export refused", "error", status.Convert(err).Message())
+	}
+	return res, err
 }
 
-// codec is gRPC's own for answers, and decodes requests with wireOptions, when
-// the collector has room for them.
-type codec struct {
-	encoding.CodecV2
-	collector *Collector
-}
+// rawCodec encodes answers as gRPC's own codec does and leaves requests encoded.
+type rawCodec struct{ encoding.CodecV2 }
 
-func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
-	d, ok := v.(*decoded)
-	if !ok {
-		return fmt.Errorf("cannot decode into %T", v)
-	}
-	buf := data.MaterializeToBuffer(mem.DefaultBufferPool())
-	defer buf.Free()
-	if d.release, d.heavy = c.collector.admit(contentProtobuf, buf.ReadOnlyData()); d.heavy == nil {
-		d.err = wireOptions.Unmarshal(buf.ReadOnlyData(), &d.export)
-	}
+func (rawCodec) Unmarshal(data mem.BufferSlice, v any) error {
+	*v.(*mem.Buffer) = data.MaterializeToBuffer(mem.DefaultBufferPool())
 	return nil
 }
 
 // --- HTTP, https://opentelemetry.io/docs/specs/otlp/#otlphttp
 
 func (c *Collector) serveOTLP(w http.ResponseWriter, r *http.Request) {
-	if r.Method != http.MethodPost {
-		w.Header().Set("Allow", http.MethodPost)
-		writeText(w, http.StatusMethodNotAllowed, "405 method not allowed, supported: [POST]")
-		return
-	}
 	contentType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || contentType != contentProtobuf && contentType != contentJSON {
-		writeText(w, http.StatusUnsupportedMediaType, "415 unsupported media type, supported: [application/json, application/x-protobuf]")
+		const text = "415 unsupported media type, supported: [application/json, application/x-protobuf]"
+		http.Error(w, text, http.StatusUnsupportedMediaType)
 		return
 	}
-	req, release, code, err := c.readExport(w, r, contentType)
-	defer release()
+	code := http.StatusOK
+	var answer proto.Message
+	body, err := readBody(w, r)
+	if err == nil {
+		answer, err = c.export(contentType, body)
+	}
 	if err != nil {
-		c.log.Warn("export refused", "error", err)
-		text := strings.ToValidUTF8(err.Error(), "\uFFFD") // may quote the body
-		writeOTLP(w, contentType, code, status.New(grpcCode(code), text).Proto())
-		return
+		st := status.Convert(err)
+		text := strings.ToValidUTF8(st.Message(), "\uFFFD") // may quote the body
+		c.log.Warn("export refused", "error", text)
+		answer = status.New(st.Code(), text).Proto()
+		switch st.Code() {
+		case codes.ResourceExhausted:
+			code = http.StatusRequestEntityTooLarge
+		case codes.Unimplemented:
+			code = http.StatusUnsupportedMediaType
+		default:
+			code = http.StatusBadRequest
+		}
 	}
-	res, err := c.receive(req)
-	if err != nil {
-		writeOTLP(w, contentType, http.StatusBadRequest, status.Convert(err).Proto())
-		return
+	// The answer is in the request's own encoding. It has no invalid UTF-8, so it can be encoded.
+	var reply []byte
+	if contentType == contentJSON {
+		reply, _ = protojson.Marshal(answer)
+	} else {
+		reply, _ = proto.Marshal(answer)
 	}
-	writeOTLP(w, contentType, http.StatusOK, res)
+	w.Header().Set("Content-Type", contentType)
+	w.WriteHeader(code)
+	_, _ = w.Write(reply) // the client may be gone
 }
 
-// readExport reads and decodes a request's body. With an error it returns the
-// HTTP status that goes with it. Release says that the request is needed no
-// longer.
-func (c *Collector) readExport(w http.ResponseWriter, r *http.Request, contentType string) (_ *coltracepb.ExportTraceServiceRequest, release func(), code int, err error) {
-	none := func() {}
-	var body io.Reader = http.MaxBytesReader(w, r.Body, maxRequestBytes)
+// readBody returns a request's body, decompressed. The error is a gRPC status.
+func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	body := http.MaxBytesReader(w, r.Body, maxRequestBytes)
 	switch e := r.Header.Get("Content-Encoding"); e {
 	case "", "identity":
 	case "gzip":
 		z, err := gzip.NewReader(body)
 		if err != nil {
-			return nil, none, readCode(err), fmt.Errorf("body is not gzip, as Content-Encoding says: %w", err)
+			return nil, status.Errorf(codes.InvalidArgument, "body is not gzip, as Content-Encoding says: %v", err)
 		}
-		// A second limit: little input can unpack to a lot.
-		body = http.MaxBytesReader(w, z, maxRequestBytes)
+		body = http.MaxBytesReader(w, z, maxRequestBytes) // again: little input can unpack to a lot
 	default:
-		return nil, none, http.StatusUnsupportedMediaType, fmt.Errorf("unsupported Content-Encoding: %s, use gzip or none", e)
+		return nil, status.Errorf(codes.Unimplemented, "unsupported Content-Encoding: %s, use gzip or none", e)
 	}
 	data, err := io.ReadAll(body)
-	if err != nil {
-		return nil, none, readCode(err), fmt.Errorf("cannot read the body: %w", err)
+	if err == nil {
+		return data, nil
 	}
-	release, err = c.admit(contentType, data)
-	if err != nil {
-		return nil, none, http.StatusRequestEntityTooLarge, err
+	code := codes.InvalidArgument
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		code = codes.ResourceExhausted
 	}
-	req := &coltracepb.ExportTraceServiceRequest{}
-	if contentType == contentJSON {
-		err = unmarshalJSON(data, req)
-	} else {
-		err = wireOptions.Unmarshal(data, req)
-	}
-	if err != nil {
-		// The protobuf library puts no-break spaces into its errors at random,
-		// so that nobody compares them.
-		return nil, release, http.StatusBadRequest, fmt.Errorf("body is not an OTLP trace export: %s", strings.ReplaceAll(err.Error(), "\u00a0", " "))
-	}
-	return req, release, 0, nil
+	return nil, status.Errorf(code, "cannot read the body: %v", err)
 }
 
-func readCode(err error) int {
-	var tooLarge *http.MaxBytesError
-	if errors.As(err, &tooLarge) {
-		return http.StatusRequestEntityTooLarge
-	}
-	return http.StatusBadRequest
-}
-
-func grpcCode(httpStatus int) codes.Code {
-	switch httpStatus {
-	case http.StatusRequestEntityTooLarge:
-		return codes.ResourceExhausted
-	case http.StatusUnsupportedMediaType:
-		return codes.Unimplemented
-	default:
-		return codes.InvalidArgument
-	}
-}
-
-// writeOTLP answers in the request's own encoding, errors as google.rpc.Status.
-func writeOTLP(w http.ResponseWriter, contentType string, code int, m proto.Message) {
-	var b []byte
-	var err error
-	if contentType == contentJSON {
-		b, err = protojson.Marshal(m)
-	} else {
-		b, err = proto.Marshal(m)
-	}
-	if err != nil { // invalid UTF-8 alone could do it, and there is none
-		writeText(w, http.StatusInternalServerError, err.Error())
-		return
-	}
-	w.Header().Set("Content-Type", contentType)
-	w.WriteHeader(code)
-	_, _ = w.Write(b) // the client may be gone
-}
-
-// unmarshalJSON decodes OTLP's JSON, which is that of protobuf but for ids,
-// which are hexadecimal there and base64 here. Hexadecimal digits are valid
-// base64, and 16 or 32 of them decode without loss: so ids are decoded wrongly
-// first and mended after, with no parser of our own.
-func unmarshalJSON(data []byte, req *coltracepb.ExportTraceServiceRequest) error {
+// unmarshalJSON decodes OTLP's JSON, which is protobuf's but for ids: they are hexadecimal, where
+// protobuf has base64. Hexadecimal digits are valid base64, and 16 or 32 of them decode without
+// loss, so that ids can be decoded wrongly first and mended after.
+func unmarshalJSON(data []byte, req *exportRequest) error {
 	if err := jsonOptions.Unmarshal(data, req); err != nil {
 		return err
 	}
 	for _, rs := range req.ResourceSpans {
-		for _, ss := range rs.GetScopeSpans() {
-			for _, s := range ss.GetSpans() {
-				if err := mendID(&s.TraceId); err != nil {
-					return fmt.Errorf("traceId of span %q: %w", s.Name, err)
-				}
-				if err := mendID(&s.SpanId); err != nil {
-					return fmt.Errorf("spanId of span %q: %w", s.Name, err)
-				}
-				if err := mendID(&s.ParentSpanId); err != nil {
-					return fmt.Errorf("parentSpanId of span %q: %w", s.Name, err)
-				}
-				for _, l := range s.Links {
-					if err := errors.Join(mendID(&l.TraceId), mendID(&l.SpanId)); err != nil {
-						return fmt.Errorf("link of span %q: %w", s.Name, err)
-					}
+		for _, ss := range rs.ScopeSpans {
+			for _, s := range ss.Spans {
+				if err := mendIDs(s); err != nil {
+					return fmt.Errorf("%w of span %q must be hexadecimal digits, 32 for a trace and 16 for a span", err, s.Name)
 				}
 			}
 		}
@@ -355,15 +282,23 @@ func unmarshalJSON(data []byte, req *coltracepb.ExportTraceServiceRequest) error
 	return nil
 }
 
-// mendID turns what base64 made of an id into what hexadecimal makes of it.
-func mendID(id *[]byte) error {
-	if len(*id) == 0 {
-		return nil
+// mendIDs turns what base64 made of a span's ids into what hexadecimal makes of them. The error is
+// the name of an id that is not hexadecimal.
+func mendIDs(s *tracepb.Span) error {
+	type field struct {
+		name string
+		id   *[]byte
 	}
-	b, err := hex.DecodeString(base64.StdEncoding.EncodeToString(*id))
-	if err != nil {
-		return errors.New("must be hexadecimal digits, 32 for a trace and 16 for a span")
+	fields := []field{{"traceId", &s.TraceId}, {"spanId", &s.SpanId}, {"parentSpanId", &s.ParentSpanId}}
+	for _, l := range s.Links {
+		fields = append(fields, field{"traceId in a link", &l.TraceId}, field{"spanId in a link", &l.SpanId})
 	}
-	*id = b
+	for _, f := range fields {
+		id, err := hex.DecodeString(base64.StdEncoding.EncodeToString(*f.id))
+		if err != nil {
+			return errors.New(f.name)
+		}
+		*f.id = id
+	}
 	return nil
 }

@@ -38,7 +38,7 @@ func jsonSpan(trace, span, more string) []byte {
 
 func TestHTTPExportsAreStored(t *testing.T) {
 	const trace, span = "5b8efff798038103d269b633813fc60c", "eee19b7ec3c1b174"
-	message := wire(t, &request{ResourceSpans: samples(sampleTime)[0].ResourceSpans})
+	message := wire(t, &exportRequest{ResourceSpans: samples(sampleTime)[0].ResourceSpans})
 	for _, test := range []struct {
 		name, contentType string
 		body              []byte

@@ -26,7 +26,7 @@ func fromHex(s string) []byte {
 
 // samples are exports with every kind of field, around base, which is in Unix
 // nanoseconds. They are what the collector was compared to Tempo with.
-func samples(base uint64) []*request {
+func samples(base uint64) []*exportRequest {
 	const ms = 1_000_000
 	mk := func(trace, id, parent, name string, kind int32, start, length int64) *tracepb.Span {
 		return &tracepb.Span{
@@ -46,7 +46,7 @@ func samples(base uint64) []*request {
 		}
 	}
 	ok := &tracepb.Status{Code: tracepb.Status_STATUS_CODE_OK}
-	return []*request{
+	return []*exportRequest{
 		{ResourceSpans: []*tracepb.ResourceSpans{
 			from(attrs("service.name", "gateway", "host.name", "h"),
 				&commonpb.InstrumentationScope{Name: "gw", Version: "1"},
@@ -105,32 +105,20 @@ func samples(base uint64) []*request {
 // sampleRequests are answered alike by Tempo 3.0.3 and by the collector.
 var sampleRequests = []string{
 	"/ready",
-	"/api/echo",
-	"/api/echo/",
 	"/nothing",
-	"/api/traces/" + wholeTrace,
 	"/api/v2/traces/" + wholeTrace,
 	"/api/v2/traces/5B8EFFF798038103D269B633813FC60C",
 	"/api/v2/traces/" + shortTrace,
 	"/api/v2/traces/A1b2c3d4e5f60718",
-	"/api/traces/ab00000000000000000000000000ff",
+	"/api/v2/traces/ab00000000000000000000000000ff",
 	"/api/v2/traces/" + bareTrace,
 	"/api/v2/traces/" + emptyTrace,
-	"/api/traces/deadbeefdeadbeefdeadbeefdeadbeef",
 	"/api/v2/traces/deadbeefdeadbeefdeadbeefdeadbeef",
-	"/api/traces/0",
 	"/api/v2/traces/0",
-	"/api/traces/xyz",
 	"/api/v2/traces/xyz",
 	"/api/v2/traces/%C3%A9",
 	"/api/v2/traces/5b8efff798038103d269b633813fc60c00",
-	"/api/traces/",
-	"/api/traces",
 	"/api/v2/traces/abc/def",
-	"/api/traces/abc?mode=foo",
-	"/api/v2/traces/abc?start=5&end=3",
-	"/api/v2/traces/abc?start=x",
-	"/api/v2/traces/abc?end=x",
 	"/api/v2/traces/a1b2c3d4e5f60718?start=1&end=2",
 
 	"/api/search",
@@ -138,13 +126,8 @@ var sampleRequests = []string{
 	"/api/search?q=",
 	"/api/search?q=%7B%7D",
 	"/api/search?q=%20%7B%20%7D%20",
-	"/api/search?q=%7B%7D&spss=1",
-	"/api/search?q=%7B%7D&spss=0",
-	"/api/search?q=%7B%7D&spss=100",
-	"/api/search?q=%7B%7D&spss=101",
 	"/api/search?q=%7B%7D&minDuration=1s",
 	"/api/search?q=%7B%7D&tags=service.name%3Duservice3",
-	"/api/search?spss=x",
 	"/api/search?limit=0",
 	"/api/search?limit=-1",
 	"/api/search?limit=x",
@@ -152,12 +135,7 @@ var sampleRequests = []string{
 	"/api/search?limit=262145",
 	"/api/search?limit=1&tags=name%3Dredis",
 	"/api/search?minDuration=1s",
-	"/api/search?minDuration=1500ms&maxDuration=1500ms",
-	"/api/search?maxDuration=7ms",
-	"/api/search?maxDuration=1ns",
 	"/api/search?minDuration=x",
-	"/api/search?maxDuration=5",
-	"/api/search?minDuration=2s&maxDuration=1s",
 	"/api/search?minDuration=-1s",
 	"/api/search?start=5",
 	"/api/search?end=5",
@@ -186,18 +164,12 @@ var sampleRequests = []string{
 	"/api/search?tags=test-attribute-1%3Dtest-values-1%20process.command_args%3D-addr",
 	"/api/search?tags=test-attribute-1%3Dtest-values-1%20host.name%3Dh",
 	"/api/search?tags=db.system.name%3Dpostgresql%20service.name%3Dgateway",
-	"/api/search?tags=http.status_code%3D200",
-	"/api/search?tags=http.status_code%3D20",
-	"/api/search?tags=http.method%3DGE",
-	"/api/search?tags=http.request.method%3DGE",
 	"/api/search?tags=error%3Dtrue",
 	"/api/search?tags=status%3Derror",
 	"/api/search?tags=status.code%3Derror",
 	"/api/search?tags=status.code%3Dok",
 	"/api/search?tags=status.code%3Dunset",
 	"/api/search?tags=status.code%3Dnonsense",
-	"/api/search?tags=root.name%3DGET",
-	"/api/search?tags=root.service.name%3Dgate",
 	"/api/search?tags=kind%3Dserver",
 	"/api/search?tags=happened%3Dtrue",
 	"/api/search?tags=mixed%3Da",

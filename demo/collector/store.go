@@ -1,11 +1,12 @@
 package collector
 
 import (
+	"bytes"
+	"cmp"
 	"container/list"
+	"slices"
 	"sync"
 
-	commonpb "go.opentelemetry.io/proto/otlp/common/v1"
-	resourcepb "go.opentelemetry.io/proto/otlp/resource/v1"
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 )
 
@@ -14,46 +15,40 @@ type (
 	spanID  [8]byte
 )
 
-// resource is the sender of spans. Senders repeat themselves in every batch,
-// so equal ones are kept once.
-type resource struct {
-	key       string // its wire form, which is its identity
-	pb        *resourcepb.Resource
-	schemaURL string
-	service   string // service.name, "" when missing or not a string
-	bytes     int64
-	scopes    map[string]*scope // by their wire form; guarded by store.mu
+// origin is what spans come from: an instrumentation scope of a resource. Senders repeat both in
+// every batch, so equal ones are kept once.
+type origin struct {
+	key      originKey
+	resource *tracepb.ResourceSpans // without its scopes
+	scope    *tracepb.ScopeSpans    // without its spans
+	service  string                 // service.name, "" when missing or not a string
+	bytes    int64                  // estimated memory
+	uses     int                    // stored spans that refer to it; guarded by store.mu
 }
 
-// scope is one instrumentation scope of a resource, kept once like it.
-type scope struct {
-	key       string
-	resource  *resource
-	pb        *commonpb.InstrumentationScope
-	schemaURL string
-	bytes     int64
-	uses      int // stored spans that refer to it; guarded by store.mu
-}
+// originKey identifies an origin by the wire form of its two parts.
+type originKey struct{ resource, scope string }
 
-// span is a received span with its origin. Neither changes after decoding.
+// span is a received span. It does not change after decoding.
 type span struct {
 	*tracepb.Span
-	scope *scope
+	origin *origin
+	bytes  int64 // estimated memory, without that of origin
 }
 
-// trace is what is known of a trace at one moment. A published trace never
-// changes: new spans make a new one, and a reader needs no lock.
+// trace is what is known of a trace at one moment. A published trace never changes: new spans make
+// a new one, so that readers need no lock.
 type trace struct {
 	id         traceID
 	spans      []span // in order of arrival
-	bytes      int64
+	bytes      int64  // estimated memory
 	start, end uint64 // earliest start and latest end, Unix nanoseconds
 	root       *span  // nil until a span without parent arrives
 }
 
-// add appends s to a trace that is not published yet. The backing array may
-// be shared with published ones: they are shorter and never see the addition.
-func (t *trace) add(s span, bytes int64) {
+// add appends s to a trace that is not published yet. Published traces may share the backing
+// array: they are shorter and never see the addition.
+func (t *trace) add(s span) {
 	if len(t.spans) == 0 || s.StartTimeUnixNano < t.start {
 		t.start = s.StartTimeUnixNano
 	}
@@ -63,15 +58,55 @@ func (t *trace) add(s span, bytes int64) {
 		t.root = &s
 	}
 	t.spans = append(t.spans, s)
-	t.bytes += bytes
+	t.bytes += s.bytes
 }
 
-// entry is the store's own record of a trace; all of it is guarded by
-// store.mu, apart from the published trace that it points to.
+// sorted returns the spans in the order of Tempo's answers.
+func (t *trace) sorted() []span {
+	return slices.SortedFunc(slices.Values(t.spans), func(a, b span) int {
+		return cmp.Or(cmp.Compare(a.StartTimeUnixNano, b.StartTimeUnixNano), bytes.Compare(a.SpanId, b.SpanId))
+	})
+}
+
+// data groups the spans by resource and scope, earliest first.
+func (t *trace) data() *tracepb.TracesData {
+	d := &tracepb.TracesData{}
+	resources := map[string]*tracepb.ResourceSpans{}
+	scopes := map[*origin]*tracepb.ScopeSpans{}
+	for _, s := range t.sorted() {
+		o := s.origin
+		ss := scopes[o]
+		if ss == nil {
+			rs := resources[o.key.resource]
+			if rs == nil {
+				rs = &tracepb.ResourceSpans{Resource: o.resource.Resource, SchemaUrl: o.resource.SchemaUrl}
+				resources[o.key.resource] = rs
+				d.ResourceSpans = append(d.ResourceSpans, rs)
+			}
+			ss = &tracepb.ScopeSpans{Scope: o.scope.Scope, SchemaUrl: o.scope.SchemaUrl}
+			scopes[o] = ss
+			rs.ScopeSpans = append(rs.ScopeSpans, ss)
+		}
+		ss.Spans = append(ss.Spans, s.Span)
+	}
+	return d
+}
+
+// entryBytes is about what a trace takes before its first span: its records and map slots.
+const entryBytes = 256
+
+// memoryOf estimates how many bytes a decoded message of that size on the wire takes, with what the
+// store keeps about it. It fits the demo's spans, which take almost six times their size, and very
+// small ones. It is too high for long strings, and too low for messages full of empty ones.
+func memoryOf(size int) int64 { return 256 + 5*int64(size) }
+
+// entry is the store's own record of a trace. store.mu guards it, but not the published trace that
+// it points to.
 type entry struct {
 	trace *trace
 	ids   map[spanID]struct{}
-	open  bool // trace is a copy that the current add may still write to
+	place *list.Element // in store.order; nil until the trace is kept
+	batch int           // the last one that added to the trace
 }
 
 // store keeps the newest traces within a bound on bytes.
@@ -79,80 +114,64 @@ type store struct {
 	maxBytes      int64
 	maxTraceBytes int64
 
-	mu        sync.RWMutex
-	bytes     int64
-	traces    map[traceID]*list.Element // of *entry
-	order     *list.List                // front: the latest to receive a span
-	resources map[string]*resource
+	mu      sync.RWMutex
+	bytes   int64
+	batches int // how many have been added
+	traces  map[traceID]*entry
+	order   *list.List // of *entry; front: the latest to receive a span
+	origins map[originKey]*origin
 }
 
 func newStore(maxBytes int64) *store {
 	return &store{
 		maxBytes:      maxBytes,
 		maxTraceBytes: maxBytes / 4,
-		traces:        make(map[traceID]*list.Element),
+		traces:        make(map[traceID]*entry),
 		order:         list.New(),
-		resources:     make(map[string]*resource),
+		origins:       make(map[originKey]*origin),
 	}
 }
 
-// incoming is a span that was decoded and checked, before it is merged.
-type incoming struct {
-	trace traceID
-	id    spanID
-	span  span // its scope is not interned yet
-	bytes int64
-}
-
-// add merges spans into their traces and evicts what no longer fits. A span
-// id that its trace has already is ignored, as exporters repeat a batch whose
-// answer they missed. It returns the number of spans that were left out
-// because their trace is full.
-func (st *store) add(batch []incoming) (rejected int) {
+// add merges spans into their traces and evicts what no longer fits. It ignores a span id that its
+// trace has already, as exporters repeat a batch whose answer they missed. It returns the number of
+// spans that were left out because their trace is full.
+func (st *store) add(spans []span) (rejected int) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 
-	var opened []*entry
-	var last *list.Element
-	var candidate, kept *scope // a batch's spans share few scopes: intern each once
-	for i := range batch {
-		in := &batch[i]
-		if last == nil || last.Value.(*entry).trace.id != in.trace {
-			last = st.traces[in.trace]
+	st.batches++
+	var received, kept *origin // of the span before: a batch has few
+	for _, s := range spans {
+		id := traceID(s.TraceId)
+		e := st.traces[id]
+		if e == nil {
+			e = &entry{trace: &trace{id: id, bytes: entryBytes}, ids: map[spanID]struct{}{}}
 		}
-		if last == nil {
-			if entryBytes+in.bytes+in.span.scope.totalBytes() > st.maxTraceBytes {
-				rejected++
-				continue
-			}
-			last = st.insert(in.trace)
-		}
-		e := last.Value.(*entry)
-		if _, ok := e.ids[in.id]; ok {
+		if _, ok := e.ids[spanID(s.SpanId)]; ok {
 			continue
 		}
-		if e.trace.bytes+in.bytes+in.span.scope.totalBytes() > st.maxTraceBytes {
+		if e.trace.bytes+s.bytes+s.origin.bytes > st.maxTraceBytes {
 			rejected++
 			continue
 		}
-		if !e.open {
+		if e.place == nil {
+			st.traces[id] = e
+			e.place = st.order.PushFront(e)
+			st.bytes += entryBytes
+		}
+		if e.batch != st.batches { // the trace is published: change a copy
 			t := *e.trace
-			e.trace, e.open = &t, true
-			opened = append(opened, e)
-			st.order.MoveToFront(last)
+			e.trace, e.batch = &t, st.batches
+			st.order.MoveToFront(e.place)
 		}
-		if in.span.scope != candidate {
-			candidate = in.span.scope
-			kept = st.intern(candidate)
+		if s.origin != received {
+			received, kept = s.origin, st.intern(s.origin)
 		}
-		in.span.scope = kept
+		s.origin = kept
 		kept.uses++
-		e.ids[in.id] = struct{}{}
-		e.trace.add(in.span, in.bytes)
-		st.bytes += in.bytes
-	}
-	for _, e := range opened {
-		e.open = false
+		e.ids[spanID(s.SpanId)] = struct{}{}
+		e.trace.add(s)
+		st.bytes += s.bytes
 	}
 	for st.bytes > st.maxBytes && st.order.Len() > 0 {
 		st.evict(st.order.Back())
@@ -160,32 +179,14 @@ func (st *store) add(batch []incoming) (rejected int) {
 	return rejected
 }
 
-func (st *store) insert(id traceID) *list.Element {
-	e := &entry{trace: &trace{id: id, bytes: entryBytes}, ids: make(map[spanID]struct{})}
-	el := st.order.PushFront(e)
-	st.traces[id] = el
-	st.bytes += entryBytes
-	return el
-}
-
-// intern returns the kept scope that equals s, which may be s itself. The
-// caller counts its use.
-func (st *store) intern(s *scope) *scope {
-	r, ok := st.resources[s.resource.key]
-	if !ok {
-		r = s.resource
-		r.scopes = make(map[string]*scope)
-		st.resources[r.key] = r
-		st.bytes += r.bytes
+// intern returns the kept origin that equals o, which may be o itself. The caller counts its use.
+func (st *store) intern(o *origin) *origin {
+	if kept, ok := st.origins[o.key]; ok {
+		return kept
 	}
-	kept, ok := r.scopes[s.key]
-	if !ok {
-		kept = s
-		kept.resource = r
-		r.scopes[s.key] = kept
-		st.bytes += kept.bytes
-	}
-	return kept
+	st.origins[o.key] = o
+	st.bytes += o.bytes
+	return o
 }
 
 func (st *store) evict(el *list.Element) {
@@ -194,16 +195,10 @@ func (st *store) evict(el *list.Element) {
 	delete(st.traces, e.trace.id)
 	st.bytes -= e.trace.bytes
 	for _, s := range e.trace.spans {
-		s.scope.uses--
-		if s.scope.uses > 0 {
-			continue
-		}
-		r := s.scope.resource
-		delete(r.scopes, s.scope.key)
-		st.bytes -= s.scope.bytes
-		if len(r.scopes) == 0 {
-			delete(st.resources, r.key)
-			st.bytes -= r.bytes
+		s.origin.uses--
+		if s.origin.uses == 0 {
+			delete(st.origins, s.origin.key)
+			st.bytes -= s.origin.bytes
 		}
 	}
 }
@@ -212,15 +207,15 @@ func (st *store) evict(el *list.Element) {
 func (st *store) get(id traceID) *trace {
 	st.mu.RLock()
 	defer st.mu.RUnlock()
-	if el, ok := st.traces[id]; ok {
-		return el.Value.(*entry).trace
+	if e := st.traces[id]; e != nil {
+		return e.trace
 	}
 	return nil
 }
 
-// recent returns all traces as they are now, the latest to receive a span
-// first. It copies only pointers under the lock, so that a search, which
-// reads them afterwards, does not hold up the spans that arrive meanwhile.
+// recent returns all traces as they are now, the latest to receive a span first. It copies only
+// pointers under the lock, so that a search, which reads them afterwards, does not hold up the
+// spans that arrive meanwhile.
 func (st *store) recent() []*trace {
 	st.mu.RLock()
 	defer st.mu.RUnlock()

@@ -22,7 +22,7 @@ func TestSpansMergeInAnyOrderAndBatch(t *testing.T) {
 		c := New(Options{})
 		for len(order) > 0 {
 			n := min(batch, len(order))
-			req := &request{}
+			req := &exportRequest{}
 			for _, i := range order[:n] {
 				req.ResourceSpans = append(req.ResourceSpans, export(attrs("service.name", services[i%3]), spans[i]).ResourceSpans...)
 			}
@@ -72,7 +72,7 @@ func TestAPublishedTraceNeverChanges(t *testing.T) {
 }
 
 func TestTraceWithoutNewsForTheLongestGoesFirst(t *testing.T) {
-	c := New(Options{MaxBytes: 20_000})
+	c := New(Options{MaxBytes: 60_000})
 	n := uint64(0)
 	fill := func() {
 		n++
@@ -130,8 +130,8 @@ func TestEvictingEverythingFreesEverything(t *testing.T) {
 	for c.store.order.Len() > 0 {
 		c.store.evict(c.store.order.Back())
 	}
-	if st := c.store; st.bytes != 0 || len(st.traces) != 0 || len(st.resources) != 0 {
-		t.Errorf("%d bytes, %d traces, %d resources are left", st.bytes, len(st.traces), len(st.resources))
+	if st := c.store; st.bytes != 0 || len(st.traces) != 0 || len(st.origins) != 0 {
+		t.Errorf("%d bytes, %d traces, %d origins are left", st.bytes, len(st.traces), len(st.origins))
 	}
 }
 
@@ -146,9 +146,9 @@ func TestBoundHoldsForTheHeap(t *testing.T) {
 		runtime.ReadMemStats(&m)
 		return int64(m.HeapAlloc)
 	}
-	for name, make := range map[string]func(uint64) *request{
+	for name, make := range map[string]func(uint64) *exportRequest{
 		"demo traces": demoTrace,
-		"tiny spans":  func(n uint64) *request { return export(nil, newSpan(n, 1, 0, "", 0, 0)) },
+		"tiny spans":  func(n uint64) *exportRequest { return export(nil, newSpan(n, 1, 0, "", 0, 0)) },
 	} {
 		c := New(Options{MaxBytes: 16 << 20})
 		before := heap()
