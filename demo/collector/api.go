@@ -13,14 +13,6 @@ import (
 	"example.com/grafana-tempo-go-demo/demo/traceid"
 )
 
-func (c *Collector) serveReady(w http.ResponseWriter, _ *http.Request) {
-	if c.stopped.Load() {
-		http.Error(w, "Application is stopping", http.StatusServiceUnavailable)
-		return
-	}
-	http.Error(w, "ready", http.StatusOK) // Tempo's, down to the newline
-}
-
 // serveTrace answers /api/v2/traces/{traceID}: the trace within an object, which is empty for an
 // unknown one. Tempo's JSON is protobuf's: ids in base64, 64-bit integers as strings, enums by
 // name, zero values left out.

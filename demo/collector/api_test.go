@@ -212,16 +212,3 @@ func TestSearchAnswersTheLatestWithinTheLimit(t *testing.T) {
 		}
 	}
 }
-
-func TestReadyUntilShutdown(t *testing.T) {
-	c := New(Options{})
-	if w := get(c.APIHandler(), "/ready"); w.Code != 200 {
-		t.Errorf("before: got %d", w.Code)
-	}
-	if err := c.Shutdown(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if w := get(c.APIHandler(), "/ready"); w.Code != 503 {
-		t.Errorf("after: got %d", w.Code)
-	}
-}

@@ -77,7 +77,7 @@ func BenchmarkIngest(b *testing.B) {
 			if err := wireOptions.Unmarshal(bodies[i%len(bodies)], req); err != nil {
 				b.Fatal(err)
 			}
-			if _, err := c.receive(req); err != nil {
+			if _, err := c.receive(req, false); err != nil {
 				b.Fatal(err)
 			}
 		}
@@ -116,11 +116,11 @@ func BenchmarkIngest(b *testing.B) {
 		reportSpans(b, traces*demoSpans)
 	})
 	b.Run("one growing trace", func(b *testing.B) {
-		c := New(Options{MaxBytes: 8 << 30})
+		c := sized(8 << 30)
 		id := uint64(0)
 		for b.Loop() {
 			id++
-			if _, err := c.receive(export(nil, newSpan(1, id, 0, "x", 0, 1))); err != nil {
+			if _, err := c.receive(export(nil, newSpan(1, id, 0, "x", 0, 1)), false); err != nil {
 				b.Fatal(err)
 			}
 		}

@@ -46,7 +46,7 @@ func FuzzOTLPProtobuf(f *testing.F) {
 	f.Add([]byte{})
 	f.Add([]byte{0xff})
 	f.Fuzz(func(t *testing.T, body []byte) {
-		c := New(Options{MaxBytes: 1 << 20})
+		c := sized(1 << 20)
 		w := post(c.OTLPHandler(), contentProtobuf, body)
 		if w.Code != 200 && w.Code != 400 {
 			t.Fatalf("got %d %s", w.Code, w.Body)
@@ -63,7 +63,7 @@ func FuzzOTLPJSON(f *testing.F) {
 	f.Add(`{"resourceSpans":[null]}`)
 	f.Add(`[`)
 	f.Fuzz(func(t *testing.T, body string) {
-		c := New(Options{MaxBytes: 1 << 20})
+		c := sized(1 << 20)
 		w := post(c.OTLPHandler(), contentJSON, []byte(body))
 		if w.Code != 200 && w.Code != 400 || !json.Valid(w.Body.Bytes()) {
 			t.Fatalf("got %d %s", w.Code, w.Body)
@@ -129,7 +129,7 @@ func FuzzGzip(f *testing.F) {
 	f.Add(append(zip(nil), zip([]byte{0xff})...))
 	f.Add(zip(make([]byte, 1<<20))[:500])
 	f.Add([]byte{0x1f, 0x8b})
-	c := New(Options{MaxBytes: 1 << 20})
+	c := sized(1 << 20)
 	f.Fuzz(func(t *testing.T, body []byte) {
 		w := post(c.OTLPHandler(), contentProtobuf, body, "Content-Encoding", "gzip")
 		if w.Code != 200 && w.Code != 400 && w.Code != 413 || w.Body.Len() > 4<<10+4*len(body) {

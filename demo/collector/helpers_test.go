@@ -82,11 +82,18 @@ func export(resource []*commonpb.KeyValue, spans ...*tracepb.Span) *exportReques
 	}}}
 }
 
+// sized makes a collector that keeps as many bytes.
+func sized(bytes int64) *Collector {
+	c := New(Options{})
+	c.store = newStore(bytes)
+	return c
+}
+
 // send stores requests in order, each decoded anew as if it came by wire.
 func send(t testing.TB, c *Collector, reqs ...*exportRequest) {
 	t.Helper()
 	for _, r := range reqs {
-		if _, err := c.receive(proto.Clone(r).(*exportRequest)); err != nil {
+		if _, err := c.receive(proto.Clone(r).(*exportRequest), false); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -76,7 +76,8 @@ func (h held) Enabled(context.Context, slog.Level) bool { return true }
 // room back.
 func TestFewExportsAreDecodedAtATime(t *testing.T) {
 	h := held{entered: make(chan struct{}), release: make(chan struct{})}
-	c := New(Options{MaxBytes: 1, Logger: slog.New(h)})
+	c := New(Options{Logger: slog.New(h)})
+	c.store = newStore(1)
 	client := coltracepb.NewTraceServiceClient(dial(t, c))
 	answered := make(chan struct{})
 	for range 3 * maxDecoding {

@@ -21,10 +21,7 @@ import (
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/encoding"
 	_ "google.golang.org/grpc/encoding/gzip" // exporters may compress
-	grpcproto "google.golang.org/grpc/encoding/proto"
-	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
@@ -66,22 +63,20 @@ func (c *Collector) export(contentType string, body []byte) (*coltracepb.ExportT
 	c.decoding <- struct{}{}
 	defer func() { <-c.decoding }()
 	req := &exportRequest{}
-	var err error
+	unmarshal := wireOptions.Unmarshal
 	if contentType == contentJSON {
-		err = unmarshalJSON(body, req)
-	} else {
-		err = wireOptions.Unmarshal(body, req)
+		unmarshal = jsonOptions.Unmarshal
 	}
-	if err != nil {
+	if err := unmarshal(body, req); err != nil {
 		return nil, status.Errorf(codes.InvalidArgument, "not an OTLP trace export: %v", err)
 	}
-	return c.receive(req)
+	return c.receive(req, contentType == contentJSON)
 }
 
 // receive checks a decoded request, stores it and returns the answer. The error is a gRPC status;
 // nothing of a refused request is stored.
-func (c *Collector) receive(req *exportRequest) (*coltracepb.ExportTraceServiceResponse, error) {
-	spans, err := prepare(req)
+func (c *Collector) receive(req *exportRequest, fromJSON bool) (*coltracepb.ExportTraceServiceResponse, error) {
+	spans, err := prepare(req, fromJSON)
 	if err != nil {
 		return nil, status.Error(codes.InvalidArgument, err.Error())
 	}
@@ -95,7 +90,7 @@ func (c *Collector) receive(req *exportRequest) (*coltracepb.ExportTraceServiceR
 }
 
 // prepare checks a request's ids and does all work that needs no lock.
-func prepare(req *exportRequest) ([]span, error) {
+func prepare(req *exportRequest, fromJSON bool) ([]span, error) {
 	var spans []span
 	for i, rs := range req.ResourceSpans {
 		for j, ss := range rs.ScopeSpans {
@@ -105,7 +100,7 @@ func prepare(req *exportRequest) ([]span, error) {
 			from := newOrigin(rs, ss)
 			spans = slices.Grow(spans, len(ss.Spans))
 			for k, s := range ss.Spans {
-				if err := checkIDs(s); err != nil {
+				if err := checkIDs(s, fromJSON); err != nil {
 					return nil, fmt.Errorf("resourceSpans[%d].scopeSpans[%d].spans[%d]: %w", i, j, k, err)
 				}
 				s.Status = cmp.Or(s.Status, noStatus) // Tempo always answers with one
@@ -118,7 +113,12 @@ func prepare(req *exportRequest) ([]span, error) {
 
 var noStatus = &tracepb.Status{}
 
-func checkIDs(s *tracepb.Span) error {
+func checkIDs(s *tracepb.Span, fromJSON bool) error {
+	if fromJSON {
+		if err := mendIDs(s); err != nil {
+			return err
+		}
+	}
 	if len(s.TraceId) != 16 || traceID(s.TraceId) == (traceID{}) {
 		return fmt.Errorf("trace ids must be 128 bit and not all zero, received \"%x\"", s.TraceId)
 	}
@@ -135,6 +135,26 @@ func checkIDs(s *tracepb.Span) error {
 	return nil
 }
 
+// mendIDs mends ids from OTLP's JSON, which is protobuf's but for these: they are hexadecimal, and
+// were decoded as base64. Hexadecimal digits are valid base64, and 16 or 32 of them decode without
+// loss.
+func mendIDs(s *tracepb.Span) (err error) {
+	mend := func(name string, id *[]byte) {
+		var notHex error
+		if *id, notHex = hex.DecodeString(base64.StdEncoding.EncodeToString(*id)); notHex != nil {
+			err = fmt.Errorf("%s of span %q must be hexadecimal digits, 32 for a trace and 16 for a span", name, s.Name)
+		}
+	}
+	mend("traceId", &s.TraceId)
+	mend("spanId", &s.SpanId)
+	mend("parentSpanId", &s.ParentSpanId)
+	for _, l := range s.Links {
+		mend("traceId in a link", &l.TraceId)
+		mend("spanId in a link", &l.SpanId)
+	}
+	return err
+}
+
 // newOrigin returns the origin of the spans in ss. Tempo always answers with a resource and a
 // scope, so it has both.
 func newOrigin(rs *tracepb.ResourceSpans, ss *tracepb.ScopeSpans) *origin {
@@ -145,12 +165,7 @@ func newOrigin(rs *tracepb.ResourceSpans, ss *tracepb.ScopeSpans) *origin {
 	o.key = originKey{wireKey(o.resource), wireKey(o.scope)}
 	size := len(o.key.resource) + len(o.key.scope)
 	o.bytes = memoryOf(size) + int64(size)
-	for _, kv := range o.resource.Resource.Attributes {
-		if kv.Key == "service.name" {
-			o.service = kv.Value.GetStringValue()
-			break
-		}
-	}
+	o.service = stringOf(o.resource.Resource.Attributes, "service.name")
 	return o
 }
 
@@ -166,7 +181,7 @@ func (c *Collector) newGRPCServer() *grpc.Server {
 	s := grpc.NewServer(
 		grpc.MaxRecvMsgSize(maxRequestBytes),
 		grpc.MaxConcurrentStreams(maxStreams),
-		grpc.ForceServerCodecV2(rawCodec{encoding.GetCodecV2(grpcproto.Name)}),
+		grpc.ForceServerCodec(rawCodec{}),
 	)
 	desc := coltracepb.TraceService_ServiceDesc
 	desc.Methods = []grpc.MethodDesc{{MethodName: "Export", Handler: c.exportGRPC}}
@@ -177,27 +192,32 @@ func (c *Collector) newGRPCServer() *grpc.Server {
 // exportGRPC stands in for the generated handler, which would decode a request as soon as it has
 // arrived, whether there is room or not, and would call a malformed one an error of the server.
 func (c *Collector) exportGRPC(_ any, _ context.Context, receive func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
-	var body mem.Buffer
+	var body []byte
 	if err := receive(&body); err != nil {
 		return nil, err
 	}
-	defer body.Free()
-	res, err := c.export(contentProtobuf, body.ReadOnlyData())
+	res, err := c.export(contentProtobuf, body)
 	if err != nil {
 		c.log.Warn("export refused", "error", status.Convert(err).Message())
 	}
 	return res, err
 }
 
-// rawCodec encodes answers as gRPC's own codec does and leaves requests encoded.
-type rawCodec struct{ encoding.CodecV2 }
+// rawCodec leaves requests encoded.
+type rawCodec struct{}
 
-func (rawCodec) Unmarshal(data mem.BufferSlice, v any) error {
-	*v.(*mem.Buffer) = data.MaterializeToBuffer(mem.DefaultBufferPool())
-	return nil
-}
+func (rawCodec) Name() string                       { return "proto" }
+func (rawCodec) Marshal(v any) ([]byte, error)      { return proto.Marshal(v.(proto.Message)) }
+func (rawCodec) Unmarshal(data []byte, v any) error { *v.(*[]byte) = data; return nil }
 
 // --- HTTP, https://opentelemetry.io/docs/specs/otlp/#otlphttp
+
+var httpCodes = map[codes.Code]int{
+	codes.OK:                http.StatusOK,
+	codes.InvalidArgument:   http.StatusBadRequest,
+	codes.ResourceExhausted: http.StatusRequestEntityTooLarge,
+	codes.Unimplemented:     http.StatusUnsupportedMediaType,
+}
 
 func (c *Collector) serveOTLP(w http.ResponseWriter, r *http.Request) {
 	contentType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
@@ -206,7 +226,6 @@ func (c *Collector) serveOTLP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, text, http.StatusUnsupportedMediaType)
 		return
 	}
-	code := http.StatusOK
 	var answer proto.Message
 	body, err := readBody(w, r)
 	if err == nil {
@@ -217,14 +236,6 @@ func (c *Collector) serveOTLP(w http.ResponseWriter, r *http.Request) {
 		text := strings.ToValidUTF8(st.Message(), "\uFFFD") // may quote the body
 		c.log.Warn("export refused", "error", text)
 		answer = status.New(st.Code(), text).Proto()
-		switch st.Code() {
-		case codes.ResourceExhausted:
-			code = http.StatusRequestEntityTooLarge
-		case codes.Unimplemented:
-			code = http.StatusUnsupportedMediaType
-		default:
-			code = http.StatusBadRequest
-		}
 	}
 	// The answer is in the request's own encoding. It has no invalid UTF-8, so it can be encoded.
 	var reply []byte
@@ -234,7 +245,7 @@ func (c *Collector) serveOTLP(w http.ResponseWriter, r *http.Request) {
 		reply, _ = proto.Marshal(answer)
 	}
 	w.Header().Set("Content-Type", contentType)
-	w.WriteHeader(code)
+	w.WriteHeader(httpCodes[status.Code(err)])
 	_, _ = w.Write(reply) // the client may be gone
 }
 
@@ -261,44 +272,4 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 		code = codes.ResourceExhausted
 	}
 	return nil, status.Errorf(code, "cannot read the body: %v", err)
-}
-
-// unmarshalJSON decodes OTLP's JSON, which is protobuf's but for ids: they are hexadecimal, where
-// protobuf has base64. Hexadecimal digits are valid base64, and 16 or 32 of them decode without
-// loss, so that ids can be decoded wrongly first and mended after.
-func unmarshalJSON(data []byte, req *exportRequest) error {
-	if err := jsonOptions.Unmarshal(data, req); err != nil {
-		return err
-	}
-	for _, rs := range req.ResourceSpans {
-		for _, ss := range rs.ScopeSpans {
-			for _, s := range ss.Spans {
-				if err := mendIDs(s); err != nil {
-					return fmt.Errorf("%w of span %q must be hexadecimal digits, 32 for a trace and 16 for a span", err, s.Name)
-				}
-			}
-		}
-	}
-	return nil
-}
-
-// mendIDs turns what base64 made of a span's ids into what hexadecimal makes of them. The error is
-// the name of an id that is not hexadecimal.
-func mendIDs(s *tracepb.Span) error {
-	type field struct {
-		name string
-		id   *[]byte
-	}
-	fields := []field{{"traceId", &s.TraceId}, {"spanId", &s.SpanId}, {"parentSpanId", &s.ParentSpanId}}
-	for _, l := range s.Links {
-		fields = append(fields, field{"traceId in a link", &l.TraceId}, field{"spanId in a link", &l.SpanId})
-	}
-	for _, f := range fields {
-		id, err := hex.DecodeString(base64.StdEncoding.EncodeToString(*f.id))
-		if err != nil {
-			return errors.New(f.name)
-		}
-		*f.id = id
-	}
-	return nil
 }

@@ -16,12 +16,10 @@ import (
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 )
 
-// Tempo's defaults and limits.
+// Tempo's defaults.
 const (
-	defaultLimit   = 20
-	maxLimit       = 262144
-	maxSearchRange = 168 * time.Hour
-	spansPerSet    = 3
+	defaultLimit = 20
+	spansPerSet  = 3
 )
 
 // query is a search as its parameters ask for it.
@@ -30,12 +28,8 @@ type query struct {
 	limit       uint64
 	minDuration time.Duration // of the whole trace
 	start, end  uint64        // Unix seconds; 0: any
-
-	columns    []tag // those that have a test in columns
-	attributes []tag // all others
+	tags        []func(span) bool
 }
-
-type tag struct{ key, value string }
 
 // parseSearch reads the parameters of /api/search. Its errors are Tempo's, but for what only Tempo
 // can answer.
@@ -81,36 +75,36 @@ func parseSearch(v url.Values) (*query, error) {
 		return nil, errors.New("invalid limit: must be a positive number")
 	case (q.start != 0 || q.end != 0) && q.end <= q.start:
 		return nil, fmt.Errorf("http parameter start must be before end. received start=%d end=%d", q.start, q.end)
-	case q.limit > maxLimit:
-		return nil, fmt.Errorf("limit %d exceeds max limit %d", q.limit, maxLimit)
 	case q.traceQL && strings.Join(strings.Fields(traceQL), "") != "{}":
 		return nil, fmt.Errorf("invalid TraceQL query: this collector answers {} alone, all traces; %s", supported)
 	case v.Get("start") == "" && v.Get("end") != "":
 		return nil, errors.New("error parsing date range: only one of start and end provided: must provide both or neither")
-	case time.Duration(q.end-q.start)*time.Second > maxSearchRange:
-		return nil, fmt.Errorf("range specified by start and end exceeds %s. received start=%d end=%d", maxSearchRange, q.start, q.end)
 	}
 	return q, nil
 }
 
 const supported = "search with tags, minDuration, start, end and limit, or ask a real Tempo"
 
-// parseTags reads logfmt: key=value pairs, values with spaces in quotes.
+// parseTags reads logfmt: key=value pairs, values with spaces in quotes. With Tempo, several
+// attributes that are no columns have to belong to one resource; the demo never asks for that.
 func (q *query) parseTags(tags string) error {
-	seen := map[string]bool{}
+	attribute := ""
 	d := logfmt.NewDecoder(strings.NewReader(tags))
 	for d.ScanRecord() {
 		for d.ScanKeyval() {
-			t := tag{string(d.Key()), string(d.Value())}
-			if seen[t.key] {
-				return fmt.Errorf("invalid tags: tag %s has been set twice", t.key)
+			key, value := string(d.Key()), string(d.Value())
+			test, ok := columns[key]
+			if !ok && attribute != "" {
+				return fmt.Errorf("invalid tags: %s and %s: this collector compares one attribute besides name, service.name, "+
+					"server.address and status.code; ask a real Tempo", attribute, key)
 			}
-			seen[t.key] = true
-			if _, ok := columns[t.key]; ok {
-				q.columns = append(q.columns, t)
-			} else {
-				q.attributes = append(q.attributes, t)
+			if !ok {
+				attribute = key
+				test = func(s span, value string) bool {
+					return hasString(s.Attributes, key, value) || hasString(s.origin.resource.Resource.Attributes, key, value)
+				}
 			}
+			q.tags = append(q.tags, func(s span) bool { return test(s, value) })
 		}
 	}
 	var syntax *logfmt.SyntaxError
@@ -166,10 +160,11 @@ type serviceStats struct {
 
 // run searches traces, the latest first, until it has found as many as asked for. Like Tempo it
 // answers them by start, the latest first.
-func (q *query) run(traces []*trace) *searchAnswer {
+func (q *query) run(traces []trace) *searchAnswer {
 	answer := &searchAnswer{Traces: []summary{}}
 	answer.Metrics.CompletedJobs, answer.Metrics.TotalJobs = 1, 1
-	for _, t := range traces {
+	for i := range traces {
+		t := &traces[i]
 		if !q.traceQL {
 			answer.Metrics.InspectedTraces++
 		}
@@ -232,13 +227,12 @@ func (q *query) matches(t *trace) bool {
 	if !q.traceQL && q.minDuration > 0 && time.Duration(t.end-t.start) < q.minDuration {
 		return false
 	}
-	for _, tag := range q.columns {
-		test := columns[tag.key]
-		if !slices.ContainsFunc(t.spans, func(s span) bool { return test(s, tag.value) }) {
+	for _, test := range q.tags {
+		if !slices.ContainsFunc(t.spans, test) {
 			return false
 		}
 	}
-	return len(q.attributes) == 0 || t.hasAttributes(q.attributes)
+	return true
 }
 
 // columns are the tags that Tempo stores apart and does not compare as a whole. It has more of
@@ -247,9 +241,7 @@ var columns = map[string]func(s span, value string) bool{
 	"service.name": func(s span, value string) bool { return strings.Contains(s.origin.service, value) },
 	"name":         func(s span, value string) bool { return strings.Contains(s.Name, value) },
 	"server.address": func(s span, value string) bool {
-		return slices.ContainsFunc(s.Attributes, func(kv *commonpb.KeyValue) bool {
-			return kv.Key == "server.address" && strings.Contains(kv.Value.GetStringValue(), value)
-		})
+		return strings.Contains(stringOf(s.Attributes, "server.address"), value)
 	},
 	"status.code": func(s span, value string) bool { return s.Status.GetCode() == statusCodes[value] },
 }
@@ -260,47 +252,27 @@ var statusCodes = map[string]tracepb.Status_StatusCode{
 	"error": tracepb.Status_STATUS_CODE_ERROR,
 }
 
-// hasAttributes reports whether one resource of the trace has all of the attributes, on itself or
-// on its spans.
-func (t *trace) hasAttributes(want []tag) bool {
-	checked := map[string]bool{}
-	for _, first := range t.spans {
-		resource := first.origin.key.resource
-		if checked[resource] {
-			continue
-		}
-		checked[resource] = true
-		missing := func(w tag) bool {
-			return !w.in(first.origin.resource.Resource.Attributes) && !slices.ContainsFunc(t.spans, func(s span) bool {
-				return s.origin.key.resource == resource && w.in(s.Attributes)
-			})
-		}
-		if !slices.ContainsFunc(want, missing) {
-			return true
+// stringOf returns an attribute that is a string; "" where it is missing.
+func stringOf(attributes []*commonpb.KeyValue, key string) string {
+	for _, kv := range attributes {
+		if kv.Key == key {
+			return kv.Value.GetStringValue()
 		}
 	}
-	return false
+	return ""
 }
 
-func (t tag) in(kvs []*commonpb.KeyValue) bool {
-	return slices.ContainsFunc(kvs, func(kv *commonpb.KeyValue) bool { return kv.Key == t.key && hasString(kv.Value, t.value) })
-}
-
-// hasString reports whether v is the string want, or an array of strings with it.
-func hasString(v *commonpb.AnyValue, want string) bool {
-	switch v := v.GetValue().(type) {
-	case *commonpb.AnyValue_StringValue:
-		return v.StringValue == want
-	case *commonpb.AnyValue_ArrayValue:
-		found := false
-		for _, e := range v.ArrayValue.GetValues() {
-			s, ok := e.GetValue().(*commonpb.AnyValue_StringValue)
-			if !ok {
-				return false // Tempo does not index mixed arrays
-			}
-			found = found || s.StringValue == want
+// hasString reports whether an attribute is the string want, or an array with it.
+func hasString(attributes []*commonpb.KeyValue, key, want string) bool {
+	for _, kv := range attributes {
+		if kv.Key != key {
+			continue
 		}
-		return found
+		for _, v := range append([]*commonpb.AnyValue{kv.Value}, kv.Value.GetArrayValue().GetValues()...) {
+			if s, ok := v.GetValue().(*commonpb.AnyValue_StringValue); ok && s.StringValue == want {
+				return true
+			}
+		}
 	}
 	return false
 }

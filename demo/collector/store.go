@@ -36,8 +36,8 @@ type span struct {
 	bytes  int64 // estimated memory, without that of origin
 }
 
-// trace is what is known of a trace at one moment. A published trace never changes: new spans make
-// a new one, so that readers need no lock.
+// trace is what is known of a trace at one moment. Readers get a copy, which new spans do not
+// change, and so they need no lock.
 type trace struct {
 	id         traceID
 	spans      []span // in order of arrival
@@ -46,8 +46,8 @@ type trace struct {
 	root       *span  // nil until a span without parent arrives
 }
 
-// add appends s to a trace that is not published yet. Published traces may share the backing
-// array: they are shorter and never see the addition.
+// add appends s. Copies of the trace may share the backing array: they are shorter and never see
+// the addition.
 func (t *trace) add(s span) {
 	if len(t.spans) == 0 || s.StartTimeUnixNano < t.start {
 		t.start = s.StartTimeUnixNano
@@ -100,23 +100,22 @@ const entryBytes = 256
 // small ones. It is too high for long strings, and too low for messages full of empty ones.
 func memoryOf(size int) int64 { return 256 + 5*int64(size) }
 
-// entry is the store's own record of a trace. store.mu guards it, but not the published trace that
-// it points to.
+// entry is the store's own record of a trace.
 type entry struct {
-	trace *trace
+	trace
 	ids   map[spanID]struct{}
 	place *list.Element // in store.order; nil until the trace is kept
-	batch int           // the last one that added to the trace
 }
 
-// store keeps the newest traces within a bound on bytes.
+// store keeps the newest traces within a bound on bytes. When it is reached, the trace that has
+// received nothing for the longest time goes first. One trace may take a quarter of it, so that it
+// cannot push out all others.
 type store struct {
 	maxBytes      int64
 	maxTraceBytes int64
 
 	mu      sync.RWMutex
 	bytes   int64
-	batches int // how many have been added
 	traces  map[traceID]*entry
 	order   *list.List // of *entry; front: the latest to receive a span
 	origins map[originKey]*origin
@@ -139,18 +138,16 @@ func (st *store) add(spans []span) (rejected int) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 
-	st.batches++
-	var received, kept *origin // of the span before: a batch has few
 	for _, s := range spans {
 		id := traceID(s.TraceId)
 		e := st.traces[id]
 		if e == nil {
-			e = &entry{trace: &trace{id: id, bytes: entryBytes}, ids: map[spanID]struct{}{}}
+			e = &entry{trace: trace{id: id, bytes: entryBytes}, ids: map[spanID]struct{}{}}
 		}
 		if _, ok := e.ids[spanID(s.SpanId)]; ok {
 			continue
 		}
-		if e.trace.bytes+s.bytes+s.origin.bytes > st.maxTraceBytes {
+		if e.bytes+s.bytes+s.origin.bytes > st.maxTraceBytes {
 			rejected++
 			continue
 		}
@@ -159,18 +156,16 @@ func (st *store) add(spans []span) (rejected int) {
 			e.place = st.order.PushFront(e)
 			st.bytes += entryBytes
 		}
-		if e.batch != st.batches { // the trace is published: change a copy
-			t := *e.trace
-			e.trace, e.batch = &t, st.batches
-			st.order.MoveToFront(e.place)
+		st.order.MoveToFront(e.place)
+		if kept, ok := st.origins[s.origin.key]; ok {
+			s.origin = kept
+		} else {
+			st.origins[s.origin.key] = s.origin
+			st.bytes += s.origin.bytes
 		}
-		if s.origin != received {
-			received, kept = s.origin, st.intern(s.origin)
-		}
-		s.origin = kept
-		kept.uses++
+		s.origin.uses++
 		e.ids[spanID(s.SpanId)] = struct{}{}
-		e.trace.add(s)
+		e.add(s)
 		st.bytes += s.bytes
 	}
 	for st.bytes > st.maxBytes && st.order.Len() > 0 {
@@ -179,22 +174,12 @@ func (st *store) add(spans []span) (rejected int) {
 	return rejected
 }
 
-// intern returns the kept origin that equals o, which may be o itself. The caller counts its use.
-func (st *store) intern(o *origin) *origin {
-	if kept, ok := st.origins[o.key]; ok {
-		return kept
-	}
-	st.origins[o.key] = o
-	st.bytes += o.bytes
-	return o
-}
-
 func (st *store) evict(el *list.Element) {
 	e := el.Value.(*entry)
 	st.order.Remove(el)
-	delete(st.traces, e.trace.id)
-	st.bytes -= e.trace.bytes
-	for _, s := range e.trace.spans {
+	delete(st.traces, e.id)
+	st.bytes -= e.bytes
+	for _, s := range e.spans {
 		s.origin.uses--
 		if s.origin.uses == 0 {
 			delete(st.origins, s.origin.key)
@@ -208,18 +193,18 @@ func (st *store) get(id traceID) *trace {
 	st.mu.RLock()
 	defer st.mu.RUnlock()
 	if e := st.traces[id]; e != nil {
-		return e.trace
+		t := e.trace
+		return &t
 	}
 	return nil
 }
 
-// recent returns all traces as they are now, the latest to receive a span first. It copies only
-// pointers under the lock, so that a search, which reads them afterwards, does not hold up the
-// spans that arrive meanwhile.
-func (st *store) recent() []*trace {
+// recent returns all traces as they are now, the latest to receive a span first. A search reads
+// them without the lock, so that it does not hold up the spans that arrive meanwhile.
+func (st *store) recent() []trace {
 	st.mu.RLock()
 	defer st.mu.RUnlock()
-	ts := make([]*trace, 0, st.order.Len())
+	ts := make([]trace, 0, st.order.Len())
 	for el := st.order.Front(); el != nil; el = el.Next() {
 		ts = append(ts, el.Value.(*entry).trace)
 	}

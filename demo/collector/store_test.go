@@ -72,7 +72,7 @@ func TestAPublishedTraceNeverChanges(t *testing.T) {
 }
 
 func TestTraceWithoutNewsForTheLongestGoesFirst(t *testing.T) {
-	c := New(Options{MaxBytes: 60_000})
+	c := sized(60_000)
 	n := uint64(0)
 	fill := func() {
 		n++
@@ -93,13 +93,13 @@ func TestTraceWithoutNewsForTheLongestGoesFirst(t *testing.T) {
 }
 
 func TestTraceLargerThanItsShareIsCutAndSaysSo(t *testing.T) {
-	c := New(Options{MaxBytes: 100_000})
+	c := sized(100_000)
 	send(t, c, export(nil, newSpan(9, 1, 0, "other", 0, 1)))
 	var spans []*tracepb.Span
 	for i := range 100 {
 		spans = append(spans, newSpan(1, uint64(i+1), 0, strings.Repeat("x", 1000), 0, 1))
 	}
-	res, err := c.receive(export(nil, spans...))
+	res, err := c.receive(export(nil, spans...), false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,10 +115,10 @@ func TestTraceLargerThanItsShareIsCutAndSaysSo(t *testing.T) {
 	}
 
 	huge := newSpan(2, 1, 0, strings.Repeat("x", 200_000), 0, 1)
-	if res, err := c.receive(export(nil, huge)); err != nil || res.GetPartialSuccess().GetRejectedSpans() != 1 {
+	if res, err := c.receive(export(nil, huge), false); err != nil || res.GetPartialSuccess().GetRejectedSpans() != 1 {
 		t.Errorf("a span larger than everything: %v, %v", res, err)
 	}
-	if res, err := c.receive(export(attrs("k", strings.Repeat("x", 200_000)), newSpan(3, 1, 0, "x", 0, 1))); err != nil || res.GetPartialSuccess().GetRejectedSpans() != 1 {
+	if res, err := c.receive(export(attrs("k", strings.Repeat("x", 200_000)), newSpan(3, 1, 0, "x", 0, 1)), false); err != nil || res.GetPartialSuccess().GetRejectedSpans() != 1 {
 		t.Errorf("a resource larger than everything: %v, %v", res, err)
 	}
 }
@@ -150,7 +150,7 @@ func TestBoundHoldsForTheHeap(t *testing.T) {
 		"demo traces": demoTrace,
 		"tiny spans":  func(n uint64) *exportRequest { return export(nil, newSpan(n, 1, 0, "", 0, 0)) },
 	} {
-		c := New(Options{MaxBytes: 16 << 20})
+		c := sized(16 << 20)
 		before := heap()
 		for n := uint64(1); c.store.get(idOf(1)) != nil || n == 1; n++ {
 			send(t, c, make(n))
@@ -165,7 +165,7 @@ func TestBoundHoldsForTheHeap(t *testing.T) {
 }
 
 func TestReadersAndWritersAtOnce(t *testing.T) {
-	c := New(Options{MaxBytes: 1 << 20})
+	c := sized(1 << 20)
 	h := c.APIHandler()
 	var wg sync.WaitGroup
 	for w := range 4 {
