@@ -82,9 +82,12 @@ func (c *Collector) receive(req *exportRequest, fromJSON bool) (*coltracepb.Expo
 	}
 	res := &coltracepb.ExportTraceServiceResponse{}
 	if n := c.store.add(spans); n > 0 {
-		msg := fmt.Sprintf("%d spans dropped: a trace may take %d bytes of memory here; make smaller traces", n, c.store.maxTraceBytes)
-		c.log.Warn("spans dropped", "spans", n, "max_trace_bytes", c.store.maxTraceBytes)
-		res.PartialSuccess = &coltracepb.ExportTracePartialSuccess{RejectedSpans: int64(n), ErrorMessage: msg}
+		most := c.store.maxTraceBytes
+		c.log.Warn("spans dropped", "spans", n, "max_trace_bytes", most)
+		res.PartialSuccess = &coltracepb.ExportTracePartialSuccess{
+			RejectedSpans: int64(n),
+			ErrorMessage:  fmt.Sprintf("%d spans dropped: a trace may take %d bytes of memory here; make smaller traces", n, most),
+		}
 	}
 	return res, nil
 }

@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -51,24 +52,17 @@ type Options struct {
 	Messages io.Writer
 }
 
-// pair is two services, of which the first calls the second.
+// pair is two services, the one that is called first.
 type pair struct {
-	name           string
-	caller, callee topology.Service
+	name     string
+	services []topology.Service
 }
 
-func pairs() [2]pair {
-	byName := map[string]topology.Service{}
-	for _, s := range topology.Services() {
-		byName[s.Name] = s
-	}
-	return [2]pair{
-		{"plain", byName[topology.Uservice1], byName[topology.Uservice2]},
-		{"instrumented", byName[topology.Uservice3], byName[topology.Uservice4]},
-	}
-}
+var pairs = [2]pair{{"plain", pick(false)}, {"instrumented", pick(true)}}
 
-func (p pair) services() []topology.Service { return []topology.Service{p.caller, p.callee} }
+func pick(instrumented bool) []topology.Service {
+	return slices.DeleteFunc(topology.Services(), func(s topology.Service) bool { return s.Instrumented != instrumented })
+}
 
 // comparison is one call of Run.
 type comparison struct {
@@ -78,7 +72,6 @@ type comparison struct {
 	minMocked time.Duration
 	hard      context.Context // when it ends, processes that have not stopped are killed
 
-	pairs  [2]pair
 	idle   [2]*measured // what a pair takes that answers one request
 	steps  int          // begun so far
 	step   atomic.Value // string: what is being measured
@@ -110,26 +103,27 @@ func Run(ctx, hard context.Context, o Options) (_ *Report, err error) {
 			}
 			return process.Options{Path: services.Program(bin, name)}
 		}}
-	err = c.measure(ctx, func() error {
-		if err := c.measureFiles(root, bin); err != nil {
-			return err
-		}
-		return c.measureAllocations(ctx, root)
-	})
-	return &c.report, err
+	c.step.Store("")
+	defer term.Progress(o.Messages, term.Colours(o.Messages), 0, func() string { return c.step.Load().(string) })()
+	if err := c.measure(ctx); err != nil {
+		return nil, err
+	}
+	if err := c.measureStill(ctx, root, bin); err != nil {
+		return nil, err
+	}
+	return &c.report, nil
 }
 
-// measure fills the report; still adds what does not depend on load.
-func (c *comparison) measure(ctx context.Context, still func() error) error {
-	c.pairs = pairs()
+// measure fills the report, but for what does not depend on load.
+func (c *comparison) measure(ctx context.Context) (err error) {
 	c.report = Report{
 		Machine: Machine{OS: runtime.GOOS, Arch: runtime.GOARCH, CPUs: runtime.NumCPU(), Go: runtime.Version()},
 		Rounds:  c.Rounds,
-		Answers: answers,
 		Notes:   []string{},
 	}
-	c.step.Store("")
-	defer term.Progress(c.Messages, term.Colours(c.Messages), 0, func() string { return c.step.Load().(string) })()
+	if c.report.Answers, err = readAnswers(); err != nil {
+		return err
+	}
 	if err := c.measureIdle(ctx); err != nil {
 		return err
 	}
@@ -138,16 +132,17 @@ func (c *comparison) measure(ctx context.Context, still func() error) error {
 			return err
 		}
 	}
-	return still()
+	return nil
 }
 
 // begin says what is measured next. Where no line rewrites itself, each step gets its own.
 func (c *comparison) begin(format string, args ...any) {
 	c.steps++
 	all := 2*idleRuns + 2*len(c.loads())*c.Rounds + 1 // the last one counts allocations
-	c.step.Store(fmt.Sprintf("[%d/%d] ", c.steps, all) + fmt.Sprintf(format, args...))
+	step := fmt.Sprintf("[%d/%d] ", c.steps, all) + fmt.Sprintf(format, args...)
+	c.step.Store(step)
 	if !term.Colours(c.Messages) {
-		fmt.Fprintln(c.Messages, c.step.Load())
+		fmt.Fprintln(c.Messages, step)
 	}
 }
 
@@ -155,27 +150,21 @@ func (c *comparison) note(format string, args ...any) {
 	c.report.Notes = append(c.report.Notes, fmt.Sprintf(format, args...))
 }
 
-// plannedLoad is a load before it is applied, and the variables of the services for it.
-type plannedLoad struct {
-	name string
-	load
-	env map[string]string
-}
-
-func (c *comparison) loads() []plannedLoad {
-	return []plannedLoad{
-		{"mocks at zero", load{connections: c.Concurrency, warmUp: c.Duration / 5, duration: c.Duration},
-			map[string]string{"REDIS_MIN": "0s", "REDIS_MAX": "0s", "DATABASE_MIN": "0s", "DATABASE_MAX": "0s"}},
-		{"mocks as they are", load{connections: c.Visitors, duration: max(c.Duration, c.minMocked)}, nil},
+func (c *comparison) loads() [2]load {
+	return [2]load{
+		{name: "mocks at zero", connections: c.Concurrency, warmUp: c.Duration / 5, duration: c.Duration,
+			env: map[string]string{"REDIS_MIN": "0s", "REDIS_MAX": "0s", "DATABASE_MIN": "0s", "DATABASE_MAX": "0s"}},
+		{name: "mocks as they are", connections: c.Visitors, duration: max(c.Duration, c.minMocked)},
 	}
 }
 
 // measureIdle learns what it takes to start and stop each pair, which is no cost of a request.
 func (c *comparison) measureIdle(ctx context.Context) error {
-	for i, p := range c.pairs {
+	once := load{env: c.loads()[0].env, connections: 1, requests: 1, duration: maxLatency}
+	for i, p := range pairs {
 		for range idleRuns {
 			c.begin("starting and stopping the %s pair", p.name)
-			run, err := c.round(ctx, p, c.loads()[0].env, load{connections: 1, requests: 1, duration: maxLatency})
+			run, err := c.round(ctx, p, once)
 			if err != nil {
 				return err
 			}
@@ -184,14 +173,11 @@ func (c *comparison) measureIdle(ctx context.Context) error {
 			}
 		}
 	}
-	plain, instrumented := c.idle[0], c.idle[1]
-	if plain.spans != 0 || instrumented.spans == 0 {
+	if plain, instrumented := c.idle[0].spans, c.idle[1].spans; plain != 0 || instrumented == 0 {
 		return fmt.Errorf("one request made %d spans in the plain pair and %d in the instrumented one: "+
-			"there is nothing to compare", plain.spans, instrumented.spans)
+			"there is nothing to compare", plain, instrumented)
 	}
-	if plain.Peak > 0 && instrumented.Peak > 0 {
-		c.addStill("memory after one request", "bytes", float64(plain.Peak), float64(instrumented.Peak))
-	} else {
+	if c.idle[0].Peak == 0 {
 		c.note("Memory is left out: it is not measured on %s.", runtime.GOOS)
 	}
 	return nil
@@ -199,15 +185,15 @@ func (c *comparison) measureIdle(ctx context.Context) error {
 
 // measureLoad applies a load to both pairs in turn. Rounds begin with the other pair each time, so
 // that a machine that gets slower or faster does so to both.
-func (c *comparison) measureLoad(ctx context.Context, l plannedLoad) error {
+func (c *comparison) measureLoad(ctx context.Context, l load) error {
 	out := Load{Name: l.name, Connections: l.connections, DurationMS: float64(l.duration) / float64(time.Millisecond)}
 	runs := [2]*Runs{&out.Plain, &out.Instrumented}
 	latencies := [2]*hdrhistogram.Histogram{newHistogram(), newHistogram()}
 	for n := range c.Rounds {
 		for _, i := range [2]int{n % 2, 1 - n%2} {
-			name := c.pairs[i].name
+			name := pairs[i].name
 			c.begin("%s, round %d of %d, %s pair", l.name, n+1, c.Rounds, name)
-			run, err := c.round(ctx, c.pairs[i], l.env, l.load)
+			run, err := c.round(ctx, pairs[i], l)
 			if err != nil {
 				return err
 			}

@@ -136,13 +136,11 @@ func newComparison(t *testing.T, roles map[string]string) *comparison {
 	}
 }
 
-func none() error { return nil }
-
 func TestBothPairsAreMeasuredInTurn(t *testing.T) {
 	c := newComparison(t, nil)
 	var messages bytes.Buffer
 	c.Messages = &messages
-	if err := c.measure(t.Context(), none); err != nil {
+	if err := c.measure(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if len(c.report.Loads) != 2 || len(c.report.Notes) > 1 {
@@ -188,7 +186,7 @@ func TestWhatGoesWrongIsSaid(t *testing.T) {
 			[]string{"uservice4 ended by itself", "exit status 3", "out of luck"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			err := newComparison(t, test.roles).measure(t.Context(), none)
+			err := newComparison(t, test.roles).measure(t.Context())
 			for _, want := range test.want {
 				if err == nil || !strings.Contains(err.Error(), want) {
 					t.Errorf("error %v, want %s", err, want)
@@ -198,7 +196,7 @@ func TestWhatGoesWrongIsSaid(t *testing.T) {
 	}
 	c := newComparison(t, nil)
 	c.program = func(string) process.Options { return process.Options{Path: "/nonexistent/service"} }
-	if err := c.measure(t.Context(), none); err == nil || !strings.Contains(err.Error(), "start uservice2") {
+	if err := c.measure(t.Context()); err == nil || !strings.Contains(err.Error(), "start uservice2") {
 		t.Errorf("a service that cannot be started: %v", err)
 	}
 }
@@ -226,7 +224,7 @@ func TestAnInterruptEndsEverything(t *testing.T) {
 		<-asked
 		cancel(because)
 	}()
-	if err := c.measure(ctx, none); !errors.Is(err, because) {
+	if err := c.measure(ctx); !errors.Is(err, because) {
 		t.Errorf("error %v", err)
 	}
 	started, err := os.ReadDir(pids)

@@ -32,8 +32,10 @@ func newHistogram() *hdrhistogram.Histogram {
 // so that a slower service is asked less. Connections are kept alive. It is lighter than net/http's
 // client, which would take as much of the machine as the services.
 type load struct {
-	addr        string // host:port
-	host        string // of the Host header
+	name        string
+	env         map[string]string // variables of the services
+	addr        string            // host:port
+	host        string            // of the Host header
 	connections int
 	warmUp      time.Duration // at first, not recorded
 	duration    time.Duration // after that; requests under way at its end are waited for, and recorded

@@ -2,97 +2,90 @@ package compare
 
 import (
 	_ "embed"
-	"fmt"
 	"html/template"
 	"io"
 	"math"
 	"slices"
-	"strings"
-
-	"example.com/grafana-tempo-go-demo/demo/term"
 )
 
 //go:embed plot.svg.tmpl
 var plotSource string
 
-var plot = template.Must(template.New("plot").Funcs(template.FuncMap{"amount": amount, "times": times}).Parse(plotSource))
+var plot = template.Must(template.New("plot").Funcs(functions).Parse(plotSource))
 
-// picture is what the template draws. Lengths are in the picture's own units.
+// picture is a report with what its template needs to place it. Lengths are in the picture's own
+// units.
 type picture struct {
-	Rounds         string
-	Ratios         []tick
+	*Report
+	low, high      float64   // ends of the axis of ratios, as powers of two
+	Ratios         []float64 // marked on it
 	Rows           []row
-	Curves         []curve
-	Bottom, Height float64 // of the ratios, and of all
+	Curves         []*curve
+	Percents       []float64 // marked on the curves' axis
+	Bottom, Height float64   // of the ratios, and of all
 }
 
-// tick is a place on an axis.
-type tick struct {
-	At    float64
-	Label string
-}
-
-// row is the name of a group, or a metric of it: a point with a range.
+// row is the name of a group, or a metric of it.
 type row struct {
 	Y     float64
 	Group string
 	Metric
-	Min, Median, Max float64
 }
 
 // curve is how long the requests of one load took.
 type curve struct {
-	Y                   float64
-	Load                string
-	Times, Percents     []tick
-	Plain, Instrumented string // points
+	Load
+	Y     float64
+	top   float64   // end of the axis of times, in milliseconds
+	Times []float64 // marked on it
 }
+
+// X is where a ratio stands.
+func (p *picture) X(ratio float64) float64 {
+	return tenths(210 + 500*(math.Log2(ratio)-p.low)/(p.high-p.low))
+}
+
+// X is where a percentile stands. The axis spreads out the slow requests, which users remember:
+// each step, up to 99.9 %, has a tenth of the requests of the last.
+func (c *curve) X(percent float64) float64 { return tenths(80 - 640*math.Log10(1-percent/100)/3) }
+
+// At is where a latency stands.
+func (c *curve) At(ms float64) float64 { return tenths(284 - 260*ms/c.top) }
+
+// tenths rounds a length.
+func tenths(v float64) float64 { return math.Round(10*v) / 10 }
 
 // SVG draws the ratios and the latencies, in a file that needs no other. The error is w's.
 func (r *Report) SVG(w io.Writer) error {
-	p := picture{Rounds: term.Count(r.Rounds, "round"), Bottom: 78}
-	groups := append(slices.Clone(r.Loads), Load{Name: "without load", Metrics: r.Still})
 	// The axis has whole powers of two around all ranges, and around 1.
-	low, high := -1.0, 1.0
-	for _, g := range groups {
-		for _, m := range g.Metrics {
-			if m.Ratio != nil {
-				low = min(low, math.Floor(math.Log2(m.Ratio.Min)))
-				high = max(high, math.Ceil(math.Log2(m.Ratio.Max)))
-			}
-		}
-	}
-	at := func(ratio float64) float64 { return tenths(210 + 500*(math.Log2(ratio)-low)/(high-low)) }
-	for power := low; power <= high; power++ {
-		p.Ratios = append(p.Ratios, tick{at(math.Exp2(power)), fmt.Sprintf("%g×", math.Exp2(power))})
-	}
+	p := &picture{Report: r, low: -1, high: 1, Percents: []float64{0, 50, 90, 99, 99.9}, Bottom: 78}
 	add := func(r row) {
 		r.Y = p.Bottom + 16
 		p.Rows = append(p.Rows, r)
 		p.Bottom += 24
 	}
-	for _, g := range groups {
+	for _, g := range append(slices.Clone(r.Loads), Load{Name: "without load", Metrics: r.Still}) {
 		add(row{Group: g.Name})
 		for _, m := range g.Metrics {
-			if s := m.Ratio; s != nil {
-				add(row{Metric: m, Min: at(s.Min), Median: at(s.Median), Max: at(s.Max)})
+			if m.Ratio != nil {
+				p.low = min(p.low, math.Floor(math.Log2(m.Ratio.Min)))
+				p.high = max(p.high, math.Ceil(math.Log2(m.Ratio.Max)))
+				add(row{Metric: m})
 			}
 		}
 	}
+	for power := p.low; power <= p.high; power++ {
+		p.Ratios = append(p.Ratios, math.Exp2(power))
+	}
 	p.Height = p.Bottom + 30
 	for _, l := range r.Loads {
-		c := l.curve()
-		c.Y = p.Height + 20
-		p.Curves = append(p.Curves, c)
+		p.Curves = append(p.Curves, newCurve(l, p.Height+20))
 		p.Height += 360
 	}
 	return plot.Execute(w, p)
 }
 
-// curve plots latencies by percentile. The axis spreads out the slow ones, which users remember:
-// each step has a tenth of the requests of the last.
-func (l *Load) curve() curve {
-	const left, width, bottom, height = 80, 640, 284, 260
+func newCurve(l Load, y float64) *curve {
 	most := 0.0
 	for _, p := range slices.Concat(l.Plain.Latencies, l.Instrumented.Latencies) {
 		most = max(most, p.MS)
@@ -101,26 +94,9 @@ func (l *Load) curve() curve {
 	if most/step > 10 {
 		step *= 2
 	}
-	top := step * math.Ceil(most/step)
-	x := func(percent float64) float64 { return tenths(left - width*math.Log10(1-percent/100)/3) } // to 99.9 %
-	y := func(ms float64) float64 { return tenths(bottom - height*ms/top) }
-	points := func(r Runs) string {
-		var b strings.Builder
-		for _, p := range r.Latencies {
-			fmt.Fprintf(&b, "%g,%g ", x(p.Percent), y(p.MS))
-		}
-		return b.String()
-	}
-	c := curve{Load: fmt.Sprintf("%s, %s", l.Name, term.Count(l.Connections, "connection")),
-		Plain: points(l.Plain), Instrumented: points(l.Instrumented)}
-	for ms := 0.0; ms <= top; ms += step {
-		c.Times = append(c.Times, tick{y(ms), amount(ms, "ms")})
-	}
-	for _, percent := range []float64{0, 50, 90, 99, 99.9} {
-		c.Percents = append(c.Percents, tick{x(percent), fmt.Sprintf("%g %%", percent)})
+	c := &curve{Load: l, Y: y, top: step * math.Ceil(most/step)}
+	for ms := 0.0; ms <= c.top; ms += step {
+		c.Times = append(c.Times, ms)
 	}
 	return c
 }
-
-// tenths rounds a length.
-func tenths(v float64) float64 { return math.Round(10*v) / 10 }

@@ -1,6 +1,11 @@
 package compare
 
-import "slices"
+import (
+	_ "embed"
+	"slices"
+
+	"go.yaml.in/yaml/v3"
+)
 
 // Report is what a comparison found. Its JSON form is what `demo compare -json` prints.
 type Report struct {
@@ -87,23 +92,12 @@ type Answer struct {
 	Instrumented string `json:"instrumented"`
 }
 
-// answers are no measurements: they are what the sources of the two pairs make possible.
-var answers = []Answer{
-	{"Which hop was slow?",
-		"No. A log line says when a request came, not how long it took or for whom.",
-		"Yes. One trace has a span for each hop, on one time axis."},
-	{"Was it Redis?",
-		"No. Nothing is written down about Redis unless it fails.",
-		"Yes. redis_call is a span of its own, apart from the call after it."},
-	{"Which requests failed, and where?",
-		"In part. Each service logs its own failures, and nothing ties them to the caller's.",
-		"Yes. The span where it began has the error, and the spans above it say so too."},
-	{"Which log lines belong to this request?",
-		"None can be told while another request is under way.",
-		"Those with its trace_id, in all services."},
-	{"What do the slowest 1 % look like?",
-		"Unknown: durations are not recorded.",
-		"A histogram has them, and its exemplars name a trace of each kind."},
+//go:embed answers.yaml
+var answersYAML []byte
+
+// readAnswers returns what each pair can answer. The error is one of the embedded file.
+func readAnswers() (answers []Answer, err error) {
+	return answers, yaml.Unmarshal(answersYAML, &answers)
 }
 
 // newMetric compares what the rounds gave; both pairs have as many.
@@ -130,30 +124,32 @@ func median(values []float64) float64 {
 	return (sorted[(len(sorted)-1)/2] + sorted[len(sorted)/2]) / 2
 }
 
-// loadMetrics are the figures of a round that are compared, in the order in which they are shown.
-var loadMetrics = []struct {
-	name, unit string
-	value      func(Round) float64
-}{
-	{"requests per second", "1/s", func(r Round) float64 { return r.RequestsPerSecond }},
-	{"latency, p50", "ms", func(r Round) float64 { return r.P50MS }},
-	{"latency, p90", "ms", func(r Round) float64 { return r.P90MS }},
-	{"latency, p99", "ms", func(r Round) float64 { return r.P99MS }},
-	{"CPU per request", "us", func(r Round) float64 { return r.CPUMicros }},
-	{"memory, at most", "bytes", func(r Round) float64 { return float64(r.PeakBytes) }},
+// appendMetric adds a metric, unless it is one that neither pair has.
+func appendMetric(metrics []Metric, name, unit string, plain, instrumented []float64) []Metric {
+	if m := newMetric(name, unit, plain, instrumented); m.Plain != 0 || m.Instrumented != 0 {
+		metrics = append(metrics, m)
+	}
+	return metrics
 }
 
-// compareRounds fills the load's metrics from its rounds. A figure that neither pair has is left
-// out.
+// compareRounds fills the load's metrics from its rounds, in the order in which they are shown.
 func (l *Load) compareRounds() {
-	for _, m := range loadMetrics {
+	for _, m := range []struct {
+		name, unit string
+		of         func(Round) float64
+	}{
+		{"requests per second", "1/s", func(r Round) float64 { return r.RequestsPerSecond }},
+		{"latency, p50", "ms", func(r Round) float64 { return r.P50MS }},
+		{"latency, p90", "ms", func(r Round) float64 { return r.P90MS }},
+		{"latency, p99", "ms", func(r Round) float64 { return r.P99MS }},
+		{"CPU per request", "us", func(r Round) float64 { return r.CPUMicros }},
+		{"memory, at most", "bytes", func(r Round) float64 { return float64(r.PeakBytes) }},
+	} {
 		var plain, instrumented []float64
 		for i := range l.Plain.Rounds {
-			plain = append(plain, m.value(l.Plain.Rounds[i]))
-			instrumented = append(instrumented, m.value(l.Instrumented.Rounds[i]))
+			plain = append(plain, m.of(l.Plain.Rounds[i]))
+			instrumented = append(instrumented, m.of(l.Instrumented.Rounds[i]))
 		}
-		if metric := newMetric(m.name, m.unit, plain, instrumented); metric.Plain != 0 || metric.Instrumented != 0 {
-			l.Metrics = append(l.Metrics, metric)
-		}
+		l.Metrics = appendMetric(l.Metrics, m.name, m.unit, plain, instrumented)
 	}
 }

@@ -14,7 +14,6 @@ import (
 
 	"example.com/grafana-tempo-go-demo/demo/process"
 	"example.com/grafana-tempo-go-demo/demo/services"
-	"example.com/grafana-tempo-go-demo/demo/topology"
 )
 
 // measured is what one round of one pair gave.
@@ -24,102 +23,70 @@ type measured struct {
 	spans         int64 // that arrived
 }
 
-// round starts a pair, applies a load, and stops it. What it starts is gone when it returns.
-func (c *comparison) round(ctx context.Context, p pair, env map[string]string, l load) (*measured, error) {
+// round starts a pair, and the sink before it for one that sends spans, applies a load, and stops
+// it. What it starts is gone when it returns.
+func (c *comparison) round(ctx context.Context, p pair, l load) (m *measured, err error) {
+	m = &measured{}
 	var started []*process.Process // in the order of their start
-	result, err := c.apply(ctx, p, env, l, &started)
-	m := &measured{result: result}
-	stopped := c.stop(started, &m.Usage)
-	if err != nil {
-		return nil, err // an error of the stop would only be a consequence
-	}
-	if stopped != nil {
-		return nil, stopped
-	}
-	if sink := started[0]; sink.Name() == sinkName {
-		if m.spans, err = strconv.ParseInt(sink.LastLine(), 10, 64); err != nil {
-			return nil, fmt.Errorf("%s did not say how many it received, but %q", sinkName, sink.LastLine())
+	defer func() {
+		if stopped := c.stop(started, m); err == nil { // otherwise it is only a consequence
+			err = stopped
 		}
-	}
-	return m, nil
-}
-
-// apply starts a pair, and the sink before it for one that sends spans, and applies a load.
-func (c *comparison) apply(ctx context.Context, p pair, env map[string]string, l load,
-	started *[]*process.Process) (*result, error) {
-	start := func(name string, own map[string]string) (addr string, err error) {
+	}()
+	start := func(name string, env map[string]string) (addr string, err error) {
 		o := c.program(name)
-		o.Name, o.Env = name, append(o.Env, services.Merge(os.Environ(), own)...)
+		o.Name, o.Env = name, append(o.Env, services.Merge(os.Environ(), env)...)
 		child, err := c.starter.Start(o)
 		if err != nil {
 			return "", err
 		}
-		*started = append(*started, child)
+		started = append(started, child)
 		return child.Wait(ctx)
 	}
 	common := map[string]string{"ADDR": "127.0.0.1:0"}
-	maps.Copy(common, env)
-	if p.caller.Instrumented {
-		addr, err := start(sinkName, nil)
-		if err != nil {
-			return nil, err
-		}
-		common["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"] = "http://" + addr
-		common["OTEL_EXPORTER_PROMETHEUS_HOST"] = "127.0.0.1" // nobody reads the metrics, but they are kept
-		common["OTEL_EXPORTER_PROMETHEUS_PORT"] = "0"
-		common["TRACE_LINK"] = "http://127.0.0.1:3000/trace/{trace_id}"
-	}
-	startService := func(s topology.Service) (addr string, err error) {
-		own := services.Environment(s)
-		maps.Copy(own, common)
-		return start(s.Name, own)
-	}
-	callee, err := startService(p.callee)
-	if err != nil {
-		return nil, err
-	}
-	common["UPSTREAM"] = "http://" + callee
-	caller, err := startService(p.caller)
-	if err != nil {
-		return nil, err
-	}
-
-	// The end of a process ends the round: all further requests would be errors.
-	loaded, end := context.WithCancelCause(ctx)
-	defer end(nil)
-	for _, child := range *started {
-		go func() {
-			select {
-			case <-child.Done():
-				end(endedByItself(child))
-			case <-loaded.Done():
+	maps.Copy(common, l.env)
+	for _, s := range p.services {
+		if s.Instrumented && len(started) == 0 {
+			sink, err := start(sinkName, nil)
+			if err != nil {
+				return m, err
 			}
-		}()
+			common["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"] = "http://" + sink
+			common["OTEL_EXPORTER_PROMETHEUS_HOST"] = "127.0.0.1" // nobody reads the metrics, but they are kept
+			common["OTEL_EXPORTER_PROMETHEUS_PORT"] = "0"
+			common["TRACE_LINK"] = "http://127.0.0.1:3000/trace/{trace_id}"
+		}
+		env := services.Environment(s)
+		maps.Copy(env, common)
+		addr, err := start(s.Name, env)
+		if err != nil {
+			return m, err
+		}
+		common["UPSTREAM"] = "http://" + addr // of the next one, which calls it
+		l.addr, l.host = addr, s.Host()
 	}
-	l.addr, l.host = caller, p.caller.Host()
-	return l.run(loaded)
+	m.result, err = l.run(ctx)
+	return m, err
 }
 
-// stop ends processes, the last that was started first, and adds up what the services used.
-func (c *comparison) stop(started []*process.Process, used *process.Usage) error {
+// stop ends processes, the last that was started first, and adds what they used and counted.
+func (c *comparison) stop(started []*process.Process, m *measured) error {
 	var problems []error
 	for _, child := range slices.Backward(started) {
 		if child.Ended() {
-			problems = append(problems, endedByItself(child))
+			problems = append(problems, fmt.Errorf("%s ended by itself: %s", child.Name(), child.How()))
 			continue
 		}
 		if err := child.Stop(c.hard); err != nil {
 			problems = append(problems, err)
 		} else if child.Name() != sinkName {
-			used.CPU += child.Usage().CPU
-			used.Peak += child.Usage().Peak
+			m.CPU += child.Usage().CPU
+			m.Peak += child.Usage().Peak
+		} else if m.spans, err = strconv.ParseInt(child.LastLine(), 10, 64); err != nil {
+			problems = append(problems, fmt.Errorf("%s did not say how many it received, but %q", sinkName, child.LastLine()))
 		}
 	}
 	return errors.Join(problems...)
-}
-
-func endedByItself(p *process.Process) error {
-	return fmt.Errorf("%s ended by itself: %s", p.Name(), p.How())
 }
 
 // newRound turns what was measured into what is reported, less what the idle pair takes.

@@ -2,102 +2,116 @@ package compare
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"debug/buildinfo"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"example.com/grafana-tempo-go-demo/demo/services"
+	"example.com/grafana-tempo-go-demo/demo/topology"
 )
 
-// addStill adds a figure that does not depend on load.
-func (c *comparison) addStill(name, unit string, plain, instrumented float64) {
-	c.report.Still = append(c.report.Still, newMetric(name, unit, []float64{plain}, []float64{instrumented}))
-}
-
-// measureFiles compares the services that were built from root into bin, and their sources.
-func (c *comparison) measureFiles(root, bin string) error {
-	var size, modules, lines, telemetry [2]float64
-	for i, p := range c.pairs {
+// measureStill compares what does not depend on load: the services that were built from root into
+// bin, and their sources. That allocations cannot be counted is no error but a note.
+func (c *comparison) measureStill(ctx context.Context, root, bin string) error {
+	c.begin("counting allocations with the services' benchmarks")
+	counts, err := c.countAllocations(ctx, root)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if err != nil {
+		c.note("Allocations are left out: %v", err)
+	}
+	// By pair, both services together; 0 where it is unknown.
+	var allocations, allocated, memory, binaries, modules, lines, linesApart [2]float64
+	for i, p := range pairs {
+		memory[i] = float64(c.idle[i].Peak)
 		needed := map[string]bool{}
-		for _, s := range p.services() {
-			program := services.Program(bin, s.Name)
-			file, err := os.Stat(program)
+		for _, s := range p.services {
+			allocations[i] += counts[s.Name].allocations
+			allocated[i] += counts[s.Name].bytes
+			file, err := os.Stat(services.Program(bin, s.Name))
 			if err != nil {
-				return fmt.Errorf("size of %s: %w", s.Name, err)
+				return err
 			}
-			size[i] += float64(file.Size())
-			info, err := buildinfo.ReadFile(program)
+			binaries[i] += float64(file.Size())
+			info, err := buildinfo.ReadFile(services.Program(bin, s.Name))
 			if err != nil {
-				return fmt.Errorf("dependencies of %s: %w", s.Name, err)
+				return err
 			}
 			for _, module := range info.Deps {
 				needed[module.Path] = true
 			}
-			all, err := codeLines(filepath.Join(root, s.Name, "*.go"))
+			all, otel, err := codeLines(os.DirFS(filepath.Join(root, s.Name)))
 			if err != nil {
-				return fmt.Errorf("lines of %s: %w", s.Name, err)
-			}
-			otel, err := codeLines(filepath.Join(root, s.Name, "otel*.go"))
-			if err != nil {
-				return fmt.Errorf("lines of %s: %w", s.Name, err)
+				return err
 			}
 			lines[i] += all
-			telemetry[i] += otel
+			linesApart[i] += all - otel
 		}
 		modules[i] = float64(len(needed))
 	}
-	c.addStill("binaries, both", "bytes", size[0], size[1])
-	c.addStill("modules needed", "count", modules[0], modules[1])
-	c.addStill("lines of Go", "count", lines[0], lines[1])
-	c.addStill("  without the otel files", "count", lines[0]-telemetry[0], lines[1]-telemetry[1])
+	for _, m := range []struct {
+		name, unit string
+		of         [2]float64
+	}{
+		{"allocations per request", "count", allocations},
+		{"allocated per request", "bytes", allocated},
+		{"memory after one request", "bytes", memory},
+		{"binaries, both", "bytes", binaries},
+		{"modules needed", "count", modules},
+		{"lines of Go", "count", lines},
+		{"  without the otel files", "count", linesApart},
+	} {
+		c.report.Still = appendMetric(c.report.Still, m.name, m.unit, m.of[:1], m.of[1:])
+	}
 	return nil
 }
 
-// codeLines counts the lines that are neither blank nor a comment in the files that match a
-// pattern, tests apart.
-func codeLines(pattern string) (n float64, err error) {
-	names, err := filepath.Glob(pattern)
-	if err != nil {
-		return 0, err
-	}
+// codeLines counts the lines of a folder's Go files that are neither blank nor a comment, tests
+// apart, and those of its otel files among them.
+func codeLines(folder fs.FS) (all, otel float64, err error) {
+	names, _ := fs.Glob(folder, "*.go")
 	for _, name := range names {
 		if strings.HasSuffix(name, "_test.go") {
 			continue
 		}
-		source, err := os.ReadFile(name)
+		source, err := fs.ReadFile(folder, name)
 		if err != nil {
-			return 0, err
+			return 0, 0, err
 		}
 		for line := range bytes.Lines(source) {
-			if line = bytes.TrimSpace(line); len(line) > 0 && !bytes.HasPrefix(line, []byte("//")) {
-				n++
+			if line = bytes.TrimSpace(line); len(line) == 0 || bytes.HasPrefix(line, []byte("//")) {
+				continue
+			}
+			all++
+			if strings.HasPrefix(name, "otel") {
+				otel++
 			}
 		}
 	}
-	return n, nil
+	return all, otel, nil
 }
 
 // benchmark counts allocations: the services cannot be asked for them from outside, and must not be
 // changed for it. Its step `logs` is what the services do in the demo without Docker.
 const benchmark = "^BenchmarkRequest$/^logs$"
 
-// measureAllocations runs the services' benchmarks. That they cannot be run is no error but a note.
-func (c *comparison) measureAllocations(ctx context.Context, root string) error {
-	c.begin("counting allocations with the services' benchmarks")
-	args := []string{"test", "-buildvcs=false", "-run", "^$", "-bench", benchmark, "-benchmem",
-		"-benchtime", "10000x"}
-	for _, p := range c.pairs {
-		args = append(args, "./"+p.caller.Name, "./"+p.callee.Name)
+// countAllocations runs the services' benchmarks, and returns what each service makes, by name.
+func (c *comparison) countAllocations(ctx context.Context, root string) (map[string]allocation, error) {
+	args := []string{"test", "-buildvcs=false", "-run", "^$", "-bench", benchmark, "-benchmem", "-benchtime", "10000x"}
+	for _, s := range topology.Services() {
+		args = append(args, "./"+s.Name)
 	}
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir = root
@@ -106,30 +120,13 @@ func (c *comparison) measureAllocations(ctx context.Context, root string) error 
 	cmd.Stdout, cmd.Stderr = &out, &out
 	cmd.WaitDelay = 10 * time.Second
 	err := c.starter.Run(cmd)
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
 	counts := parseBenchmarks(out.String())
-	var allocations, allocated [2]float64
-	for i, p := range c.pairs {
-		for _, s := range p.services() {
-			n, ok := counts[s.Name]
-			if !ok {
-				if err == nil {
-					err = errors.New("no result for " + s.Name)
-				}
-				lines := strings.Split(strings.TrimSpace(out.String()), "\n")
-				c.note("Allocations are left out: go test: %v: %s", err, lines[len(lines)-1])
-				return nil
-			}
-			allocations[i] += n.allocations
-			allocated[i] += n.bytes
-		}
+	if len(counts) < len(topology.Services()) {
+		lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+		err = cmp.Or(err, errors.New("a result is missing"))
+		return nil, fmt.Errorf("go test: %w: %s", err, lines[len(lines)-1])
 	}
-	c.report.Still = slices.Insert(c.report.Still, 0,
-		newMetric("allocations per request", "count", allocations[:1], allocations[1:]),
-		newMetric("allocated per request", "bytes", allocated[:1], allocated[1:]))
-	return nil
+	return counts, nil
 }
 
 // allocation is what one request makes.

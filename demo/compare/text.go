@@ -1,62 +1,48 @@
 package compare
 
 import (
+	_ "embed"
 	"fmt"
 	"io"
 	"math"
 	"strconv"
 	"strings"
+	"text/template"
 	"time"
 
 	"example.com/grafana-tempo-go-demo/demo/term"
 )
 
+//go:embed report.txt.tmpl
+var textSource string
+
+var text = template.Must(template.New("report").Funcs(functions).Parse(textSource))
+
+// functions are those of the templates of the text and of the picture.
+var functions = template.FuncMap{
+	"amount": amount,
+	"count":  term.Count,
+	"times":  times,
+	"hang":   func(lead, text string, columns int) string { return term.Hang(lead, term.Clean(text), columns) },
+}
+
 // Text prints the report as tables with lines of at most so many columns, but not of fewer than 60.
 // If ascii, it has 7-bit characters only. The error is w's.
 func (r *Report) Text(w io.Writer, columns int, ascii bool) error {
-	columns = max(columns, 60)
 	var b strings.Builder
-	m := r.Machine
-	fmt.Fprintf(&b, "\nWhat instrumentation costs on this machine (%d processors, %s/%s, %s)\n", m.CPUs, m.OS, m.Arch, m.Go)
-	fmt.Fprintf(&b, "Ratios are instrumented to plain: the median of %s, and the range.\n", term.Count(r.Rounds, "round"))
-	fmt.Fprintf(&b, "\n%-26s%11s%14s%9s  %s\n", "", "plain", "instrumented", "ratio", "range")
-	for _, l := range r.Loads {
-		fmt.Fprintf(&b, "%s, %s\n", l.Name, term.Count(l.Connections, "connection"))
-		writeMetrics(&b, l.Metrics)
+	err := text.Execute(&b, struct {
+		*Report
+		Columns int
+	}{r, max(columns, 60)})
+	if err != nil {
+		return err
 	}
-	b.WriteString("without load\n")
-	writeMetrics(&b, r.Still)
-	b.WriteString("\nWhat it buys\n")
-	for _, a := range r.Answers {
-		fmt.Fprintf(&b, "\n%s\n", a.Question)
-		b.WriteString(term.Hang("  plain         ", a.Plain, columns))
-		b.WriteString(term.Hang("  instrumented  ", a.Instrumented, columns))
-	}
-	if len(r.Notes) > 0 {
-		b.WriteString("\nNotes\n")
-		for _, note := range r.Notes {
-			b.WriteString(term.Hang("  - ", term.Clean(note), columns))
-		}
-	}
-	text := b.String()
+	out := b.String()
 	if ascii {
-		text = term.ASCII(text, map[rune]rune{'×': 'x', '–': '-', 'µ': 'u'})
+		out = term.ASCII(out, map[rune]rune{'×': 'x', '–': '-', 'µ': 'u'})
 	}
-	_, err := io.WriteString(w, text)
+	_, err = io.WriteString(w, out)
 	return err
-}
-
-func writeMetrics(b *strings.Builder, metrics []Metric) {
-	for _, m := range metrics {
-		fmt.Fprintf(b, "  %-24s%11s%14s", m.Name, amount(m.Plain, m.Unit), amount(m.Instrumented, m.Unit))
-		if m.Ratio != nil {
-			fmt.Fprintf(b, "%9s", times(m.Ratio.Median))
-			if m.Ratio.Min != m.Ratio.Max {
-				fmt.Fprintf(b, "  %s–%s", times(m.Ratio.Min), times(m.Ratio.Max))
-			}
-		}
-		b.WriteString("\n")
-	}
 }
 
 // amount writes a figure with its unit, in about three digits.
