@@ -65,7 +65,7 @@ func TestCommandsOfTheDocumentationRun(t *testing.T) {
 	seen := map[string]bool{}
 	for _, d := range documents(t) {
 		for _, command := range d.commands {
-			if seen[command] {
+			if seen[command] || d.name == yourService { // TestYourServiceIsTraced follows that page
 				continue
 			}
 			seen[command] = true

@@ -99,11 +99,12 @@ func NewStack(gateway, tempoURL string) (*Stack, error) {
 // example.
 var Parts = append([]string{"gateway", "explorer", "tempo", "otlp-grpc", "otlp-http"}, repo.Services...)
 
-// Demo is a running `demo up -json`: the base URLs that it prints.
+// Demo is a running `demo up -json`: the addresses that it prints, base URLs but for one.
 type Demo struct {
 	Gateway  string `json:"gateway"`
 	Explorer string `json:"explorer"`
 	Tempo    string `json:"tempo"`
+	OTLPGRPC string `json:"otlp_grpc"` // host:port
 	OTLPHTTP string `json:"otlp_http"`
 
 	Services map[string]string `json:"services"`

@@ -1,0 +1,209 @@
+package docs
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+
+	"example.com/grafana-tempo-go-demo/demo/tempo"
+	"example.com/grafana-tempo-go-demo/e2e/internal/repo"
+	"example.com/grafana-tempo-go-demo/e2e/internal/testbed"
+)
+
+const yourService = "docs/your-service.md"
+
+var (
+	copied   = regexp.MustCompile(`(?m)^cp \S+/(uservice3/\S+) \.`)
+	required = regexp.MustCompile(`(\S+\.\S+/\S+)@(v\S+)`)
+	goBlock  = regexp.MustCompile("(?s)```go\n(.*?)```")
+	treeLine = regexp.MustCompile(`(?m)^(\S+)( +)(.+)$`)
+)
+
+// TestYourServiceIsTraced follows docs/your-service.md outside the workspace: it builds the page's
+// program from the page's files and versions, runs it with the page's variables beside the shared
+// demo, and finds the page's trace.
+func TestYourServiceIsTraced(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("Windows cannot interrupt a single process, and the program flushes when it is interrupted")
+	}
+	demo := testbed.Shared(t).Demo
+	if demo == nil {
+		t.Skip("only some addresses of a stack that is up already are known")
+	}
+	page := string(repo.Read(t, yourService))
+	addr := freeAddr(t)
+	here := strings.NewReplacer("127.0.0.1:7878", addr, "http://127.0.0.1:8084", demo.Services["uservice4"], "127.0.0.1:4317", demo.OTLPGRPC)
+	program := buildYourService(t, page, here)
+
+	run, call := yourCommand(t, page, " go run ."), yourCommand(t, page, "curl ")
+	cmd := exec.CommandContext(t.Context(), program)
+	cmd.Env = append(os.Environ(), strings.Fields(here.Replace(assignments.FindString(run)))...)
+	logs := &output{}
+	cmd.Stdout, cmd.Stderr = logs, logs
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	url := here.Replace(strings.TrimPrefix(call, "curl "))
+	answered := testbed.Poll(t, func(ctx context.Context) bool {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := testbed.Shared(t).Client.Do(req)
+		if err == nil {
+			res.Body.Close()
+		}
+		return err == nil
+	})
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Error(err)
+	}
+	if err := cmd.Wait(); err != nil || !answered {
+		t.Fatalf("answered: %t; ended with %v:\n%s", answered, err, logs)
+	}
+
+	want := yourTree(t, page)
+	client := testbed.Shared(t).Tempo
+	var got []treeSpan
+	var err error
+	if !testbed.Poll(t, func(ctx context.Context) bool {
+		var ids []string
+		ids, err = client.Search(ctx, tempo.Query{Tags: fmt.Sprintf("service.name=%s name=%q", want[0].service, want[0].name)})
+		if err != nil || len(ids) == 0 {
+			return false
+		}
+		var trace *tempo.Trace
+		if trace, err = client.Trace(ctx, ids[0]); err == nil {
+			got = tree(trace.Roots(), 0)
+		}
+		return slices.Equal(got, want)
+	}) {
+		t.Errorf("the trace is %v (error %v), and the page shows %v\n%s", got, err, want, logs)
+	}
+	if !regexp.MustCompile(`msg=order .*trace_id=[0-9a-f]{32}`).MatchString(logs.String()) {
+		t.Errorf("the log line has no trace id:\n%s", logs)
+	}
+}
+
+// freeAddr returns an address on which nobody listens.
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	return listener.Addr().String()
+}
+
+// buildYourService builds the program of the page in a module of its own and returns its path.
+// Instead of `go get` and `go mod tidy`, which may download, it takes the go.mod of uservice3.
+func buildYourService(t *testing.T, page string, here *strings.Replacer) string {
+	t.Helper()
+	folder := t.TempDir()
+	write := func(name, text string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(folder, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	files := copied.FindAllStringSubmatch(page, -1)
+	if len(files) < 3 {
+		t.Fatalf("%s copies only %v", yourService, files)
+	}
+	for _, file := range files {
+		write(filepath.Base(file[1]), string(repo.Read(t, file[1])))
+	}
+	module := string(repo.Read(t, "uservice3/go.mod"))
+	write("go.mod", regexp.MustCompile(`(?m)^module .*`).ReplaceAllString(module, "module example.com/orders"))
+	write("go.sum", string(repo.Read(t, "uservice3/go.sum")))
+	code := goBlock.FindStringSubmatch(page)
+	if code == nil {
+		t.Fatalf("%s has no Go program", yourService)
+	}
+	write("main.go", here.Replace(code[1]))
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", "orders", ".")
+	build.Dir = folder
+	build.Env = append(os.Environ(), "GOWORK=off")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("the program of %s does not build: %v\n%s", yourService, err, out)
+	}
+	return filepath.Join(folder, "orders")
+}
+
+func TestYourServiceGetsTheVersionsOfOurs(t *testing.T) {
+	page, module := string(repo.Read(t, yourService)), string(repo.Read(t, "uservice3/go.mod"))
+	versions := required.FindAllStringSubmatch(yourCommand(t, page, "go get "), -1)
+	if len(versions) < 5 {
+		t.Errorf("%s gets only %v", yourService, versions)
+	}
+	for _, got := range versions {
+		want := regexp.MustCompile(`(?m)^\t` + regexp.QuoteMeta(got[1]) + ` (v\S+)$`).FindStringSubmatch(module)
+		switch {
+		case want == nil:
+			t.Errorf("%s gets %s, which uservice3/go.mod does not require", yourService, got[1])
+		case *repo.Update:
+			page = strings.ReplaceAll(page, got[0], got[1]+"@"+want[1])
+		case got[2] != want[1]:
+			t.Errorf("%s gets %s, and uservice3/go.mod requires %s: run `make docs`", yourService, got[0], want[1])
+		}
+	}
+	if *repo.Update {
+		repo.Write(t, yourService, []byte(page))
+	}
+}
+
+// yourCommand returns the command of the page that has a text in it.
+func yourCommand(t *testing.T, page, text string) string {
+	t.Helper()
+	for _, command := range parseMarkdown(yourService, page).commands {
+		if strings.Contains(command, text) {
+			return command
+		}
+	}
+	t.Fatalf("%s has no command with %q", yourService, text)
+	return ""
+}
+
+// treeSpan is a line of the trace on the page: the service, and the span's name, indented by two
+// for each level.
+type treeSpan struct {
+	service string
+	depth   int
+	name    string
+}
+
+// yourTree returns the lines of the trace that the page shows, in its text block.
+func yourTree(t *testing.T, page string) (lines []treeSpan) {
+	t.Helper()
+	_, block, _ := strings.Cut(page, "```text\n")
+	block, _, _ = strings.Cut(block, "```")
+	for _, found := range treeLine.FindAllStringSubmatch(block, -1) {
+		lines = append(lines, treeSpan{found[1], len(found[1]) + len(found[2]), found[3]})
+	}
+	if len(lines) == 0 {
+		t.Fatalf("%s shows no trace", yourService)
+	}
+	left := lines[0].depth
+	for i := range lines {
+		lines[i].depth = (lines[i].depth - left) / 2
+	}
+	return lines
+}
+
+// tree returns spans and their children in the order of their beginnings.
+func tree(spans []*tempo.Span, depth int) (lines []treeSpan) {
+	for _, span := range spans {
+		lines = append(append(lines, treeSpan{span.Service, depth, span.Name}), tree(span.Children, depth+1)...)
+	}
+	return lines
+}
