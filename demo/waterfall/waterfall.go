@@ -1,5 +1,5 @@
 // Package waterfall draws a trace for the terminal: a tree of spans, and beside it the bar of each
-// on one common time axis.
+// on one common time axis. Time that nobody measured has a row of its own.
 package waterfall
 
 import (
@@ -31,13 +31,13 @@ type Options struct {
 	Color bool
 }
 
-type glyphs struct{ tee, corner, pipe, blank, bar, tick, cut string }
+type glyphs struct{ tee, corner, pipe, blank, bar, hatch, tick, cut string }
 
 var (
-	unicodeGlyphs = glyphs{"├─ ", "└─ ", "│  ", "   ", "█", "▏", "…"}
-	unicodeNarrow = glyphs{"├", "└", "│", " ", "█", "▏", "…"}
-	asciiGlyphs   = glyphs{"|- ", "`- ", "|  ", "   ", "=", "|", "~"}
-	asciiNarrow   = glyphs{"|", "`", "|", " ", "=", "|", "~"}
+	unicodeGlyphs = glyphs{"├─ ", "└─ ", "│  ", "   ", "█", "░", "▏", "…"}
+	unicodeNarrow = glyphs{"├", "└", "│", " ", "█", "░", "▏", "…"}
+	asciiGlyphs   = glyphs{"|- ", "`- ", "|  ", "   ", "=", "?", "|", "~"}
+	asciiNarrow   = glyphs{"|", "`", "|", " ", "=", "?", "|", "~"}
 )
 
 // colours are those of the services, in order of appearance. Red is kept for errors.
@@ -67,7 +67,7 @@ func Render(t *tempo.Trace, o Options) string {
 		d = newDrawing(t, o, narrow)
 		d.measure()
 	}
-	d.draw(t.ID)
+	d.draw(t)
 	return d.out.String()
 }
 
@@ -76,6 +76,9 @@ type drawing struct {
 	glyphs
 
 	rows       []row
+	gaps       []interval      // the unexplained time
+	gap        *tempo.Span     // the row for it, or nil
+	behind     *tempo.Span     // the span under which it stands, or nil
 	known      map[string]bool // by span id
 	start, end time.Time
 	errors     int
@@ -92,9 +95,16 @@ func newDrawing(t *tempo.Trace, o Options, g glyphs) *drawing {
 	for _, s := range t.Spans {
 		d.known[s.SpanID] = true
 	}
+	var total time.Duration
+	if d.gaps, total, d.behind = unexplained(t); d.behind != nil || total > 0 {
+		d.gap = &tempo.Span{Name: "unexplained", Start: d.start, End: d.start.Add(total)}
+	}
 	seen := map[*tempo.Span]bool{}
 	for _, root := range append(t.Roots(), t.Spans...) { // spans whose parents form a circle have no root
 		d.addTree(root, seen)
+	}
+	if d.gap != nil && d.behind == nil {
+		d.addTree(d.gap, seen)
 	}
 	return d
 }
@@ -118,6 +128,9 @@ func (d *drawing) addTree(root *tempo.Span, seen map[*tempo.Span]bool) {
 			indent = string(lines[len(lines)-d.Width:])
 		}
 		children := slices.DeleteFunc(slices.Clone(s.Children), func(c *tempo.Span) bool { return seen[c] })
+		if s == d.behind {
+			children = append(children, d.gap)
+		}
 		if len(children) > 0 {
 			r.below += d.pipe
 		}
@@ -126,7 +139,7 @@ func (d *drawing) addTree(root *tempo.Span, seen map[*tempo.Span]bool) {
 		if s.Status == "error" {
 			d.errors++
 		}
-		if _, ok := d.colourOf[s.Service]; !ok {
+		if _, ok := d.colourOf[s.Service]; !ok && s != d.gap {
 			d.colourOf[s.Service] = colours[len(d.colourOf)%len(colours)]
 		}
 		for i, c := range slices.Backward(children) {
@@ -156,9 +169,9 @@ func (d *drawing) measure() bool {
 	return wanted <= d.name
 }
 
-func (d *drawing) draw(id string) {
+func (d *drawing) draw(t *tempo.Trace) {
 	total := term.Duration(d.end.Sub(d.start))
-	fmt.Fprintf(&d.out, "trace %s  %s  %s", d.clean(id), term.Count(len(d.rows), "span"), total)
+	fmt.Fprintf(&d.out, "trace %s  %s  %s", d.clean(t.ID), term.Count(len(t.Spans), "span"), total)
 	if d.errors > 0 {
 		d.out.WriteString("  " + d.paint(term.Red, term.Count(d.errors, "error")))
 	}
@@ -168,7 +181,7 @@ func (d *drawing) draw(id string) {
 		d.out.WriteString(strings.Repeat(" ", d.name+d.service+d.duration+6) + d.paint(term.Faint, scale) + "\n")
 	}
 	for _, r := range d.rows {
-		colour := d.colourOf[r.span.Service]
+		colour := cmp.Or(d.colourOf[r.span.Service], term.Faint)
 		room := d.name - min(minName, term.Columns(r.name)) // for the lines of the tree
 		name := term.Pad(term.Fit(d.clip(r.prefix, room)+r.name, d.name, d.cut), d.name)
 		service := term.Pad(term.Fit(r.service, d.service, d.cut), d.service)
@@ -216,6 +229,15 @@ func (d *drawing) bar(s *tempo.Span) string {
 	}
 	at := func(t time.Time) float64 {
 		return min(1, max(0, float64(t.Sub(d.start))/float64(total))) * float64(d.bars)
+	}
+	if s == d.gap {
+		line := []rune(strings.Repeat(" ", d.bars))
+		for _, piece := range d.gaps {
+			for i := int(at(piece.from) + 0.5); i < int(at(piece.to)+0.5); i++ {
+				line[i] = []rune(d.hatch)[0]
+			}
+		}
+		return string(line)
 	}
 	from, to := at(s.Start), at(s.End)
 	first, last := int(from+0.5), int(to+0.5)

@@ -31,6 +31,12 @@ func span(id, parent, service, name string, from, to float64) *tempo.Span {
 	return &tempo.Span{SpanID: id, ParentID: parent, Service: service, Name: name, Start: at(from), End: at(to), Status: "unset"}
 }
 
+// answered makes a span a client's, whose HTTP call was answered.
+func answered(s *tempo.Span) *tempo.Span {
+	s.Kind, s.Attributes = "client", map[string]any{"http.response.status_code": int64(200)}
+	return s
+}
+
 func failed(s *tempo.Span, message string) *tempo.Span {
 	s.Status, s.StatusMessage = "error", message
 	return s
@@ -56,6 +62,10 @@ func TestRender(t *testing.T) {
 	deep := []*tempo.Span{span("0", "", "a", "root", 0, 10)}
 	for i := range 12 {
 		deep = append(deep, span(string(rune('A'+i)), deep[i].SpanID, "a", "level", 0, 10))
+	}
+	hole := []*tempo.Span{
+		span("1", "", "gateway", "GET", 0, 1000), answered(span("2", "1", "gateway", "ReverseProxy", 0, 1000)),
+		span("4", "3", "uservice4", "handle_incoming_call", 200, 900), span("5", "4", "uservice4", "database_call", 200, 900),
 	}
 	circle := []*tempo.Span{span("1", "2", "a", "chicken", 0, 1), span("2", "1", "a", "egg", 0, 1)}
 
@@ -129,6 +139,37 @@ trace 0af7651916cd43dd8448eb211c80319c  2 spans  1.0 ms
                        0          1.0 ms
 chicken     a  1.0 ms  =================
 '- egg      a  1.0 ms  =================
+`},
+		{"a plain service measures nothing", []*tempo.Span{span("1", "", "gateway", "GET", 0, 1000), answered(span("2", "1", "gateway", "ReverseProxy", 0, 1000))}, Options{}, `
+trace 0af7651916cd43dd8448eb211c80319c  2 spans  1.00 s
+                                    0                                     1.00 s
+GET                gateway  1.00 s  ████████████████████████████████████████████
+└─ ReverseProxy    gateway  1.00 s  ████████████████████████████████████████████
+   └─ unexplained           1.00 s  ░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░
+`},
+		{"a dead exporter leaves a hole, less what is known", hole, Options{}, `
+trace 0af7651916cd43dd8448eb211c80319c  4 spans  1.00 s
+                                         0                                1.00 s
+GET                   gateway    1.00 s  ███████████████████████████████████████
+└─ ReverseProxy       gateway    1.00 s  ███████████████████████████████████████
+   └─ unexplained                300 ms  ░░░░░░░░                           ░░░░
+handle_incoming_call  uservice4  700 ms          ███████████████████████████
+│  (its parent is not here)
+└─ database_call      uservice4  700 ms          ███████████████████████████
+`},
+		{"a lost span leaves none", []*tempo.Span{span("1", "", "a", "server", 0, 1000), span("3", "2", "b", "server", 100, 900)}, Options{Width: 50, ASCII: true}, `
+trace 0af7651916cd43dd8448eb211c80319c  2 spans  1.00 s
+                       0                    1.00 s
+server      a  1.00 s  ===========================
+server      b  800 ms     =====================
+(its parent is not here)
+`},
+		{"nobody for a while", []*tempo.Span{span("1", "", "a", "first", 0, 600), span("2", "1", "b", "later", 800, 1000)}, Options{Width: 50, ASCII: true}, `
+trace 0af7651916cd43dd8448eb211c80319c  2 spans  1.00 s
+                        0                   1.00 s
+first        a  600 ms  ================
+'- later     b  200 ms                       =====
+unexplained     200 ms                  ?????
 `},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
