@@ -184,16 +184,17 @@ func TestTheExplorerShowsEachFault(t *testing.T) {
 	const hops = `[...document.querySelectorAll(".ledger .hop:not(.loose)")].map((h) => h.dataset.to + " " + h.dataset.action).join()`
 	const spans = `document.querySelectorAll(".detail > .card [data-span]").length`
 	const whole = "gateway started,uservice3 continued,uservice4 continued"
+	const half = `document.querySelector(".story .note:first-child a")?.textContent === "Open the other half" && !document.querySelector(".story .good")`
 	symptoms := map[string]struct {
 		spans int    // of the trace that is open
 		hops  string // the ledger, in short
 		shows string // an expression that is true
 	}{
-		"drop-header":         {5, "gateway started,uservice3 not-received,uservice4 continued", `true`},
-		"malformed-header":    {5, "gateway started,uservice3 ignored-malformed,uservice4 continued", `true`},
-		"not-sampled":         {0, whole, `document.querySelector(".answer").innerText.includes("not sampled")`},
+		"drop-header":         {5, "gateway started,uservice3 not-received,uservice4 continued", half},
+		"malformed-header":    {5, "gateway started,uservice3 ignored-malformed,uservice4 continued", half},
+		"not-sampled":         {0, whole, `document.querySelector(".answer").innerText.includes("not sampled") && document.querySelector(".detail").innerText.includes("This call was not sampled")`},
 		"other-format":        {5, "gateway started,uservice3 continued,uservice4 ignored-format", `document.querySelector(".mystery a")?.textContent === "Open the other half"`},
-		"dead-exporter":       {4, whole, `document.querySelector(".wf-note")?.textContent === "parent missing"`},
+		"dead-exporter":       {4, whole, `document.querySelector(".wf-note")?.textContent === "parent missing" && document.querySelector(".d-title").textContent === "uservice3"`},
 		"no-service-name":     {7, whole, `[...document.querySelectorAll(".legend-name")].some((n) => n.textContent === "unknown_service:uservice3")`},
 		"killed-before-flush": {5, whole, `document.querySelector(".mystery")?.innerText.includes("uservice4 is instrumented, yet no span of it is here")`},
 	}
@@ -216,6 +217,12 @@ func TestTheExplorerShowsEachFault(t *testing.T) {
 			p.call("uservice3")
 			p.until(fmt.Sprintf(`%s === %d && (%s)`, spans, want.spans, want.shows))
 			p.until(hops + fmt.Sprintf(".includes(%q)", want.hops))
+			if want.shows == half { // which leads there and back
+				first := js[string](p, "location.pathname")
+				p.click(".story .note:first-child a")
+				p.until(`document.querySelector(".mystery")?.innerText.includes("answered from another trace")`)
+				p.until(fmt.Sprintf(`document.querySelector(".mystery a").getAttribute("href") === %q`, first))
+			}
 			p.click("#fault-banner button")
 			p.until(`document.querySelector("#fault-banner").hidden`)
 			p.call("uservice3")

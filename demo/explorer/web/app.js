@@ -16,9 +16,9 @@ try {
   throw err;
 }
 
-const detail = new Detail({ config, loaded: (trace) => list.remember(trace), call: (service) => calls.call(service), go });
+const detail = new Detail({ config, loaded: (trace) => list.remember(trace), call: (service, query) => calls.call(service, query), go });
 const list = new TraceList({ config, state: storeState });
-const calls = new Calls({ config, open: (id) => go("/trace/" + id), where: () => location.pathname });
+const calls = new Calls({ config, open: openAnswer, where: () => location.pathname });
 new Faults({ config });
 
 setText($("#where"), `Traces from ${config.tempo}, requests through ${config.gateway}`);
@@ -47,6 +47,11 @@ function go(path) {
   show();
   const narrow = matchMedia("(max-width: 999px)").matches;
   if (wasHome || address === "/" || narrow || $("#detail").getBoundingClientRect().top < 0) scrollTo({ top: 0 });
+}
+
+function openAnswer(id, sampled) {
+  if (!sampled) detail.unsampled.add(id);
+  go("/trace/" + id);
 }
 
 document.addEventListener("click", (e) => {

@@ -7,7 +7,7 @@ import { duration, fullID } from "./format.js";
 const patience = 20_000; // milliseconds to look for the trace of a service that does not tell its id
 
 export class Calls {
-  // open(id) shows a trace; where() is the address, to notice that the reader has gone elsewhere meanwhile.
+  // open(id, sampled) shows a trace; where() is the address, to notice that the reader has gone elsewhere meanwhile.
   constructor({ config, open, where }) {
     this.open = open;
     this.where = where;
@@ -25,9 +25,10 @@ export class Calls {
     }
   }
 
-  // call sends one request; its answer is shown, and its trace opened if the reader has stayed.
-  async call(service) {
-    const fail = $("input[name=fail]:checked").value, slow = $("input[name=slow]:checked").value;
+  // call sends one request; its answer is shown, and its trace opened if the reader has stayed. What shall fail and be slow
+  // is in a query, or else what the reader has chosen.
+  async call(service, query = null) {
+    const [fail, slow] = ["fail", "slow"].map((name) => (query === null ? $(`input[name=${name}]:checked`).value : new URLSearchParams(query).get(name) ?? ""));
     const from = this.where();
     const item = h("li", { class: "answer waiting" }, h("span", { class: "spin" }), h("span", { class: "answer-service" }, service), h("span", { class: "answer-time" }, "calling…"));
     const answers = $("#answers");
@@ -62,9 +63,10 @@ export class Calls {
       link.title = "The proxy made none, or the trace store does not find it.";
       return;
     }
-    link.replaceWith(h("a", { class: "answer-link", href: "/trace/" + id }, answer.trace_id && !answer.sampled ? "not sampled" : "its trace"));
+    const sampled = answer.sampled || !answer.trace_id;
+    link.replaceWith(h("a", { class: "answer-link", href: "/trace/" + id }, sampled ? "its trace" : "not sampled"));
     if (this.where() === from || this.opened === this.where()) {
-      this.open(id);
+      this.open(id, sampled);
       this.opened = this.where();
     }
   }

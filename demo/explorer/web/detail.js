@@ -5,21 +5,24 @@ import * as api from "./api.js";
 import { $, announce, h, icon, setText } from "./dom.js";
 import { clock, duration, fullID, multiline, plural, visible } from "./format.js";
 import { colour } from "./colours.js";
-import { askedFor, darkness, httpStatus, parse, sums } from "./trace.js";
+import { askedFor, darkness, httpStatus, parse, queryOf, sameRequest } from "./trace.js";
+import { rows } from "./time.js";
 import { legend, Waterfall } from "./waterfall.js";
 import { spanDetails } from "./span.js";
-import { ledgerSection } from "./ledger.js";
+import { Ledger } from "./ledger.js";
 
 const settled = 3; // answers without anything new after which a trace is taken to be complete
 const young = 20_000; // milliseconds after its end in which more spans may come
-const moment = 60_000; // milliseconds within which two traces are of the same moment
-const missing = 30_000; // milliseconds to wait for a trace before saying that it is not there
+const minute = 60_000; // milliseconds within which two requests can be compared
+const missing = 20_000; // milliseconds to wait for a trace before saying that it is not there
+const unheard = 8000; // the same for a trace of which the ledger does not know either
 
 export class Detail {
   constructor({ config, loaded, call, go }) {
     this.config = config;
     this.loaded = loaded; // told of each trace that has been read
     this.call = call; // sends a request, for the button beside a plain trace
+    this.unsampled = new Set(); // ids of traces that an answer called not sampled
     this.go = go; // opens an address
     this.el = $("#detail");
   }
@@ -43,6 +46,7 @@ export class Detail {
     }
     document.title = "Trace " + id.replace(/^0+(?=.)/, "").slice(0, 8);
     this.loading();
+    this.hops = new Ledger(id, this.config, signal, () => this.heard());
     const began = performance.now();
     let last = "", same = 0;
     for (let pause = 250; !signal.aborted; pause = Math.min(pause * 1.4, 3000)) {
@@ -65,9 +69,10 @@ export class Detail {
         if (this.trace) {
           const old = Date.now() - (this.trace.startedAt + this.trace.duration) > young;
           if (old || same >= settled && !this.trace.root.orphan) return;
-        } else if (performance.now() - began > missing) {
+        } else if (performance.now() - began > (this.hops.requests?.length === 0 ? unheard : missing)) {
           this.absent(id);
-        } else if (performance.now() - began > 1200) {
+          return;
+        } else if (performance.now() - began > 1200 || this.isUnsampled()) {
           this.waiting(id);
         }
       } catch (err) {
@@ -93,24 +98,42 @@ export class Detail {
   }
 
   waiting(id) {
-    if (this.state === "waiting") return;
-    this.message("wait", "Waiting for this trace", "Its spans are on their way: they are sent a moment after the answer.", id);
-    this.state = "waiting";
-    this.recorded(id);
+    const state = this.isUnsampled() ? "unsampled" : "waiting";
+    if (this.state === state) return;
+    if (state === "waiting") this.message("wait", "Waiting for this trace", "Its spans are on their way: they are sent a moment after the answer.", id);
+    else this.message("unplugged", "This call was not sampled", "The sampled flag in its trace header is 0, and services that follow it keep no span. There is nothing to wait for.", id);
+    this.state = state;
+    this.recorded();
   }
 
+  // absent ends the wait with the reason, as far as it is known.
   absent(id) {
-    if (this.state === "absent") return;
+    if (this.isUnsampled()) { this.waiting(id); return; }
+    const { requests } = this.hops;
     this.message("unplugged", "This trace is not here",
-      "It has not arrived, was not sampled, or is older than what the trace store keeps. If it arrives after all, it appears here.", id);
+      requests?.length ? "The hop ledger knows the request, but none of its spans is here: their exporters do not reach the trace store, or the store no longer keeps them."
+        : requests ? "Neither the trace store nor the hop ledger knows this id: it is mistyped, or older than what they keep."
+          : "It was not sampled, its spans do not reach the trace store, or it is older than what the store keeps.", id);
+    $(".state", this.el).append(h("button", { type: "button", onclick: () => this.open(id, this.wantedSpan) }, "Look again"));
     this.state = "absent";
-    this.recorded(id);
+    this.recorded();
     announce("This trace is not here.");
   }
 
+  isUnsampled() {
+    return this.unsampled.has(this.id) || this.hops.unsampled();
+  }
+
   // recorded adds the ledger: it may know a request of which no span was kept.
-  recorded(id) {
-    if (this.config.ledger) this.el.append(ledgerSection(id, this.config, this.asked.signal));
+  recorded() {
+    if (this.config.ledger) this.el.append(this.hops.element);
+  }
+
+  // heard is called when the ledger has learned something.
+  heard() {
+    if (!this.trace) return;
+    this.story.replaceChildren(...this.tell(this.trace));
+    if (this.dark?.service?.plain) this.compare();
   }
 
   // gone says that the store does not answer. What is drawn already stays.
@@ -133,7 +156,7 @@ export class Detail {
     this.dark = darkness(trace, this.config.services);
     const target = askedFor(trace, this.config.services);
     if (first) this.frame();
-    const title = target ? target.name : visible(trace.root.service);
+    const title = target?.name ?? visible(trace.root.service);
     setText(this.title, title);
     setText(this.subtitle, trace.root.orphan ? "its first span has not arrived" : `${visible(trace.root.service)} · ${visible(trace.root.name)}`);
     document.title = `${title} ${duration(trace.duration)}`;
@@ -146,7 +169,8 @@ export class Detail {
     this.fillJSON();
     if (first && this.wantedSpan) this.choose(trace.find(this.wantedSpan), true);
     else if (this.waterfall.selected) this.choose(trace.find(this.waterfall.selected));
-    if (this.dark?.service.plain) this.compare();
+    this.hops.know(trace);
+    if (this.dark?.service?.plain) this.compare();
     else this.twin.replaceChildren();
     if (first) {
       measure(parsing, trace);
@@ -179,9 +203,9 @@ export class Detail {
       this.facts, this.story,
       h("section", { class: "card", "aria-labelledby": "wf-title" },
         h("div", { class: "card-head" }, h("h3", { id: "wf-title" }, "Waterfall"), this.legend, this.fold), this.waterfall.element,
-        h("p", { class: "hint" }, "Solid: the span's own time. Pale: it waits for a child. Choose a span for its details.")),
+        h("p", { class: "hint" }, "Solid: the span's own time. Pale: it waits. Hatched: nobody measured it. Choose a span for its details.")),
       this.spanBox, this.twin, this.where,
-      ledgerSection(this.id, this.config, this.asked.signal),
+      this.hops.element,
       this.jsonBox);
   }
 
@@ -202,93 +226,104 @@ export class Detail {
   tell(trace) {
     const out = [];
     if (trace.partial) out.push(note("warn", "error", visible(trace.partial)));
-    if (this.dark) out.push(this.mystery(trace));
-    const causes = trace.spans.filter((s) => s.status === "error" && !s.children.some((c) => c.status === "error"));
-    if (causes.length && !this.dark) {
+    const others = this.hops.others();
+    if (this.dark?.span || this.dark?.time > trace.duration / 20) out.push(this.mystery(trace, others));
+    if (others.length && !this.dark?.span) {
+      out.push(note("bad", "error", h("strong", {}, "This is one part of a request that was cut in two. "), "No trace header that it could read reached a service on the way, so that service started a trace of its own. ", otherHalves(others)));
+    }
+    const causes = trace.spans.filter((s) => s.status === "error" && !s.dark && !s.children.some((c) => c.status === "error"));
+    const [most] = rows(trace, (s) => s.service + "\n" + s.name).filter((r) => r.service !== null);
+    const share = most.time / (trace.duration || 1);
+    if (causes.length) {
       const cause = causes.reduce((a, b) => (b.end < a.end ? b : a));
       out.push(note("bad", "error", "It began in ", this.spanLink(cause), cause.message ? [": ", h("q", {}, visible(cause.message).slice(0, 200))] : "", "."));
-    } else if (!this.dark && trace.spans.length > 1) {
-      const [most] = sums(trace, (s) => s.service + "\n" + s.name);
-      const share = most.self / (trace.duration || 1);
-      if (share >= 0.3 && most.spans === 1) {
-        const span = trace.spans.find((s) => s.service === most.service && s.name === most.name);
-        out.push(note("good", "ok", `${Math.round(Math.min(1, share) * 100)} % of the time went into `, this.spanLink(span), `: ${duration(most.self)}.`));
-      }
+    } else if (share >= 0.3 && most.spans === 1 && trace.spans.length > 1) {
+      const span = trace.spans.find((s) => s.service === most.service && s.name === most.name);
+      out.push(note(out.length ? "" : "good", out.length ? "wait" : "ok", `${Math.round(share * 100)} % of the time went into `, this.spanLink(span), `: ${duration(most.time)}.`));
     }
     return out;
   }
 
-  mystery(trace) {
-    const { service, span, elsewhere } = this.dark;
-    const share = Math.round(span.duration / (trace.duration || 1) * 100);
-    const why = service.plain
-      ? [`${service.name} is not instrumented: it was handed a trace header, reported nothing, and passed nothing on. The trace ends at the proxy's call, and whether Redis, ${service.calls ? service.calls + " or its" : "or the"} database took the time, nobody outside can tell.`]
-      : elsewhere
-        ? [`${service.name} answered from another trace: it did not take the header that was sent to it for one, and started its own. `, h("a", { href: "/trace/" + elsewhere }, "Open the other half")]
-        : [`${service.name} is instrumented, yet no span of it is here. They may still be on their way, or its exporter does not reach the trace store, or it lost the trace header and told another trace.`];
-    return h("div", { class: "note mystery" }, h("p", { class: "note-title" }, `${duration(span.duration)} are unexplained, ${share} % of all.`), h("p", {}, ...why));
+  mystery(trace, others) {
+    const { service, span, name, elsewhere, time } = this.dark;
+    const halves = elsewhere ? [elsewhere] : others;
+    const why = !span ? ["No span covers them."]
+      : service?.plain
+        ? [`${name} is not instrumented: it was handed a trace header, reported nothing, and passed nothing on. The trace ends at the proxy's call, and whether Redis, ${service.calls ? service.calls + " or its" : "or the"} database took the time, nobody outside can tell.`]
+        : halves.length
+          ? [`${name} answered from another trace: no trace header that it could read reached it, so it started its own. `, otherHalves(halves)]
+          : service
+            ? [`${name} is instrumented, yet no span of it is here. They may still be on their way, or its exporter does not reach the trace store, or it lost the trace header and told another trace.`]
+            : [`${visible(name)} answered a call, and no span tells what it did: it is not instrumented, lost the trace header, or its spans do not reach the trace store.`];
+    const much = time ? `${duration(time)} are unexplained, ${percent(time / trace.duration)} of all.` : `No span of ${visible(name)} is here.`;
+    return h("div", { class: "note mystery" }, h("p", { class: "note-title" }, much), h("p", {}, ...why));
   }
 
   spanLink(span) {
     return h("button", { type: "button", class: "inline", onclick: () => this.choose(span, true) }, visible(span.name), h("span", { class: "of" }, " of " + visible(span.service)));
   }
 
-  // compare draws the instrumented twin's trace of the same moment on the same time scale.
+  // compare draws a request of the instrumented twin on the same time scale: of the same minute, with the same query and
+  // the same outcome.
   async compare() {
-    const { service, span } = this.dark;
-    const twin = this.config.services.find((s) => s.name === service.twin);
-    if (!twin || this.compared === this.id && this.twin.children.length) return;
-    this.compared = this.id;
-    const { id, asked: { signal } } = this;
-    const middle = Math.floor(this.trace.startedAt / 1000);
+    const { id, trace, dark, hops: { requests }, asked: { signal } } = this;
+    const query = queryOf(trace, requests);
+    const twin = this.config.services.find((s) => s.name === dark.service.twin);
+    const key = id + query;
+    if (!twin || this.compared === key && this.twin.children.length) return;
+    this.compared = key;
+    const middle = Math.floor(trace.startedAt / 1000);
+    const apartFrom = (time) => Math.abs(time - trace.startedAt);
     let other = null;
     try {
-      const found = await api.search({ tags: api.tags({ "server.address": twin.host, "service.name": twin.name }), start: middle - 1800, end: middle + 1800, limit: 50 }, signal);
-      const near = (s) => Math.abs(Number(BigInt(s.startTimeUnixNano ?? 0) / 1_000_000n) - this.trace.startedAt);
+      const found = query === null ? [] : await api.search({ tags: api.tags({ "server.address": twin.host, "service.name": twin.name }), start: middle - 61, end: middle + 61, limit: 50 }, signal);
+      const near = (s) => apartFrom(Number(BigInt(s.startTimeUnixNano ?? 0) / 1_000_000n));
       found.sort((a, b) => near(a) - near(b));
-      for (const summary of found.slice(0, 3)) {
+      for (const summary of found.slice(0, 8)) {
         const candidate = parse(await api.traceText(fullID(summary.traceID), signal));
-        if (candidate && askedFor(candidate, [twin])) { other = candidate; break; }
+        if (!candidate || askedFor(candidate, [twin]) !== twin || !sameRequest(candidate, trace) || apartFrom(candidate.startedAt) > minute) continue;
+        const told = queryOf(candidate, null) ?? (this.config.ledger ? queryOf(candidate, (await api.ledger(candidate.id, signal)).requests) : null);
+        if (told === query) { other = candidate; break; }
       }
     } catch { if (signal.aborted) return; }
-    if (signal.aborted || this.id !== id) return;
+    if (signal.aborted || this.compared !== key) return;
     const head = (title, ...rest) => h("div", { class: "card-head" }, h("h3", {}, title), ...rest);
+    const status = visible(httpStatus(trace));
     if (!other) {
       this.twin.replaceChildren(h("section", { class: "card invite" }, head("The answer is one call away"),
-        h("p", {}, `${twin.name} is the same program, instrumented. Call it, and see what happens inside a request like this one.`),
-        h("button", { type: "button", class: "primary", onclick: () => this.call(twin.name) }, "Call " + twin.name)));
+        h("p", {}, `${twin.name} is the same program, instrumented. `, query === null ? "Nothing can be compared, because the proxy hides what this request asked for. "
+          : `It did not get the same request within a minute and answer ${status} too, so nothing can be compared. `, "Call it, and see what happens inside."),
+        h("button", { type: "button", class: "primary", onclick: () => this.call(twin.name, query) }, `Call ${twin.name} now`)));
       return;
     }
-    const scale = Math.max(this.trace.duration, other.duration);
-    const apart = Math.abs(other.startedAt - this.trace.startedAt);
-    const same = apart < moment;
-    const when = apart < 1500 ? "Both began at the same time" : `It began ${duration(apart)} ${other.startedAt < this.trace.startedAt ? "earlier" : "later"}`;
+    const scale = Math.max(trace.duration, other.duration);
+    const apart = apartFrom(other.startedAt);
+    const when = apart < 100 ? "Both were called at the same time" : `${twin.name} was called ${duration(apart)} ${other.startedAt < trace.startedAt ? "earlier" : "later"}`;
     const tree = new Waterfall(`Spans of ${twin.name}'s trace`, (s) => s && this.go(`/trace/${other.id}#${s.id}`));
+    const otherDark = darkness(other, this.config.services);
     this.twin.replaceChildren(h("section", { class: "card" },
-      head(`${same ? "The same moment, instrumented" : "The same program, instrumented"}: ${twin.name}`, h("div", { class: "legend-box" }, legend(other, null)),
-        same ? "" : h("button", { type: "button", onclick: () => this.call(twin.name) }, `Call ${twin.name} now`)),
-      h("p", { class: "soft" }, `${when}, and is drawn on the same time scale. `, h("a", { href: "/trace/" + other.id }, "Open this trace")),
+      head(`The same request, instrumented: ${twin.name}`, h("div", { class: "legend-box" }, legend(other, otherDark))),
+      h("p", { class: "soft" }, `${when}. Both answered ${status}, and are drawn on one time scale. `, h("a", { href: "/trace/" + other.id }, "Open this trace")),
       tree.element));
-    tree.show(other, { scale });
-    this.waterfall.show(this.trace, { dark: { service, span }, scale });
+    tree.show(other, { dark: otherDark, scale });
+    this.waterfall.show(trace, { dark, scale });
   }
 
   whereTheTimeWent(trace) {
-    const total = trace.spans.reduce((sum, s) => sum + s.selfTime, 0) || 1;
-    const table = (title, rows, label) => h("div", { class: "table-box" }, h("table", {}, h("caption", {}, title),
-      h("thead", {}, h("tr", {}, ...["", "Spans", "Self time", "Share"].map((t, i) => h("th", { class: i ? "num" : "", scope: "col" }, t || h("span", { class: "unseen" }, "Name"))))),
-      h("tbody", {}, ...rows.slice(0, 12).map((r) => h("tr", { class: colour(r.service) },
-        h("th", { scope: "row" }, h("span", { class: "dot" }), label(r), r.errors ? h("span", { class: "wf-error" }, icon("error"), String(r.errors)) : ""),
-        h("td", { class: "num" }, r.spans.toLocaleString("en")), h("td", { class: "num" }, duration(r.self)),
-        h("td", { class: "num share" }, h("span", { class: "share-bar", style: { "--share": r.self / total } }), h("span", {}, percent(r.self / total)))))),
-      rows.length > 12 ? h("tfoot", {}, h("tr", {}, h("td", { colSpan: 4 }, `and ${rows.length - 12} more`))) : ""));
+    const total = trace.duration || 1;
+    const table = (title, list, label) => h("div", { class: "table-box" }, h("table", {}, h("caption", {}, title),
+      h("thead", {}, h("tr", {}, ...["", "Spans", "Time", "Share"].map((t, i) => h("th", { class: i ? "num" : "", scope: "col" }, t || h("span", { class: "unseen" }, "Name"))))),
+      h("tbody", {}, ...list.slice(0, 12).map((r) => h("tr", { class: r.service === null ? "dark" : colour(r.service) },
+        h("th", { scope: "row" }, h("span", { class: "dot" }), r.service === null ? r.name : label(r), r.errors ? h("span", { class: "wf-error" }, icon("error"), String(r.errors)) : ""),
+        h("td", { class: "num" }, r.service === null ? "–" : r.spans.toLocaleString("en")), h("td", { class: "num" }, duration(r.time)),
+        h("td", { class: "num share" }, h("span", { class: "share-bar", style: { "--share": r.time / total } }), h("span", {}, percent(r.time / total)))))),
+      list.length > 12 ? h("tfoot", {}, h("tr", {}, h("td", { colSpan: 4 }, `and ${list.length - 12} more`))) : ""));
     return [h("section", { class: "card", "aria-labelledby": "where-title" },
       h("div", { class: "card-head" }, h("h3", { id: "where-title" }, "Where the time went")),
       h("div", { class: "tables" },
-        table("By service", sums(trace, (s) => s.service), (r) => visible(r.service)),
-        table("By span", sums(trace, (s) => s.service + "\n" + s.name), (r) => [visible(r.name) || "(no name)", h("span", { class: "of" }, " " + visible(r.service))])),
-      h("p", { class: "hint" }, "Self time is the time in which a span did not wait for a child; the shares are of the sum of all self times.",
-        this.dark ? " What is unexplained counts for the one who waited for it." : ""))];
+        table("By service", rows(trace, (s) => s.service), (r) => visible(r.service)),
+        table("By span", rows(trace, (s) => s.service + "\n" + s.name), (r) => [visible(r.name) || "(no name)", h("span", { class: "of" }, " " + visible(r.service))])),
+      h("p", { class: "hint" }, "Each moment counts for the span that was at work and did not wait; spans at work side by side share it. Time that nobody measured is unexplained. All add up to the trace's duration."))];
   }
 
   // choose opens a span's details below the waterfall, or closes them.
@@ -310,6 +345,10 @@ export class Detail {
     const most = 300_000;
     this.json.textContent = multiline(all.slice(0, most)) + (all.length > most ? `\n… and ${(all.length - most).toLocaleString("en")} characters more: open it alone.` : "");
   }
+}
+
+function otherHalves(ids) {
+  return ids.flatMap((id) => [h("a", { href: "/trace/" + id }, "Open the other half"), " "]);
 }
 
 // note is one sentence with a sign before it.

@@ -4,6 +4,8 @@
 import * as api from "./api.js";
 import { h, icon } from "./dom.js";
 import { visible } from "./format.js";
+import { colour } from "./colours.js";
+import { answers } from "./trace.js";
 
 const words = {
   started: ["good", "started", "It received no trace, and started one."],
@@ -22,33 +24,59 @@ const sources = {
 const outcomes = { whole: ["good", "ok"], cut: ["bad", "error"], ended: ["warn", "error"], untraced: ["warn", "error"], unknown: ["", "wait"] };
 const pauses = [0, 700, 1500, 4000, 8000]; // the lines of a request come in while it is looked at
 
-// ledgerSection is the place on the page; it fills itself.
-export function ledgerSection(id, config, signal) {
-  const body = h("div", { class: "ledger-body" }, h("p", { class: "soft" }, "Reading the records…"));
-  const section = h("section", { class: "card ledger", "aria-labelledby": "ledger-title" },
-    h("div", { class: "card-head" }, h("h3", { id: "ledger-title" }, "Hop ledger"), h("span", { class: "soft" }, "what happened to the trace header on the way")), body);
-  if (config.ledger) read(id, body, signal);
-  else body.replaceChildren(h("p", { class: "soft" }, "Nobody keeps a ledger here: this explorer did not start the services, so it cannot read their logs. ",
-    h("code", {}, "go run ./demo"), " keeps one, and ", h("code", {}, "docker compose logs | go run ./demo ledger"), " makes one of a compose stack's logs."));
-  return section;
-}
+// Ledger is the place on the page; it fills itself. heard() is called when the records have told something new.
+export class Ledger {
+  constructor(id, config, signal, heard) {
+    this.id = id;
+    this.requests = null; // until the records have been read
+    this.trace = null;
+    this.body = h("div", { class: "ledger-body" }, h("p", { class: "soft" }, "Reading the records…"));
+    this.element = h("section", { class: "card ledger", "aria-labelledby": "ledger-title" },
+      h("div", { class: "card-head" }, h("h3", { id: "ledger-title" }, "Hop ledger"), h("span", { class: "soft" }, "what happened to the trace header on the way")), this.body);
+    if (config.ledger) this.read(signal, heard);
+    else this.body.replaceChildren(h("p", { class: "soft" }, "Nobody keeps a ledger here: this explorer did not start the services, so it cannot read their logs. ",
+      h("code", {}, "go run ./demo"), " keeps one, and ", h("code", {}, "docker compose logs | go run ./demo ledger"), " makes one of a compose stack's logs."));
+  }
 
-async function read(id, body, signal) {
-  let shown = "";
-  for (const pause of pauses) {
-    await new Promise((done) => setTimeout(done, pause));
-    if (signal.aborted) return;
-    try {
-      const { requests } = await api.ledger(id, signal);
-      const now = JSON.stringify(requests);
-      if (now === shown) continue;
-      shown = now;
-      if (requests.length) body.replaceChildren(...requests.slice(0, 10).map((r) => request(r, id)));
-      else body.replaceChildren(absent());
-    } catch (err) {
+  async read(signal, heard) {
+    for (const pause of pauses) {
+      await new Promise((done) => setTimeout(done, pause));
       if (signal.aborted) return;
-      if (!shown) body.replaceChildren(err.status === 404 ? absent() : h("p", { class: "note bad" }, icon("error"), visible(err.message)));
+      try {
+        const { requests } = await api.ledger(this.id, signal);
+        if (JSON.stringify(requests) === JSON.stringify(this.requests)) continue;
+        this.requests = requests;
+        this.draw();
+        heard();
+      } catch (err) {
+        if (signal.aborted) return;
+        if (!this.requests) this.body.replaceChildren(h("p", { class: "note bad" }, icon("error"), visible(err.message)));
+      }
     }
+  }
+
+  // know lets the trace's spans tell what the records leave out.
+  know(trace) {
+    this.trace = trace;
+    if (this.requests) this.draw();
+  }
+
+  draw() {
+    this.body.replaceChildren(...(this.requests.length ? this.requests.slice(0, 10).map((r) => request(r, this.id, this.trace)) : [absent()]));
+  }
+
+  // others are the other traces that the request was in.
+  others() {
+    const hops = (this.requests ?? []).filter((r) => r.outcome === "cut").flatMap((r) => r.hops ?? []).filter((x) => !x.ambiguous);
+    const ids = new Set(hops.flatMap((x) => [x.trace_id, x.traceresponse?.trace_id]));
+    ids.delete(undefined);
+    return ids.delete(this.id) ? [...ids] : [];
+  }
+
+  // unsampled reports whether a header said that the trace is not recorded.
+  unsampled() {
+    const hops = (this.requests ?? []).flatMap((r) => r.hops ?? []);
+    return hops.some((x) => [...x.left?.headers ?? [], ...x.arrived?.headers ?? []].some((header) => header.trace_id === this.id && header.sampled === false));
   }
 }
 
@@ -56,28 +84,37 @@ function absent() {
   return h("p", { class: "soft" }, "Nothing is recorded of this trace: its requests did not come through here, or it is older than what is kept.");
 }
 
-function request(r, id) {
+function request(r, id, trace) {
   const [kind, symbol] = outcomes[r.outcome] ?? outcomes.unknown;
   return h("article", { class: "l-request" },
     h("p", { class: "note " + kind }, icon(symbol), h("span", {}, visible(r.summary))),
-    h("ol", { class: "hops" }, ...(r.hops ?? []).map((x) => hop(x, id))),
+    h("ol", { class: "hops" }, ...(r.hops ?? []).map((x) => hop(x, id, trace))),
     r.untied?.length ? h("div", { class: "untied" },
       h("h4", {}, "Cannot be tied to this request"),
       h("p", { class: "soft" }, `These arrived while it was open, and carry nothing that says whose they are.${r.untied_total > r.untied.length ? ` ${r.untied.length} of ${r.untied_total} are shown.` : ""}`),
-      h("ol", { class: "hops" }, ...r.untied.map((x) => hop(x, id)))) : null);
+      h("ol", { class: "hops" }, ...r.untied.map((x) => hop(x, id, trace)))) : null);
 }
 
-function hop(x, id) {
+function hop(x, id, trace) {
   const [kind, word, meaning] = words[x.action] ?? ["", visible(x.action), ""];
+  // A sender that the records do not know has its own span's id in the header that arrived.
+  const sent = x.from === "client" && x.arrived?.headers?.find((header) => header.trace_id === id && trace?.find(header.span_id));
+  const from = sent ? trace.find(sent.span_id).service : x.from;
+  const back = x.traceresponse && { ...x.traceresponse, name: "traceresponse" };
+  if (back && !back.value) {
+    const answer = trace?.spans.flatMap(answers).find((a) => a.spanID === back.span_id);
+    if (answer) Object.assign(back, { value: answer.value, source: "recorded", note: `from the event "${answer.event}"` });
+  }
+  const who = (name) => h("span", { class: "who " + colour(name) }, name === "client" ? "" : h("span", { class: "dot" }), visible(name));
   return h("li", { class: `hop ${x.tie === "none" ? "loose" : ""}`, "data-action": x.action, "data-from": x.from, "data-to": x.to },
     h("div", { class: "hop-head" },
-      h("span", { class: "hop-who" }, visible(x.from), h("span", { class: "arrow", "aria-label": "to" }, " → "), visible(x.to)),
+      h("span", { class: "hop-who" }, who(from), h("span", { class: "arrow", "aria-label": "to" }, " → "), who(x.to)),
       h("span", { class: "badge " + kind, title: meaning }, word),
       x.status ? h("span", { class: x.status >= 500 ? "hop-status bad" : "hop-status" }, String(x.status)) : null,
       x.ambiguous ? h("span", { class: "badge", title: "It may as well belong to another request of the same trace." }, "ambiguous") : null),
     h("p", { class: "hop-says" }, visible(x.says)),
-    h("div", { class: "sides" }, side("left " + visible(x.from), x.left, id), side("arrived at " + visible(x.to), x.arrived, id)),
-    x.traceresponse ? h("div", { class: "back-again" }, h("span", { class: "side-name" }, "came back"), header({ ...x.traceresponse, name: "traceresponse" }, id, x.traceresponse.source)) : null);
+    h("div", { class: "sides" }, side("left " + visible(from), x.left, id), side("arrived at " + visible(x.to), x.arrived, id)),
+    back ? h("div", { class: "back-again" }, h("span", { class: "side-name" }, "came back"), header(back, id, back.source)) : null);
 }
 
 function side(name, s, id) {

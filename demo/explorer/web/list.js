@@ -4,12 +4,12 @@
 import * as api from "./api.js";
 import { $, h, icon, poller, setText } from "./dom.js";
 import { age, clock, duration, fullID, parseDuration, plural, visible } from "./format.js";
-import { askedFor, httpStatus } from "./trace.js";
+import { askedFor, httpStatus, relays } from "./trace.js";
 import { colour } from "./colours.js";
 
 const every = 1500; // milliseconds between two questions
 const limit = 50; // rows
-const window_ = 3600; // seconds to look back
+const windows = [[3600, "the last hour"], [86_400, "the last 24 hours"]]; // seconds to look back
 const fewAtOnce = 3; // more new rows than this do not push away what the reader points at
 
 export class TraceList {
@@ -22,6 +22,7 @@ export class TraceList {
     this.own = new Map(); // entries of traces that the page has seen whole, until the search finds them
     this.targets = new Map(); // trace id -> service that was asked for, or null
     this.services = new Set();
+    this.window = windows[0];
     this.paused = false;
     this.current = null;
     this.el = $("#list");
@@ -95,7 +96,7 @@ export class TraceList {
     this.asked = new AbortController();
     const { signal } = this.asked;
     const now = Math.floor(Date.now() / 1000);
-    const range = { start: now - window_, end: now + 60 };
+    const range = { start: now - this.window[0], end: now + 60 };
     const questions = [api.search({ q: this.config.query, limit: filtered ? 2 * limit : limit, ...range }, signal)];
     if (filtered) questions.push(...this.filterQueries(service, min, errors, range, signal));
     let answers;
@@ -148,13 +149,14 @@ export class TraceList {
     return !service || service in (entry.stats ?? {}) || entry.rootService === service || entry.target === service;
   }
 
-  // findTargets learns which service a request was for when no service behind the proxy has sent a span.
+  // findTargets learns what was called: who the trace begins with, unless that is a proxy. Behind a proxy it is a service
+  // that no other calls, or else what the host name on the proxy's span says: of that service there may be no span.
   async findTargets(entries, range, signal) {
     const { services } = this.config;
     for (const e of entries) {
-      const seen = services.filter((s) => s.name in (e.stats ?? {}));
-      const first = seen.find((s) => !seen.some((o) => o.calls === s.name));
-      e.target ??= this.targets.get(e.id) ?? first?.name ?? null;
+      const begun = e.rootService && !relays.has(e.rootService) ? e.rootService : null;
+      const first = services.find((s) => s.name in (e.stats ?? {}) && !services.some((o) => o.calls === s.name));
+      e.target ??= begun ?? this.targets.get(e.id) ?? first?.name ?? null;
     }
     const unknown = entries.filter((e) => !e.target && !this.targets.has(e.id));
     if (!unknown.length) return;
@@ -180,7 +182,7 @@ export class TraceList {
       if (s.status === "error") stats[s.service].errorCount++;
     }
     this.own.delete(trace.id);
-    const target = askedFor(trace, this.config.services)?.name ?? null;
+    const target = trace.root.orphan ? null : askedFor(trace, this.config.services)?.name ?? (relays.has(trace.root.service) ? null : trace.root.service);
     this.own.set(trace.id, {
       id: trace.id, rootService: trace.root.orphan ? "" : trace.root.service, rootName: trace.root.name,
       startNano: trace.spans.reduce((min, s) => s.startNano < min ? s.startNano : min, trace.root.startNano),
@@ -242,26 +244,25 @@ export class TraceList {
     for (const [id, row] of this.rows) row.a.tabIndex = id === rove ? 0 : -1;
     this.mark();
     this.empty(list.length === 0, filtered);
-    const foot = list.length >= limit ? `The newest ${limit}${filtered ? " that match" : ""}. Older ones can be found with the filters or by their id.` : "";
+    const foot = list.length >= limit ? `The newest ${limit} of ${this.window[1]}${filtered ? " that match" : ""}. Older ones can be found with the filters or by their id.` : "";
     setText($("#list-foot"), foot);
   }
 
   update(row, entry) {
     row.entry = entry;
-    const { services } = this.config;
-    const target = services.find((s) => s.name === entry.target);
+    const known = this.config.services.some((s) => s.name === entry.target);
     const root = entry.rootService ? `${visible(entry.rootService)} · ${visible(entry.rootName)}` : "root span not yet received";
-    setText(row.title, target ? target.name : visible(entry.rootService || "unknown"));
-    setText(row.root, target && target.name === entry.rootService ? visible(entry.rootName) : target ? root : visible(entry.rootName || root));
+    setText(row.title, visible(entry.target || entry.rootService || Object.keys(entry.stats ?? {})[0] || "unknown"));
+    setText(row.root, entry.target && entry.target !== entry.rootService ? root : visible(entry.rootName || root));
     const chips = Object.entries(entry.stats ?? {}).map(([service, n]) => [service, n.spanCount ?? 0]);
-    const dark = target && entry.stats && !(target.name in entry.stats);
-    const key = JSON.stringify([chips, dark, target?.name]);
+    const dark = known && entry.stats && !(entry.target in entry.stats);
+    const key = JSON.stringify([chips, dark, entry.target]);
     if (row.chipsKey !== key) {
       row.chipsKey = key;
       row.chips.replaceChildren(...chips.slice(0, 5).map(([service, n]) =>
         h("span", { class: "chip " + colour(service), title: plural(n, "span") }, h("span", { class: "dot" }), visible(service))));
       if (chips.length > 5) row.chips.append(h("span", { class: "chip more" }, "+" + (chips.length - 5)));
-      if (dark) row.chips.append(h("span", { class: "chip dark", title: "no spans" }, h("span", { class: "dot" }), target.name));
+      if (dark) row.chips.append(h("span", { class: "chip dark", title: "no spans" }, h("span", { class: "dot" }), entry.target));
     }
     setText(row.spans, entry.stats ? plural(entry.spans, "span") : "");
     const errors = entry.errors ? plural(entry.errors, "error") : "";
@@ -297,11 +298,14 @@ export class TraceList {
   empty(is, filtered) {
     const box = $("#list-empty");
     box.hidden = !is;
-    if (!is) return;
+    const key = this.window[1] + filtered;
+    if (!is || box.dataset.key === key) return;
+    box.dataset.key = key;
     box.replaceChildren(h("div", { class: "state" },
       icon("wait"),
-      h("p", { class: "state-title" }, filtered ? "No trace matches" : "No traces yet"),
-      h("p", {}, filtered ? "Nothing of the last hour passes these filters." : "Call a service, and its trace appears here by itself.")));
+      h("p", { class: "state-title" }, filtered ? "No trace matches" : `No trace of ${this.window[1]}`),
+      h("p", {}, filtered ? `Nothing of ${this.window[1]} passes these filters.` : "Call a service, and its trace appears here by itself."),
+      this.window === windows[0] && h("button", { type: "button", onclick: () => { this.window = windows[1]; this.filtersChanged(); } }, `Look at ${windows[1][1]}`)));
   }
 
   trouble(err) {

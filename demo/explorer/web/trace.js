@@ -1,6 +1,8 @@
 // A trace as Tempo's JSON has it (OpenTelemetry's protobuf in JSON: github.com/open-telemetry/opentelemetry-proto, with
 // ids in base64), and what the page makes of it: a tree with times in milliseconds since the trace began.
 
+import { account, isDark, lengthOf } from "./time.js";
+
 // parse returns null while the store knows no span of the trace.
 export function parse(text) {
   const answer = JSON.parse(text);
@@ -108,16 +110,19 @@ function build(spans, answer) {
   while (stack.length) {
     const s = stack.pop();
     s.depth = s.parent ? s.parent.depth + 1 : 0;
+    s.top = s.parent ? s.parent.top : s;
+    s.dark = isDark(s);
     s.index = order.length;
     order.push(s);
     for (let i = s.children.length - 1; i >= 0; i--) stack.push(s.children[i]);
   }
-  for (const s of order) selfTime(s);
+  const duration = Number(last - first) / 1e6;
   const root = roots.find((s) => !s.orphan) ?? roots[0];
   return {
     id: root.traceID.padStart(32, "0"),
     spans: order, roots, root,
-    duration: Number(last - first) / 1e6,
+    duration,
+    unexplained: account(order, duration), // intervals
     startedAt: Number(first / 1_000_000n), // milliseconds since 1970
     services: [...new Set(order.map((s) => s.service))],
     errors: order.filter((s) => s.status === "error").length,
@@ -132,70 +137,57 @@ function isAncestor(s, of) {
   return false;
 }
 
-// selfTime finds when a span was not waiting for a child: its own interval without the union of theirs.
-function selfTime(s) {
-  s.self = [];
-  let at = s.start;
-  for (const c of s.children) { // by start
-    if (c.start > at) s.self.push([at, Math.min(c.start, s.end)]);
-    at = Math.max(at, c.end);
-    if (at >= s.end) break;
-  }
-  if (at < s.end) s.self.push([at, s.end]);
-  s.selfTime = s.self.reduce((sum, [from, to]) => sum + Math.max(0, to - from), 0);
-}
-
-// sums adds up self time by a key, the greatest first. Self times do not overlap within a branch, so they add up to the
-// trace's duration when nothing runs side by side.
-export function sums(trace, keyOf) {
-  const rows = new Map();
-  for (const s of trace.spans) {
-    const key = keyOf(s);
-    let row = rows.get(key);
-    if (!row) rows.set(key, row = { key, service: s.service, name: s.name, spans: 0, errors: 0, self: 0 });
-    row.spans++;
-    row.self += s.selfTime;
-    if (s.status === "error") row.errors++;
-  }
-  return [...rows.values()].sort((a, b) => b.self - a.self);
-}
-
 const value = (span, key) => span.attributes.find((a) => a.key === key)?.value;
 
-// askedFor is the service that a request through the proxy was meant for: the host name on the proxy's server span.
+// relays are those who only pass a request on, or make one up: a trace that begins with them is named for whom they call.
+export const relays = new Set(["gateway", "traefik", "prober"]);
+
+// askedFor is the service that was called: who the trace begins with, or behind a proxy the host name on its server span.
 export function askedFor(trace, services) {
-  const host = String(value(trace.root, "server.address") ?? value(trace.root, "http.host") ?? "").toLowerCase();
+  if (!relays.has(trace.root.service)) return services.find((s) => s.name === trace.root.service) ?? null;
+  const host = String(value(entry(trace), "server.address") ?? value(entry(trace), "http.host") ?? "").toLowerCase();
   return services.find((s) => host.split(":")[0] === s.host) ?? null;
 }
 
-export const httpStatus = (trace) => value(trace.root, "http.response.status_code") ?? value(trace.root, "http.status_code") ?? "";
-export const userAgent = (trace) => value(trace.root, "user_agent.original") ?? "";
+// entry is the span that knows what was asked for: the proxy's, or else the first.
+const entry = (trace) => trace.spans.find((s) => relays.has(s.service) && s.kind === "server") ?? trace.root;
 
-// darkness finds the time that a trace leaves unexplained: a call that was answered by a service of which the trace has no
-// span. It returns that service, the calling span, and the trace that the answer named if it was another; or null.
-export function darkness(trace, services) {
-  const candidates = [];
-  const asked = askedFor(trace, services);
-  if (asked) candidates.push([asked, (s) => s.service === trace.root.service]);
-  for (const caller of services) {
-    const called = services.find((s) => s.name === caller.calls);
-    if (called) candidates.push([called, (s) => s.service === caller.name]);
-  }
-  for (const [service, isCaller] of candidates) {
-    if (trace.services.includes(service.name)) continue;
-    const calls = trace.spans.filter((s) => isCaller(s) && s.kind === "client" && !s.children.length && value(s, "http.response.status_code") !== undefined);
-    const span = calls.sort((a, b) => b.duration - a.duration)[0];
-    if (span) return { service, span, elsewhere: answeredTrace(span, trace.id) };
-  }
-  return null;
+export const httpStatus = (trace) => value(entry(trace), "http.response.status_code") ?? value(entry(trace), "http.status_code") ?? "";
+
+// sameRequest reports whether two requests asked for the same, a query aside, and got the same answer.
+export function sameRequest(a, b) {
+  return httpStatus(a) === httpStatus(b) && ["http.request.method", "url.path"].every((key) => value(entry(a), key) === value(entry(b), key));
 }
 
-// answeredTrace is the id in the traceresponse that a call got, if it is not that of the trace it was made in.
-function answeredTrace(span, id) {
-  for (const event of span.events) {
-    const response = event.attributes.find((a) => a.key === "traceresponse")?.value ?? "";
-    const found = /^[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}$/.exec(response)?.[1];
-    if (found && found !== id) return found;
-  }
-  return null;
+// queryOf is what a request asked for after its "?". The proxy does not tell the values; the ledger does. It is null if
+// nobody told.
+export function queryOf(trace, requests) {
+  const request = requests?.find((r) => r.hops?.some((hop) => hop.trace_id === trace.id));
+  const query = request ? request.query ?? "" : value(entry(trace), "url.query") ?? "";
+  return /REDACTED/.test(query) ? null : query;
+}
+
+// darkness is what a trace leaves unexplained: its intervals, and the longest call that was answered by somebody of whom
+// the trace has no span, who that is, and the trace that the answer named if it was another. It is null if all is told.
+export function darkness(trace, services) {
+  const pieces = trace.unexplained;
+  const [span] = trace.spans.filter((s) => s.dark).sort((a, b) => b.duration - a.duration);
+  if (!span && !pieces.length) return null;
+  const dark = { pieces, time: lengthOf(pieces), span: span ?? null, service: null, name: "", elsewhere: null };
+  if (!span) return dark;
+  const calls = services.find((s) => s.name === span.service)?.calls;
+  const service = relays.has(span.service) ? askedFor(trace, services) : services.find((s) => s.name === calls);
+  if (service && !trace.services.includes(service.name)) dark.service = service;
+  dark.name = service?.name ?? String(value(span, "peer.service") ?? value(span, "server.address") ?? "the other side");
+  dark.elsewhere = answers(span).find((a) => a.traceID !== trace.id)?.traceID ?? null;
+  return dark;
+}
+
+// answers are the traceresponse headers that a span wrote down in its events.
+export function answers(span) {
+  return span.events.flatMap((event) => {
+    const header = event.attributes.find((a) => a.key === "traceresponse")?.value ?? "";
+    const ids = /^[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}$/.exec(header);
+    return ids ? [{ value: header, traceID: ids[1], spanID: ids[2], event: event.name }] : [];
+  });
 }

@@ -19,7 +19,7 @@ export class Waterfall {
     this.head = h("div", { class: "wf-row wf-head", role: "row" },
       h("div", { class: "wf-name", role: "columnheader" }, "Span"), this.axis,
       h("div", { class: "wf-num", role: "columnheader" }, "Duration"),
-      h("div", { class: "wf-num wf-self", role: "columnheader", title: "Time in which the span did not wait for a child" }, "Self"));
+      h("div", { class: "wf-num wf-self", role: "columnheader", title: "Time in which the span did not wait for anybody" }, "Self"));
     this.body = h("div", { class: "wf-body", role: "rowgroup" });
     this.element = h("div", { class: "waterfall", role: "treegrid", "aria-label": label, "aria-readonly": "true" },
       h("div", { class: "wf-headgroup", role: "rowgroup" }, this.head), this.body);
@@ -29,7 +29,7 @@ export class Waterfall {
     new ResizeObserver(() => { this.height = 0; this.ticks(); this.soon(); }).observe(this.element);
   }
 
-  // show draws a trace, or draws it again with what has arrived since. dark is a call that nothing explains; scale is the
+  // show draws a trace, or draws it again with what has arrived since. dark is what nothing explains; scale is the
   // length of the axis in milliseconds, the trace's own when it is left out.
   show(trace, { dark = null, scale = 0 } = {}) {
     const focused = this.element.contains(document.activeElement);
@@ -54,6 +54,7 @@ export class Waterfall {
       if (this.dark?.span === span) this.items.push({ key: "dark", dark: this.dark, level: span.depth + 2 });
       if (this.collapsed.has(span.id)) while (i + 1 < spans.length && spans[i + 1].depth > span.depth) i++;
     }
+    if (this.dark && !this.dark.span) this.items.push({ key: "dark", dark: this.dark, level: 1 });
     this.active = Math.min(this.active, this.items.length - 1);
     this.element.setAttribute("aria-rowcount", this.items.length + 1);
     this.element.classList.toggle("flat", spans.every((s) => !s.children.length));
@@ -152,15 +153,16 @@ export class Waterfall {
   }
 
   darkRow({ key, dark, level }) {
-    const { span, service } = dark;
     const at = (ms) => ms / this.scale * 100;
+    const pieces = merged(dark.pieces, this.scale / 500);
+    const longest = pieces.reduce((a, b) => (b[1] - b[0] > a[1] - a[0] ? b : a), [0, 0]);
     return h("div", { class: "wf-row dark", role: "row", tabIndex: -1, "data-key": key, "aria-level": level, "aria-setsize": 1, "aria-posinset": 1 },
       h("div", { class: "wf-name", role: "gridcell" }, indent(level), h("span", { class: "twist none" }), h("span", { class: "dot" }),
-        h("span", { class: "wf-label" }, h("span", { class: "wf-span" }, "no spans"), h("span", { class: "wf-service" }, service.name))),
-      h("div", { class: "wf-bars", role: "gridcell" },
-        h("span", { class: "unknown", style: { left: at(span.start) + "%", width: at(span.duration) + "%" } }, h("span", {}, "unexplained"))),
-      h("div", { class: "wf-num", role: "gridcell" }, duration(span.duration)),
-      h("div", { class: "wf-num wf-self", role: "gridcell" }, "?"));
+        h("span", { class: "wf-label" }, h("span", { class: "wf-span" }, "unexplained"), h("span", { class: "wf-service" }, visible(dark.name)))),
+      h("div", { class: "wf-bars", role: "gridcell" }, ...pieces.map((piece) =>
+        h("span", { class: "unknown", style: { left: at(piece[0]) + "%", width: at(piece[1] - piece[0]) + "%" } }, piece === longest && at(piece[1] - piece[0]) > 25 ? h("span", {}, "unexplained") : ""))),
+      h("div", { class: "wf-num", role: "gridcell" }, duration(dark.time)),
+      h("div", { class: "wf-num wf-self", role: "gridcell" }, "–"));
   }
 
   // select marks a span as the open one; null marks none.
@@ -253,7 +255,7 @@ export function legend(trace, dark) {
     const n = trace.spans.reduce((sum, s) => sum + (s.service === service), 0);
     return h("li", { class: colour(service) }, h("span", { class: "dot" }), h("span", { class: "legend-name" }, visible(service)), h("span", { class: "count" }, plural(n, "span")));
   });
-  if (dark) items.push(h("li", { class: "dark" }, h("span", { class: "dot" }), h("span", { class: "legend-name" }, dark.service.name), h("span", { class: "count" }, "no spans")));
+  if (dark?.service) items.push(h("li", { class: "dark" }, h("span", { class: "dot" }), h("span", { class: "legend-name" }, dark.service.name), h("span", { class: "count" }, "no spans")));
   return h("ul", { class: "legend", "aria-label": "Services in this trace" }, items);
 }
 
