@@ -21,7 +21,8 @@ import (
 )
 
 // inProcess starts a collector and an explorer in this process, for traces that the test makes up.
-func inProcess(t *testing.T) (explorerURL string, send func(otlp any)) {
+// ledger may be nil.
+func inProcess(t *testing.T, ledger http.Handler) (explorerURL string, send func(otlp any)) {
 	t.Helper()
 	store := collector.New(collector.Options{})
 	api := httptest.NewServer(store.APIHandler())
@@ -30,7 +31,7 @@ func inProcess(t *testing.T) (explorerURL string, send func(otlp any)) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	page := httptest.NewServer(explorer.New(explorer.Options{Tempo: tempoURL, Gateway: tempoURL}))
+	page := httptest.NewServer(explorer.New(explorer.Options{Tempo: tempoURL, Gateway: tempoURL, Ledger: ledger}))
 	t.Cleanup(page.Close)
 	otlp := store.OTLPHandler()
 	return page.URL, func(data any) {
@@ -72,7 +73,7 @@ func resourceSpans(service string, spans ...object) object {
 
 func TestTheExplorerShowsForeignTextAsText(t *testing.T) {
 	browser := startBrowser(t)
-	address, send := inProcess(t)
+	address, send := inProcess(t, nil)
 	const evil = `<img src=x onerror="document.title='owned'"><script>document.title='owned'</script>`
 	id := newTraceID()
 	span := spanOf(id, "", 1, evil+"\x00\x1b[31m\u202egnp", time.Second, time.Second/2)
@@ -106,7 +107,7 @@ func TestTheExplorerShowsForeignTextAsText(t *testing.T) {
 
 func TestTheExplorerDrawsAThousandSpans(t *testing.T) {
 	browser := startBrowser(t)
-	address, send := inProcess(t)
+	address, send := inProcess(t, nil)
 	id := newTraceID()
 	const spans, services = 1000, 6
 	byService := map[string][]object{}
@@ -156,7 +157,7 @@ func TestTheExplorerDrawsAThousandSpans(t *testing.T) {
 
 func TestTheExplorersListStaysUsableUnderLoad(t *testing.T) {
 	browser := startBrowser(t)
-	address, send := inProcess(t)
+	address, send := inProcess(t, nil)
 	request := func() {
 		raw, _ := hex.DecodeString(newTraceID())
 		id := hex.EncodeToString(raw)
