@@ -97,7 +97,7 @@ func (e *explorer) failUnanswered(w http.ResponseWriter, r *http.Request, what s
 	if r.Context().Err() != nil {
 		return // the page is gone
 	}
-	e.Logger.Warn("no answer from the "+what, "path", r.URL.Path, "error", err.Error())
+	e.Logger.Warn("no answer", "from", what, "path", r.URL.Path, "error", err.Error())
 	status, how := http.StatusBadGateway, "does not answer"
 	if netErr, ok := errors.AsType[net.Error](err); ok && netErr.Timeout() {
 		status, how = http.StatusGatewayTimeout, "takes too long"

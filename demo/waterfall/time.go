@@ -1,7 +1,6 @@
 package waterfall
 
 import (
-	"cmp"
 	"slices"
 	"time"
 
@@ -14,39 +13,44 @@ const maxOrphans = 100
 
 type interval struct{ from, to time.Time }
 
-// node is a span in its tree.
-type node struct {
-	*tempo.Span
-	top      *node
-	children []*node
-	dark     bool
-}
-
-func (n *node) duration() time.Duration { return n.End.Sub(n.Start) }
-
 // unexplained returns the time of a trace that nobody measured, and the longest call that was
 // answered by somebody of whom the trace has no span; nil if there is none. The explorer's page
 // counts in the same way, in web/time.js.
 func unexplained(t *tempo.Trace) (pieces []interval, total time.Duration, behind *tempo.Span) {
-	nodes := trees(t)
-	for _, n := range nodes {
-		if n.dark && (behind == nil || n.duration() > behind.End.Sub(behind.Start)) {
-			behind = n.Span
-		}
+	known := map[string]bool{"": true}
+	for _, s := range t.Spans {
+		known[s.SpanID] = true
 	}
-	adopt(t, nodes)
+	orphans := slices.DeleteFunc(slices.Clone(t.Spans), func(s *tempo.Span) bool { return known[s.ParentID] })
+	orphans = orphans[:min(len(orphans), maxOrphans)]
 	var busy []interval
-	for _, n := range nodes {
-		if n.dark {
-			continue // it waited for whoever is not in the trace
+	tree := t.Roots() // without spans whose parents form a circle: each would wait for the other
+	for i := 0; i < len(tree); i++ {
+		s := tree[i]
+		tree = append(tree, s.Children...)
+		if isDark(s) { // it waited for whoever is not in the trace
+			if behind == nil || length(s) > length(behind) {
+				behind = s
+			}
+			continue
 		}
-		var waits []interval
-		for _, c := range n.children {
-			waits = append(waits, interval{c.Start, c.End})
+		waits := slices.Clone(s.Children)
+		for _, o := range orphans { // a span around them that may have called somebody waited for them
+			called := len(s.Children) > 0 || s.Kind != "client"
+			if called && length(s) > length(o) && !s.Start.After(o.Start) && !s.End.Before(o.End) {
+				waits = append(waits, o)
+			}
 		}
-		busy = append(busy, without(interval{n.Start, n.End}, waits)...)
+		var others []interval
+		for _, w := range waits {
+			others = append(others, interval{w.Start, w.End})
+		}
+		busy = append(busy, without(interval{s.Start, s.End}, others)...)
 	}
 	start, end := t.Bounds()
+	if len(tree) < len(t.Spans) {
+		return nil, 0, behind
+	}
 	pieces = without(interval{start, end}, busy)
 	for _, p := range pieces {
 		total += p.to.Sub(p.from)
@@ -57,33 +61,7 @@ func unexplained(t *tempo.Trace) (pieces []interval, total time.Duration, behind
 	return pieces, total, behind
 }
 
-// trees returns a trace's spans, parents before their children, each once.
-func trees(t *tempo.Trace) []*node {
-	var nodes []*node
-	seen := map[*tempo.Span]bool{}
-	add := func(s *tempo.Span, parent *node) {
-		if seen[s] {
-			return
-		}
-		seen[s] = true
-		n := &node{Span: s, dark: isDark(s)}
-		if n.top = n; parent != nil {
-			n.top = parent.top
-			parent.children = append(parent.children, n)
-		}
-		nodes = append(nodes, n)
-	}
-	for _, root := range append(t.Roots(), t.Spans...) {
-		first := len(nodes)
-		add(root, nil)
-		for i := first; i < len(nodes); i++ {
-			for _, c := range nodes[i].Children {
-				add(c, nodes[i])
-			}
-		}
-	}
-	return nodes
-}
+func length(s *tempo.Span) time.Duration { return s.End.Sub(s.Start) }
 
 // isDark reports whether a span is an HTTP call that was answered by somebody of whom the trace has
 // no span. A call of a database is measured by the caller alone, and is not.
@@ -93,56 +71,20 @@ func isDark(s *tempo.Span) bool {
 	return s.Kind == "client" && len(s.Children) == 0 && (answered || before)
 }
 
-// adopt guesses where the spans belong whose parent is missing: in a dark call around them, or else
-// in the shortest span around them that may have called somebody.
-func adopt(t *tempo.Trace, nodes []*node) {
-	known := map[string]bool{}
-	for _, s := range t.Spans {
-		known[s.SpanID] = true
-	}
-	hosts := map[*node]*node{}
-	for _, orphan := range nodes {
-		if orphan.ParentID == "" || known[orphan.ParentID] || len(hosts) == maxOrphans {
-			continue
-		}
-		var host *node
-		for _, n := range nodes {
-			around := !n.Start.After(orphan.Start) && !n.End.Before(orphan.End) && n.duration() > orphan.duration()
-			if around && n.top != orphan && (n.dark || len(n.children) > 0 || n.Kind != "client") &&
-				(host == nil || n.dark && !host.dark || n.dark == host.dark && n.duration() <= host.duration()) {
-				host = n
-			}
-		}
-		hosts[orphan] = host
-	}
-	for orphan, host := range hosts {
-		if host != nil {
-			host.children = append(host.children, orphan)
-		}
-	}
-}
-
 // without returns an interval without the time of others.
 func without(whole interval, others []interval) (pieces []interval) {
-	slices.SortFunc(others, func(a, b interval) int { return cmp.Or(a.from.Compare(b.from), a.to.Compare(b.to)) })
+	slices.SortFunc(others, func(a, b interval) int { return a.from.Compare(b.from) })
 	at := whole.from
-	for _, o := range others {
-		if !at.Before(whole.to) {
-			return pieces
+	for _, o := range append(others, interval{whole.to, whole.to}) {
+		if o.from.After(whole.to) {
+			o.from = whole.to
 		}
 		if o.from.After(at) {
-			until := o.from
-			if until.After(whole.to) {
-				until = whole.to
-			}
-			pieces = append(pieces, interval{at, until})
+			pieces = append(pieces, interval{at, o.from})
 		}
 		if o.to.After(at) {
 			at = o.to
 		}
-	}
-	if at.Before(whole.to) {
-		pieces = append(pieces, interval{at, whole.to})
 	}
 	return pieces
 }
