@@ -21,7 +21,7 @@ import (
 )
 
 // hostPorts are all ports that docker-compose.yaml publishes: variable, default, service and port
-// in the container. The README lists the same variables.
+// in the container. docs/settings.md lists the same variables.
 var hostPorts = []struct {
 	variable, defaultPort, service string
 	target                         uint32

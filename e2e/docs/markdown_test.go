@@ -30,10 +30,10 @@ var (
 	link     = regexp.MustCompile(`!?\[[^\]]*\]\(([^)\s]+)\)`)
 )
 
-// documents returns the README, SECURITY.md and everything in docs/.
+// documents returns the documents at the repository's root and everything in docs/.
 func documents(t *testing.T) []document {
 	t.Helper()
-	names := []string{"README.md", "SECURITY.md"}
+	names := []string{"README.md", "SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md"}
 	for _, name := range repo.Files(t, "docs", "*.md") {
 		names = append(names, "docs/"+name)
 	}
@@ -119,6 +119,14 @@ func TestLinksLeadSomewhere(t *testing.T) {
 				t.Errorf("%s links to %s, and %s has no such heading", d.name, target, file)
 			}
 		}
+	}
+}
+
+// TestReadmeIsShort holds the part of the README that everybody reads to 1,200 words.
+func TestReadmeIsShort(t *testing.T) {
+	start, _, ok := strings.Cut(string(repo.Read(t, "README.md")), "\n## Layout\n")
+	if words := len(strings.Fields(start)); !ok || words > 1200 {
+		t.Errorf("README.md has %d words before its layout (found: %t), more than 1200: move something to docs/", words, ok)
 	}
 }
 

@@ -22,7 +22,7 @@ func openFiles(t *testing.T) int {
 }
 
 // All visitors ask at the same time, twice, with the default mock calls of 1.1 to 2.2 s. How much
-// longer they wait depends on the machine, so the test only logs it: docs/cost.md has figures.
+// longer they wait depends on the machine, so the test only logs it.
 func TestFiveThousandVisitorsAtOnce(t *testing.T) {
 	const rounds, spare = 2, 300
 	s := startStack(t, nil, func(o *stack.Options) { o.Env = nil })
