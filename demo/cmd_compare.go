@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -70,22 +69,19 @@ func declareCompare(fs *flag.FlagSet) action {
 }
 
 // runCompare measures and prints. What it starts is gone when it returns.
-func runCompare(s session, o compare.Options, plot string, asJSON bool) (err error) {
+func runCompare(s session, o compare.Options, plot string, asJSON bool) error {
 	if plot != "" {
 		// A file that cannot be written must not cost minutes of measuring.
-		_, statErr := os.Stat(plot)
-		file, openErr := os.OpenFile(plot, os.O_CREATE|os.O_WRONLY, 0o666)
-		if openErr != nil {
-			return fmt.Errorf("plot: %w", openErr)
+		file, err := os.OpenFile(plot, os.O_CREATE|os.O_WRONLY, 0o666)
+		if err != nil {
+			return fmt.Errorf("plot: %w", err)
 		}
 		_ = file.Close()
-		if errors.Is(statErr, os.ErrNotExist) {
-			defer func() {
-				if err != nil {
-					_ = os.Remove(plot)
-				}
-			}()
-		}
+		defer func() {
+			if info, err := os.Stat(plot); err == nil && info.Size() == 0 { // nothing was drawn
+				_ = os.Remove(plot)
+			}
+		}()
 	}
 	self, err := os.Executable()
 	if err != nil {
@@ -98,10 +94,11 @@ func runCompare(s session, o compare.Options, plot string, asJSON bool) (err err
 	}
 	if plot != "" {
 		var picture bytes.Buffer
-		if err := report.SVG(&picture); err != nil {
-			return fmt.Errorf("plot: %w", err)
+		err := report.SVG(&picture)
+		if err == nil {
+			err = os.WriteFile(plot, picture.Bytes(), 0o666)
 		}
-		if err := os.WriteFile(plot, picture.Bytes(), 0o666); err != nil {
+		if err != nil {
 			return fmt.Errorf("plot: %w", err)
 		}
 		fmt.Fprintf(s.stderr, "the picture is in %s\n", plot)

@@ -24,8 +24,8 @@ replaces one of compose's addresses; an empty one, as in -grafana=, says that th
 		for _, p := range doctor.Parts() {
 			urls[p.Name] = fs.String(p.Name, "", "`URL` of "+p.About+", in compose http://127.0.0.1:"+p.Port)
 		}
-		kind := choice(fs, "stack", string(doctor.Auto),
-			"which `stack` to examine when both run: auto, compose or local (go run ./demo)",
+		kind := choice(fs, "stack",
+			"which `stack` to examine when both run: auto, compose or local (go run ./demo) (default auto)",
 			string(doctor.Auto), string(doctor.Compose), string(doctor.Local))
 		wait := fs.Duration("wait", 0, "how long to wait, from the answer on, for what arrives later; "+
 			"0 waits for each as long as it usually needs")

@@ -1,11 +1,9 @@
 package main
 
 import (
-	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
-	"net/url"
 
 	"example.com/grafana-tempo-go-demo/demo/explorer"
 	"example.com/grafana-tempo-go-demo/demo/stack"
@@ -25,10 +23,10 @@ var explorerCommand = command{
 		level := logLevel(fs)
 		return func(s session) (err error) {
 			o := explorer.Options{Logger: slog.New(slog.NewJSONHandler(s.stderr, &slog.HandlerOptions{Level: *level}))}
-			if o.Tempo, err = baseURL(*tempoURL); err != nil {
+			if o.Tempo, err = topology.ParseURL(*tempoURL); err != nil {
 				return misused("-tempo=%s: %w", *tempoURL, err)
 			}
-			if o.Gateway, err = baseURL(*gatewayURL); err != nil {
+			if o.Gateway, err = topology.ParseURL(*gatewayURL); err != nil {
 				return misused("-gateway=%s: %w", *gatewayURL, err)
 			}
 			if err := stack.CheckAddr(*addr); err != nil {
@@ -37,20 +35,6 @@ var explorerCommand = command{
 			return serveExplorer(s, o, stack.Addr{Value: *addr, Asked: given(fs)["addr"]})
 		}
 	},
-}
-
-// baseURL reads a URL that others are made from.
-func baseURL(s string) (*url.URL, error) {
-	u, err := url.Parse(s)
-	switch {
-	case err != nil:
-		return nil, err
-	case u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "":
-		return nil, errors.New("want a URL such as http://localhost:3200")
-	case u.RawQuery != "" || u.Fragment != "":
-		return nil, errors.New("want a URL without a query or a fragment")
-	}
-	return u, nil
 }
 
 // serveExplorer serves the page until the session ends.

@@ -14,9 +14,9 @@ var tourCommand = command{
 tells which way the propagation header went, and stops. The drawing is as wide as COLUMNS or the terminal.`,
 	declare: func(fs *flag.FlagSet) action {
 		asJSON := fs.Bool("json", false, "print one JSON object instead")
-		failing := choice(fs, "fail", "",
+		failing := choice(fs, "fail",
 			"let this `dependency` fail in the call of uservice3: redis or database", "redis", "database")
-		slow := choice(fs, "slow", "",
+		slow := choice(fs, "slow",
 			"let this `dependency` take two seconds more in the call of uservice3: redis or database", "redis", "database")
 		mocks := declareMocks(fs)
 		return func(s session) error {

@@ -44,7 +44,7 @@ func declareUp(fs *flag.FlagSet) action {
 	for _, f := range lab.Faults() {
 		faults = append(faults, f.Name)
 	}
-	fault := choice(fs, "break", "", "break the telemetry on purpose, by a `fault` of the list below", faults...)
+	fault := choice(fs, "break", "break the telemetry on purpose, by a `fault` of the list below", faults...)
 	propagators := map[string]string{}
 	fs.Func("propagators", "`part=list` of the formats that a part reads and writes, such as uservice4=tracecontext,jaeger,"+
 		" where the\nothers have jaeger; parts are gateway, uservice3 and uservice4; the flag may be given for each",
@@ -139,8 +139,7 @@ var readyText string
 
 var ready = template.Must(template.New("up").Parse(readyText))
 
-// printReady tells people every address of a run, and what to do next, in one piece: log lines go
-// to the same place.
+// printReady prints every address and what to do next in one piece: log lines go there too.
 func printReady(w io.Writer, u discover.URLs) error {
 	page := struct {
 		discover.URLs

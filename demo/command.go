@@ -14,8 +14,7 @@ import (
 	"example.com/grafana-tempo-go-demo/demo/term"
 )
 
-// command is a subcommand. All have one form: declare their flags, check what was given, and call a
-// package.
+// command is a subcommand: it declares its flags, checks what was given, and calls a package.
 type command struct {
 	name    string
 	summary string // for `demo help`, which leaves out a command without one
@@ -24,8 +23,7 @@ type command struct {
 	declare func(*flag.FlagSet) action
 }
 
-// action is one run of a command. It ends with nil, with an error to be printed, with misused, or
-// with errPrinted.
+// action is one run of a command. Its error is printed unless it is errPrinted; see also misused.
 type action func(session) error
 
 // session is what a command has of the world.
@@ -45,8 +43,7 @@ type usageError struct{ error }
 // misused says what is wrong with the arguments. The usage is printed below it.
 func misused(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
-// run returns the exit code: 0, 1 for a failure, 2 for wrong usage. Asking for help is neither, so
-// help goes to standard output.
+// run returns the exit code: 0, also for help on request, 1 for a failure, 2 for wrong usage.
 func (c command) run(s session, args []string) int {
 	fs := flag.NewFlagSet("demo "+c.name, flag.ContinueOnError)
 	fs.Usage = func() {
@@ -90,26 +87,17 @@ func given(fs *flag.FlagSet) map[string]bool {
 	return set
 }
 
-// choice declares a flag whose value is one of a few words.
-func choice(fs *flag.FlagSet, name, preset, usage string, words ...string) *string {
-	c := &choiceValue{preset, words}
-	fs.Var(c, name, usage)
-	return &c.value
-}
-
-type choiceValue struct {
-	value string
-	words []string
-}
-
-func (c *choiceValue) String() string { return c.value }
-
-func (c *choiceValue) Set(s string) error {
-	if !slices.Contains(c.words, s) {
-		return fmt.Errorf("want %s", term.List(c.words))
-	}
-	c.value = s
-	return nil
+// choice declares a flag whose value is one of a few words, or else empty.
+func choice(fs *flag.FlagSet, name, usage string, words ...string) *string {
+	var value string
+	fs.Func(name, usage, func(s string) error {
+		if !slices.Contains(words, s) {
+			return fmt.Errorf("want %s", term.List(words))
+		}
+		value = s
+		return nil
+	})
+	return &value
 }
 
 // logLevel declares -log-level.
@@ -122,27 +110,28 @@ func logLevel(fs *flag.FlagSet) *slog.Level {
 // declareMocks declares the flags for the bounds of the services' mock calls, with the services' own
 // defaults. What it returns checks the bounds, and returns them as the services' variables.
 func declareMocks(fs *flag.FlagSet) func() (map[string]string, error) {
-	type bounds struct{ least, most *time.Duration }
-	declare := func(name, what string, least, most time.Duration) bounds {
-		return bounds{
-			fs.Duration(name+"-min", least, "shortest `time` of a mock "+what),
-			fs.Duration(name+"-max", most, "longest `time` of a mock "+what),
-		}
+	mocks := []*struct {
+		name, about string
+		least, most time.Duration
+	}{
+		{"redis", "Redis command in uservice1 and 3", 100 * time.Millisecond, 199 * time.Millisecond},
+		{"database", "database query in uservice2 and 4", time.Second, 1999 * time.Millisecond},
 	}
-	mocks := map[string]bounds{
-		"redis":    declare("redis", "Redis command in uservice1 and 3", 100*time.Millisecond, 199*time.Millisecond),
-		"database": declare("database", "database query in uservice2 and 4", time.Second, 1999*time.Millisecond),
+	for _, m := range mocks {
+		fs.DurationVar(&m.least, m.name+"-min", m.least, "shortest `time` of a mock "+m.about)
+		fs.DurationVar(&m.most, m.name+"-max", m.most, "longest `time` of a mock "+m.about)
 	}
 	return func() (map[string]string, error) {
 		env := map[string]string{}
-		for name, b := range mocks {
-			if *b.least < 0 {
-				return nil, misused("-%s-min=%s is negative", name, *b.least)
+		for _, m := range mocks {
+			if m.least < 0 {
+				return nil, misused("-%s-min=%s is negative", m.name, m.least)
 			}
-			if *b.least > *b.most {
-				return nil, misused("-%[1]s-min=%[2]s is more than -%[1]s-max=%[3]s", name, *b.least, *b.most)
+			if m.least > m.most {
+				return nil, misused("-%[1]s-min=%[2]s is more than -%[1]s-max=%[3]s", m.name, m.least, m.most)
 			}
-			env[strings.ToUpper(name)+"_MIN"], env[strings.ToUpper(name)+"_MAX"] = b.least.String(), b.most.String()
+			variable := strings.ToUpper(m.name)
+			env[variable+"_MIN"], env[variable+"_MAX"] = m.least.String(), m.most.String()
 		}
 		return env, nil
 	}

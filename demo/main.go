@@ -69,8 +69,6 @@ func usage(w io.Writer) {
 	fmt.Fprint(w, "\nEach command explains its flags with -help.\n")
 }
 
-var errInterrupted = errors.New("interrupted")
-
 // signals returns a context that ends at the first Ctrl-C or SIGTERM, or when the parent process is
 // gone (SIGTERM ends the go command, and not what it runs), and one that ends at the second signal.
 func signals() (ctx, kill context.Context) {
@@ -84,11 +82,11 @@ func signals() (ctx, kill context.Context) {
 	// A closed pipe behind standard output would end this process at its next line, and leave the
 	// children. As an error of that write it does no harm.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
-	gone := process.ParentGone(ctx.Done())
+	gone := process.ParentGone()
 	go func() {
 		select {
 		case <-ch:
-			stop(errInterrupted)
+			stop(errors.New("interrupted"))
 		case <-gone:
 			stop(errors.New("the process that started this one is gone"))
 		}

@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -47,7 +46,7 @@ type System struct {
 	Dir, TempDir string
 }
 
-// Auto is, for Find, whichever kind of stack runs.
+// Auto is, for Find, whichever kind of stack runs; so is an empty one.
 const Auto Kind = "auto"
 
 // Find finds out which stack to examine. Addresses in given, by part, replace those of compose; an
@@ -68,7 +67,7 @@ func Find(ctx context.Context, which Kind, given map[string]string, sys System) 
 		return Options{}, errors.New("no run of `go run ./demo` is to be found: start it, or give addresses with -gateway and -tempo")
 	case len(runs) == 0:
 		return compose, nil
-	case which == Auto && !slices.ContainsFunc(runs, atProxy) && hasServices(ctx, proxy):
+	case which != Local && !slices.ContainsFunc(runs, atProxy) && hasServices(ctx, proxy):
 		compose.Note = "A run of go run ./demo is there too: -stack local examines that one."
 		return compose, nil
 	}
@@ -83,8 +82,7 @@ func Find(ctx context.Context, which Kind, given map[string]string, sys System) 
 	return local, nil
 }
 
-// composeStack is the stack of docker-compose.yaml, on the ports that it would be published on, or
-// at the given addresses.
+// composeStack is the stack of docker-compose.yaml, on its ports or at the given addresses.
 func composeStack(given map[string]string, sys System) (Options, error) {
 	getenv, err := withDotEnv(sys)
 	if err != nil {
@@ -101,13 +99,14 @@ func composeStack(given map[string]string, sys System) (Options, error) {
 			address = "http://127.0.0.1:" + port
 		}
 		n, err := strconv.ParseUint(port, 10, 16)
+		_, urlErr := topology.ParseURL(address)
 		switch {
 		case !isGiven && (err != nil || n == 0):
 			return Options{}, fmt.Errorf("%s=%q is no port: want a number from 1 to 65535, in the environment or in .env",
 				p.Variable, port)
 		case address == "" && p.required:
 			return Options{}, fmt.Errorf("-%s is empty: there is nothing to follow without it", p.Name)
-		case address != "" && !isURL(address):
+		case address != "" && urlErr != nil:
 			return Options{}, fmt.Errorf("-%s=%s: want a URL such as http://127.0.0.1:3200", p.Name, address)
 		}
 		o.URLs[p.Name] = strings.TrimSuffix(address, "/")
@@ -115,16 +114,12 @@ func composeStack(given map[string]string, sys System) (Options, error) {
 	return o, nil
 }
 
-func isURL(s string) bool {
-	u, err := url.Parse(s)
-	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Hostname() != "" && u.RawQuery == "" && u.Fragment == ""
-}
-
-// alive reports whether a run that has announced itself still listens. Anybody could have written
-// the announcement.
+// alive reports whether an announced run listens. Anybody could have written the announcement.
 func alive(ctx context.Context, u discover.URLs) bool {
-	if !isURL(u.Gateway) || !isURL(u.Tempo) || !isURL(u.Explorer) {
-		return false
+	for _, address := range []string{u.Gateway, u.Tempo, u.Explorer} {
+		if _, err := topology.ParseURL(address); err != nil {
+			return false
+		}
 	}
 	conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", hostOf(u.Gateway))
 	if err != nil {
@@ -134,8 +129,7 @@ func alive(ctx context.Context, u discover.URLs) bool {
 	return true
 }
 
-// hasServices reports whether a proxy has our services behind it. Many machines have some other
-// server on port 80.
+// hasServices tells our services' proxy from the other servers that many machines have on port 80.
 func hasServices(ctx context.Context, gateway string) bool {
 	res, err := get(ctx, http.DefaultClient, 2*time.Second, gateway+"/healthz", topology.Host(topology.Uservice3))
 	return err == nil && res.status == http.StatusOK && strings.TrimSpace(string(res.body)) == "ok"

@@ -2,8 +2,7 @@ package process
 
 import "bytes"
 
-// maxLine bounds what is held of a line that does not end, in bytes. A longer one comes out in
-// pieces of this size.
+// maxLine bounds the bytes held of a line; a longer one comes out in pieces of this size.
 const maxLine = 1 << 20
 
 // Lines is an io.Writer that cuts a stream into lines. It is used by one goroutine at a time.

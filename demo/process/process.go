@@ -31,8 +31,7 @@ type Options struct {
 	Path string
 	Args []string
 	Env  []string
-	// Stdout and Stderr get each line without its end; they must not keep the slice. Either may be
-	// nil.
+	// Stdout and Stderr get each line without its end, and must not keep it; nil drops it.
 	Stdout, Stderr func(line []byte)
 }
 
@@ -234,9 +233,8 @@ func (p *Process) Usage() Usage {
 	return Usage{CPU: state.UserTime() + state.SystemTime(), Peak: p.peak}
 }
 
-// peakMemory is the most memory that a running process has had resident, in bytes; 0 without Linux's
-// /proc. What getrusage says afterwards would start with what the parent had (fs/exec.c in the
-// kernel).
+// peakMemory is the most memory that a process has had resident, in bytes; 0 without Linux's /proc.
+// What getrusage says afterwards starts with what the parent had (fs/exec.c in the kernel).
 func peakMemory(pid int) int64 {
 	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	_, after, _ := bytes.Cut(status, []byte("VmHWM:")) // VmHWM:     5120 kB

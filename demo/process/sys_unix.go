@@ -9,8 +9,7 @@ import (
 	"time"
 )
 
-// childAttributes put a child into a process group of its own, out of reach of the terminal's
-// Ctrl-C.
+// childAttributes put a child into a group of its own, out of reach of the terminal's Ctrl-C.
 var childAttributes = syscall.SysProcAttr{Setpgid: true}
 
 func ownGroup(cmd *exec.Cmd) {
@@ -24,8 +23,7 @@ func terminate(p *os.Process) error { return p.Signal(syscall.SIGTERM) }
 // kill ends a process and whatever it started: it leads a process group of its own.
 func kill(p *os.Process) { _ = syscall.Kill(-p.Pid, syscall.SIGKILL) }
 
-// interruptGroup asks the go command and its compilers to end; on an interrupt it removes its own
-// temporary files.
+// interruptGroup ends the go command, which removes its temporary files then, and its compilers.
 func interruptGroup(cmd *exec.Cmd) error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGINT) }
 
 // Alive reports whether a process with this id exists.
@@ -36,23 +34,16 @@ func Alive(pid int) bool {
 
 // ParentGone returns a channel that is closed when the process that started this one has ended: the
 // system then gives it another parent. There is no portable event for that, so it looks four times a
-// second, until done. A program run by `go run` needs it: SIGTERM ends the go command, and not what
-// it runs.
-func ParentGone(done <-chan struct{}) <-chan struct{} {
+// second. A program run by `go run` needs it: SIGTERM ends the go command, and not what it runs.
+func ParentGone() <-chan struct{} {
 	gone := make(chan struct{})
 	parent := os.Getppid()
 	if parent == 1 {
 		return gone // the first process of a container or a system: it does not go before us
 	}
 	go func() {
-		tick := time.NewTicker(250 * time.Millisecond)
-		defer tick.Stop()
 		for os.Getppid() == parent {
-			select {
-			case <-done:
-				return
-			case <-tick.C:
-			}
+			time.Sleep(250 * time.Millisecond)
 		}
 		close(gone)
 	}()

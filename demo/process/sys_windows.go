@@ -8,8 +8,7 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// ownGroup puts a child into a process group of its own, out of reach of the console's Ctrl-C: the
-// runner alone says when it stops.
+// ownGroup puts a child into a group of its own, out of reach of the console's Ctrl-C.
 func ownGroup(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{CreationFlags: windows.CREATE_NEW_PROCESS_GROUP}
 }
@@ -34,9 +33,8 @@ func Alive(pid int) bool {
 	return true
 }
 
-// ParentGone returns a channel that is closed when the process that started this one has ended. A
-// handle to it can be waited on here.
-func ParentGone(<-chan struct{}) <-chan struct{} {
+// ParentGone returns a channel that is closed when the parent has ended: here one can wait for it.
+func ParentGone() <-chan struct{} {
 	gone := make(chan struct{})
 	parent, err := os.FindProcess(os.Getppid())
 	if err != nil {

@@ -1,10 +1,11 @@
-// Package topology knows the demo's services: their names, who calls whom, and where each part
-// listens unless told otherwise. The compose stack runs the same four; a test in e2e/ holds this
-// table equal to docker-compose.yaml.
+// Package topology knows the services' names, who calls whom, and where each part listens by
+// default. A test in e2e/ holds its table equal to docker-compose.yaml.
 package topology
 
 import (
+	"errors"
 	"net"
+	"net/url"
 	"strings"
 )
 
@@ -99,15 +100,24 @@ func Addr(part string) string {
 	return ""
 }
 
-const localhost = ".localhost"
-
 // Host is the host name by which the proxy routes to a service: uservice3.localhost. Browsers and
 // curl know that such names are this machine; Go's resolver does not, so Go clients dial the
 // proxy's address and set the Host header.
-func Host(service string) string { return service + localhost }
+func Host(service string) string { return service + ".localhost" }
 
-// HostName reduces a Host header to the name that routes are compared by: Uservice3.localhost.:8000
-// becomes uservice3.localhost.
+// ParseURL reads the address of a part, from which others are made. The error says what is wanted.
+func ParseURL(s string) (*url.URL, error) {
+	u, err := url.Parse(s)
+	if err != nil {
+		return nil, err
+	}
+	if u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.RawQuery != "" || u.Fragment != "" {
+		return nil, errors.New("want a URL such as http://localhost:3200, without a query or a fragment")
+	}
+	return u, nil
+}
+
+// HostName turns a Host header, Uservice3.localhost.:8000, into a route's uservice3.localhost.
 func HostName(host string) string {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name

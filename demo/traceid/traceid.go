@@ -14,10 +14,8 @@ const (
 	SpanDigits  = 16
 )
 
-const lowerHex = "0123456789abcdef"
-
 // IsHex reports whether s has only lower-case hexadecimal digits.
-func IsHex(s string) bool { return strings.Trim(s, lowerHex) == "" }
+func IsHex(s string) bool { return strings.Trim(s, "0123456789abcdef") == "" }
 
 // Pad adds leading zeros up to the given number of digits.
 func Pad(id string, digits int) string {
