@@ -31,8 +31,7 @@ func (c *Collector) serveTrace(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(answer) // the client may be gone
 }
 
-// parseTraceID takes up to 32 hexadecimal digits in either case; missing ones are leading zeros.
-// Its errors are Tempo's.
+// parseTraceID takes up to 32 hexadecimal digits, padded with zeros. Its errors are Tempo's.
 func parseTraceID(s string) (traceID, error) {
 	var id traceID
 	for i, c := range s {

@@ -22,7 +22,7 @@ import (
 const sampleTime = 1_700_000_000_000_000_000
 
 func TestAnswersAreTheRecordedOnes(t *testing.T) {
-	c := New(Options{})
+	c := New(discard)
 	send(t, c, samples(sampleTime)...)
 	const file = "testdata/answers.golden"
 	golden, err := os.ReadFile(file)
@@ -73,7 +73,7 @@ func TestAnswersAreTempos(t *testing.T) {
 	if api == "" || otlp == "" {
 		t.Skip("TEMPO_API_URL and TEMPO_OTLP_URL are not set")
 	}
-	c := New(Options{})
+	c := New(discard)
 	reqs := samples(uint64(time.Now().Add(-20 * time.Second).Truncate(time.Second).UnixNano()))
 	send(t, c, reqs...)
 	for _, r := range reqs {
@@ -149,7 +149,7 @@ func normalize(body []byte) string {
 }
 
 func TestJSONHoldsTheWholeTrace(t *testing.T) {
-	c := New(Options{})
+	c := New(discard)
 	send(t, c, samples(sampleTime)...)
 	for _, tr := range c.store.recent() {
 		got := answered(t, c, tr.id)
@@ -175,7 +175,7 @@ func answered(t *testing.T, c *Collector, id traceID) *tracepb.TracesData {
 }
 
 func TestUnsupportedQueriesSayWhatIsSupported(t *testing.T) {
-	h := New(Options{}).APIHandler()
+	h := New(discard).APIHandler()
 	for _, q := range []string{"{resource.process.pid=1}", "{", "foo", "{}{}", " "} {
 		w := httptest.NewRecorder()
 		r := httptest.NewRequest(http.MethodGet, "/api/search", nil)
@@ -188,7 +188,7 @@ func TestUnsupportedQueriesSayWhatIsSupported(t *testing.T) {
 }
 
 func TestUnsupportedParametersSayWhatIsSupported(t *testing.T) {
-	h := New(Options{}).APIHandler()
+	h := New(discard).APIHandler()
 	for _, parameter := range []string{"maxDuration=1s", "spss=1"} {
 		if w := get(h, "/api/search?"+parameter); w.Code != 400 || !strings.Contains(w.Body.String(), "search with tags, minDuration") {
 			t.Errorf("%s: got %d %s", parameter, w.Code, w.Body)
@@ -197,7 +197,7 @@ func TestUnsupportedParametersSayWhatIsSupported(t *testing.T) {
 }
 
 func TestSearchAnswersTheLatestWithinTheLimit(t *testing.T) {
-	c := New(Options{})
+	c := New(discard)
 	for i := range 30 {
 		send(t, c, export(nil, newSpan(uint64(i+1), 1, 0, "x", i, 1)))
 	}

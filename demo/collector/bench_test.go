@@ -70,7 +70,7 @@ func BenchmarkIngest(b *testing.B) {
 	const traces = 64
 	bodies := demoBatches(b, 200, traces)
 	b.Run("decode and store", func(b *testing.B) {
-		c := New(Options{})
+		c := New(discard)
 		b.ReportAllocs()
 		for i := 0; b.Loop(); i++ {
 			req := &exportRequest{}
@@ -84,7 +84,7 @@ func BenchmarkIngest(b *testing.B) {
 		reportSpans(b, traces*demoSpans)
 	})
 	b.Run("HTTP with JSON", func(b *testing.B) {
-		c := New(Options{})
+		c := New(discard)
 		body := jsonExport(b, demoTrace(1))
 		for b.Loop() {
 			if w := post(c.OTLPHandler(), contentJSON, body); w.Code != 200 {
@@ -94,7 +94,7 @@ func BenchmarkIngest(b *testing.B) {
 		reportSpans(b, demoSpans)
 	})
 	b.Run("gRPC", func(b *testing.B) {
-		c := New(Options{})
+		c := New(discard)
 		client := coltracepb.NewTraceServiceClient(dial(b, c))
 		var reqs []*exportRequest
 		for _, body := range bodies {
@@ -130,7 +130,7 @@ func BenchmarkIngest(b *testing.B) {
 
 // full returns a collector that has reached its bound of 64 MiB.
 func full(b *testing.B) *Collector {
-	c := New(Options{})
+	c := New(discard)
 	for n := uint64(1); c.store.get(idOf(1)) != nil || n == 1; n++ {
 		send(b, c, demoTrace(n))
 	}

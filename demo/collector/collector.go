@@ -14,15 +14,8 @@ import (
 	"google.golang.org/grpc"
 )
 
-// maxBytes bounds the memory that stored traces take, as estimated from the spans: almost four
-// thousand traces of the demo.
+// maxBytes bounds the estimated memory of stored traces: almost four thousand of the demo's.
 const maxBytes = 64 << 20
-
-// Options configure a Collector. The zero value is ready to use.
-type Options struct {
-	// Logger hears about refused requests and dropped spans; nil discards.
-	Logger *slog.Logger
-}
 
 // Collector receives, keeps and serves traces. All methods may be called from several goroutines.
 type Collector struct {
@@ -32,24 +25,19 @@ type Collector struct {
 	decoding chan struct{} // an element for each export that is decoded
 }
 
-// New makes a Collector that listens nowhere yet.
-func New(o Options) *Collector {
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
-	}
-	c := &Collector{log: o.Logger, store: newStore(maxBytes), decoding: make(chan struct{}, maxDecoding)}
+// New makes a Collector that listens nowhere yet. Log hears of refused requests and dropped spans.
+func New(log *slog.Logger) *Collector {
+	c := &Collector{log: log, store: newStore(maxBytes), decoding: make(chan struct{}, maxDecoding)}
 	c.grpc = c.newGRPCServer()
 	return c
 }
 
-// ServeGRPC answers OTLP/gRPC trace exports on l. It returns nil after Shutdown, and otherwise the
-// listener's error. It closes l.
+// ServeGRPC answers OTLP/gRPC on l, and closes it. The error is l's, or nil after Shutdown.
 func (c *Collector) ServeGRPC(l net.Listener) error {
 	return c.grpc.Serve(l)
 }
 
-// OTLPHandler answers OTLP/HTTP trace exports, POST /v1/traces, as protobuf or JSON, plain or with
-// gzip.
+// OTLPHandler answers trace exports, POST /v1/traces: protobuf or JSON, plain or with gzip.
 func (c *Collector) OTLPHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /v1/traces", c.serveOTLP)

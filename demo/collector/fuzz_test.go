@@ -78,7 +78,7 @@ func FuzzSearch(f *testing.F) {
 			f.Add(query)
 		}
 	}
-	c := New(Options{})
+	c := New(discard)
 	send(f, c, samples(sampleTime)...)
 	h := c.APIHandler()
 	f.Fuzz(func(t *testing.T, query string) {
@@ -113,7 +113,7 @@ func FuzzTrace(f *testing.F) {
 		}
 	}
 	f.Add("<script>")
-	c := New(Options{})
+	c := New(discard)
 	send(f, c, samples(sampleTime)...)
 	f.Fuzz(func(t *testing.T, id string) {
 		r := httptest.NewRequest(http.MethodGet, "/", nil)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"flag"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -13,6 +14,8 @@ import (
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/protobuf/proto"
 )
+
+var discard = slog.New(slog.DiscardHandler)
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
@@ -84,7 +87,7 @@ func export(resource []*commonpb.KeyValue, spans ...*tracepb.Span) *exportReques
 
 // sized makes a collector that keeps as many bytes.
 func sized(bytes int64) *Collector {
-	c := New(Options{})
+	c := New(discard)
 	c.store = newStore(bytes)
 	return c
 }

@@ -24,7 +24,7 @@ func within(number protowire.Number, message []byte) []byte {
 func TestExportsTakeBoundedMemory(t *testing.T) {
 	const part, most = 8, 1600 << 20
 	empty := func(number protowire.Number) []byte { return bytes.Repeat(within(number, nil), maxRequestBytes/part/2) }
-	c := New(Options{})
+	c := New(discard)
 	for name, body := range map[string][]byte{
 		"empty resources":  empty(1),
 		"empty scopes":     within(1, empty(2)),
@@ -76,7 +76,7 @@ func (h held) Enabled(context.Context, slog.Level) bool { return true }
 // room back.
 func TestFewExportsAreDecodedAtATime(t *testing.T) {
 	h := held{entered: make(chan struct{}), release: make(chan struct{})}
-	c := New(Options{Logger: slog.New(h)})
+	c := New(slog.New(h))
 	c.store = newStore(1)
 	client := coltracepb.NewTraceServiceClient(dial(t, c))
 	answered := make(chan struct{})
@@ -114,7 +114,7 @@ func TestFewExportsAreDecodedAtATime(t *testing.T) {
 }
 
 func TestRequestsThatDoNotArriveTakeNoRoom(t *testing.T) {
-	c := New(Options{})
+	c := New(discard)
 	conn := dial(t, c)
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
@@ -130,7 +130,7 @@ func TestRequestsThatDoNotArriveTakeNoRoom(t *testing.T) {
 
 // TestRoomForExportsIsGivenBack hangs where a way out of an export forgets it.
 func TestRoomForExportsIsGivenBack(t *testing.T) {
-	c := New(Options{})
+	c := New(discard)
 	padding := within(99, make([]byte, 128<<10)) // a field that nobody knows
 	for name, test := range map[string]struct {
 		contentType string
@@ -158,7 +158,7 @@ func TestBatchesOfExportersFit(t *testing.T) {
 	if len(batch) > maxRequestBytes/3 {
 		t.Errorf("2048 spans take %d bytes, of %d", len(batch), maxRequestBytes)
 	}
-	c := New(Options{})
+	c := New(discard)
 	took := allocated(func() {
 		if w := post(c.OTLPHandler(), contentProtobuf, batch); w.Code != 200 {
 			t.Errorf("answered %d %s", w.Code, w.Body)

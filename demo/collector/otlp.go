@@ -73,8 +73,7 @@ func (c *Collector) export(contentType string, body []byte) (*coltracepb.ExportT
 	return c.receive(req, contentType == contentJSON)
 }
 
-// receive checks a decoded request, stores it and returns the answer. The error is a gRPC status;
-// nothing of a refused request is stored.
+// receive stores a decoded request, or nothing of one that it refuses. The error is a gRPC status.
 func (c *Collector) receive(req *exportRequest, fromJSON bool) (*coltracepb.ExportTraceServiceResponse, error) {
 	spans, err := prepare(req, fromJSON)
 	if err != nil {
@@ -138,9 +137,8 @@ func checkIDs(s *tracepb.Span, fromJSON bool) error {
 	return nil
 }
 
-// mendIDs mends ids from OTLP's JSON, which is protobuf's but for these: they are hexadecimal, and
-// were decoded as base64. Hexadecimal digits are valid base64, and 16 or 32 of them decode without
-// loss.
+// mendIDs mends ids from OTLP's JSON. Unlike in protobuf's, they are hexadecimal; they were decoded
+// as base64, which loses nothing of 16 or 32 such digits.
 func mendIDs(s *tracepb.Span) (err error) {
 	mend := func(name string, id *[]byte) {
 		var notHex error
@@ -158,8 +156,7 @@ func mendIDs(s *tracepb.Span) (err error) {
 	return err
 }
 
-// newOrigin returns the origin of the spans in ss. Tempo always answers with a resource and a
-// scope, so it has both.
+// newOrigin always has a resource and a scope, as Tempo's answers do.
 func newOrigin(rs *tracepb.ResourceSpans, ss *tracepb.ScopeSpans) *origin {
 	o := &origin{
 		resource: &tracepb.ResourceSpans{Resource: cmp.Or(rs.Resource, &resourcepb.Resource{}), SchemaUrl: rs.SchemaUrl},

@@ -57,7 +57,7 @@ func TestHTTPExportsAreStored(t *testing.T) {
 		{"an empty JSON object", contentJSON, []byte("{}"), nil, 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			c := New(Options{})
+			c := New(discard)
 			w := post(c.OTLPHandler(), test.contentType, test.body, test.header...)
 			wantType, _, _ := strings.Cut(test.contentType, ";")
 			if w.Code != 200 || w.Header().Get("Content-Type") != wantType {
@@ -117,7 +117,7 @@ func TestHTTPRefusalsFollowTheProtocol(t *testing.T) {
 		{"a body that unpacks to a large one", contentProtobuf, zip(make([]byte, maxRequestBytes+1)), []string{"Content-Encoding", "gzip"}, 413, "too large"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			c := New(Options{})
+			c := New(discard)
 			w := post(c.OTLPHandler(), test.contentType, test.body, test.header...)
 			if w.Code != test.code || w.Header().Get("Content-Type") != test.contentType {
 				t.Fatalf("got %d %s %s", w.Code, w.Header().Get("Content-Type"), w.Body)
@@ -141,7 +141,7 @@ func TestHTTPRefusalsFollowTheProtocol(t *testing.T) {
 }
 
 func TestHTTPAsksForAnotherMethodOrType(t *testing.T) {
-	h := New(Options{}).OTLPHandler()
+	h := New(discard).OTLPHandler()
 	if w := get(h, "/v1/traces"); w.Code != 405 || w.Header().Get("Allow") != "POST" {
 		t.Errorf("GET: got %d, Allow %q", w.Code, w.Header().Get("Allow"))
 	}
@@ -192,7 +192,7 @@ func (raw) Marshal(v any) (mem.BufferSlice, error) {
 func (raw) Unmarshal(mem.BufferSlice, any) error { return nil }
 
 func TestGRPCExports(t *testing.T) {
-	c := New(Options{})
+	c := New(discard)
 	conn := dial(t, c)
 	client := coltracepb.NewTraceServiceClient(conn)
 	for _, options := range [][]grpc.CallOption{nil, {grpc.UseCompressor(grpcgzip.Name)}} {
@@ -240,7 +240,7 @@ func (h stuck) Enabled(context.Context, slog.Level) bool { return true }
 
 func TestShutdownGivesUpWithItsContext(t *testing.T) {
 	h := stuck{entered: make(chan struct{}), release: make(chan struct{})}
-	c := New(Options{Logger: slog.New(h)})
+	c := New(slog.New(h))
 	client := coltracepb.NewTraceServiceClient(dial(t, c))
 	answered := make(chan error, 1)
 	go func() { // is refused, which is logged, which takes its time

@@ -31,8 +31,7 @@ type query struct {
 	tags        []func(span) bool
 }
 
-// parseSearch reads the parameters of /api/search. Its errors are Tempo's, but for what only Tempo
-// can answer.
+// parseSearch reads a query. Its errors are Tempo's, but for what only Tempo can answer.
 func parseSearch(v url.Values) (*query, error) {
 	for _, name := range []string{"maxDuration", "spss"} {
 		if v.Get(name) != "" {

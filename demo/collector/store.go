@@ -36,8 +36,7 @@ type span struct {
 	bytes  int64 // estimated memory, without that of origin
 }
 
-// trace is what is known of a trace at one moment. Readers get a copy, which new spans do not
-// change, and so they need no lock.
+// trace is a trace at one moment. Readers get a copy, which new spans do not change: no lock.
 type trace struct {
 	id         traceID
 	spans      []span // in order of arrival
@@ -46,8 +45,7 @@ type trace struct {
 	root       *span  // nil until a span without parent arrives
 }
 
-// add appends s. Copies of the trace may share the backing array: they are shorter and never see
-// the addition.
+// add appends s. Copies that share the backing array are shorter and do not see it.
 func (t *trace) add(s span) {
 	if len(t.spans) == 0 || s.StartTimeUnixNano < t.start {
 		t.start = s.StartTimeUnixNano
@@ -107,9 +105,8 @@ type entry struct {
 	place *list.Element // in store.order; nil until the trace is kept
 }
 
-// store keeps the newest traces within a bound on bytes. When it is reached, the trace that has
-// received nothing for the longest time goes first. One trace may take a quarter of it, so that it
-// cannot push out all others.
+// store keeps the newest traces within a bound on bytes: the one that has received nothing for the
+// longest time goes first. One trace may take a quarter, lest it push out all others.
 type store struct {
 	maxBytes      int64
 	maxTraceBytes int64

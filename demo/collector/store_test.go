@@ -19,7 +19,7 @@ func TestSpansMergeInAnyOrderAndBatch(t *testing.T) {
 	}
 	services := []string{"a", "b", "c"}
 	build := func(order []int, batch int) *tracepb.TracesData {
-		c := New(Options{})
+		c := New(discard)
 		for len(order) > 0 {
 			n := min(batch, len(order))
 			req := &exportRequest{}
@@ -49,7 +49,7 @@ func TestSpansMergeInAnyOrderAndBatch(t *testing.T) {
 }
 
 func TestRepeatedSpanIsKeptOnce(t *testing.T) {
-	c := New(Options{})
+	c := New(discard)
 	first, again := newSpan(1, 1, 0, "first", 0, 1), newSpan(1, 1, 0, "again", 0, 1)
 	send(t, c, export(nil, first, again), export(nil, again))
 	got := c.store.get(idOf(1))
@@ -59,7 +59,7 @@ func TestRepeatedSpanIsKeptOnce(t *testing.T) {
 }
 
 func TestAPublishedTraceNeverChanges(t *testing.T) {
-	c := New(Options{})
+	c := New(discard)
 	send(t, c, export(nil, newSpan(1, 1, 0, "root", 10, 5)))
 	before := c.store.get(idOf(1))
 	send(t, c, export(nil, newSpan(1, 2, 1, "child", 0, 50)))
@@ -124,7 +124,7 @@ func TestTraceLargerThanItsShareIsCutAndSaysSo(t *testing.T) {
 }
 
 func TestEvictingEverythingFreesEverything(t *testing.T) {
-	c := New(Options{})
+	c := New(discard)
 	send(t, c, samples(sampleTime)...)
 	send(t, c, samples(sampleTime)...)
 	for c.store.order.Len() > 0 {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -101,7 +102,7 @@ type fake struct {
 func newFake(t *testing.T) *fake {
 	f := &fake{
 		wait: 200 * time.Millisecond,
-		t:    t, collector: collector.New(collector.Options{}), listeners: map[string]*httptest.Server{}, down: map[string]bool{},
+		t:    t, collector: collector.New(slog.New(slog.DiscardHandler)), listeners: map[string]*httptest.Server{}, down: map[string]bool{},
 		status: 200, traceresponse: "00-" + testTrace + "-0000000000000003-01", spans: seven(),
 		searchable: true, tempoReady: 200, cutoff: "0s",
 		flags:        map[string]string{"web.enable-remote-write-receiver": "true", "enable-feature": "exemplar-storage"},

@@ -2,6 +2,7 @@ package stack
 
 import (
 	"context"
+	"log/slog"
 	"net"
 	"net/http"
 	"strings"
@@ -103,7 +104,7 @@ func TestGatewayOutlivesItsCollector(t *testing.T) {
 		l, err = net.Listen("tcp", s.URLs().OTLPGRPC)
 		return err == nil
 	})
-	again := collector.New(collector.Options{})
+	again := collector.New(slog.New(slog.DiscardHandler))
 	go again.ServeGRPC(l)
 	defer again.Shutdown(context.Background())
 	api := http.Server{Handler: again.APIHandler()}

@@ -23,14 +23,12 @@ import (
 const (
 	readTimeout = 10 * time.Second // for a client to send its request
 	// writeTimeout is from the request's end to the answer's. The gateway may hold a request while
-	// a fault is changed: until the requests under way are answered, a service stops and starts
-	// again.
+	// services finish others, stop and start again for a fault.
 	writeTimeout = 2*process.Grace + process.ReadyTimeout
 )
 
-// Start builds what has to be built, starts everything, and returns when all of it is ready. On an
-// error, such as the end of ctx, no process and no file is left. After Start ctx means nothing to
-// the stack.
+// Start builds and starts everything, and returns when all of it is ready. On an error, such as the
+// end of ctx, it leaves no process and no file. Later, ctx means nothing to the stack.
 func Start(ctx context.Context, o Options) (*Stack, error) {
 	if o.Messages == nil {
 		o.Messages = io.Discard
@@ -158,7 +156,7 @@ func (s *Stack) allURLs() discover.URLs {
 
 // startCollector starts what takes and shows traces, before anything that sends any.
 func (s *Stack) startCollector() {
-	s.collector = collector.New(collector.Options{Logger: s.output.logger("collector")})
+	s.collector = collector.New(s.output.logger("collector"))
 	s.run("collector", func() error { return s.collector.ServeGRPC(s.parts[topology.OTLPGRPC].listener) })
 	s.serve(topology.OTLPHTTP, local.Only(s.collector.OTLPHandler()))
 	s.serve(topology.Tempo, local.Only(s.collector.APIHandler()))

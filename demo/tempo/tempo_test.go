@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"math"
 	"net/http"
 	"net/http/httptest"
@@ -20,7 +21,7 @@ import (
 // serve starts a collector that has received exports in OTLP's JSON.
 func serve(t *testing.T, exports ...string) *tempo.Client {
 	t.Helper()
-	c := collector.New(collector.Options{})
+	c := collector.New(slog.New(slog.DiscardHandler))
 	for _, e := range exports {
 		r := httptest.NewRequest(http.MethodPost, "/v1/traces", strings.NewReader(e))
 		r.Header.Set("Content-Type", "application/json")

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -24,7 +25,7 @@ import (
 // ledger may be nil.
 func inProcess(t *testing.T, ledger http.Handler) (explorerURL string, send func(otlp any)) {
 	t.Helper()
-	store := collector.New(collector.Options{})
+	store := collector.New(slog.New(slog.DiscardHandler))
 	api := httptest.NewServer(store.APIHandler())
 	t.Cleanup(api.Close)
 	tempoURL, err := url.Parse(api.URL)
@@ -220,7 +221,7 @@ func TestTheExplorersListStaysUsableUnderLoad(t *testing.T) {
 
 func TestTheExplorerSaysWhenTheStoreIsGone(t *testing.T) {
 	browser := startBrowser(t)
-	store := collector.New(collector.Options{})
+	store := collector.New(slog.New(slog.DiscardHandler))
 	var gone sync.Map
 	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if _, is := gone.Load("gone"); is {

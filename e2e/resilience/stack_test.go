@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -160,7 +161,7 @@ type backend struct {
 func newBackend(t *testing.T) *backend {
 	t.Helper()
 	l := listen(t)
-	c := collector.New(collector.Options{})
+	c := collector.New(slog.New(slog.DiscardHandler))
 	served := make(chan error, 1)
 	go func() { served <- c.ServeGRPC(l) }()
 	api := httptest.NewServer(c.APIHandler())
