@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+
+	"example.com/grafana-tempo-go-demo/demo/topology"
 )
 
 // Named reports whether a request names this machine: localhost, a name under .localhost, a loopback
@@ -15,11 +17,7 @@ import (
 // name resolve to a loopback address and then counts as the same origin (DNS rebinding), but it
 // cannot send another Host header.
 func Named(r *http.Request) bool {
-	host := r.Host
-	if name, _, err := net.SplitHostPort(host); err == nil {
-		host = name
-	}
-	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	host := topology.HostName(r.Host)
 	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
 		return true
 	}
