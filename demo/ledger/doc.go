@@ -61,8 +61,7 @@ const (
 // Tie is the reason why a hop belongs to a request.
 type Tie string
 
-// The strongest reason comes first. TieTrace is a weak one because a sender does not log the span
-// id that it sends.
+// The strongest reason comes first. TieTrace is weak: a sender does not log the span id it sends.
 const (
 	TieFirst    Tie = "first"         // it is the request's first hop
 	TieResponse Tie = "traceresponse" // the answer's traceresponse names the receiver's span

@@ -29,8 +29,7 @@ const (
 	TraceResponse = "traceresponse"
 )
 
-// headerNames are the propagation headers, in the order in which they are shown. Nothing else of a
-// request's headers is ever kept.
+// headerNames are the propagation headers in the order shown. No other header is ever kept.
 var headerNames = []string{UberTraceID, TraceParent, TraceState, Baggage}
 
 // Header is a propagation header, decoded. Its ids are empty unless it is a valid context.
@@ -47,8 +46,7 @@ type Header struct {
 	Flags    string `json:"flags,omitempty"`     // as written, such as 1 or 01
 	Sampled  *bool  `json:"sampled,omitempty"`   // the flags' lowest bit; nil where there are no flags
 
-	// Members are those of a baggage header, 64 at most: OpenTelemetry's reader leaves out the
-	// rest.
+	// Members are a baggage header's; OpenTelemetry's reader leaves out those after 64.
 	Members []Member `json:"members,omitempty"`
 }
 
@@ -186,8 +184,7 @@ func (h *Header) decodeJaeger(value string) string {
 	return ""
 }
 
-// decodeW3C reads {version}-{trace}-{span}-{flags} and returns what is wrong with it. Versions
-// after 00 may add parts.
+// decodeW3C does so with {version}-{trace}-{span}-{flags}. Versions after 00 may add parts.
 func (h *Header) decodeW3C(value string) string {
 	parts := strings.SplitN(value, "-", 5)
 	if len(parts) < 4 {

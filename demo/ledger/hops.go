@@ -50,8 +50,7 @@ func (b *builder) request(start *node) Request {
 	return r
 }
 
-// hop is a hop as its receiver recorded it; see judge for expected. What left is what arrived,
-// unless the caller knows better.
+// hop is a hop as n recorded it; see judge. What left is what arrived, unless callers know better.
 func (b *builder) hop(from string, n *node, expected bool) Hop {
 	h := Hop{
 		From: from, To: n.name, Time: n.time, Left: side(Inferred, n.arrived), Arrived: side(Recorded, n.arrived),

@@ -13,8 +13,7 @@ const (
 	openFor = 10 * time.Second
 )
 
-// node is a record with its place among the requests. A request starts at a node that is not
-// claimed.
+// node is a record with its place among the requests, which start at nodes that are not claimed.
 type node struct {
 	record
 	contexts           []Header // of the headers that arrived
@@ -119,8 +118,7 @@ func (b *builder) index() {
 	}
 }
 
-// newest returns the requests that had to do with a trace, or all if traceID is empty: newest
-// first, at most limit of them.
+// newest returns at most limit requests, newest first: all, or those that touch traceID.
 func (b *builder) newest(limit int, traceID string) []Request {
 	found := []Request{}
 	for _, start := range slices.Backward(b.starts) {

@@ -123,8 +123,7 @@ func (l *Ledger) addFollowUp(traceID, spanID string, f func(*record)) {
 	}
 }
 
-// view makes requests out of the records. That takes a while, during which the services' logs must
-// not be held up: it works on copies.
+// view makes requests out of copies of the records, so that it does not hold up the services' logs.
 func (l *Ledger) view() *builder {
 	l.mu.Lock()
 	b := &builder{upstreams: l.upstreams, proxied: nodes(l.proxied), lines: nodes(l.lines)}

@@ -20,8 +20,7 @@ var (
 	markTraefik = []byte(`"DownstreamStatus":`)
 )
 
-// serviceLine is what is read of a line of the gateway or of a service. A service's has Headers, and
-// of a ProxyRecord only a part.
+// serviceLine is a line of the gateway, or of a service, which has Headers and less of the rest.
 type serviceLine struct {
 	ProxyRecord
 	Time       time.Time `json:"time"` // when the line was written
@@ -30,10 +29,9 @@ type serviceLine struct {
 	DurationMS float64   `json:"duration_ms"`
 }
 
-// traefikLine is what is read of a line of Traefik's access log in JSON (v3.7,
-// pkg/middlewares/accesslog). Its request_* are headers that the client sent, and there only if
-// Traefik was told to keep them. Those that left are not, because Traefik puts its own context into
-// a copy.
+// traefikLine is a line of Traefik's access log in JSON (v3.7, pkg/middlewares/accesslog). Its
+// request_* are headers of the client, if Traefik was told to keep them. Those that left are not
+// there: Traefik puts its own context into a copy.
 type traefikLine struct {
 	StartUTC                                             time.Time
 	Duration                                             time.Duration

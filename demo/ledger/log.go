@@ -32,10 +32,9 @@ type RunOptions struct {
 	Limit int    // how many requests are printed at most; 0 means DefaultLimit
 }
 
-// Run is the command `demo ledger`: it reads a log from stdin and prints its ledger. It understands
-// what `docker compose logs` prints, with or without colours and -t, and the prefixed lines of the
-// run without Docker; a line's prefix names its service. What is notable about the log goes to
-// stderr.
+// Run is the command `demo ledger`: it prints the ledger of a log. It understands what `docker
+// compose logs` prints, with or without colours and -t, and the run without Docker; a line's prefix
+// names its service. What is notable about the log goes to stderr.
 func Run(stdin io.Reader, stdout, stderr io.Writer, o RunOptions) error {
 	id, err := traceid.Trace(o.Trace)
 	if o.Trace != "" && err != nil {

@@ -2,8 +2,7 @@ package ledger
 
 import "time"
 
-// Request is one request from outside, with what became of its trace context. What is not known of
-// it is absent.
+// Request is one request from outside. What is not known of it is absent.
 type Request struct {
 	// Time is when it arrived where it was first seen.
 	Time   time.Time `json:"time"`
@@ -16,8 +15,7 @@ type Request struct {
 	DurationMS float64 `json:"duration_ms,omitempty"`
 	Outcome    Outcome `json:"outcome"` // sums up what became of the trace
 	Summary    string  `json:"summary"` // the same in a sentence
-	// Traces are the ids of the traces that the hops had to do with, in order. Those of untied hops
-	// come last.
+	// Traces are the ids of the hops' traces, in order; those of untied hops come last.
 	Traces []string `json:"traces"`
 	// Hops are in order: from the client to the proxy, from there to a service, from there on.
 	Hops []Hop `json:"hops"`
@@ -46,15 +44,13 @@ type Hop struct {
 	Ambiguous     bool      `json:"ambiguous,omitempty"`     // marks a doubtful tie
 }
 
-// Side is what is known of one end of a hop. Its headers are an empty list if there were none, or
-// if the source is unknown.
+// Side is what is known of one end of a hop. Headers is empty for none, and if unknown.
 type Side struct {
 	Source  Source   `json:"source"`
 	Headers []Header `json:"headers"`
 }
 
-// Response is a traceresponse header. Where its value is missing, nobody wrote it down, and its ids
-// are those that the receiver logged.
+// Response is a traceresponse header. One without a value is inferred from the receiver's log.
 type Response struct {
 	Source Source `json:"source"`
 	Header

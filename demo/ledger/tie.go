@@ -30,8 +30,7 @@ func (b *builder) tieToProxy() {
 	}
 }
 
-// match returns the lines that a tie connects with the proxy's request. It stops at two: one too
-// many, and how many does not matter.
+// match returns the lines that a tie connects with the proxy's request, two at most: one too many.
 func (b *builder) match(p *node, tie Tie) (found []*node) {
 	take := func(k key, fits func(*node) bool) {
 		for _, n := range b.by[k] {
@@ -75,8 +74,7 @@ func (b *builder) tieToCallers() {
 			continue
 		}
 		if callers := b.callers(n); len(callers) > 0 {
-			// Services here call once: prefer one that has not called yet, and of those the one
-			// that has waited longest.
+			// Services call once: prefer who has not called yet, then who waits longest.
 			c := slices.MinFunc(callers, func(x, y *node) int { return cmp.Compare(len(x.callees), len(y.callees)) })
 			n.claim(c, TieTrace, len(callers) > 1)
 		}
