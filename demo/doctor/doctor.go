@@ -49,8 +49,7 @@ type Options struct {
 	// TracingOff reports that TRACING=false is set where the stack was presumably started.
 	TracingOff bool
 
-	// Waiting is called repeatedly while a link waits for something, Finished when a link is done.
-	// Both may be nil.
+	// Waiting is called repeatedly during a wait, Finished after each link. Both may be nil.
 	Waiting  func(link, waitingFor string, since time.Duration)
 	Finished func(Link)
 
@@ -115,8 +114,7 @@ type check struct {
 	link  string
 	needs []string // links without which there is nothing to examine
 	part  string   // that it asks; a stack without it does not have the link
-	// usual is how long to wait for what has to come: from the answer on, or, where nothing is
-	// needed, from the start of the check.
+	// usual is how long to wait from the answer on, or, where nothing is needed, from the start.
 	usual      time.Duration
 	waitingFor string
 	run        func(context.Context) outcome

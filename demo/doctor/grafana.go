@@ -122,8 +122,7 @@ func (v *visit) traceLink(ctx context.Context) outcome {
 	return fine("%s opens it: 200 from %s", viewer, hostOf(link))
 }
 
-// checkPanes says what is wrong with a deep link into Explore, whose state is JSON in the parameter
-// panes; "" for nothing.
+// checkPanes says what is wrong with a deep link into Explore, whose parameter panes is JSON.
 func checkPanes(link, id string) string {
 	u, err := url.Parse(link)
 	if err != nil {

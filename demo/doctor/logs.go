@@ -12,8 +12,7 @@ import (
 	"example.com/grafana-tempo-go-demo/demo/term"
 )
 
-// lines asks Loki for log lines since so long before the request, and returns the labels of each,
-// structured metadata among them.
+// lines asks Loki for lines since some time before the request, and returns the labels of each.
 func (v *visit) lines(ctx context.Context, query string, before time.Duration) (labels []gjson.Result, err error) {
 	answer, err := v.askJSON(ctx, loki, "/loki/api/v1/query_range", url.Values{
 		"query": {query}, "limit": {"100"},

@@ -107,8 +107,7 @@ func (v *visit) flag(ctx context.Context, name string) string {
 	return answer.Get("data." + gjson.Escape(name)).String()
 }
 
-// metric is how long requests took, as uservice3 says itself. A job is a service, see
-// conf/prometheus/scrape.yaml.
+// metric is uservice3's own request durations. A job is a service: conf/prometheus/scrape.yaml.
 const metric = `http_server_request_duration_seconds`
 
 // exemplars returns the trace ids that exemplars of uservice3's metric had in the last minutes.
@@ -195,9 +194,8 @@ func (v *visit) noDurations(ctx context.Context) outcome {
 	}
 }
 
-// scrapeProtocols asks Prometheus for the formats in which it scrapes uservice3, best first; none
-// are its default. Jobs of scrape_config_files are not shown: they have the global list unless
-// their file says otherwise.
+// scrapeProtocols asks Prometheus for the formats in which it scrapes uservice3; none are its
+// default. Jobs of scrape_config_files are not shown, and have the global list by default.
 func (v *visit) scrapeProtocols(ctx context.Context) ([]string, error) {
 	type formats struct {
 		Job       string   `yaml:"job_name"`
