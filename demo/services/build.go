@@ -24,8 +24,7 @@ import (
 	"example.com/grafana-tempo-go-demo/demo/topology"
 )
 
-// FindRoot returns the repository's root: dir or the nearest folder above it that has a go.work and
-// a folder for each service.
+// FindRoot returns dir or the nearest folder above it with a go.work and a folder per service.
 func FindRoot(dir string) (string, error) {
 	start, err := filepath.Abs(dir)
 	if err != nil {
@@ -57,19 +56,17 @@ func isRoot(dir string) bool {
 // uncomplaining are the lines of `go build -v` that are no complaints: packages, and downloads.
 var uncomplaining = regexp.MustCompile(`(?m)^([^\s:]*|go: downloading .*)\r?\n`)
 
-// Build compiles the four services of the repository at root into dir, which must exist. Progress
-// goes to out: on a terminal one line that rewrites itself, elsewhere a line every ten seconds. The
-// error has what the compiler says.
+// Build compiles the services of the repository at root into dir, which must exist. Progress goes
+// to out, every ten seconds or rewriting itself. The error has what the compiler says.
 func Build(ctx context.Context, root, dir string, out io.Writer) error {
 	gocmd, err := exec.LookPath("go")
 	if err != nil {
 		return errors.New("cannot find the go command, which builds the services: " +
 			"install Go from https://go.dev/dl/ and see that `go version` works")
 	}
-	// With several packages, -o has to name a folder that exists. There is no -trimpath, unlike in
-	// the Dockerfiles: with it, nothing that `go run ./demo` has just compiled could be used again,
-	// and the very first start would take twice as long (50 s instead of 27 s, measured on two
-	// cores).
+	// With several packages, -o has to name a folder that exists. The Dockerfiles have -trimpath:
+	// here it would make all that `go run ./demo` has just compiled useless, and the very first
+	// start take twice as long (50 s instead of 27 s, measured on two cores).
 	args := []string{"build", "-v", "-buildvcs=false", "-ldflags", "-s -w", "-o", dir + string(filepath.Separator)}
 	for _, s := range topology.Services() {
 		args = append(args, "./"+s.Name)
@@ -117,8 +114,7 @@ func Program(dir, service string) string {
 	return filepath.Join(dir, service)
 }
 
-// TempDir makes a folder for this process, named so that the doctor finds it, and removes those of
-// runs that were killed and could not.
+// TempDir makes a folder that the doctor finds, and removes those of runs that were killed.
 func TempDir() (string, error) {
 	for dir, pid := range discover.Folders(os.TempDir()) {
 		if !process.Alive(pid) {
@@ -137,7 +133,7 @@ func TempDir() (string, error) {
 	return dir, nil
 }
 
-// RemoveAll removes a folder. Windows may hold a program's file for a moment after its end.
+// RemoveAll removes a folder, unless it is "". Windows holds an ended program's file for a moment.
 func RemoveAll(dir string) error {
 	deadline := time.Now().Add(5 * time.Second)
 	for {

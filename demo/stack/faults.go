@@ -12,8 +12,7 @@ import (
 	"example.com/grafana-tempo-go-demo/demo/topology"
 )
 
-// deadEndpoint is where nobody listens: port 1 is reserved for a service that no machine runs any
-// more.
+// deadEndpoint is where nobody listens: no machine runs the service of port 1 any more.
 const deadEndpoint = "http://127.0.0.1:1"
 
 // fault is how the runner breaks the telemetry on purpose. Package lab has what it looks like.
@@ -25,8 +24,7 @@ type fault struct {
 	tamper func(http.Header)
 	// unsampled makes the gateway sample nothing.
 	unsampled bool
-	// kills names a service that is killed, and started again, when the requests that it may have
-	// served are answered.
+	// kills names a service to kill and start again after the requests that it may serve.
 	kills string
 }
 
@@ -162,9 +160,8 @@ func (s *Stack) apply(ctx context.Context, f *fault) error {
 	return nil
 }
 
-// killAndStartAgain kills the service that the active fault kills and starts it again. It is called
-// when a request for an instrumented service has left the gateway, with no other behind it and the
-// gate held.
+// killAndStartAgain restarts the service that the active fault kills. It is called with the gate
+// held, when a request for an instrumented service has left the gateway, and no other is inside.
 func (s *Stack) killAndStartAgain(release func()) {
 	s.running.Go(func() {
 		defer release()

@@ -7,14 +7,12 @@ import (
 	"time"
 )
 
-// gate stands before the instrumented services: it can hold requests that come, and knows when
-// those inside are done.
+// gate stands before the instrumented services: it can hold requests, and knows who is inside.
 type gate struct {
 	next http.Handler
 	// guarded reports whether a request is for one of the services that may be started again.
 	guarded func(*http.Request) bool
-	// holdWhenEmpty is asked when the last request has left, whether to hold the gate; if so, held
-	// is called, which has to release it.
+	// holdWhenEmpty says whether to hold the emptied gate. Held is called then, and releases it.
 	holdWhenEmpty func() bool
 	held          func(release func())
 
@@ -50,8 +48,7 @@ func (g *gate) enter(ctx context.Context) error {
 func (g *gate) leave() {
 	g.mu.Lock()
 	g.inside--
-	// The gate is held before this request's answer is complete, so that a client who waits for the
-	// answer finds it held.
+	// Before this request's answer is complete: a client that waits for it finds the gate held.
 	hold := g.inside == 0 && g.holds == 0 && g.holdWhenEmpty()
 	if hold {
 		g.holds++
@@ -78,9 +75,8 @@ func (g *gate) release() {
 	g.changed.Broadcast()
 }
 
-// waitEmpty waits until no request is inside, but not longer than limit for a client that does not
-// take its answer: the service deals with it when it stops. The error is that of ctx, or that the
-// stack stops because alive has ended.
+// waitEmpty waits until no request is inside, or until limit for clients that do not take their
+// answers: the service deals with them when it stops. The error is ctx's, or that alive has ended.
 func (g *gate) waitEmpty(ctx, alive context.Context, limit time.Duration) error {
 	waiting, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()

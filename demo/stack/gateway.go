@@ -25,8 +25,7 @@ import (
 	"example.com/grafana-tempo-go-demo/demo/topology"
 )
 
-// startGateway lets requests in, last: from its first answer on, all that a request passes is
-// ready.
+// startGateway lets requests in, last: from its first answer on, all behind it is ready.
 func (s *Stack) startGateway(ctx context.Context) error {
 	log := s.output.logger(topology.Gateway)
 	propagator, err := propagatorOf(s.o.Propagators[topology.Gateway])
@@ -123,9 +122,8 @@ func checkPropagators(o Options) error {
 	return err
 }
 
-// propagatorOf makes the gateway's propagator from a list such as tracecontext,jaeger, as
-// OTEL_PROPAGATORS has it. The services use autoprop for that, which knows more; these are what the
-// demo is about.
+// propagatorOf reads a list such as tracecontext,jaeger, as in OTEL_PROPAGATORS. The services use
+// autoprop, which knows more; these are what the demo is about.
 func propagatorOf(list string) (propagation.TextMapPropagator, error) {
 	var all []propagation.TextMapPropagator
 	for name := range strings.SplitSeq(cmp.Or(list, "jaeger"), ",") {

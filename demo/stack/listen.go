@@ -15,8 +15,7 @@ import (
 type Addr struct {
 	// Value is host:port; an empty one means the part's default, port 0 any free one.
 	Value string
-	// Asked reports that somebody wants exactly this address: it is an error if it is taken, and
-	// not a reason to move.
+	// Asked makes a taken address an error, and not a reason to move.
 	Asked bool
 }
 
@@ -38,8 +37,7 @@ func (s *Stack) addr(part, fallback string) Addr {
 	return a
 }
 
-// CheckAddr says what is wrong with a host:port, or nil. Ports are numbers: names would depend on
-// the machine.
+// CheckAddr says what is wrong with a host:port. Names of ports would depend on the machine.
 func CheckAddr(addr string) error {
 	_, port, err := net.SplitHostPort(addr)
 	if err != nil {
@@ -82,8 +80,7 @@ func reason(err error) string {
 	}
 }
 
-// reachable turns an address that was listened on into one that can be dialled: 0.0.0.0 and [::]
-// are no destinations everywhere.
+// reachable makes a listener's address one to dial, which 0.0.0.0 and [::] are not everywhere.
 func reachable(addr string) string {
 	host, port, _ := net.SplitHostPort(addr)
 	if host == "" || net.ParseIP(host).IsUnspecified() {

@@ -26,19 +26,15 @@ type Options struct {
 	// Propagators say which formats a part reads and writes, by its name: gateway, or an
 	// instrumented service's. The value is as of OTEL_PROPAGATORS; the default is jaeger.
 	Propagators map[string]string
-	// LogLevel is the least level of log lines that are shown. The services log at info or below
-	// whatever it is.
+	// LogLevel is the least level shown. The services log at info or below, whatever it is.
 	LogLevel slog.Level
-	// Break is the name of the fault to start with, of lab.Faults; empty for none. Stack.Faults
-	// changes it.
+	// Break names the fault to start with, of lab.Faults, or none; Stack.Faults changes it.
 	Break string
 
-	// Logs gets every line of every part, prefixed by the part's name; nil drops them. Whole lines
-	// are written, one call each. On a terminal prefixes are coloured, and control characters made
-	// harmless.
+	// Logs gets every line of every part in one write, prefixed by the part's name; nil drops them.
+	// A terminal gets coloured prefixes and no control characters.
 	Logs io.Writer
-	// Messages gets what the runner itself has to say: progress of the build, parts that moved; nil
-	// drops it.
+	// Messages gets the progress of the build, and which parts moved; nil drops it.
 	Messages io.Writer
 	// Observe is called with each line of a service's standard output, in that service's order;
 	// services call it concurrently. It must not keep the slice.

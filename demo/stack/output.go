@@ -33,8 +33,7 @@ func newOutput(w io.Writer, level slog.Level) *output {
 	return &output{w: w, level: level, terminal: term.Colours(w), colours: map[string]string{}}
 }
 
-// line writes one line of a part. A writer that fails is no reason to stop the demo: whoever closed
-// it does not listen.
+// line writes one line of a part. Whoever closed the writer does not listen: no reason to stop.
 func (o *output) line(part string, line []byte) {
 	line = bytes.TrimSuffix(line, []byte("\r"))
 	if o.hidden(line) {
@@ -65,8 +64,7 @@ func (o *output) hidden(line []byte) bool {
 	return json.Unmarshal(line, &entry) == nil && entry.Level != nil && *entry.Level < o.level
 }
 
-// logger returns a logger whose lines come out under a part's name. slog's handler writes whole
-// lines under a lock.
+// logger logs under a part's name. slog's handler writes whole lines under a lock.
 func (o *output) logger(part string) *slog.Logger {
 	w := &process.Lines{Emit: func(line []byte) { o.line(part, line) }}
 	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: o.level}))

@@ -68,8 +68,7 @@ func (s *Stack) placeServices() error {
 	return nil
 }
 
-// environment is what a service gets on top of the runner's own, under a fault. The services that
-// it calls must have been started.
+// environment is what a service gets on top of the runner's own, once those it calls have started.
 func (s *Stack) environment(svc *service, f *fault) map[string]string {
 	env := services.Environment(svc.Service)
 	if upstream := s.find(svc.Upstream); upstream != nil {
@@ -97,9 +96,8 @@ func (s *Stack) environment(svc *service, f *fault) map[string]string {
 	return env
 }
 
-// startServices starts services as the active fault wants them and waits until they listen. Those
-// that are called come before those that call, at the same time where neither calls the other. The
-// caller holds changeLock.
+// startServices starts services under the active fault and waits until they listen, those that are
+// called first, independent ones at the same time. The caller holds changeLock.
 func (s *Stack) startServices(ctx context.Context, list []*service) error {
 	for _, level := range levels(list) {
 		for _, svc := range level {
@@ -136,8 +134,7 @@ func (s *Stack) startService(ctx context.Context, svc *service) error {
 	p, err := s.starter.Start(process.Options{
 		Name: svc.Name,
 		Path: services.Program(s.o.Bin, svc.Name),
-		// The address is an argument and not a variable, so that a trace shows it: see
-		// resource.process.command_args.
+		// An argument, not a variable: a trace shows it (process.command_args).
 		Args: []string{"-addr", svc.addr},
 		Env:  services.Merge(os.Environ(), s.environment(svc, s.fault.Load())),
 		Stdout: func(line []byte) {
@@ -156,9 +153,8 @@ func (s *Stack) startService(ctx context.Context, svc *service) error {
 	return nil
 }
 
-// awaitPort waits until a port that a service has just left can be had again: a connection that
-// somebody else opens may get the number for a while. If it cannot be had in time, the service says
-// so itself.
+// awaitPort waits for a port that a service has just left: another connection may get its number
+// for a while. If it cannot be had in time, the service says so itself.
 func awaitPort(ctx context.Context, addr string) {
 	for end := time.Now().Add(portTimeout); available(addr) != nil && ctx.Err() == nil && time.Now().Before(end); {
 		time.Sleep(50 * time.Millisecond)
@@ -196,8 +192,7 @@ func levels(list []*service) [][]*service {
 	return levels
 }
 
-// lockChanges waits until nobody else changes which services run. It fails when ctx ends or the
-// stack stops.
+// lockChanges waits for its turn to change which services run, until ctx ends or the stack stops.
 func (s *Stack) lockChanges(ctx context.Context) error {
 	select {
 	case s.changeLock <- struct{}{}:

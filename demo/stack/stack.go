@@ -41,8 +41,7 @@ type Stack struct {
 	services  []*service     // in the order to start in; see changeLock
 	running   sync.WaitGroup // goroutines
 
-	// changeLock is full while somebody changes which services run. Unlike a mutex, it can be
-	// waited for with a context.
+	// changeLock is full while somebody changes services. A mutex cannot wait with a context.
 	changeLock chan struct{}
 
 	alive    context.Context // until the stop begins
@@ -79,8 +78,7 @@ func (s *Stack) died(part, how string) {
 	}
 }
 
-// Ledger returns the record of what passes the gateway and what the services log of it. It keeps
-// the newest.
+// Ledger returns the newest of what passes the gateway, and what the services log of it.
 func (s *Stack) Ledger() *ledger.Ledger { return s.ledger }
 
 var errStopping = errors.New("the demo is stopping")

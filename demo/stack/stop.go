@@ -20,10 +20,9 @@ const (
 	pageTimeout  = 2 * time.Second // of the servers that have nothing to lose
 )
 
-// Stop ends everything: the gateway, which finishes what is in flight, the services in the order of
-// the calls, then the gateway's last spans, and the collector last. It returns what did not end
-// well. What does not end within process.Grace, or before ctx does, is killed. Stopping twice is
-// stopping once.
+// Stop ends the gateway, which finishes what is in flight, the services in the order of the calls,
+// then the gateway's last spans, and the collector last. It kills what does not end within
+// process.Grace or before ctx. It returns what did not end well, also the second time.
 func (s *Stack) Stop(ctx context.Context) error {
 	s.stopOnce.Do(func() { s.stopErr = s.stop(ctx) })
 	return s.stopErr
@@ -55,10 +54,8 @@ func (s *Stack) stop(ctx context.Context) error {
 		_ = p.listener.Close()
 	}
 	s.running.Wait()
-	if s.dir != "" {
-		if err := services.RemoveAll(s.dir); err != nil {
-			errs = append(errs, fmt.Errorf("temporary folder: %w", err))
-		}
+	if err := services.RemoveAll(s.dir); err != nil {
+		errs = append(errs, fmt.Errorf("temporary folder: %w", err))
 	}
 	return errors.Join(errs...)
 }
