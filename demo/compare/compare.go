@@ -78,9 +78,8 @@ type comparison struct {
 	report Report
 }
 
-// Run builds the services and compares the pairs. It stops early when ctx ends, with its cause as
-// the error. Processes that take too long to stop are killed when hard ends. Neither a process nor
-// a file is left behind.
+// Run builds the services and compares the pairs until ctx ends, with its cause as the error. When
+// hard ends, it kills processes that still stop. It leaves neither a process nor a file behind.
 func Run(ctx, hard context.Context, o Options) (_ *Report, err error) {
 	root, err := services.FindRoot(".")
 	if err != nil {

@@ -18,8 +18,7 @@ import (
 const (
 	// maxLatency is the longest latency that the histogram holds; a request is given up after it.
 	maxLatency = 30 * time.Second
-	// retryAfter is how long a connection waits after an error, lest errors make a load of their
-	// own.
+	// retryAfter is a connection's pause after an error, lest errors make a load of their own.
 	retryAfter = 10 * time.Millisecond
 )
 
@@ -108,8 +107,7 @@ type connection struct {
 	unwatch func() bool // forgets the context that closes conn
 }
 
-// ask sends the request and reads its answer to the end, or until ctx ends. Errors are few and
-// short: they are counted by their text.
+// ask sends the request and reads its answer. Errors are few and short: they are counted by text.
 func (c *connection) ask(ctx context.Context, request []byte) error {
 	if c.conn == nil {
 		conn, err := (&net.Dialer{Timeout: maxLatency}).DialContext(ctx, "tcp", c.addr)

@@ -13,8 +13,7 @@ var plotSource string
 
 var plot = template.Must(template.New("plot").Funcs(functions).Parse(plotSource))
 
-// picture is a report with what its template needs to place it. Lengths are in the picture's own
-// units.
+// picture is a report with what its template needs to place it, in the picture's own units.
 type picture struct {
 	*Report
 	low, high      float64   // ends of the axis of ratios, as powers of two

@@ -48,8 +48,7 @@ type Round struct {
 	P90MS             float64 `json:"p90_ms"`
 	P99MS             float64 `json:"p99_ms"`
 	MaxMS             float64 `json:"max_ms"`
-	// CPUMicros is the processor time, user and system, that a request took. What it takes to start
-	// and stop the processes is not in it.
+	// CPUMicros is a request's processor time, user and system, less that of start and stop.
 	CPUMicros float64          `json:"cpu_us_per_request"`
 	PeakBytes int64            `json:"peak_memory_bytes"` // most that was resident; 0 where that is unknown
 	Answered  int64            `json:"answered"`          // with 200, those of the warm-up included

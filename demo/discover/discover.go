@@ -1,6 +1,5 @@
-// Package discover lets programs on one machine find the runs of the demo without Docker, whose
-// ports may have moved. A run announces its addresses in a file in its temporary folder, which it
-// removes when it stops.
+// Package discover finds the runs of the demo without Docker on this machine; their ports may have
+// moved. A run announces its addresses in its temporary folder, which it removes when it stops.
 package discover
 
 import (

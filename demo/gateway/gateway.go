@@ -47,9 +47,8 @@ type Options struct {
 	// Record is called once for each request, when it has been answered. The record's Service is
 	// empty if there was no route. Requests call it concurrently, and each waits for it.
 	Record func(ledger.ProxyRecord)
-	// Tamper changes the headers of a request on its way to a service, after the propagator has
-	// written them. It is how the demo breaks telemetry on purpose; nil leaves them alone. Requests
-	// call it concurrently.
+	// Tamper breaks telemetry on purpose: it changes a request's headers after the propagator has
+	// written them. Requests call it concurrently; nil leaves the headers alone.
 	Tamper func(http.Header)
 }
 
@@ -76,8 +75,7 @@ func New(o Options) *Gateway {
 			// under concurrency. It is as many as the services keep for theirs: whoever lets
 			// thousands of visitors in at once has the files for it.
 			MaxIdleConnsPerHost: 8192,
-			// Shorter than any upstream's own idle timeout, so that it never closes a connection
-			// under a request.
+			// Shorter than any upstream's, which would close connections under requests.
 			IdleConnTimeout:       30 * time.Second,
 			ResponseHeaderTimeout: responseTimeout,
 			ExpectContinueTimeout: time.Second,
@@ -100,8 +98,7 @@ func New(o Options) *Gateway {
 	return g
 }
 
-// buffers are what answers are copied through. A fresh one each time was a third of all that the
-// demo allocates.
+// buffers copy answers. Fresh ones each time were a third of all that the demo allocates.
 var buffers = &bufferPool{sync.Pool{New: func() any { return new(buffer) }}}
 
 type buffer [32 << 10]byte // as large as ReverseProxy's own
@@ -116,8 +113,7 @@ func (p *bufferPool) Put(b []byte) { p.Pool.Put((*buffer)(b)) }
 // told to stop waits some seconds for a connection that was opened and never used.
 func (g *Gateway) CloseIdleConnections() { g.transport.CloseIdleConnections() }
 
-// Drain makes each further answer say that its connection ends with it, so that clients send
-// nothing more on it.
+// Drain makes each further answer end its connection, so that clients send nothing more on it.
 func (g *Gateway) Drain() { g.draining.Store(true) }
 
 // ServeHTTP traces the request, passes it to the upstream of its host, and logs it.

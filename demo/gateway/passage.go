@@ -91,8 +91,7 @@ func rewriteTo(upstream *url.URL) func(*httputil.ProxyRequest) {
 	}
 }
 
-// failed answers for an upstream that did not. What exactly went wrong is in the log and not on the
-// page.
+// failed answers for an upstream that did not. The log, not the page, says what went wrong.
 func failed(w http.ResponseWriter, r *http.Request, err error) {
 	pass := passageOf(r.Context())
 	pass.err = err
@@ -104,9 +103,8 @@ func failed(w http.ResponseWriter, r *http.Request, err error) {
 	page{Status: status, Host: shownHost(r)}.write(w, r)
 }
 
-// statusOf turns a transport's error into a status. The client that hung up, or did not send what
-// it announced, is told apart from the upstream that was too slow, and all of them from the one
-// that is not there.
+// statusOf turns a transport's error into a status. It tells apart a client that hung up or did not
+// send what it announced, an upstream that was too slow, and one that is not there.
 func statusOf(err error, pass *passage) int {
 	var netErr net.Error
 	switch body := pass.body; {

@@ -93,8 +93,7 @@ func clientRequest(r *http.Request) []attribute.KeyValue {
 	}
 }
 
-// redacted returns the URL without the values of its query, which may be anybody's secrets. The
-// service behind may decide to tell more.
+// redacted is a URL without its query's values, which may be secrets; a service may tell more.
 func redacted(u *url.URL) *url.URL {
 	safe := *u
 	query := safe.Query()

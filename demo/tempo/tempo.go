@@ -18,8 +18,7 @@ import (
 	"example.com/grafana-tempo-go-demo/demo/traceid"
 )
 
-// ErrNotFound is what Trace returns, wrapped, for an id that the back end does not know, or not
-// yet.
+// ErrNotFound is what Trace returns, wrapped, for an id that is not known, or not yet.
 var ErrNotFound = errors.New("trace not found")
 
 // maxAnswerBytes bounds how much of an answer is read. Tempo itself refuses far smaller traces.
@@ -35,9 +34,8 @@ type Client struct {
 
 // Query says which traces Search looks for. The zero value finds the latest.
 type Query struct {
-	// Tags are attributes that a trace must have, as logfmt: service.name=uservice3. What their
-	// values match is Tempo's tag search: a part of service.name and of name, the whole of most
-	// others, and strings only.
+	// Tags are logfmt, such as service.name=uservice3. Values are strings; Tempo finds a part of
+	// service.name and of name, and the whole of most others.
 	Tags string
 	// TraceQL is a query such as {}, in place of Tags.
 	TraceQL string
@@ -53,9 +51,8 @@ func (c *Client) Ready(ctx context.Context) error {
 	return err
 }
 
-// Trace returns the trace with the id, up to 32 hexadecimal digits; missing ones are leading zeros.
-// The trace may still be incomplete: its spans arrive as the services send them. For an unknown id
-// the error is ErrNotFound.
+// Trace returns a trace by its id of up to 32 hexadecimal digits, padded with zeros, or
+// ErrNotFound. It may be incomplete: spans arrive as the services send them.
 func (c *Client) Trace(ctx context.Context, id string) (*Trace, error) {
 	id, err := traceid.Trace(id)
 	if err != nil {

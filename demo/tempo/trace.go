@@ -25,8 +25,7 @@ type Span struct {
 	Status        string    `json:"status"` // ok, error or unset
 	StatusMessage string    `json:"status_message,omitempty"`
 
-	// Attributes and Resource hold string, bool, int64, float64, []byte, []any or map[string]any;
-	// nil for a value that was not set.
+	// Values are string, bool, int64, float64, []byte, []any or map[string]any; nil if not set.
 	Attributes map[string]any `json:"attributes,omitempty"`
 	Resource   map[string]any `json:"-"`
 	Events     []Event        `json:"-"` // in the order of the back end
@@ -40,8 +39,7 @@ type Event struct {
 	Attributes map[string]any `json:"attributes,omitempty"` // as of Span
 }
 
-// Roots returns the spans without a parent in the trace, by start: those that began it, and those
-// whose parent is not there, or not yet.
+// Roots returns the spans whose parent is not in the trace, or not yet, by start.
 func (t *Trace) Roots() []*Span {
 	child := make(map[*Span]bool, len(t.Spans))
 	for _, s := range t.Spans {
@@ -58,8 +56,7 @@ func (t *Trace) Roots() []*Span {
 	return roots
 }
 
-// Bounds returns the start of the earliest span and the end of the latest. They are zero for a
-// trace without spans.
+// Bounds returns the earliest start and the latest end; zero for a trace without spans.
 func (t *Trace) Bounds() (start, end time.Time) {
 	for i, s := range t.Spans {
 		if i == 0 || s.Start.Before(start) {
@@ -72,11 +69,10 @@ func (t *Trace) Bounds() (start, end time.Time) {
 	return start, end
 }
 
-// Complete reports whether a trace has arrived as a whole, whatever its shape: it has a root, every
-// span's parent is there, and every HTTP client that got an answer has the span of the server that
-// gave it. That is enough: a process sends its spans in the order in which they end, so those
-// inside a server's span came before it. A trace that calls a service without instrumentation is
-// never complete.
+// Complete reports whether all of a trace has arrived: it has a root, every span's parent, and for
+// every HTTP client that got an answer the span of the server that gave it. That is enough: a
+// process sends its spans as they end, so those inside a server's came before it. A trace that
+// calls a service without instrumentation is never complete.
 func (t *Trace) Complete() bool {
 	known, served := map[string]bool{}, map[string]bool{}
 	for _, s := range t.Spans {
@@ -116,8 +112,7 @@ func newTrace(id string, spans []*Span) *Trace {
 	t := &Trace{ID: id, Spans: make([]*Span, 0, len(spans))}
 	placed := make(map[*Span]bool, len(spans))
 	for _, s := range spans {
-		// Clocks of machines differ, so a child may start before its parent: place all of its
-		// ancestors first.
+		// Clocks differ, so a child may start before its parent: place its ancestors first.
 		var line []*Span
 		onLine := map[*Span]bool{}
 		for p := s; p != nil && !placed[p] && !onLine[p]; p = byID[p.ParentID] {

@@ -69,8 +69,7 @@ func ASCIIOnly(getenv func(string) string) bool {
 // ClearLine takes back what stands on the terminal's line.
 const ClearLine = "\r\x1b[K"
 
-// Rewrite replaces the terminal's line, cut to the usual width: a line that wraps cannot be
-// rewritten.
+// Rewrite replaces the terminal's line. It cuts it, because one that wraps cannot be replaced.
 func Rewrite(text string) string { return ClearLine + Fit(text, DefaultWidth-2, "") }
 
 // Progress shows how far something is until stop is called. On a live terminal it is one line that

@@ -66,8 +66,7 @@ func Fit(s string, n int, mark string) string {
 // Pad fills a text up to n columns with spaces behind it.
 func Pad(s string, n int) string { return s + strings.Repeat(" ", max(0, n-Columns(s))) }
 
-// Wrap breaks a text at spaces into lines of at most n columns, and words that are longer anywhere.
-// An empty text is one empty line.
+// Wrap breaks a text at spaces, or within longer words, into one or more lines of up to n columns.
 func Wrap(text string, n int) []string {
 	lines := []string{""}
 	for word := range strings.FieldsSeq(text) {
@@ -94,8 +93,7 @@ func Wrap(text string, n int) []string {
 	return lines
 }
 
-// Hang wraps a text behind a lead such as "  1. ". Further lines are indented by the lead's length.
-// The result ends with a newline.
+// Hang wraps a text behind a lead such as "  1. ", indents further lines, and ends with a newline.
 func Hang(lead, text string, columns int) string {
 	indent := strings.Repeat(" ", Columns(lead))
 	lines := Wrap(text, max(1, columns-len(indent)))
@@ -119,8 +117,7 @@ func List(words []string) string {
 	return strings.Join(words[:last], ", ") + " or " + words[last]
 }
 
-// Duration writes a length of time with about three digits, in the unit that suits it: "149 ms",
-// "1.56 s".
+// Duration writes about three digits in the unit that suits them: "149 ms", "1.56 s".
 func Duration(d time.Duration) string {
 	ms := float64(d) / float64(time.Millisecond)
 	switch {

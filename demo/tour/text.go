@@ -39,8 +39,7 @@ func (r *Report) Text(w io.Writer) error {
 	}{r, drawing, traceTimeout, busiest, term.Duration(own)})
 }
 
-// carried is the propagation header that arrived at a hop. Of its ids the first digits are enough
-// to see that two are the same.
+// carried is the header that arrived at a hop; the first digits of its ids tell them apart.
 func carried(h ledger.Hop) string {
 	if len(h.Arrived.Headers) == 0 {
 		return "no propagation header"

@@ -1,6 +1,5 @@
-// Package tour tells the demo's story once: it starts everything, calls the plain and the
-// instrumented service, and reports what an outsider, the trace and the hop ledger say of the two
-// calls.
+// Package tour tells the demo's story once: it starts everything, calls both services, and reports
+// what an outsider, the trace and the hop ledger say of the calls.
 package tour
 
 import (
@@ -23,15 +22,13 @@ import (
 const (
 	// traceTimeout is how long to wait for a trace to be complete: usually a quarter of a second.
 	traceTimeout = 15 * time.Second
-	// ledgerTimeout is how long to wait for the services' log lines, which usually are there by
-	// then.
+	// ledgerTimeout is for the services' log lines, which usually are there by then.
 	ledgerTimeout = 2 * time.Second
 )
 
 // Options say which story to tell.
 type Options struct {
-	// Fail and Slow name a dependency that fails or is slow in the instrumented call: redis or
-	// database, or empty.
+	// Fail and Slow name a dependency of the instrumented call: redis, database or none.
 	Fail, Slow string
 	// Env is added to the environment of every service, as in stack.Options.
 	Env map[string]string

@@ -13,8 +13,7 @@ import (
 )
 
 const (
-	// timeout is longer than the services' own: they answer within 15 s, whatever happens behind
-	// them.
+	// timeout is longer than the services': they answer within 15 s whatever happens.
 	timeout = 25 * time.Second
 	// maxPageBytes bounds what is read of a page, so that its connection can be used again.
 	maxPageBytes = 1 << 20
