@@ -33,9 +33,7 @@ func New(log *slog.Logger) *Collector {
 }
 
 // ServeGRPC answers OTLP/gRPC on l, and closes it. The error is l's, or nil after Shutdown.
-func (c *Collector) ServeGRPC(l net.Listener) error {
-	return c.grpc.Serve(l)
-}
+func (c *Collector) ServeGRPC(l net.Listener) error { return c.grpc.Serve(l) }
 
 // OTLPHandler answers trace exports, POST /v1/traces: protobuf or JSON, plain or with gzip.
 func (c *Collector) OTLPHandler() http.Handler {

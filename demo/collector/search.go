@@ -157,8 +157,7 @@ type serviceStats struct {
 	ErrorCount int `json:"errorCount,omitempty"`
 }
 
-// run searches traces, the latest first, until it has found as many as asked for. Like Tempo it
-// answers them by start, the latest first.
+// run searches traces, the latest to arrive first. Like Tempo it answers them by start.
 func (q *query) run(traces []trace) *searchAnswer {
 	answer := &searchAnswer{Traces: []summary{}}
 	answer.Metrics.CompletedJobs, answer.Metrics.TotalJobs = 1, 1

@@ -107,10 +107,7 @@ func Run(ctx, hard context.Context, o Options) (_ *Report, err error) {
 	if err := c.measure(ctx); err != nil {
 		return nil, err
 	}
-	if err := c.measureStill(ctx, root, bin); err != nil {
-		return nil, err
-	}
-	return &c.report, nil
+	return &c.report, c.measureStill(ctx, root, bin)
 }
 
 // measure fills the report, but for what does not depend on load.

@@ -31,8 +31,6 @@ type response struct {
 	body   []byte
 }
 
-func (r response) is2xx() bool { return r.status/100 == 2 }
-
 // get asks a URL. An error is one of the connection; any status is an answer.
 func get(ctx context.Context, client *http.Client, timeout time.Duration, target, host string) (response, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)

@@ -1,6 +1,5 @@
-// Package doctor follows one request through a running stack, link by link: from the proxy's answer
-// over its trace, the metrics, the exemplar and the log line to Grafana. It names the first link
-// that is broken, with its likely causes.
+// Package doctor follows one request through a running stack, link by link: from the answer over
+// trace, metrics, exemplar and log line to Grafana. It names the first broken link and its causes.
 package doctor
 
 import (

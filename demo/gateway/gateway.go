@@ -29,8 +29,7 @@ import (
 	"example.com/grafana-tempo-go-demo/demo/topology"
 )
 
-// responseTimeout is for the first byte of an answer. The services give up before that: their
-// outgoing client after 10 s, their answer after 15 s.
+// responseTimeout is longer than the services' own: their client's 10 s, their answer's 15 s.
 const responseTimeout = 20 * time.Second
 
 // Options say what to route where and whom to tell. All but Tamper are required.
@@ -157,8 +156,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	next.ServeHTTP(pass, r)
 }
 
-// log writes a request's line. With the headers in it the log alone is enough for `demo ledger`, as
-// the services' own lines are. Err is the upstream's.
+// log writes a request's line, whose headers, as in the services' own, are all `demo ledger` needs.
 func (g *Gateway) log(ctx context.Context, r ledger.ProxyRecord, err error) {
 	level := slog.LevelInfo
 	args := []any{

@@ -55,7 +55,6 @@ type record struct {
 // Ledger keeps the newest records. It can be used by several goroutines at once.
 type Ledger struct {
 	maxRecords int
-	upstreams  map[string]string
 
 	mu      sync.Mutex
 	proxied []*record
@@ -64,9 +63,9 @@ type Ledger struct {
 }
 
 // New returns an empty Ledger that keeps the newest maxRecords of the proxy's records, and four
-// times as many lines of services; a request makes two. A record takes at most about 10 kB, and usually 1 kB.
+// times as many lines of services; a request makes two. A record takes 1 kB, rarely 10 kB.
 func New(maxRecords int) *Ledger {
-	return &Ledger{maxRecords: maxRecords, upstreams: topology.Upstreams(), bySpan: map[string]*record{}}
+	return &Ledger{maxRecords: maxRecords, bySpan: map[string]*record{}}
 }
 
 // AddProxy adds a request that the proxy has seen, ideally once it has been answered.
@@ -126,7 +125,7 @@ func (l *Ledger) addFollowUp(traceID, spanID string, f func(*record)) {
 // view makes requests out of copies of the records, so that it does not hold up the services' logs.
 func (l *Ledger) view() *builder {
 	l.mu.Lock()
-	b := &builder{upstreams: l.upstreams, proxied: nodes(l.proxied), lines: nodes(l.lines)}
+	b := &builder{upstreams: topology.Upstreams(), proxied: nodes(l.proxied), lines: nodes(l.lines)}
 	l.mu.Unlock()
 	b.build()
 	return b

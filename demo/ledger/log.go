@@ -68,8 +68,7 @@ func Run(stdin io.Reader, stdout, stderr io.Writer, o RunOptions) error {
 	return nil
 }
 
-// readLog adds a whole log, see Run, and notes how many of its lines were too long to be read. The
-// error says what a log without any request lacks.
+// readLog adds a whole log, see Run. The error says what a log without any request lacks.
 func (l *Ledger) readLog(r io.Reader, notes io.Writer) (err error) {
 	var lines, tooLong, unnamed int
 	in := bufio.NewReaderSize(r, maxLogLine)

@@ -30,16 +30,15 @@ func FindRoot(dir string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("find the repository: %w", err)
 	}
-	root := start
-	for !isRoot(root) {
-		parent := filepath.Dir(root)
-		if parent == root {
+	for root := start; ; root = filepath.Dir(root) {
+		switch {
+		case isRoot(root):
+			return root, nil
+		case root == filepath.Dir(root):
 			return "", fmt.Errorf("%s is not inside the demo's repository: neither there nor above is a folder "+
 				"with a go.work and uservice1 to uservice4; run this from a clone of it", start)
 		}
-		root = parent
 	}
-	return root, nil
 }
 
 func isRoot(dir string) bool {

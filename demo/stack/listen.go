@@ -49,9 +49,8 @@ func CheckAddr(addr string) error {
 	return nil
 }
 
-// Listen opens the address of a part. A default that cannot be had moves to a free port on the same
-// host, and moved says so; an address that was asked for does not move. The part's flag for its
-// address is called flag.
+// Listen opens the address of a part, which -flag sets. A default that cannot be had moves to a
+// free port on the same host, and moved says so; an address that was asked for does not move.
 func Listen(part, flag string, a Addr) (l net.Listener, moved string, err error) {
 	l, err = net.Listen("tcp", a.Value)
 	if err == nil {

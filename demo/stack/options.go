@@ -9,8 +9,7 @@ import (
 	"example.com/grafana-tempo-go-demo/demo/lab"
 )
 
-// Options say what to run where. The zero value runs the demo on its default addresses, without a
-// page, and says nothing.
+// Options say what to run where. The zero value is the demo on default addresses, without a page.
 type Options struct {
 	// Bin is a folder into which services.Build has put the services; empty builds those of the
 	// repository around the working folder into a temporary one.

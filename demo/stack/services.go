@@ -161,8 +161,7 @@ func awaitPort(ctx context.Context, addr string) {
 	}
 }
 
-// stopServices stops services, those that call before those that are called. The error says what
-// did not end well. The caller holds changeLock.
+// stopServices stops services in the order of the calls. The caller holds changeLock.
 func (s *Stack) stopServices(ctx context.Context, list []*service) error {
 	var errs []error
 	for _, level := range slices.Backward(levels(list)) {

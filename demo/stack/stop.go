@@ -13,8 +13,7 @@ import (
 )
 
 const (
-	// drainTime is for clients that send one request after the other on a connection: with the
-	// answer to one more they learn that the connection ends.
+	// drainTime lets clients that reuse a connection hear with an answer that it ends.
 	drainTime    = 150 * time.Millisecond
 	flushTimeout = 5 * time.Second // of the gateway's exporter, and of the collector
 	pageTimeout  = 2 * time.Second // of the servers that have nothing to lose

@@ -1,5 +1,4 @@
-// Package tempo asks for traces over Grafana Tempo's HTTP API, of a real Tempo as well as of
-// package collector, and makes trees of them.
+// Package tempo asks a Grafana Tempo, or package collector, for traces and makes trees of them.
 package tempo
 
 import (
@@ -100,11 +99,10 @@ func (c *Client) Search(ctx context.Context, q Query) ([]string, error) {
 
 func (q Query) params() url.Values {
 	v := url.Values{}
-	if q.TraceQL != "" {
-		v.Set("q", q.TraceQL)
-	}
-	if q.Tags != "" {
-		v.Set("tags", q.Tags)
+	for name, search := range map[string]string{"q": q.TraceQL, "tags": q.Tags} {
+		if search != "" {
+			v.Set(name, search)
+		}
 	}
 	if q.Limit > 0 {
 		v.Set("limit", strconv.Itoa(q.Limit))

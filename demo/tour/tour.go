@@ -46,13 +46,10 @@ func Run(ctx, kill context.Context, o Options) (*Report, error) {
 		report, err = observe(ctx, s, o)
 		err = errors.Join(err, s.Stop(kill))
 	}
-	if err != nil {
-		if ctx.Err() == nil && logs.Len() > 0 {
-			fmt.Fprintf(o.Messages, "the log of what was started:\n%s", &logs)
-		}
-		return nil, err
+	if err != nil && ctx.Err() == nil && logs.Len() > 0 {
+		fmt.Fprintf(o.Messages, "the log of what was started:\n%s", &logs)
 	}
-	return report, nil
+	return report, err
 }
 
 // observe makes the two calls and fetches what is known of them.

@@ -45,11 +45,10 @@ func Get(ctx context.Context, transport http.RoundTripper, gateway *url.URL, wan
 	defer cancel()
 	u := gateway.JoinPath("/")
 	query := url.Values{}
-	if want.Fail != "" {
-		query.Set("fail", want.Fail)
-	}
-	if want.Slow != "" {
-		query.Set("slow", want.Slow)
+	for name, dependency := range map[string]string{"fail": want.Fail, "slow": want.Slow} {
+		if dependency != "" {
+			query.Set(name, dependency)
+		}
 	}
 	u.RawQuery = query.Encode()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
