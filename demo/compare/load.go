@@ -117,33 +117,33 @@ func (c *connection) ask(ctx context.Context, request []byte) error {
 		c.conn, c.answers = conn, bufio.NewReader(conn)
 		c.unwatch = context.AfterFunc(ctx, func() { conn.Close() })
 	}
-	res, err := c.exchange(request)
-	if err != nil || res.Close {
+	status, last, err := c.exchange(request)
+	if err != nil || last {
 		c.close()
 	}
 	switch {
 	case err != nil:
 		return kindOf(err)
-	case res.StatusCode != http.StatusOK:
-		return fmt.Errorf("answered %d %s", res.StatusCode, http.StatusText(res.StatusCode))
+	case status != http.StatusOK:
+		return fmt.Errorf("answered %d %s", status, http.StatusText(status))
 	}
 	return nil
 }
 
-// exchange returns an answer whose body has been read.
-func (c *connection) exchange(request []byte) (*http.Response, error) {
+// exchange reads an answer to its end, and reports whether it is the last of the connection.
+func (c *connection) exchange(request []byte) (status int, last bool, err error) {
 	if err := c.conn.SetDeadline(time.Now().Add(maxLatency)); err != nil {
-		return nil, err
+		return 0, false, err
 	}
 	if _, err := c.conn.Write(request); err != nil {
-		return nil, err
+		return 0, false, err
 	}
 	res, err := http.ReadResponse(c.answers, nil)
 	if err != nil {
-		return nil, err
+		return 0, false, err
 	}
 	_, err = io.Copy(io.Discard, res.Body)
-	return res, errors.Join(err, res.Body.Close())
+	return res.StatusCode, res.Close, errors.Join(err, res.Body.Close())
 }
 
 func (c *connection) close() {
