@@ -72,9 +72,14 @@ func newStack(o Options) *Stack {
 	return s
 }
 
-func (s *Stack) start(ctx context.Context) error {
+func (s *Stack) start(ctx context.Context) (err error) {
 	s.changeLock <- struct{}{} // the page is there before the services
-	defer s.unlockChanges()
+	defer func() {
+		if err != nil {
+			s.end(errStopping) // a change that has waited must not meet services that never started
+		}
+		s.unlockChanges()
+	}()
 	// Ports come first, so that nobody waits for a build to hear that one is taken.
 	if err := s.listen(); err != nil {
 		return err

@@ -194,3 +194,18 @@ func TestChangeDuringTheStop(t *testing.T) {
 		}
 	}
 }
+
+func TestAChangeThatWaitsForAFailedStartIsRefused(t *testing.T) {
+	o, _, _ := options(t, "uservice4=die early")
+	asked := make(chan error, 1)
+	o.Page = func(p Page) http.Handler { // served before the services start
+		go func() { asked <- p.Faults.Set(context.Background(), "drop-header") }()
+		return http.NotFoundHandler()
+	}
+	if _, err := Start(t.Context(), o); err == nil {
+		t.Fatal("it started without uservice4")
+	}
+	if err := <-asked; !errors.Is(err, errStopping) {
+		t.Errorf("got %v, want %v", err, errStopping)
+	}
+}
