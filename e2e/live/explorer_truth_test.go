@@ -191,7 +191,7 @@ func TestTheExplorersWaitEndsWithAReason(t *testing.T) {
 	p.until(`document.querySelector(".detail .state button")?.textContent === "Look again"`)
 }
 
-func TestTheExplorersLedgerUsesWhatTheTraceKnows(t *testing.T) {
+func TestTheExplorersLedgerUsesTheEvents(t *testing.T) {
 	browser := startBrowser(t)
 	id, other := newTraceID(), newTraceID()
 	header := object{"name": "uber-trace-id", "value": id + ":0000000000000002:0:1", "valid": true, "trace_id": id, "span_id": fmt.Sprintf("%016x", 2)}
