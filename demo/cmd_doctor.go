@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -16,9 +17,10 @@ var doctorCommand = command{
 	about: `Sends one request through a running stack, follows its trace link by link, and names the first link that is broken,
 with likely causes and what to do. Exit code: 0 all is well, 1 something is broken, 2 wrong usage.
 
-Without flags it examines the compose stack, or a run of go run ./demo if that is what runs. Compose's addresses follow
-TRAEFIK_PORT, TEMPO_PORT, PROMETHEUS_PORT, LOKI_PORT and GRAFANA_PORT, of the environment or of the file .env. A flag
-replaces one of compose's addresses; an empty one, as in -grafana=, says that the stack does not have that part.`,
+Without flags it examines the compose stack, or a run of go run ./demo if that is what runs. When several run, it names
+them all. Compose's addresses follow TRAEFIK_PORT, TEMPO_PORT, PROMETHEUS_PORT, LOKI_PORT and GRAFANA_PORT, of the
+environment or of the file .env. A flag replaces one of compose's addresses; an empty one, as in -grafana=, says that the
+stack does not have that part. The -gateway of a run of go run ./demo, alone, examines that run.`,
 	declare: func(fs *flag.FlagSet) action {
 		urls := map[string]*string{} // by part
 		for _, p := range doctor.Parts() {
@@ -42,7 +44,10 @@ replaces one of compose's addresses; an empty one, as in -grafana=, says that th
 			}
 			system := doctor.System{Getenv: os.Getenv, Dir: ".", TempDir: os.TempDir()}
 			o, err := doctor.Find(s.ctx, doctor.Kind(*kind), addresses, system)
-			if err != nil {
+			switch {
+			case errors.Is(err, doctor.ErrNothingRuns):
+				return err
+			case err != nil:
 				return misused("%w", err)
 			}
 			o.Wait = *wait

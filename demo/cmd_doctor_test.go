@@ -56,6 +56,23 @@ func TestDoctorHelpGoesToStandardOutputAndExitsWith0(t *testing.T) {
 	}
 }
 
+func TestDoctorWithNothingRunningSaysHowToStartAndStops(t *testing.T) {
+	nobody := httptest.NewServer(http.NotFoundHandler())
+	nobody.Close()
+	_, port, _ := strings.Cut(nobody.Listener.Addr().String(), ":")
+	for _, variable := range []string{"TRAEFIK_PORT", "TEMPO_PORT", "GRAFANA_PORT"} {
+		t.Setenv(variable, port)
+	}
+	t.Setenv("TMPDIR", t.TempDir())
+	t.Setenv("TMP", t.TempDir()) // Windows
+	for _, args := range [][]string{nil, {"-stack=local"}, {"-stack=compose"}, {"-json"}} {
+		code, stdout, stderr := examine(t, args...)
+		if code != 1 || stdout != "" || strings.Contains(stderr, "Usage") || !strings.Contains(stderr, "\n  go run ./demo  ") {
+			t.Errorf("%v: exit code %d, printed %q and %q", args, code, stdout, stderr)
+		}
+	}
+}
+
 func TestDoctorExitsWith0WhenAllIsWell(t *testing.T) {
 	cmd, tmp := demo(t, append([]string{"up", "-json"}, anywhere()...)...)
 	r := up(t, cmd, tmp)
@@ -87,7 +104,7 @@ func TestDoctorJSONIsTheReportAloneAndTheExitCode1WhenALinkIsBroken(t *testing.T
 	if dec.More() || stderr != "" {
 		t.Errorf("there is more than the report; standard error has %q", stderr)
 	}
-	if report.OK || report.FirstBroken != "proxy" || len(report.Links) != 12 || len(report.Links[0].Causes) == 0 {
+	if report.OK || report.FirstBroken != "gateway" || len(report.Links) != 12 || len(report.Links[0].Causes) == 0 {
 		t.Errorf("report is %+v", report)
 	}
 }

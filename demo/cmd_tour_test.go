@@ -24,7 +24,7 @@ func TestTourAsData(t *testing.T) {
 	if err := json.Unmarshal(out, &r); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	if r.Plain.Status != 200 || r.Plain.DurationMS <= 0 || r.Plain.TraceResponse != "" {
+	if r.Plain.Status != 502 || !strings.HasSuffix(r.Plain.URL, "/?fail=database") || r.Plain.DurationMS <= 0 || r.Plain.TraceResponse != "" {
 		t.Errorf("plain: %+v", r.Plain)
 	}
 	if r.Instrumented.Status != 502 || !strings.Contains(r.Instrumented.TraceResponse, r.Trace.ID) {
@@ -70,8 +70,38 @@ func TestTourAsData(t *testing.T) {
 	}
 }
 
-func TestTourAsAStory(t *testing.T) {
-	cmd, tmp := demo(t, append([]string{"tour"}, fast...)...)
+func TestTourEndsWithWhereItBegan(t *testing.T) {
+	for _, c := range []struct {
+		flag, query string
+		want        []string
+	}{
+		{"-fail=redis", "?fail=redis", []string{"-> 500 ", "-> 500 ", "5. Where the error began", "In redis_call of uservice3: "}},
+		{"-slow=redis", "?slow=redis", []string{"-> 200 ", "-> 200 ", "5. Where the time went", "Into redis_call of uservice3: "}},
+	} {
+		t.Run(c.flag, func(t *testing.T) {
+			story := tellTour(t, c.flag)
+			if n := strings.Count(story, c.query+"\n"); n != 2 {
+				t.Errorf("%d calls have the query %s, want 2", n, c.query)
+			}
+			rest := story
+			for _, want := range c.want {
+				_, after, ok := strings.Cut(rest, want)
+				if !ok {
+					t.Fatalf("no %q where it should be in\n%s", want, story)
+				}
+				rest = after
+			}
+			if strings.Contains(story, "is not in the ledger") {
+				t.Errorf("a call is missing in the ledger of\n%s", story)
+			}
+		})
+	}
+}
+
+// tellTour returns what `demo tour` prints.
+func tellTour(t *testing.T, args ...string) string {
+	t.Helper()
+	cmd, tmp := demo(t, append(append([]string{"tour"}, fast...), args...)...)
 	cmd.Env = append(cmd.Env, "COLUMNS=90", "LC_ALL=C.UTF-8")
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
@@ -80,15 +110,20 @@ func TestTourAsAStory(t *testing.T) {
 		t.Fatalf("%v\n%s", err, &stderr)
 	}
 	gone(t, tmp)
+	return string(out)
+}
+
+func TestTourAsAStory(t *testing.T) {
+	out := tellTour(t)
 	for _, want := range []string{
 		"1. uservice1", "-> 200 OK after", "traceresponse: 00-", "            └─ database_call      uservice4", "      ├─ redis_call",
-		"uservice1  uber-trace-id", "dropped", "uservice3 -> uservice4  uber-trace-id", "One trace, from gateway to uservice4.", "What next:",
+		"uservice1  uber-trace-id", "dropped", "uservice3 -> uservice4  uber-trace-id", "One trace, from gateway to uservice4.", "5. Where the time went", "What next:",
 	} {
-		if !strings.Contains(string(out), want) {
+		if !strings.Contains(out, want) {
 			t.Errorf("no %q in\n%s", want, out)
 		}
 	}
-	if strings.ContainsRune(string(out), '\x1b') {
+	if strings.ContainsRune(out, '\x1b') {
 		t.Error("colours, though it is no terminal")
 	}
 }

@@ -40,7 +40,7 @@ var errPrinted = errors.New("it has been printed")
 // usageError is a mistake in the arguments.
 type usageError struct{ error }
 
-// misused says what is wrong with the arguments. The usage is printed below it.
+// misused says what is wrong with the arguments. A short usage is printed below it.
 func misused(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
 // run returns the exit code: 0, also for help on request, 1 for a failure, 2 for wrong usage.
@@ -59,16 +59,15 @@ func (c command) run(s session, args []string) int {
 		fs.Usage()
 		return 0
 	case err != nil:
-		err = usageError{err}
+		flagged, _ := strings.CutPrefix(err.Error(), undefined)
+		err = misused("%w%s", err, didYouMean(flagged, flagNames(fs)))
 	case fs.NArg() > 0:
-		err = misused("unexpected argument %q: everything is set by flags", fs.Arg(0))
+		err = misused("unexpected argument %q: everything is set by flags%s", fs.Arg(0), didYouMean("-"+fs.Arg(0), flagNames(fs)))
 	default:
 		err = act(s)
 	}
 	if wrong, ok := errors.AsType[usageError](err); ok {
-		fs.SetOutput(s.stderr)
-		fmt.Fprintln(s.stderr, wrong)
-		fs.Usage()
+		fmt.Fprintf(s.stderr, "%v\n\nUsage: demo %s [flags]\n`go run ./demo %s -help` lists the flags.\n", wrong, c.name, c.name)
 		return 2
 	}
 	if err == nil {
@@ -92,7 +91,7 @@ func choice(fs *flag.FlagSet, name, usage string, words ...string) *string {
 	var value string
 	fs.Func(name, usage, func(s string) error {
 		if !slices.Contains(words, s) {
-			return fmt.Errorf("want %s", term.List(words))
+			return fmt.Errorf("want %s%s", term.List(words), didYouMean(s, words))
 		}
 		value = s
 		return nil
@@ -102,9 +101,20 @@ func choice(fs *flag.FlagSet, name, usage string, words ...string) *string {
 
 // logLevel declares -log-level.
 func logLevel(fs *flag.FlagSet) *slog.Level {
-	var level slog.Level
-	fs.TextVar(&level, "log-level", slog.LevelInfo, "least `level` of the log lines shown: debug, info, warn or error")
-	return &level
+	var l level
+	fs.TextVar(&l, "log-level", level{slog.LevelInfo}, "least `level` of the log lines shown: debug, info, warn or error")
+	return &l.Level
+}
+
+// level is a slog.Level whose error says what is wanted.
+type level struct{ slog.Level }
+
+func (l *level) UnmarshalText(text []byte) error {
+	if l.Level.UnmarshalText(text) != nil {
+		words := []string{"debug", "info", "warn", "error"}
+		return fmt.Errorf("want %s%s", term.List(words), didYouMean(string(text), words))
+	}
+	return nil
 }
 
 // declareMocks declares the flags for the bounds of the services' mock calls, with the services' own

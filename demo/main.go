@@ -53,8 +53,14 @@ func run(s session, args []string) int {
 			return c.run(s, args)
 		}
 	}
-	fmt.Fprintf(s.stderr, "demo: there is no command %q\n\n", name)
-	usage(s.stderr)
+	names := []string{"help"}
+	for _, c := range commands {
+		if c.summary != "" {
+			names = append(names, c.name)
+		}
+	}
+	fmt.Fprintf(s.stderr, "demo: there is no command %q%s\n\nUsage: demo [command] [flags]\n`go run ./demo help` lists the commands: %s.\n",
+		name, didYouMean(name, names), strings.Join(names[1:], ", "))
 	return 2
 }
 

@@ -12,8 +12,16 @@ func TestWrongUse(t *testing.T) {
 		code       int
 		want       string
 	}{
-		{"a misspelled command", "upp", 2, `there is no command "upp"`},
-		{"a misspelled flag", "up -jsn", 2, "flag provided but not defined: -jsn"},
+		{"a misspelled command", "upp", 2, `there is no command "upp"; did you mean up?`},
+		{"a misspelled flag", "up -jsn", 2, "flag provided but not defined: -jsn; did you mean -json?"},
+		{"a command like no other", "frobnicate", 2, "there is no command \"frobnicate\"\n"},
+		{"a flag like no other", "tour -frobnicate", 2, "flag provided but not defined: -frobnicate\n"},
+		{"a flag without its dash", "up json", 2, `unexpected argument "json": everything is set by flags; did you mean -json?`},
+		{"two letters changed places", "tour -fail reids", 2, "want redis or database; did you mean redis?"},
+		{"a misspelled fault", "up -break drop-haeder", 2, "or killed-before-flush; did you mean drop-header?"},
+		{"the start of a fault", "up -break killed", 2, "did you mean killed-before-flush?"},
+		{"a misspelled level", "up -log-level wran", 2, "want debug, info, warn or error; did you mean warn?"},
+		{"a misspelled stack", "doctor -stack compse", 2, "did you mean compose?"},
 		{"an argument too many", "tour now", 2, `unexpected argument "now"`},
 		{"an address without port", "-gateway-addr 127.0.0.1", 2, "-gateway-addr: address"},
 		{"bounds the wrong way round", "up -redis-max 1ms", 2, "-redis-min=100ms is more than -redis-max=1ms"},
@@ -43,8 +51,12 @@ func TestWrongUse(t *testing.T) {
 			if code != tc.code || !strings.Contains(out.String(), tc.want) || !strings.Contains(out.String(), "Usage: demo") {
 				t.Errorf("exit code %d, printed %q and %q", code, &stdout, &stderr)
 			}
-			if n := strings.Count(out.String(), "Usage: demo"); n != 1 {
-				t.Errorf("the usage stands there %d times", n)
+			before, usage, _ := strings.Cut(out.String(), "Usage: demo")
+			if strings.Contains(usage, "Usage: demo") {
+				t.Error("the usage stands there twice")
+			}
+			if n := strings.Count(usage, "\n"); tc.code == 2 && (n > 5 || strings.Count(before, "\n") != 2) {
+				t.Errorf("it does not fit on a screen:\n%s", out)
 			}
 		})
 	}

@@ -96,7 +96,7 @@ func (v *visit) unreachable(part string, err error) outcome {
 	target := v.o.URLs[part]
 	addr := hostOf(target)
 	if useless, ok := errors.AsType[statusError](err); ok {
-		out := broken(fmt.Sprintf("%s answers %d at %s: %s", v.o.name(part), useless.status, addr, useless.line), "other answers")
+		out := broken(fmt.Sprintf("%s answers %d at %s: %s", v.o.title(part), useless.status, addr, useless.line), "other answers")
 		out.retry = useless.status >= 500 // it may be starting
 		return out
 	}
@@ -110,7 +110,7 @@ func (v *visit) unreachable(part string, err error) outcome {
 	case unknownName:
 		return broken("the name in "+target+" is not known on this machine", "moved")
 	case errors.Is(err, context.DeadlineExceeded), says("timeout"):
-		return broken("no answer from "+addr+" in time, and no refusal either", "hangs", "packets swallowed")
+		return broken("no answer from "+addr+" in time", "hangs", "packets swallowed")
 	case says("refused"):
 		return broken("connection refused: nobody listens at "+addr, "not running", "moved")
 	case says("malformed HTTP", "tls:", "HTTP response to HTTPS"):

@@ -47,12 +47,13 @@ func (a advice) cause(c cause) Cause {
 			do = append(do, m[2])
 		}
 	}
-	return Cause{strings.TrimSpace(strings.Join(why, " ")), strings.Join(do, "; ")}
+	return Cause{capital(strings.TrimSpace(strings.Join(why, " "))), strings.Join(do, "; ")}
 }
 
-// Part is what the part that the link asks is called, and Proxy what the proxy is called.
-func (a advice) Part() string  { return a.name(a.asked) }
-func (a advice) Proxy() string { return a.name(topology.Gateway) }
+// Service is the part that the link asks, as commands name it; Part and Gateway are for sentences.
+func (a advice) Service() string { return a.name(a.asked) }
+func (a advice) Part() string    { return a.title(a.asked) }
+func (a advice) Gateway() string { return a.title(topology.Gateway) }
 
 // Flag is the flag for the part's address, URL the address, and Addr the host and port in it.
 func (a advice) Flag() string { return "-" + a.asked }
@@ -62,7 +63,7 @@ func (a advice) Addr() string { return hostOf(a.URL()) }
 // Logs shows what parts have to say. Their names have spaces between them, here and below.
 func (a advice) Logs(names string) string {
 	if a.Kind == Local {
-		return "read the lines that begin with " + strings.ReplaceAll(names, " ", " or ") + " where `go run ./demo` runs"
+		return "where go run ./demo runs, read the lines of " + strings.ReplaceAll(names, " ", " and ")
 	}
 	return "docker compose logs --tail 20 " + names
 }
@@ -70,7 +71,7 @@ func (a advice) Logs(names string) string {
 // Up starts parts with changed settings.
 func (a advice) Up(names string) string {
 	if a.Kind == Local {
-		return "start it again: go run ./demo"
+		return "start it again without -break and -propagators: go run ./demo; or mend the fault on its page, " + a.URLs[topology.Explorer]
 	}
 	return "docker compose up -d " + names
 }
@@ -89,6 +90,25 @@ func (o Options) name(part string) string {
 		return "page"
 	}
 	return part
+}
+
+// title is what a part is called in a sentence.
+func (o Options) title(part string) string {
+	switch {
+	case part == topology.Gateway && o.Kind == Compose:
+		return "Traefik"
+	case o.Kind == Local:
+		return "the " + o.name(part)
+	}
+	return capital(part)
+}
+
+// capital makes a sentence's first letter a capital, except in a name of ours.
+func capital(s string) string {
+	if strings.HasPrefix(s, "uservice") || s == "" {
+		return s
+	}
+	return strings.ToUpper(s[:1]) + s[1:]
 }
 
 // hostOf is the host and port of a URL, for people.

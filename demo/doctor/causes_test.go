@@ -95,8 +95,11 @@ func TestEveryCauseSaysWhyAndWhatToDo(t *testing.T) {
 		urls := map[string]string{topology.Gateway: "http://127.0.0.1", topology.Explorer: "http://127.0.0.1:3000"}
 		for name := range namedCauses(t) {
 			var about any = "uservice3 uservice4"
-			if name == "endpoint in vain" {
+			switch name {
+			case "endpoint in vain":
 				about = struct{ Sender, Endpoint string }{"uservice3", "http://127.0.0.1:1"}
+			case "did not answer", "failed before", "another program":
+				about = struct{ Span, Service, Sender, Other string }{"redis_call", "uservice3", "uservice4", "orders"}
 			}
 			c := advice{Options{Kind: kind, URLs: urls}, topology.Gateway, about}.cause(cause(name))
 			if c.Why == "" || c.Do == "" || strings.Contains(c.Why+c.Do, "<no value>") || strings.Contains(c.Why+c.Do, "template") {

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"strings"
 	"time"
 
 	"example.com/grafana-tempo-go-demo/demo/tempo"
@@ -94,9 +93,9 @@ type Report struct {
 
 // The links.
 const (
-	linkProxy       = "proxy"
+	linkGateway     = "gateway"
 	linkTraceID     = "trace id"
-	linkTempo       = "tempo"
+	linkStore       = "trace store"
 	linkHeader      = "header"
 	linkSpans       = "spans"
 	linkSearch      = "search"
@@ -122,11 +121,11 @@ type check struct {
 // checks are in the order in which a request's telemetry travels.
 func (v *visit) checks() []check {
 	const s = time.Second
-	answer, trace := []string{linkTraceID}, []string{linkTraceID, linkTempo}
+	answer, trace := []string{linkTraceID}, []string{linkTraceID, linkStore}
 	return []check{
-		{linkProxy, nil, topology.Gateway, 3 * s, "the proxy may have no routes yet", v.proxy},
-		{linkTraceID, []string{linkProxy}, topology.Gateway, 0, "", v.traceID},
-		{linkTempo, nil, topology.Tempo, 20 * s, v.o.name(topology.Tempo) + " is starting", v.tempoReady},
+		{linkGateway, nil, topology.Gateway, 3 * s, "the gateway may have no routes yet", v.gateway},
+		{linkTraceID, []string{linkGateway}, topology.Gateway, 0, "", v.traceID},
+		{linkStore, nil, topology.Tempo, 20 * s, v.o.title(topology.Tempo) + " is starting", v.tempoReady},
 		{linkHeader, trace, topology.Tempo, 10 * s, "the spans arrive", v.header},
 		{linkSpans, trace, topology.Tempo, 10 * s, "the spans arrive", v.spans},
 		{linkSearch, trace, topology.Tempo, 20 * s, "a search finds what has been idle for 3 s", v.search},
@@ -168,7 +167,7 @@ func missing(detail string, judge judge) outcome {
 
 func skipped(detail string) outcome { return outcome{state: Skipped, detail: detail} }
 
-func absent(what string) outcome { return outcome{state: Absent, detail: "this stack has no " + what} }
+func absent(what string) outcome { return outcome{state: Absent, detail: "not in this stack: " + what} }
 
 // yet is for what may change.
 func (out outcome) yet() outcome {
@@ -202,7 +201,9 @@ type visit struct {
 
 	sent, answered time.Time
 	response       response
+	ours           bool         // the answer is one of our services, if only to say that it failed
 	id             string       // of the trace
+	sampled        bool         // there is something to follow
 	further        []string     // ids of further requests' traces
 	trace          *tempo.Trace // as far as it has arrived; nil for nothing at all
 }
@@ -255,17 +256,19 @@ func Run(ctx context.Context, o Options) (Report, error) {
 
 // examine runs a check if there is something to examine.
 func (v *visit) examine(ctx context.Context, c check) outcome {
+	if v.o.URLs[c.part] == "" {
+		return absent(capital(c.part))
+	}
 	for _, need := range c.needs {
-		if s := v.states[need]; s == Broken || s == Skipped {
+		failed := v.states[need] == Broken || v.states[need] == Skipped
+		// An answer that says that it failed names its trace, too.
+		goOn := need == linkGateway && v.ours || need == linkTraceID && v.sampled
+		if failed && !goOn {
 			return skipped("needs: " + need)
 		}
 	}
-	title := strings.ToUpper(c.part[:1]) + c.part[1:]
-	if v.o.URLs[c.part] == "" {
-		return absent(title)
-	}
 	if v.down[c.part] {
-		return skipped("needs: " + title + ", which is down")
+		return skipped("needs: " + v.o.title(c.part) + ", which is down")
 	}
 	v.deadline = v.within(c.usual)
 	if len(c.needs) > 0 {

@@ -29,20 +29,45 @@ var cases = []struct {
 	{"a run without Docker is well", func(f *fake) {
 		f.local = true
 		f.link = "http://page.test/trace/" + testTrace
-		for i := range f.spans[:2] {
-			f.spans[i].service = "gateway"
-		}
 	}, ""},
 
-	{"the proxy is down", func(f *fake) { f.down["traefik"] = true }, linkProxy},
+	{"the proxy is down", func(f *fake) { f.down["traefik"] = true }, linkGateway},
 	{"nothing runs without Docker", func(f *fake) {
 		f.local = true
 		f.down["traefik"], f.down["tempo"], f.down["page"] = true, true, true
-	}, linkProxy},
-	{"another program has the proxys port", func(f *fake) { f.traceresponse, f.page = "", "<h1>It works!</h1>" }, linkProxy},
-	{"the proxy knows no such host", func(f *fake) { f.traceresponse, f.status, f.page = "", 404, "404 page not found" }, linkProxy},
-	{"uservice3 is down", func(f *fake) { f.traceresponse, f.status, f.page = "", 502, "Bad Gateway" }, linkProxy},
-	{"uservice4 is down", func(f *fake) { f.status, f.page = 502, "<h1>502 Bad Gateway</h1><p>Trace: x</p>" }, linkProxy},
+	}, linkGateway},
+	{"another program has the proxys port", func(f *fake) { f.traceresponse, f.page = "", "<h1>It works!</h1>" }, linkGateway},
+	{"the proxy knows no such host", func(f *fake) { f.traceresponse, f.status, f.page = "", 404, "404 page not found" }, linkGateway},
+	{"uservice3 is down", func(f *fake) { f.traceresponse, f.status, f.page = "", 502, "Bad Gateway" }, linkGateway},
+	{"uservice4 is down", uservice4Down, linkGateway},
+	{"uservice4 is down in a run without Docker", func(f *fake) {
+		f.local = true
+		f.link = "http://page.test/trace/" + testTrace
+		uservice4Down(f)
+	}, linkGateway},
+	{"uservice4 is down and tracing is off", func(f *fake) {
+		f.traceresponse, f.status, f.page = "", 502, "<h1>502 Bad Gateway</h1><p>Trace: not sampled</p>"
+	}, linkGateway},
+	{"the database of uservice4 fails", func(f *fake) {
+		f.fail(502, "The service behind this one did not answer well.", "the database is on fire", 7, 6, 5, 3, 2, 1)
+	}, linkGateway},
+	{"Redis of uservice3 fails", func(f *fake) {
+		f.fail(500, "Redis did not answer.", "redis is on fire", 4, 3, 2, 1)
+		f.spans = f.spans[:4]
+	}, linkGateway},
+
+	{"an unknown program is on the way", func(f *fake) {
+		f.spans[5].parent = 8
+		f.spans = append(f.spans, span{testTrace, "orders", "GET /orders/{id}", "server", 8, 5, ""})
+	}, ""},
+	{"an unknown program sends spans too", func(f *fake) {
+		f.spans = append(f.spans, span{otherTrace, "orders", "GET /orders/{id}", "server", 8, 0, ""})
+	}, ""},
+	{"an unknown program is called in place of uservice4", func(f *fake) {
+		f.spans = append(f.spans[:5], span{testTrace, "orders", "GET /orders/{id}", "server", 8, 5, ""})
+		f.spans[4].traceresponse = ""
+	}, linkSpans},
+	{"uservice4 has another name", func(f *fake) { f.spans[5].service, f.spans[6].service = "orders", "orders" }, linkSpans},
 
 	{"tracing is off", func(f *fake) {
 		f.traceresponse = ""
@@ -55,11 +80,20 @@ var cases = []struct {
 	{"the trace is not sampled", func(f *fake) {
 		f.traceresponse = "00-" + testTrace + "-0000000000000003-00"
 		f.spans = nil
+		f.logged["headers_uber_trace_id"] = testTrace + ":2:0:0"
+	}, linkTraceID},
+	{"uservice3 does not sample", func(f *fake) {
+		f.traceresponse = "00-" + testTrace + "-0000000000000003-00"
+		f.spans = nil
+	}, linkTraceID},
+	{"who does not sample is unknown", func(f *fake) {
+		f.traceresponse = "00-" + testTrace + "-0000000000000003-00"
+		f.spans, f.logged = nil, nil
 	}, linkTraceID},
 
-	{"Tempo is down", func(f *fake) { f.down["tempo"] = true }, linkTempo},
-	{"Tempo is still starting", func(f *fake) { f.tempoReady = 503 }, linkTempo},
-	{"something else is on Tempos port", func(f *fake) { f.tempoReady = 404 }, linkTempo},
+	{"Tempo is down", func(f *fake) { f.down["tempo"] = true }, linkStore},
+	{"Tempo is still starting", func(f *fake) { f.tempoReady = 503 }, linkStore},
+	{"something else is on Tempos port", func(f *fake) { f.tempoReady = 404 }, linkStore},
 
 	{"uservice3 reads another propagator", func(f *fake) { ownTrace(f) }, linkHeader},
 	{"the header is lost on the way", func(f *fake) {
@@ -164,7 +198,14 @@ var cases = []struct {
 
 	{"everything behind the proxy is down", func(f *fake) {
 		f.down["tempo"], f.down["prometheus"], f.down["loki"], f.down["grafana"] = true, true, true, true
-	}, linkTempo},
+	}, linkStore},
+}
+
+// uservice4Down lets uservice3 answer 502, as nobody listens where it calls.
+func uservice4Down(f *fake) {
+	f.fail(502, "The service behind this one did not answer well.", "dial tcp 10.0.0.4:7878: connect: connection refused", 5, 3, 2, 1)
+	f.spans = f.spans[:5]
+	f.spans[4].traceresponse = ""
 }
 
 // ownTrace puts uservice3 and what it calls into a trace of its own.

@@ -69,6 +69,7 @@ type fake struct {
 	traceresponse string
 	page          string // in place of the service's
 	spans         []span
+	failed        map[int]string // messages by the ids of spans that failed
 
 	searchable bool
 	tempoReady int
@@ -144,6 +145,9 @@ func (f *fake) options() Options {
 		},
 	}
 	if f.local {
+		for i, s := range f.spans {
+			f.spans[i].service = strings.Replace(s.service, "traefik", "gateway", 1)
+		}
 		o.Kind, o.Stack = Local, "the run of go run ./demo (process 42)"
 		o.URLs = map[string]string{topology.Gateway: "http://traefik.test", topology.Tempo: "http://tempo.test",
 			topology.Explorer: "http://page.test"}
@@ -194,6 +198,7 @@ func (f *fake) send() {
 				"startTimeUnixNano": fmt.Sprint(now.UnixNano() + int64(s.id)),
 				"endTimeUnixNano":   fmt.Sprint(now.UnixNano() + 100 - int64(s.id)),
 				"events":            events,
+				"status":            f.statusOf(s.id),
 			}}}},
 		})
 	}
@@ -209,6 +214,27 @@ func (f *fake) send() {
 	if rec.Code != http.StatusOK {
 		f.t.Errorf("the collector answers %d: %s", rec.Code, rec.Body)
 	}
+}
+
+func (f *fake) statusOf(id int) any {
+	message, failed := f.failed[id]
+	if !failed {
+		return map[string]any{}
+	}
+	return map[string]any{"code": 2, "message": message}
+}
+
+// fail lets uservice3 answer with an error that began in one span and came up through all above it.
+func (f *fake) fail(status int, sentence, message string, path ...int) {
+	f.status, f.failed = status, map[int]string{}
+	for i, id := range path {
+		f.failed[id] = ""
+		if i == 0 {
+			f.failed[id] = message
+		}
+	}
+	f.page = fmt.Sprintf(`<title>x</title><h1>%d %s</h1><p>%s</p><p>Trace: <a href="%s">%s</a></p>`,
+		status, http.StatusText(status), sentence, strings.ReplaceAll(f.link, "&", "&amp;"), testTrace)
 }
 
 func attribute(key, value string) any {

@@ -15,6 +15,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tidwall/gjson"
+
 	"example.com/grafana-tempo-go-demo/demo/discover"
 	"example.com/grafana-tempo-go-demo/demo/topology"
 )
@@ -31,7 +33,7 @@ type Part struct {
 // Parts returns the parts whose addresses can be given.
 func Parts() []Part {
 	return []Part{
-		{topology.Gateway, "80", "TRAEFIK_PORT", "the proxy", true},
+		{topology.Gateway, "80", "TRAEFIK_PORT", "the gateway", true},
 		{topology.Tempo, "3200", "TEMPO_PORT", "Tempo's HTTP API", true},
 		{prometheus, "9090", "PROMETHEUS_PORT", "Prometheus", false},
 		{loki, "3100", "LOKI_PORT", "Loki", false},
@@ -50,36 +52,82 @@ type System struct {
 const Auto Kind = "auto"
 
 // Find finds out which stack to examine. Addresses in given, by part, replace those of compose; an
-// empty one says that the stack lacks that part. The errors say which setting is wrong.
+// empty one says that the stack lacks that part. The address of a run's gateway alone finds that run.
+// The errors say which setting is wrong, or that nothing runs: ErrNothingRuns.
 func Find(ctx context.Context, which Kind, given map[string]string, sys System) (Options, error) {
 	if len(given) > 0 && which == Local {
 		return Options{}, errors.New("-stack=local finds its addresses by itself: give either that or addresses")
 	}
 	compose, err := composeStack(given, sys)
-	if err != nil || len(given) > 0 || which == Compose {
-		return compose, err
+	if err != nil {
+		return Options{}, err
 	}
-	runs := slices.DeleteFunc(discover.Find(sys.TempDir), func(r discover.Run) bool { return !alive(ctx, r.URLs) })
-	proxy := compose.URLs[topology.Gateway]
-	atProxy := func(r discover.Run) bool { return hostOf(r.URLs.Gateway) == hostOf(proxy) }
+	gateway := compose.URLs[topology.Gateway]
+	runs := localRuns(ctx, sys.TempDir)
+	i := slices.IndexFunc(runs, func(o Options) bool { return hostOf(o.URLs[topology.Gateway]) == hostOf(gateway) })
 	switch {
-	case len(runs) == 0 && which == Local:
-		return Options{}, errors.New("no run of `go run ./demo` is to be found: start it, or give addresses with -gateway and -tempo")
-	case len(runs) == 0:
-		return compose, nil
-	case which != Local && !slices.ContainsFunc(runs, atProxy) && hasServices(ctx, proxy):
-		compose.Note = "A run of go run ./demo is there too: -stack local examines that one."
+	case len(given) == 1 && given[topology.Gateway] != "" && i >= 0:
+		return runs[i], nil
+	case len(given) > 0:
 		return compose, nil
 	}
-	latest := runs[0]
-	// There is no Prometheus, no Loki, and a page of its own where Grafana would be.
-	local := Options{Kind: Local, Stack: fmt.Sprintf("the run of go run ./demo (process %d)", latest.PID),
-		URLs: map[string]string{topology.Gateway: latest.URLs.Gateway, topology.Tempo: latest.URLs.Tempo,
-			topology.Explorer: latest.URLs.Explorer}}
-	if len(runs) > 1 {
-		local.Note = fmt.Sprintf("%d runs of go run ./demo are there; this is the latest.", len(runs))
+	var found []Options
+	if which != Local && i < 0 && composeRuns(ctx, compose) {
+		found = append(found, compose)
 	}
-	return local, nil
+	if which != Compose {
+		found = append(found, runs...)
+	}
+	if len(found) == 0 {
+		return Options{}, nothingRuns(which, compose, runs)
+	}
+	chosen := found[0]
+	if len(found) > 1 {
+		chosen.Note = fmt.Sprintf("%d runs of the demo are up. This one is examined:\n  %s at %s\nTo examine another:\n",
+			len(found), chosen.Stack, gatewayOf(chosen))
+		for _, o := range found[1:] {
+			chosen.Note += fmt.Sprintf("  %s: go run ./demo doctor -gateway=%s\n", o.Stack, gatewayOf(o))
+		}
+	}
+	return chosen, nil
+}
+
+// gatewayOf is the address by which Find knows a stack.
+func gatewayOf(o Options) string { return o.URLs[topology.Gateway] }
+
+// ErrNothingRuns is wrapped by an error that says how to start the demo.
+var ErrNothingRuns = errors.New("no running demo was found")
+
+func nothingRuns(which Kind, compose Options, runs []Options) error {
+	const docker, local = "  docker compose up --build    with Docker\n", "  go run ./demo                without Docker\n"
+	looked := fmt.Sprintf("the stack with Docker at %s (gateway), %s (Tempo) and %s (Grafana)",
+		hostOf(gatewayOf(compose)), hostOf(compose.URLs[topology.Tempo]), hostOf(compose.URLs[grafana]))
+	switch {
+	case which == Local:
+		return fmt.Errorf("%w. Start one, then ask again:\n%sLooked for: a run of go run ./demo.", ErrNothingRuns, local)
+	case which == Compose && len(runs) > 0:
+		looked += fmt.Sprintf(".\nAnother is up, %s: leave out -stack to examine it", runs[0].Stack)
+	case which != Compose:
+		looked = "a run of go run ./demo;\n" + looked
+	}
+	return fmt.Errorf("%w. Start one, either way, then ask again:\n%s%sLooked for: %s.\n"+
+		"If yours is elsewhere, give its addresses with -gateway and -tempo.", ErrNothingRuns, docker, local, looked)
+}
+
+// localRuns are the runs without Docker, the latest first. There is no Prometheus, no Loki, and a
+// page of its own where Grafana would be. A run that was killed may have left its announcement.
+func localRuns(ctx context.Context, tempDir string) (runs []Options) {
+	seen := map[string]bool{} // gateways: a later run may have taken over the address
+	for _, r := range discover.Find(tempDir) {
+		if seen[r.URLs.Gateway] || !alive(ctx, r.URLs) {
+			continue
+		}
+		seen[r.URLs.Gateway] = true
+		runs = append(runs, Options{Kind: Local, Stack: fmt.Sprintf("the run of go run ./demo (process %d)", r.PID),
+			URLs: map[string]string{topology.Gateway: r.URLs.Gateway, topology.Tempo: r.URLs.Tempo,
+				topology.Explorer: r.URLs.Explorer}})
+	}
+	return runs
 }
 
 // composeStack is the stack of docker-compose.yaml, on its ports or at the given addresses.
@@ -129,10 +177,25 @@ func alive(ctx context.Context, u discover.URLs) bool {
 	return true
 }
 
-// hasServices tells our services' proxy from the other servers that many machines have on port 80.
-func hasServices(ctx context.Context, gateway string) bool {
-	res, err := get(ctx, http.DefaultClient, 2*time.Second, gateway+"/healthz", topology.Host(topology.Uservice3))
-	return err == nil && res.status == http.StatusOK && strings.TrimSpace(string(res.body)) == "ok"
+// composeRuns tells our stack, whole or in part, from the other servers that many machines have on
+// these ports.
+func composeRuns(ctx context.Context, o Options) bool {
+	for _, probe := range []struct {
+		part, path, host string
+		ours             func(response) bool
+	}{
+		{topology.Gateway, "/healthz", topology.Host(topology.Uservice3), func(r response) bool {
+			return r.status >= 502 && r.status <= 504 || r.status == http.StatusOK && strings.TrimSpace(string(r.body)) == "ok"
+		}},
+		{topology.Tempo, "/ready", "", func(r response) bool { return r.status == http.StatusOK || r.status == http.StatusServiceUnavailable }},
+		{grafana, "/api/health", "", func(r response) bool { return gjson.GetBytes(r.body, "database").Exists() }},
+	} {
+		res, err := get(ctx, http.DefaultClient, 2*time.Second, o.URLs[probe.part]+probe.path, probe.host)
+		if err == nil && probe.ours(res) {
+			return true
+		}
+	}
+	return false
 }
 
 // withDotEnv adds the .env beside docker-compose.yaml. The environment wins, as with Compose.

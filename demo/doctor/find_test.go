@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -78,12 +79,17 @@ func closedPort(t *testing.T) string {
 	return portOf(s.URL)
 }
 
+// nowhere are settings by which nothing but the gateway can be found, whatever runs on this machine.
+func nowhere(t *testing.T, gatewayPort string) map[string]string {
+	return map[string]string{"TRAEFIK_PORT": gatewayPort, "TEMPO_PORT": closedPort(t), "GRAFANA_PORT": closedPort(t)}
+}
+
 func portOf(url string) string { return url[strings.LastIndex(url, ":")+1:] }
 
 func TestComposesPortsComeFromTheEnvironmentAndDotEnv(t *testing.T) {
 	sys := system(t, "# ports\nTRAEFIK_PORT=8001\nexport TEMPO_PORT = '3201' # moved\nGRAFANA_PORT=\"3009\"\nnonsense\n",
 		map[string]string{"TRAEFIK_PORT": "8002", "TRACING": "false"})
-	o, err := Find(t.Context(), Compose, nil, sys)
+	o, err := composeStack(nil, sys)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,20 +111,19 @@ func TestTheStackThatRunsIsChosen(t *testing.T) {
 		runs               int
 		wantLocal, wantSay bool
 	}{
-		{"compose by default, though nothing runs", Auto, false, 0, false, false},
 		{"compose when it is alone", Auto, true, 0, false, false},
 		{"the run without Docker when it is alone", Auto, false, 1, true, false},
 		{"the latest of two runs", Auto, false, 2, true, true},
+		{"compose when it is wished for and both run", Compose, true, 1, false, false},
 		{"compose when both run, with a word on the other", Auto, true, 1, false, true},
 		{"the run without Docker when both run and it is wished for", Local, true, 1, true, false},
-		{"compose when it is wished for and is down", Compose, false, 1, false, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			port := closedPort(t)
 			if c.compose {
 				port = portOf(gateway(t))
 			}
-			sys := system(t, "", map[string]string{"TRAEFIK_PORT": port})
+			sys := system(t, "", nowhere(t, port))
 			latest := ""
 			for i := range c.runs {
 				latest = announced(t, sys, 1000+i, time.Duration(c.runs-i)*time.Minute)
@@ -138,8 +143,93 @@ func TestTheStackThatRunsIsChosen(t *testing.T) {
 	}
 }
 
+func TestWhereNothingRunsItSaysHowToStart(t *testing.T) {
+	other := httptest.NewServer(http.NotFoundHandler()) // many machines have some server on these ports
+	t.Cleanup(other.Close)
+	closed := closedPort(t)
+	env := map[string]string{"TRAEFIK_PORT": portOf(other.URL), "TEMPO_PORT": closed, "GRAFANA_PORT": portOf(other.URL)}
+	for _, c := range []struct {
+		which Kind
+		runs  int
+		want  []string // in this order
+	}{
+		{Auto, 0, []string{"docker compose up --build", "go run ./demo", "127.0.0.1:" + closed}},
+		{Local, 0, []string{"go run ./demo"}},
+		{Compose, 1, []string{"docker compose up --build", "Another is up, the run of go run ./demo (process 1000)"}},
+	} {
+		sys := system(t, "", env)
+		for i := range c.runs {
+			announced(t, sys, 1000+i, 0)
+		}
+		_, err := Find(t.Context(), c.which, nil, sys)
+		if !errors.Is(err, ErrNothingRuns) {
+			t.Fatalf("%s: error is %v", c.which, err)
+		}
+		rest := err.Error()
+		for _, want := range c.want {
+			_, after, ok := strings.Cut(rest, want)
+			if !ok {
+				t.Errorf("%s: no %q where it should be in\n%v", c.which, want, err)
+			}
+			rest = after
+		}
+	}
+}
+
+func TestPartsOfComposeAreAStackThatRuns(t *testing.T) {
+	for _, variable := range []string{"TRAEFIK_PORT", "TEMPO_PORT", "GRAFANA_PORT"} {
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/api/health" {
+				_, _ = io.WriteString(w, `{"database":"failing"}`)
+				return
+			}
+			w.WriteHeader(http.StatusServiceUnavailable) // it is starting, or nobody is behind it
+		}))
+		t.Cleanup(s.Close)
+		env := nowhere(t, closedPort(t))
+		env[variable] = portOf(s.URL)
+		if o, err := Find(t.Context(), Auto, nil, system(t, "", env)); err != nil || o.Kind != Compose {
+			t.Errorf("%s alone: chose %q (%v)", variable, o.Stack, err)
+		}
+	}
+}
+
+func TestAllRunsAreNamed(t *testing.T) {
+	sys := system(t, "", nowhere(t, portOf(gateway(t))))
+	older, latest := announced(t, sys, 1000, time.Hour), announced(t, sys, 1001, 0)
+	o, err := Find(t.Context(), Auto, nil, sys)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"3 runs", "examined:\n  the compose stack at " + o.URLs[topology.Gateway],
+		"(process 1000): go run ./demo doctor -gateway=" + older, "(process 1001): go run ./demo doctor -gateway=" + latest} {
+		if !strings.Contains(o.Note, want) {
+			t.Errorf("no %q in\n%s", want, o.Note)
+		}
+	}
+	o, err = Find(t.Context(), Auto, map[string]string{topology.Gateway: older}, sys)
+	if err != nil || o.Kind != Local || o.URLs[topology.Gateway] != older || o.URLs[topology.Tempo] != "http://127.0.0.1:3201" {
+		t.Errorf("the address of a run's gateway finds %+v (%v)", o, err)
+	}
+}
+
+func TestARunThatHasTakenOverAnAddressIsOne(t *testing.T) {
+	sys := system(t, "", nowhere(t, closedPort(t)))
+	latest := announced(t, sys, 1001, 0)
+	killed := filepath.Join(sys.TempDir, discover.Prefix+"1000-x")
+	if err := os.Mkdir(killed, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := discover.Announce(killed, discover.URLs{Gateway: latest, Tempo: latest, Explorer: latest}); err != nil {
+		t.Fatal(err)
+	}
+	if o, err := Find(t.Context(), Auto, nil, sys); err != nil || o.Note != "" {
+		t.Errorf("chose %s (%v): %s", o.Stack, err, o.Note)
+	}
+}
+
 func TestARunOnComposesPortIsARunWithoutDocker(t *testing.T) {
-	env := map[string]string{}
+	env := nowhere(t, "")
 	sys := system(t, "", env)
 	env["TRAEFIK_PORT"] = portOf(announced(t, sys, 77, 0))
 	if o, err := Find(t.Context(), Auto, nil, sys); err != nil || o.Kind != Local {
@@ -148,7 +238,7 @@ func TestARunOnComposesPortIsARunWithoutDocker(t *testing.T) {
 }
 
 func TestARunThatWasKilledIsNotChosen(t *testing.T) {
-	sys := system(t, "", map[string]string{"TRAEFIK_PORT": closedPort(t)})
+	sys := system(t, "", nowhere(t, closedPort(t)))
 	dir := filepath.Join(sys.TempDir, discover.Prefix+"5-x")
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
@@ -157,7 +247,7 @@ func TestARunThatWasKilledIsNotChosen(t *testing.T) {
 	if err := discover.Announce(dir, urls); err != nil {
 		t.Fatal(err)
 	}
-	if o, err := Find(t.Context(), Auto, nil, sys); err != nil || o.Kind != Compose {
+	if o, err := Find(t.Context(), Auto, nil, sys); !errors.Is(err, ErrNothingRuns) {
 		t.Errorf("chose %s (%v)", o.Stack, err)
 	}
 	if _, err := Find(t.Context(), Local, nil, sys); err == nil || !strings.Contains(err.Error(), "go run ./demo") {

@@ -22,10 +22,12 @@ func (v *visit) header(ctx context.Context) outcome {
 	// Without its span: uservice3 has named the id of the trace that the proxy is in.
 	uservice3 := served != nil && served.ParentID != "" || served == nil && proxy != nil
 	uservice4 := found[uservice4Server] != nil
+	unanswered := caller != nil && caller.Status == "error" && len(caller.Children) == 0
 	var other string // the id of another trace, which uservice4 was in
 	if caller != nil {
 		for _, event := range caller.Events {
 			value, _ := event.Attributes["traceresponse"].(string)
+			unanswered = unanswered && event.Name != "Got response!"
 			switch h := ledger.Decode("traceresponse", value); {
 			case h.Valid && h.TraceID == v.id:
 				uservice4 = true
@@ -38,23 +40,27 @@ func (v *visit) header(ctx context.Context) outcome {
 	case err != nil:
 		return broken(err.Error(), "in trouble").yet()
 	case v.trace == nil:
-		return skipped("cannot be told: no span of the trace has arrived").yet()
+		return skipped("unknown: no span of the trace has arrived").yet()
 	case served != nil && served.ParentID == "":
 		return v.notContinued(ctx, served)
 	case other != "":
 		return broken("uservice4 is in a trace of its own, "+other, "services' formats differ", "header changed between services")
+	case uservice3 && v.inPlaceOfUservice4(found) != nil:
+		return fine("continued by uservice3 and %s", v.inPlaceOfUservice4(found).Service)
 	case uservice3 && uservice4:
-		who := "the proxy"
+		who := v.o.title(topology.Gateway)
 		if proxy != nil {
 			who = proxy.Service
 		}
 		return fine("started by %s, continued by uservice3 and uservice4", who)
+	case uservice3 && unanswered:
+		return fine("continued by uservice3, whose call of uservice4 got no answer")
 	case uservice3:
-		return fine("continued by uservice3; of uservice4 nothing can be told").yet()
+		return fine("continued by uservice3; nothing shows whether uservice4 did").yet()
 	case uservice4:
-		return fine("continued by uservice4; who started it cannot be told").yet()
+		return fine("continued by uservice4; nothing shows who started it").yet()
 	}
-	return skipped("cannot be told from the spans that have arrived").yet()
+	return skipped("unknown: too few spans have arrived").yet()
 }
 
 // contextHeaders carry a trace's id. The services read some of them, as OTEL_PROPAGATORS says.
@@ -64,11 +70,11 @@ var contextHeaders = []string{ledger.UberTraceID, ledger.TraceParent,
 // notContinued tells why uservice3 started a trace. Its log line has the headers that arrived;
 // whether the proxy traced at all is seen from the trace that it made instead.
 func (v *visit) notContinued(ctx context.Context, served *tempo.Span) outcome {
-	proxy := v.o.name(topology.Gateway)
-	detail := "uservice3 started a trace of its own; of " + proxy + " there is no trace at all"
+	gateway := v.o.title(topology.Gateway)
+	detail := "uservice3 started a trace of its own; there is none of " + gateway
 	orphan := v.orphan(ctx, served)
 	if orphan != "" {
-		detail = "uservice3 started a trace of its own; " + proxy + " was in another, " + orphan
+		detail = "uservice3 started a trace of its own; " + gateway + " was in another, " + orphan
 	}
 	headers := v.arrived(ctx)
 	var names []string
@@ -89,9 +95,9 @@ func (v *visit) notContinued(ctx context.Context, served *tempo.Span) outcome {
 	case headers == nil:
 		return broken(detail, "proxy does not trace", "formats differ", "header changed")
 	case damaged != "":
-		return broken(detail, "header damaged", "formats differ").with(damaged)
+		return broken(detail, "header damaged").with(damaged)
 	case len(names) == 0 && orphan != "":
-		return broken(detail, "header lost", "formats differ")
+		return broken(detail, "header lost")
 	case len(names) == 0:
 		return broken(detail, "no header sent")
 	}
@@ -106,7 +112,7 @@ func (v *visit) orphan(ctx context.Context, served *tempo.Span) (id string) {
 	encloses := func(s *tempo.Span) bool {
 		return s.Name == "ReverseProxy" && s.Start.Before(served.Start.Add(skew)) && s.End.After(served.End.Add(-skew))
 	}
-	v.poll(ctx, v.within(5*time.Second), "the proxy's own trace can be searched", func() bool {
+	v.poll(ctx, v.within(5*time.Second), v.o.title(topology.Gateway)+"'s own trace can be searched", func() bool {
 		ctx, cancel := context.WithTimeout(ctx, askTimeout)
 		defer cancel()
 		list, _ := v.backend.Search(ctx, tempo.Query{Tags: "name=ReverseProxy", Limit: 50,

@@ -13,8 +13,8 @@ import (
 	"example.com/grafana-tempo-go-demo/demo/topology"
 )
 
-// proxy sends the request.
-func (v *visit) proxy(ctx context.Context) outcome {
+// gateway sends the request.
+func (v *visit) gateway(ctx context.Context) outcome {
 	v.sent = time.Now()
 	res, err := v.request(ctx)
 	v.response, v.answered = res, time.Now()
@@ -23,12 +23,15 @@ func (v *visit) proxy(ctx context.Context) outcome {
 	}
 	body := string(res.body)
 	// Our services' error pages name a trace too.
-	ours := res.header.Get("traceresponse") != "" || strings.Contains(body, "<p>Trace: ")
-	detail := fmt.Sprintf("answered %d %s: %s", res.status, http.StatusText(res.status), firstText(body))
+	v.ours = res.header.Get("traceresponse") != "" || strings.Contains(body, "<p>Trace: ")
+	detail := said(res)
 	switch {
-	case res.status == http.StatusOK && (ours || strings.Contains(body, "Hello, world!")):
-		return fine("uservice3 answered 200 through %s", v.o.name(topology.Gateway))
-	case ours && res.status >= 500:
+	case res.status == http.StatusOK && (v.ours || strings.Contains(body, "Hello, world!")):
+		v.ours = true // perhaps a plain service
+		return fine("uservice3 answered 200 through %s", v.o.title(topology.Gateway))
+	case v.ours && traceOf(res) != "":
+		return broken(detail, "the trace tells")
+	case v.ours && res.status >= 500:
 		return broken(detail, "uservice4 fails", "uservice3 fails")
 	case res.status >= 502 && res.status <= 504:
 		return broken(detail, "uservice3 down")
@@ -38,34 +41,58 @@ func (v *visit) proxy(ctx context.Context) outcome {
 	return broken(detail, "other program")
 }
 
+// said is an answer in one line. A page that repeats its status, or names its trace, need not here.
+func said(res response) string {
+	status := strings.TrimSpace(fmt.Sprintf("%d %s", res.status, http.StatusText(res.status)))
+	text, _, _ := strings.Cut(strings.TrimPrefix(firstText(string(res.body)), status), "Trace: ")
+	return strings.TrimSuffix(fmt.Sprintf("answered %s: %s", status, strings.TrimSpace(text)), ": ")
+}
+
 var tags = regexp.MustCompile(`(?s)<(style|title|script)\b.*?</(style|title|script)>|<[^>]*>`)
 
 // firstText is the first words of a page.
 func firstText(page string) string {
-	return cmp.Or(firstLine([]byte(tags.ReplaceAllString(page, ""))), "(an empty answer)")
+	text := strings.Join(strings.Fields(tags.ReplaceAllString(page, " ")), " ")
+	return cmp.Or(firstLine([]byte(text)), "(an empty answer)")
 }
 
-// pageTrace is a trace's id on uservice3's page, with the link to it.
-var pageTrace = regexp.MustCompile(`Trace: <code>(?:<a href="([^"]+)".*>)?[0-9a-f]{32}`)
+// pageTrace is a trace's id on uservice3's page, of an error too, with the link to it.
+var pageTrace = regexp.MustCompile(`Trace: (?:<code>)?(?:<a href="([^"]+)"[^>]*>)?([0-9a-f]{32})`)
+
+// traceOf is the id of the trace that an answer names, in its header or on its page; "" for none.
+func traceOf(res response) string {
+	if h := ledger.Decode("traceresponse", res.header.Get("traceresponse")); h.Valid {
+		return h.TraceID
+	}
+	if m := pageTrace.FindSubmatch(res.body); m != nil {
+		return string(m[2])
+	}
+	return ""
+}
 
 // traceID reads which trace the service says the request was.
-func (v *visit) traceID(context.Context) outcome {
+func (v *visit) traceID(ctx context.Context) outcome {
 	value := v.response.header.Get("traceresponse")
+	h := ledger.Decode("traceresponse", value)
+	v.id = traceOf(v.response)
+	v.sampled = v.id != "" && (!h.Valid || *h.Sampled) // a page names sampled traces only
 	switch {
-	case value == "" && pageTrace.Match(v.response.body):
-		return broken("no traceresponse header, though the page names a trace", "traceresponse stripped")
+	case v.sampled && value == "":
+		return broken("the answer has no traceresponse header; its page names "+v.id, "traceresponse stripped")
 	case value == "":
 		return broken("the answer has no traceresponse header", "tracing off", "plain service")
-	}
-	h := ledger.Decode("traceresponse", value)
-	if !h.Valid {
+	case !h.Valid:
 		return broken(fmt.Sprintf("traceresponse is %q, which names no trace", value), "traceresponse replaced")
-	}
-	v.id = h.TraceID
-	if *h.Sampled {
+	case v.sampled:
 		return fine("%s, sampled", v.id)
 	}
-	detail := v.id + " was not sampled, so nothing of it is sent anywhere"
+	detail := v.id + " was not sampled, so no span of it is sent"
+	switch caller := ledger.Decode(ledger.UberTraceID, v.arrived(ctx)[ledger.UberTraceID]); {
+	case caller.Valid && !*caller.Sampled:
+		return broken(detail, "proxy does not sample")
+	case caller.Valid:
+		return broken(detail, "uservice3 does not sample")
+	}
 	if v.o.Kind == Local {
 		return broken(detail, "proxy does not sample", "uservice3 does not sample")
 	}

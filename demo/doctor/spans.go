@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -54,14 +56,66 @@ func (v *visit) match() []*tempo.Span {
 	}
 	for i, e := range want {
 		for _, s := range v.trace.Spans {
-			named := strings.HasPrefix(s.Service, "uservice")
-			inPlace := i < uservice3Server || found[e.parent] != nil && s.ParentID == found[e.parent].SpanID
-			if found[i] == nil && s.Name == e.name && (s.Service == e.service || !named && inPlace) {
+			inPlace := e.parent < 0 && s.ParentID == "" || e.parent >= 0 && found[e.parent] != nil && s.ParentID == found[e.parent].SpanID
+			if found[i] == nil && s.Name == e.name && (s.Service == e.service || !isOurs(s.Service) && inPlace) {
 				found[i] = s
 			}
 		}
 	}
 	return found
+}
+
+func isOurs(service string) bool { return strings.HasPrefix(service, "uservice") }
+
+// foreign returns the spans of programs that the demo does not know, and the programs' names.
+func (v *visit) foreign(found []*tempo.Span) (spans []*tempo.Span, services []string) {
+	for _, s := range v.trace.Spans {
+		if !slices.Contains(found, s) && !isOurs(s.Service) && s.Service != v.o.name(topology.Gateway) {
+			spans, services = append(spans, s), append(services, s.Service)
+		}
+	}
+	slices.Sort(services)
+	return spans, slices.Compact(services)
+}
+
+// errorOrigin is the span in which the error of an answer began, and a clause that says so.
+func (v *visit) errorOrigin() (origin *tempo.Span, clause string) {
+	if v.response.status < 500 {
+		return nil, ""
+	}
+	if origin = v.trace.ErrorOrigin(); origin != nil {
+		clause = strings.TrimSuffix(fmt.Sprintf("; the error began in %s of %s: %s", origin.Name, origin.Service, origin.StatusMessage), ": ")
+	}
+	return origin, clause
+}
+
+// inPlaceOfUservice4 is the span of an unknown program that uservice3 has called; nil for none.
+func (v *visit) inPlaceOfUservice4(found []*tempo.Span) *tempo.Span {
+	caller := found[uservice3Client]
+	if caller == nil || found[uservice4Server] != nil {
+		return nil
+	}
+	foreign, _ := v.foreign(found)
+	for _, s := range foreign {
+		if s.ParentID == caller.SpanID {
+			return s
+		}
+	}
+	return nil
+}
+
+// above is the nearest span above another one, apart from the given ones; nil for none.
+func (v *visit) above(s *tempo.Span, apart []*tempo.Span) *tempo.Span {
+	for range len(apart) + 1 { // spans may form a circle
+		i := slices.IndexFunc(v.trace.Spans, func(p *tempo.Span) bool { return p.SpanID == s.ParentID })
+		if i < 0 {
+			return nil
+		}
+		if s = v.trace.Spans[i]; !slices.Contains(apart, s) {
+			break
+		}
+	}
+	return s
 }
 
 // fetch gets what there is of the trace. Less than before is not taken: Tempo may be moving it. An
@@ -94,23 +148,58 @@ func (v *visit) spans(ctx context.Context) outcome {
 	if v.states[linkHeader] == Broken {
 		return skipped("needs: " + linkHeader)
 	}
-	err := v.fetch(ctx)
-	want, found := v.expected(), v.match()
-	if err != nil {
+	if err := v.fetch(ctx); err != nil {
 		return broken(err.Error(), "in trouble").yet()
 	}
-	var lacking, senders, wrong []string
-	unnamed := false
+	want, found := v.expected(), v.match()
+	var lacking, senders, names []string
+	first := 0 // that is missing
+	madeUp := false
+	for i, e := range want {
+		if found[i] == nil {
+			if len(lacking) == 0 {
+				first = i
+			}
+			lacking, senders = append(lacking, e.String()), append(senders, e.service)
+		} else if i >= uservice3Server && found[i].Service != e.service {
+			names = append(names, fmt.Sprintf("%s of %s is by %q", e.name, e.service, found[i].Service))
+			madeUp = madeUp || strings.HasPrefix(found[i].Service, "unknown_service")
+		}
+	}
+	senders = slices.Compact(senders)
+	wrong := v.misplaced(found)
+	switch {
+	case len(lacking) == len(want):
+		return missing(fmt.Sprintf("none of %d has arrived", len(want)), v.notSent(senders...))
+	case len(lacking) > 0:
+		detail := fmt.Sprintf("%d of %d missing: %s", len(lacking), len(want), strings.Join(lacking, ", "))
+		return v.notMade(detail, found, first, senders)
+	case madeUp:
+		return broken(strings.Join(names, "; "), "no service name")
+	case len(names) > 0:
+		return broken(strings.Join(names, "; "), "another service name")
+	case len(wrong) > 0:
+		return broken("all there, and not as they should be: "+strings.Join(wrong, "; "), "instrumentation changed")
+	}
+	_, also := v.errorOrigin()
+	if more, services := v.foreign(found); len(more) > 0 {
+		also = fmt.Sprintf("; and %d of %s", len(more), strings.Join(services, ", ")) + also
+	}
+	return fine("all %d, of %s, uservice3 and uservice4, each below its parent%s", len(want), found[0].Service, also)
+}
+
+// misplaced says which spans are of the wrong kind or in the wrong place. A program that the demo
+// does not know may stand between two that it knows.
+func (v *visit) misplaced(found []*tempo.Span) (wrong []string) {
+	want := v.expected()
+	if v.trace == nil {
+		return nil
+	}
+	foreign, _ := v.foreign(found)
 	for i, e := range want {
 		s := found[i]
 		if s == nil {
-			lacking = append(lacking, e.String())
-			senders = append(senders, e.service)
 			continue
-		}
-		if i >= uservice3Server && s.Service != e.service {
-			unnamed = true
-			wrong = append(wrong, fmt.Sprintf("%s is by %q, not %s", e.name, s.Service, e.service))
 		}
 		if s.Kind != e.kind {
 			wrong = append(wrong, fmt.Sprintf("%s is of kind %s, not %s", e, s.Kind, e.kind))
@@ -118,22 +207,34 @@ func (v *visit) spans(ctx context.Context) outcome {
 		if e.parent < 0 && s.ParentID != "" {
 			wrong = append(wrong, fmt.Sprintf("%s has a parent", e))
 		}
-		if e.parent >= 0 && found[e.parent] != nil && s.ParentID != found[e.parent].SpanID {
+		if e.parent >= 0 && found[e.parent] != nil && v.above(s, foreign) != found[e.parent] {
 			wrong = append(wrong, fmt.Sprintf("%s is not below %s", e, want[e.parent]))
 		}
 	}
-	switch {
-	case len(lacking) == len(want):
-		return missing(fmt.Sprintf("none of %d has arrived", len(want)), v.notSent(slices.Compact(senders)...))
-	case len(lacking) > 0:
-		return missing(fmt.Sprintf("%d of %d missing: %s", len(lacking), len(want), strings.Join(lacking, ", ")),
-			v.notSent(slices.Compact(senders)...))
-	case unnamed:
-		return broken(strings.Join(wrong, "; "), "no service name")
-	case len(wrong) > 0:
-		return broken("all there, and not as they should be: "+strings.Join(wrong, "; "), "instrumentation changed")
+	return wrong
+}
+
+// notMade judges missing spans that may never have been made: a call before them failed, or another
+// program took it. First is the first of them.
+func (v *visit) notMade(detail string, found []*tempo.Span, first int, senders []string) outcome {
+	origin, began := v.errorOrigin()
+	index := slices.Index(found, origin)
+	about := struct{ Span, Service, Sender, Other string }{Sender: strings.Join(senders, " and ")}
+	if index >= uservice3Server && index < first {
+		about.Span, about.Service = origin.Name, origin.Service
+		detail += began
+		if index != uservice3Client {
+			return broken(detail, "failed before").with(about).yet()
+		}
+		out := broken(detail, "did not answer").with(about)
+		out.retry = v.response.status != http.StatusBadGateway // who was too slow may still send them
+		return out
 	}
-	return fine("all %d, of %s, uservice3 and uservice4, each below its parent", len(want), found[0].Service)
+	if s := v.inPlaceOfUservice4(found); s != nil {
+		about.Other = s.Service
+		return broken(detail+fmt.Sprintf("; %s of %s is there instead", s.Name, s.Service), "another program").with(about).yet()
+	}
+	return missing(detail, v.notSent(senders...))
 }
 
 // notSent tells why spans of these processes do not arrive.
@@ -168,13 +269,34 @@ func (v *visit) search(ctx context.Context) outcome {
 	since := time.Since(v.answered).Seconds()
 	switch {
 	case slices.Contains(list, v.id):
-		return fine("found by service and time, %.1f s after the answer", since)
+		return fine("found by service and time, %.1f s after the answer%s", since, v.others(ctx))
 	case err != nil:
 		return broken(err.Error(), "in trouble").yet()
 	case len(list) >= searchLimit:
 		return broken(fmt.Sprintf("not among the first %d traces of uservice3", len(list)), "too much traffic to search").yet()
 	}
 	return missing(fmt.Sprintf("known by its id, not found by service and time in %.0f s", since), v.notSearchable)
+}
+
+// others names programs that the demo does not know, of which traces have arrived lately.
+func (v *visit) others(ctx context.Context) string {
+	known := []string{"prober", prometheus, loki, grafana, topology.Tempo, v.o.name(topology.Gateway)}
+	var names []string
+	answer, _ := v.askJSON(ctx, topology.Tempo, "/api/search", url.Values{"limit": {fmt.Sprint(searchLimit)},
+		"start": {fmt.Sprint(v.sent.Add(-10 * time.Minute).Unix())}, "end": {fmt.Sprint(time.Now().Unix() + 1)}})
+	for _, root := range answer.Get("traces.#.rootServiceName").Array() {
+		name := root.String()
+		// Tempo writes "<root span not yet received>", the SDK unknown_service.
+		if isOurs(name) || slices.Contains(known, name) || strings.HasPrefix(name, "<") || strings.HasPrefix(name, "unknown_service") {
+			continue
+		}
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	if names = slices.Compact(names); len(names) == 0 || names[0] == "" {
+		return ""
+	}
+	return "; in the last 10 minutes there are traces of " + strings.Join(names, ", ") + ", too"
 }
 
 // notSearchable tells why a search does not find the trace.

@@ -17,6 +17,10 @@ type printer struct {
 	w    io.Writer
 	live bool
 	err  error
+
+	skipped []string // links that are skipped for one reason, not yet printed
+	reason  string
+	absent  []string // links that the stack does not have
 }
 
 // RunText runs and tells people about it: what is examined, each link as it is done, and what to
@@ -79,25 +83,43 @@ func (p *printer) waiting(link, waitingFor string, since time.Duration) {
 }
 
 func (p *printer) finished(l Link) {
-	word, colour, took := string(l.State), term.Faint, ""
+	if p.reason != "" && (l.State != Skipped || l.Detail != p.reason) {
+		p.several("skipped", p.skipped, " ("+p.reason+")")
+		p.skipped, p.reason = nil, ""
+	}
+	word, colour := "ok", term.Green
 	switch l.State {
-	case OK:
-		colour = term.Green
+	case Skipped:
+		p.skipped, p.reason = append(p.skipped, l.Name), l.Detail
+		return
+	case Absent: // all in one line at the end
+		p.absent = append(p.absent, l.Name)
+		return
 	case Broken:
 		word, colour = "BROKEN", term.Red
-	case Absent:
-		word = "not here"
 	}
-	if l.State == OK || l.State == Broken {
-		took = term.Duration(time.Duration(l.Millis * float64(time.Millisecond)))
+	took := term.Duration(time.Duration(l.Millis * float64(time.Millisecond)))
+	p.line(colour, lead(word, took, l.Name), l.Detail)
+}
+
+// several prints one line for links of which there is nothing else to say.
+func (p *printer) several(state string, links []string, why string) {
+	if len(links) > 0 {
+		p.line(term.Faint, fmt.Sprintf("  %-8s  ", state), strings.Join(links, ", ")+why)
 	}
+}
+
+// line prints a line that begins with a state of up to eight letters.
+func (p *printer) line(colour, lead, text string) {
 	p.clearLine()
-	text := term.Hang(lead(word, took, l.Name), term.Clean(l.Detail), term.DefaultWidth)
+	text = term.Hang(lead, term.Clean(text), term.DefaultWidth)
 	p.print("  %s%s", term.Paint(p.live, colour, text[2:10]), text[10:])
 }
 
 // verdict says what it all comes to, and what to do.
 func (p *printer) verdict(r Report) {
+	p.several("skipped", p.skipped, " ("+p.reason+")")
+	p.several("not here", p.absent, "")
 	counts := map[State]int{}
 	for _, l := range r.Links {
 		counts[l.State]++

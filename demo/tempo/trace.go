@@ -97,6 +97,18 @@ func (t *Trace) Complete() bool {
 	return root
 }
 
+// ErrorOrigin returns the span in which an error began: the first to end of those that failed and
+// have no failed span below them. Nil when none failed.
+func (t *Trace) ErrorOrigin() (origin *Span) {
+	failed := func(s *Span) bool { return s.Status == "error" }
+	for _, s := range t.Spans {
+		if failed(s) && !slices.ContainsFunc(s.Children, failed) && (origin == nil || s.End.Before(origin.End)) {
+			origin = s
+		}
+	}
+	return origin
+}
+
 // newTrace links spans to a tree and puts them in order. Where spans are their own ancestors, the
 // link that would close the circle is left out.
 func newTrace(id string, spans []*Span) *Trace {

@@ -34,9 +34,10 @@ func (r *Report) Text(w io.Writer) error {
 		*Report
 		Drawing string
 		Timeout time.Duration
+		Failed  *tempo.Span // where the error began
 		Busiest *tempo.Span
 		Own     string
-	}{r, drawing, traceTimeout, busiest, term.Duration(own)})
+	}{r, drawing, traceTimeout, r.trace.ErrorOrigin(), busiest, term.Duration(own)})
 }
 
 // carried is the header that arrived at a hop; the first digits of its ids tell them apart.
