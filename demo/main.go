@@ -59,8 +59,8 @@ func run(s session, args []string) int {
 			names = append(names, c.name)
 		}
 	}
-	fmt.Fprintf(s.stderr, "demo: there is no command %q%s\n\nUsage: demo [command] [flags]\n`go run ./demo help` lists the commands: %s.\n",
-		name, didYouMean(name, names), strings.Join(names[1:], ", "))
+	fmt.Fprintf(s.stderr, "demo: there is no command %q%s\n\nUsage: demo [command] [flags]\n", name, didYouMean(name, names))
+	fmt.Fprintf(s.stderr, "`go run ./demo help` explains the commands: %s.\n", strings.Join(names[1:], ", "))
 	return 2
 }
 

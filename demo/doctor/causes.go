@@ -71,7 +71,8 @@ func (a advice) Logs(names string) string {
 // Up starts parts with changed settings.
 func (a advice) Up(names string) string {
 	if a.Kind == Local {
-		return "start it again without -break and -propagators: go run ./demo; or mend the fault on its page, " + a.URLs[topology.Explorer]
+		return "start it again without -break and -propagators: go run ./demo; " +
+			"or mend the fault on its page, " + a.URLs[topology.Explorer]
 	}
 	return "docker compose up -d " + names
 }

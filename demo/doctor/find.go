@@ -72,7 +72,7 @@ func Find(ctx context.Context, which Kind, given map[string]string, sys System) 
 		return compose, nil
 	}
 	var found []Options
-	if which != Local && i < 0 && composeRuns(ctx, compose) {
+	if which != Local && composeRuns(ctx, compose, runs) {
 		found = append(found, compose)
 	}
 	if which != Compose {
@@ -177,9 +177,15 @@ func alive(ctx context.Context, u discover.URLs) bool {
 	return true
 }
 
-// composeRuns tells our stack, whole or in part, from the other servers that many machines have on
-// these ports.
-func composeRuns(ctx context.Context, o Options) bool {
+// composeRuns tells our stack, whole or in part, from the runs without Docker, some of whose ports
+// are the same, and from the other servers that many machines have on these ports.
+func composeRuns(ctx context.Context, o Options, runs []Options) bool {
+	taken := map[string]bool{}
+	for _, r := range runs {
+		for _, address := range r.URLs {
+			taken[hostOf(address)] = true
+		}
+	}
 	for _, probe := range []struct {
 		part, path, host string
 		ours             func(response) bool
@@ -187,11 +193,16 @@ func composeRuns(ctx context.Context, o Options) bool {
 		{topology.Gateway, "/healthz", topology.Host(topology.Uservice3), func(r response) bool {
 			return r.status >= 502 && r.status <= 504 || r.status == http.StatusOK && strings.TrimSpace(string(r.body)) == "ok"
 		}},
-		{topology.Tempo, "/ready", "", func(r response) bool { return r.status == http.StatusOK || r.status == http.StatusServiceUnavailable }},
+		{topology.Tempo, "/ready", "", func(r response) bool {
+			return r.status == http.StatusOK || r.status == http.StatusServiceUnavailable
+		}},
 		{grafana, "/api/health", "", func(r response) bool { return gjson.GetBytes(r.body, "database").Exists() }},
 	} {
-		res, err := get(ctx, http.DefaultClient, 2*time.Second, o.URLs[probe.part]+probe.path, probe.host)
-		if err == nil && probe.ours(res) {
+		address := o.URLs[probe.part]
+		if taken[hostOf(address)] {
+			continue
+		}
+		if res, err := get(ctx, http.DefaultClient, 2*time.Second, address+probe.path, probe.host); err == nil && probe.ours(res) {
 			return true
 		}
 	}

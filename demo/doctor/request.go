@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
@@ -41,14 +42,23 @@ func (v *visit) gateway(ctx context.Context) outcome {
 	return broken(detail, "other program")
 }
 
-// said is an answer in one line. A page that repeats its status, or names its trace, need not here.
+// said is an answer in one line: its status, and the first words of its page that say more.
 func said(res response) string {
 	status := strings.TrimSpace(fmt.Sprintf("%d %s", res.status, http.StatusText(res.status)))
-	text, _, _ := strings.Cut(strings.TrimPrefix(firstText(string(res.body)), status), "Trace: ")
-	return strings.TrimSuffix(fmt.Sprintf("answered %s: %s", status, strings.TrimSpace(text)), ": ")
+	for _, text := range append(blocks.FindAllString(string(res.body), 3), string(res.body)) {
+		text = strings.TrimPrefix(firstText(text), status)
+		text = strings.TrimSpace(strings.TrimPrefix(text, strconv.Itoa(res.status)))
+		if text != "" && !strings.HasPrefix(text, "Trace: ") {
+			return "answered " + status + ": " + text
+		}
+	}
+	return "answered " + status
 }
 
-var tags = regexp.MustCompile(`(?s)<(style|title|script)\b.*?</(style|title|script)>|<[^>]*>`)
+var (
+	blocks = regexp.MustCompile(`(?s)<(h1|p)>.*?</(h1|p)>`)
+	tags   = regexp.MustCompile(`(?s)<(style|title|script)\b.*?</(style|title|script)>|<[^>]*>`)
+)
 
 // firstText is the first words of a page.
 func firstText(page string) string {

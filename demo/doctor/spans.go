@@ -84,7 +84,8 @@ func (v *visit) errorOrigin() (origin *tempo.Span, clause string) {
 		return nil, ""
 	}
 	if origin = v.trace.ErrorOrigin(); origin != nil {
-		clause = strings.TrimSuffix(fmt.Sprintf("; the error began in %s of %s: %s", origin.Name, origin.Service, origin.StatusMessage), ": ")
+		clause = fmt.Sprintf("; the error began in %s of %s: %s", origin.Name, origin.Service, origin.StatusMessage)
+		clause = strings.TrimSuffix(clause, ": ")
 	}
 	return origin, clause
 }
@@ -141,7 +142,7 @@ func (v *visit) served(ctx context.Context) bool {
 	return v.match()[uservice3Server] != nil
 }
 
-const needsServed = "needs: " + linkSpans + " (the one of uservice3)"
+const needsServed = "needs: the span of uservice3"
 
 // spans compares the trace with the spans that it should have.
 func (v *visit) spans(ctx context.Context) outcome {
@@ -250,6 +251,9 @@ func (v *visit) notSent(senders ...string) judge {
 		who := strings.Join(senders, " ")
 		if len(senders) == 3 {
 			return broken(detail, "sent elsewhere", "exporter off", "tempo drops").with(who)
+		}
+		if who == v.o.name(topology.Gateway) { // it has sent the header, so it traces
+			return broken(detail, "wrong endpoint", "killed too early").with(who)
 		}
 		return broken(detail, "wrong endpoint", "no export", "killed too early").with(who)
 	}

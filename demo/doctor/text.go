@@ -83,6 +83,10 @@ func (p *printer) waiting(link, waitingFor string, since time.Duration) {
 }
 
 func (p *printer) finished(l Link) {
+	if l.State == Absent { // all in one line at the end
+		p.absent = append(p.absent, l.Name)
+		return
+	}
 	if p.reason != "" && (l.State != Skipped || l.Detail != p.reason) {
 		p.several("skipped", p.skipped, " ("+p.reason+")")
 		p.skipped, p.reason = nil, ""
@@ -91,9 +95,6 @@ func (p *printer) finished(l Link) {
 	switch l.State {
 	case Skipped:
 		p.skipped, p.reason = append(p.skipped, l.Name), l.Detail
-		return
-	case Absent: // all in one line at the end
-		p.absent = append(p.absent, l.Name)
 		return
 	case Broken:
 		word, colour = "BROKEN", term.Red

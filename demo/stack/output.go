@@ -6,8 +6,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
+
+	"github.com/tidwall/gjson"
 
 	"example.com/grafana-tempo-go-demo/demo/process"
 	"example.com/grafana-tempo-go-demo/demo/term"
@@ -39,6 +42,7 @@ func (o *output) line(part string, line []byte) {
 	if o.hidden(line) {
 		return
 	}
+	line = cutBody(line)
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	prefix := fmt.Sprintf("%-9s | ", part)
@@ -52,6 +56,19 @@ func (o *output) line(part string, line []byte) {
 		line = []byte(term.Clean(strings.ReplaceAll(string(line), "\t", "    ")))
 	}
 	_, _ = fmt.Fprintf(o.w, "%s%s\n", prefix, line) // in one call of Write
+}
+
+// cutBody leaves about a line of the body that a service logs of an answer, which is a whole page.
+func cutBody(line []byte) []byte {
+	body := gjson.GetBytes(line, "body")
+	if body.Type != gjson.String || body.Index == 0 || term.Columns(body.Str) <= term.DefaultWidth {
+		return line
+	}
+	var short bytes.Buffer
+	enc := json.NewEncoder(&short)
+	enc.SetEscapeHTML(false)                                     // as slog
+	_ = enc.Encode(term.Fit(body.Str, term.DefaultWidth, "...")) // a string can be encoded
+	return slices.Concat(line[:body.Index], bytes.TrimSuffix(short.Bytes(), []byte("\n")), line[body.Index+len(body.Raw):])
 }
 
 // hidden reports whether a line is a JSON log line below the level that was asked for. The services

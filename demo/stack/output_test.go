@@ -51,6 +51,9 @@ func TestOutputHidesLevelsAndTamesTerminals(t *testing.T) {
 		{"info is hidden at warn", slog.LevelWarn, false, `{"level":"INFO"}`, ""},
 		{"errors are shown at warn", slog.LevelWarn, false, `{"level":"ERROR"}`, "p         | {\"level\":\"ERROR\"}\n"},
 		{"plain text is shown always", slog.LevelError, false, "panic: x\r", "p         | panic: x\n"},
+		{"a page that a service logs is cut", slog.LevelInfo, false, `{"level":"INFO","body":"<p>\n` + strings.Repeat("é", 100) + `","x":1}`,
+			`p         | {"level":"INFO","body":"<p>\n` + strings.Repeat("é", 73) + `...","x":1}` + "\n"},
+		{"a short body is not", slog.LevelInfo, false, `{"body":"\u003cp>"}`, `p         | {"body":"\u003cp>"}` + "\n"},
 		{"a terminal gets colour and no control characters", slog.LevelInfo, true, "a\tb\x1b[2J", "\x1b[36mp         | \x1b[0ma    b\uFFFD[2J\n"},
 		{"a file gets the bytes as they are", slog.LevelInfo, false, "a\tb\x1b[2J", "p         | a\tb\x1b[2J\n"},
 	} {
