@@ -104,14 +104,14 @@ func nothingRuns(which Kind, compose Options, runs []Options) error {
 		hostOf(gatewayOf(compose)), hostOf(compose.URLs[topology.Tempo]), hostOf(compose.URLs[grafana]))
 	switch {
 	case which == Local:
-		return fmt.Errorf("%w. Start one, then ask again:\n%sLooked for: a run of go run ./demo.", ErrNothingRuns, local)
+		return fmt.Errorf("%w. Start one, then ask again:\n%sLooked for: a run of go run ./demo", ErrNothingRuns, local)
 	case which == Compose && len(runs) > 0:
 		looked += fmt.Sprintf(".\nAnother is up, %s: leave out -stack to examine it", runs[0].Stack)
 	case which != Compose:
 		looked = "a run of go run ./demo;\n" + looked
 	}
 	return fmt.Errorf("%w. Start one, either way, then ask again:\n%s%sLooked for: %s.\n"+
-		"If yours is elsewhere, give its addresses with -gateway and -tempo.", ErrNothingRuns, docker, local, looked)
+		"If yours is elsewhere, give its addresses with -gateway and -tempo", ErrNothingRuns, docker, local, looked)
 }
 
 // localRuns are the runs without Docker, the latest first. There is no Prometheus, no Loki, and a
