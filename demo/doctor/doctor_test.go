@@ -51,6 +51,10 @@ var cases = []struct {
 	{"the database of uservice4 fails", func(f *fake) {
 		f.fail(502, "The service behind this one did not answer well.", "the database is on fire", 7, 6, 5, 3, 2, 1)
 	}, linkGateway},
+	{"the database of uservice4 fails and it cannot export", func(f *fake) {
+		f.fail(502, "The service behind this one did not answer well.", "answered 500", 5, 3, 2, 1)
+		f.spans = f.spans[:5]
+	}, linkGateway},
 	{"Redis of uservice3 fails", func(f *fake) {
 		f.fail(500, "Redis did not answer.", "redis is on fire", 4, 3, 2, 1)
 		f.spans = f.spans[:4]

@@ -22,12 +22,10 @@ func (v *visit) header(ctx context.Context) outcome {
 	// Without its span: uservice3 has named the id of the trace that the proxy is in.
 	uservice3 := served != nil && served.ParentID != "" || served == nil && proxy != nil
 	uservice4 := found[uservice4Server] != nil
-	unanswered := caller != nil && caller.Status == "error" && len(caller.Children) == 0
 	var other string // the id of another trace, which uservice4 was in
 	if caller != nil {
 		for _, event := range caller.Events {
 			value, _ := event.Attributes["traceresponse"].(string)
-			unanswered = unanswered && event.Name != "Got response!"
 			switch h := ledger.Decode("traceresponse", value); {
 			case h.Valid && h.TraceID == v.id:
 				uservice4 = true
@@ -53,7 +51,7 @@ func (v *visit) header(ctx context.Context) outcome {
 			who = proxy.Service
 		}
 		return fine("started by %s, continued by uservice3 and uservice4", who)
-	case uservice3 && unanswered:
+	case uservice3 && unanswered(caller):
 		return fine("continued by uservice3, whose call of uservice4 got no answer")
 	case uservice3:
 		return fine("continued by uservice3; nothing shows whether uservice4 did").yet()
@@ -61,6 +59,12 @@ func (v *visit) header(ctx context.Context) outcome {
 		return fine("continued by uservice4; nothing shows who started it").yet()
 	}
 	return skipped("unknown: too few spans have arrived").yet()
+}
+
+// unanswered reports whether a call has failed without an answer.
+func unanswered(call *tempo.Span) bool {
+	return call != nil && call.Status == "error" && len(call.Children) == 0 &&
+		!slices.ContainsFunc(call.Events, func(e tempo.Event) bool { return e.Name == "Got response!" })
 }
 
 // contextHeaders carry a trace's id. The services read some of them, as OTEL_PROPAGATORS says.

@@ -65,7 +65,9 @@ func (v *visit) match() []*tempo.Span {
 	return found
 }
 
-func isOurs(service string) bool { return strings.HasPrefix(service, "uservice") }
+func isOurs(name string) bool {
+	return slices.ContainsFunc(topology.Services(), func(s topology.Service) bool { return s.Name == name })
+}
 
 // foreign returns the spans of programs that the demo does not know, and the programs' names.
 func (v *visit) foreign(found []*tempo.Span) (spans []*tempo.Span, services []string) {
@@ -221,7 +223,8 @@ func (v *visit) notMade(detail string, found []*tempo.Span, first int, senders [
 	origin, began := v.errorOrigin()
 	index := slices.Index(found, origin)
 	about := struct{ Span, Service, Sender, Other string }{Sender: strings.Join(senders, " and ")}
-	if index >= uservice3Server && index < first {
+	answered := index == uservice3Client && !unanswered(origin) // then uservice4 knows where it began
+	if index >= uservice3Server && index < first && !answered {
 		about.Span, about.Service = origin.Name, origin.Service
 		detail += began
 		if index != uservice3Client {
