@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"text/template"
 
@@ -40,11 +41,13 @@ func declareUp(fs *flag.FlagSet) action {
 	asJSON := fs.Bool("json", false,
 		"when all is ready, print the addresses as one line of JSON; logs go to standard error")
 	level := logLevel(fs)
-	var faults []string
-	for _, f := range lab.Faults() {
-		faults = append(faults, f.Name)
-	}
-	fault := choice(fs, "break", "break the telemetry on purpose, by a `fault` of the list below", faults...)
+	var fault string
+	var seed uint64
+	fs.Func("break", "break the telemetry on purpose, by a `fault` of the list below; random hides one for you to find on the"+
+		"\npage, and random:7 gives a class the same ones in the same order", func(s string) (err error) {
+		fault, seed, err = parseBreak(s)
+		return err
+	})
 	propagators := map[string]string{}
 	fs.Func("propagators", "`part=list` of the formats that a part reads and writes, such as uservice4=tracecontext,jaeger,"+
 		" where the\nothers have jaeger; parts are gateway, uservice3 and uservice4; the flag may be given for each",
@@ -61,7 +64,7 @@ func declareUp(fs *flag.FlagSet) action {
 	fs.Usage = func() {
 		usage()
 		fmt.Fprint(fs.Output(),
-			"\nFaults for -break; docs/lab.md has them as exercises, and the page can change them at run time:\n")
+			"\nFaults for -break; docs/lab.md has them as exercises, and the page can change them while the demo runs:\n")
 		for _, f := range lab.Faults() {
 			fmt.Fprintf(fs.Output(), "  %-20s %s\n", f.Name, f.Title)
 		}
@@ -76,7 +79,8 @@ func declareUp(fs *flag.FlagSet) action {
 			Page:        func(p stack.Page) http.Handler { return explorer.New(explorer.Options(p)) },
 			Env:         env,
 			LogLevel:    *level,
-			Break:       *fault,
+			Break:       fault,
+			Seed:        seed,
 			Propagators: propagators,
 		}
 		set := given(fs)
@@ -88,6 +92,25 @@ func declareUp(fs *flag.FlagSet) action {
 		}
 		return runUp(s, o, *asJSON)
 	}
+}
+
+// parseBreak reads what -break takes: a fault's name, random, or random with a seed.
+func parseBreak(s string) (fault string, seed uint64, err error) {
+	names := []string{lab.Random, lab.Random + ":7"}
+	for _, f := range lab.Faults() {
+		names = append(names, f.Name)
+	}
+	fault, number, seeded := strings.Cut(s, ":")
+	if seeded && fault == lab.Random {
+		if seed, err = strconv.ParseUint(number, 10, 64); err != nil || seed == 0 {
+			return "", 0, fmt.Errorf("behind %s: want a whole number from 1, such as random:7", lab.Random)
+		}
+		return fault, seed, nil
+	}
+	if !slices.Contains(names, s) {
+		return "", 0, fmt.Errorf("want %s", term.List(names))
+	}
+	return fault, 0, nil
 }
 
 // runUp starts everything and runs until the session ends.
@@ -106,9 +129,8 @@ func runUp(s session, o stack.Options, asJSON bool) error {
 	} else {
 		err = printReady(out, running.URLs())
 	}
-	if f, ok := lab.Named(o.Break); ok && err == nil {
-		_, err = fmt.Fprintf(out, "The telemetry is broken on purpose (%s): %s.\n%s\n", f.Name, f.Title,
-			term.Hang("", "What you see then: "+f.Symptom, term.Width(out)))
+	if err == nil {
+		_, err = fmt.Fprint(out, broken(o.Break, running, term.Width(out)))
 	}
 	if err != nil {
 		err = fmt.Errorf("print the addresses: %w", err)
@@ -128,10 +150,27 @@ func runUp(s session, o stack.Options, asJSON bool) error {
 	}
 	problems = append(problems, running.Stop(s.kill))
 	err = errors.Join(problems...)
+	if tally := running.Faults().State().Tally; tally != "" {
+		fmt.Fprintln(out, "Faults:", tally)
+	}
 	if err == nil {
 		fmt.Fprintln(out, "stopped; nothing is left behind")
 	}
 	return err
+}
+
+// broken says what is broken from the start; it is empty if nothing is.
+func broken(fault string, running *stack.Stack, width int) string {
+	if fault == lab.Random {
+		return term.Hang("", fmt.Sprintf("The telemetry is broken on purpose, and this terminal does not say how. The page, %s, has hints, takes "+
+			"your answer and keeps the tally. -break random:%d hides the same faults in the same order.",
+			running.URLs().Explorer, running.Faults().State().Seed), width) + "\n"
+	}
+	if f, ok := lab.Named(fault); ok {
+		return fmt.Sprintf("The telemetry is broken on purpose (%s): %s.\n%s\n", f.Name, f.Title,
+			term.Hang("", "What you see then: "+f.Symptom, width))
+	}
+	return ""
 }
 
 //go:embed up.tmpl

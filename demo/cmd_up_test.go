@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"example.com/grafana-tempo-go-demo/demo/discover"
+	"example.com/grafana-tempo-go-demo/demo/lab"
 	"example.com/grafana-tempo-go-demo/demo/ledger"
 )
 
@@ -150,6 +151,49 @@ func TestUpWithAFaultAndItsLogAsALedger(t *testing.T) {
 	}
 	if a, b := outline(fromLog.Requests[0]), outline(answer.Requests[0]); a != b {
 		t.Errorf("from the log\n%s\nfrom the running demo\n%s", a, b)
+	}
+}
+
+func TestUpWithASecretFaultDoesNotNameIt(t *testing.T) {
+	cmd, tmp := demo(t, append([]string{"up", "-json", "-break=random:7"}, anywhere()...)...)
+	r := up(t, cmd, tmp)
+	waitFor(t, "word of it", func() bool { return strings.Contains(r.stderr.String(), "-break random:7") })
+	if !strings.Contains(r.stderr.String(), r.urls.Explorer) {
+		t.Errorf("where to find it is not told: %s", r.stderr)
+	}
+	id := traceID(t, get(t, r.urls.Gateway+"/", "uservice3.localhost"))
+	waitFor(t, "log lines of the call", func() bool { return strings.Count(r.stderr.String(), id) > 1 })
+	told := r.stderr.String()
+	for _, f := range lab.Faults() {
+		for _, text := range append(f.Hints, f.Name, f.Title) {
+			if strings.Contains(told, text) {
+				t.Errorf("the terminal says %q:\n%s", text, told)
+			}
+		}
+	}
+	for _, body := range []string{`{"do":"give-up"}`, `{"do":"begin"}`} {
+		res, err := localClient.Post(r.urls.Explorer+"/api/riddle", "application/json", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+	}
+	_ = cmd.Process.Signal(os.Interrupt)
+	r.wait(t)
+	if err := cmd.Wait(); err != nil || !strings.Contains(r.stderr.String(), "Faults: 0 of 1 found.") {
+		t.Errorf("%v\n%s", err, r.stderr)
+	}
+	gone(t, tmp)
+}
+
+func TestBreakTakesAFaultOrASeed(t *testing.T) {
+	for value, want := range map[string]string{
+		"drop-header": "", "random": "", "random:7": "", "random:": "want a whole number from 1", "random:x": "want a whole number from 1",
+		"random:0": "want a whole number from 1", "drop-header:7": "want random, random:7, drop-header", "": "want random",
+	} {
+		if _, _, err := parseBreak(value); want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%q: %v", value, err)
+		}
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"example.com/grafana-tempo-go-demo/demo/ledger"
+	"example.com/grafana-tempo-go-demo/demo/topology"
 	"example.com/grafana-tempo-go-demo/demo/visit"
 )
 
@@ -65,6 +66,9 @@ func (e *explorer) call(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	own := ledger.Decode(ledger.TraceResponse, got.TraceResponse)
+	if e.Faults != nil && wish.Service == topology.Uservice3 { // whose call passes every place of a fault
+		e.Faults.Saw(own.TraceID)
+	}
 	answer(w, http.StatusOK, callResult{
 		Answer:     *got,
 		StatusText: http.StatusText(got.Status),

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"example.com/grafana-tempo-go-demo/demo/lab"
 	"example.com/grafana-tempo-go-demo/demo/local"
 )
 
@@ -31,6 +32,7 @@ func FuzzRequest(f *testing.F) {
 		{"GET", "/tempo/../flush", "localhost", ""}, {"GET", "//evil.example/tempo/ready", "localhost", ""}, {"GET", "/tempo//evil.example/", "localhost", ""},
 		{"GET", "/trace/<script>", "localhost", ""}, {"GET", "/<script>?<script>", "localhost", ""}, {"GET", "/", "evil.example", ""},
 		{"GET", "/api/faults", "localhost", ""}, {"POST", "/api/faults", "localhost", `{"name":"drop-header"}`}, {"POST", "/api/faults", "localhost", `{"name":"<script>"}`},
+		{"GET", "/api/faults/all", "localhost", ""}, {"POST", "/api/riddle", "localhost", `{"do":"begin"}`}, {"POST", "/api/riddle", "localhost", `{"do":"guess","cause":"<script>"}`},
 		{"POST", "/api/call", "localhost", `{"service":"uservice3","fail":"redis"}`}, {"POST", "/api/call", "localhost", `{"service":"../../flush"}`},
 		{"POST", "/api/call", "localhost", `{"service":"uservice3","service":"<b>"}`}, {"POST", "/api/call", "localhost", "\xff"}, {"DELETE", "/tempo/ready", "localhost", ""},
 		{"CONNECT", "/", "localhost", ""}, {"GET", "/api/config", "[::1]", ""},
@@ -44,7 +46,7 @@ func FuzzRequest(f *testing.F) {
 		return &http.Response{StatusCode: http.StatusOK, Header: http.Header{"Content-Type": {"application/json"}, "Set-Cookie": {"a=1"}},
 			Body: io.NopCloser(strings.NewReader(`{}`)), Request: r}, nil
 	})
-	o := Options{Tempo: &url.URL{Scheme: "http", Host: "tempo:3200"}, Gateway: &url.URL{Scheme: "http", Host: "gateway:8000"}, Faults: &fakeFaults{}}
+	o := Options{Tempo: &url.URL{Scheme: "http", Host: "tempo:3200"}, Gateway: &url.URL{Scheme: "http", Host: "gateway:8000"}, Faults: lab.New(&fakeFaults{}, 7)}
 	h := newHandler(o, behind)
 	f.Fuzz(func(t *testing.T, method, target, host, body string) {
 		u, err := url.ParseRequestURI(target)

@@ -43,7 +43,7 @@ type Options struct {
 	// package ledger documents. Nil when nobody keeps one; the page says so.
 	Ledger http.Handler
 	// Faults breaks the telemetry on purpose and mends it; nil when this cannot be done from here.
-	Faults lab.Switch
+	Faults *lab.Lab
 	// Logger hears of what Tempo or the proxy did not answer; nil discards.
 	Logger *slog.Logger
 }
@@ -77,8 +77,10 @@ func newHandler(o Options, backends http.RoundTripper) http.Handler {
 	mux.HandleFunc("GET /api/config", e.config)
 	mux.HandleFunc("POST /api/call", e.call)
 	if o.Faults != nil {
-		mux.HandleFunc("GET /api/faults", e.listFaults)
+		mux.HandleFunc("GET /api/faults", e.faults)
+		mux.HandleFunc("GET /api/faults/all", allFaults)
 		mux.HandleFunc("POST /api/faults", e.setFault)
+		mux.HandleFunc("POST /api/riddle", e.riddle)
 	}
 	if o.Ledger != nil {
 		mux.Handle("GET /api/ledger", o.Ledger)
@@ -181,30 +183,6 @@ func (e *explorer) config(w http.ResponseWriter, r *http.Request) {
 		// Query is the TraceQL for the newest traces.
 		Query string `json:"query"`
 	}{services(), e.Gateway.Redacted(), e.Tempo.Redacted(), e.Ledger != nil, e.Faults != nil, e.newest(r.Context())})
-}
-
-func (e *explorer) listFaults(w http.ResponseWriter, _ *http.Request) {
-	answer(w, http.StatusOK, struct {
-		Active string      `json:"active"`
-		Faults []lab.Fault `json:"faults"`
-	}{e.Faults.Active(), lab.Faults()})
-}
-
-func (e *explorer) setFault(w http.ResponseWriter, r *http.Request) {
-	var wish struct{ Name string }
-	if !readJSON(w, r, &wish) {
-		return
-	}
-	if _, known := lab.Named(wish.Name); wish.Name != "" && !known {
-		fail(w, http.StatusBadRequest, "There is no such fault. GET /api/faults lists them; an empty name mends everything.")
-		return
-	}
-	if err := e.Faults.Set(r.Context(), wish.Name); err != nil {
-		e.Logger.Warn("fault", "name", wish.Name, "error", err.Error())
-		fail(w, http.StatusInternalServerError, fmt.Sprintf("The change did not work: %v.", err))
-		return
-	}
-	e.listFaults(w, r)
 }
 
 // readJSON reads a small JSON object, and answers itself if there is none. A form of another site

@@ -11,6 +11,8 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+
+	"example.com/grafana-tempo-go-demo/demo/lab"
 )
 
 // fake is a server that remembers what it was asked.
@@ -175,19 +177,22 @@ func TestOtherSitesCannotWrite(t *testing.T) {
 }
 
 // fakeFaults cannot mend.
-type fakeFaults struct{ active string }
+type fakeFaults struct {
+	active string
+	secret bool
+}
 
-func (f *fakeFaults) Active() string { return f.active }
-func (f *fakeFaults) Set(_ context.Context, name string) error {
+func (f *fakeFaults) Active() (string, bool) { return f.active, f.secret }
+func (f *fakeFaults) Set(_ context.Context, name string, secret bool) error {
 	if name == "" {
 		return errors.New("uservice4 did not start again")
 	}
-	f.active = name
+	f.active, f.secret = name, secret
 	return nil
 }
 
 func TestFaults(t *testing.T) {
-	h := New(Options{Tempo: parse(t, nowhere), Gateway: parse(t, nowhere), Faults: &fakeFaults{}})
+	h := New(Options{Tempo: parse(t, nowhere), Gateway: parse(t, nowhere), Faults: lab.New(&fakeFaults{}, 7)})
 	for _, test := range []struct {
 		name, method, body string
 		status             int
@@ -205,5 +210,37 @@ func TestFaults(t *testing.T) {
 				t.Errorf("answered %d %s", w.Code, w.Body)
 			}
 		})
+	}
+}
+
+func TestRiddle(t *testing.T) {
+	gateway := newFake(t, func(w http.ResponseWriter, r *http.Request) {
+		end := map[string]string{"uservice3": "1f", "uservice4": "2f"}[strings.Split(r.Host, ".")[0]]
+		w.Header().Set("traceresponse", "00-000000000000000000000000000000"+end+"-0000000000000002-01")
+	})
+	h := New(Options{Tempo: parse(t, nowhere), Gateway: parse(t, gateway.URL), Faults: lab.New(&fakeFaults{}, 7)}) // which begins with dead-exporter
+	for _, test := range []struct {
+		path, body string
+		status     int
+		has        string
+	}{
+		{"/api/riddle", `{"do":"hint"}`, 409, "nothing to find"},
+		{"/api/riddle", `{"do":"begin"}`, 200, `"number":1`},
+		{"/api/riddle", `{"do":"begin"}`, 409, "broken already"},
+		{"/api/call", `{"service":"uservice3"}`, 200, `1f`},
+		{"/api/call", `{"service":"uservice4"}`, 200, `2f`}, // does not pass every place of a fault
+		{"/api/riddle", `{"do":"hint"}`, 200, `"hints":["The trace has a hole: 4 spans of 7."],"more_hints":2,"wrong":[],"trace":"0000000000000000000000000000001f"`},
+		{"/api/riddle", `{"do":"dance"}`, 400, "do takes"},
+		{"/api/riddle", `{"do":"guess","cause":"fire"}`, 400, "no such fault"},
+		{"/api/riddle", `{"do":"guess","cause":"drop-header"}`, 200, `"outcome":""`},
+		{"/api/riddle", `{"do":"guess","cause":"dead-exporter"}`, 200, `"tally":"1 of 1 found, with 1 wrong guess."`},
+		{"/api/riddle", `{"do":"give-up"}`, 409, "solved already"},
+	} {
+		if w := ask(t, h, "POST", test.path, test.body, nil); w.Code != test.status || !strings.Contains(w.Body.String(), test.has) {
+			t.Errorf("%s: answered %d %s", test.body, w.Code, w.Body)
+		}
+	}
+	if w := ask(t, h, "GET", "/api/faults/all", "", nil); w.Code != 200 || strings.Count(w.Body.String(), `"diagnosis"`) != len(lab.Faults()) {
+		t.Errorf("all faults: %d %s", w.Code, w.Body)
 	}
 }

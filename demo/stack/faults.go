@@ -17,7 +17,8 @@ const deadEndpoint = "http://127.0.0.1:1"
 
 // fault is how the runner breaks the telemetry on purpose. Package lab has what it looks like.
 type fault struct {
-	name string // of lab.Faults; empty for none
+	name   string // of lab.Faults; empty for none
+	secret bool   // nobody is told the name
 	// env overrules variables of services, by service; an empty value removes the variable.
 	env map[string]map[string]string
 	// tamper changes what leaves the gateway; nil leaves it alone.
@@ -83,11 +84,13 @@ var faults = []*fault{
 }
 
 // findFault returns a fault by name; no name is no fault.
-func findFault(name string) (*fault, error) {
+func findFault(name string, secret bool) (*fault, error) {
 	var names []string
 	for _, f := range faults {
 		if f.name == name {
-			return f, nil
+			found := *f
+			found.secret = secret
+			return &found, nil
 		}
 		names = append(names, f.name)
 	}
@@ -95,26 +98,32 @@ func findFault(name string) (*fault, error) {
 }
 
 func (f *fault) String() string {
-	if f.name == "" {
+	switch {
+	case f.name == "":
 		return "as it should be"
+	case f.secret:
+		return "broken on purpose"
 	}
 	return "broken on purpose: " + f.name
 }
 
 // Faults breaks and mends the telemetry of the running stack.
-func (s *Stack) Faults() lab.Switch { return faultSwitch{s} }
+func (s *Stack) Faults() *lab.Lab { return s.lab }
 
 type faultSwitch struct{ *Stack }
 
-func (s faultSwitch) Active() string { return s.fault.Load().name }
+func (s faultSwitch) Active() (name string, secret bool) {
+	f := s.fault.Load()
+	return f.name, f.secret
+}
 
 // Set changes what has to be changed and nothing else: the gateway's part in place, and the
 // services whose environment differs by starting them again on their ports. Requests for the
 // instrumented services that come meanwhile wait at the gateway, and those under way are answered
 // first, so that none is lost. What goes past the gateway is not guarded. Ctx ends the waiting
 // only: a change that has begun is brought to its end.
-func (s faultSwitch) Set(ctx context.Context, name string) error {
-	f, err := findFault(name)
+func (s faultSwitch) Set(ctx context.Context, name string, secret bool) error {
+	f, err := findFault(name, secret)
 	if err != nil {
 		return err
 	}
@@ -132,8 +141,9 @@ func (s faultSwitch) Set(ctx context.Context, name string) error {
 // apply makes f the active fault. The caller holds changeLock.
 func (s *Stack) apply(ctx context.Context, f *fault) error {
 	var change []*service
+	secret := f.secret || s.fault.Load().secret // and so is which services need a change
 	for _, svc := range s.services {
-		if svc.process.Ended() || !maps.Equal(svc.env, s.environment(svc, f)) {
+		if svc.process.Ended() || secret && svc.Instrumented || !maps.Equal(svc.env, s.environment(svc, f)) {
 			change = append(change, svc)
 		}
 	}
@@ -175,9 +185,11 @@ func (s *Stack) killAndStartAgain(release func()) {
 			return
 		}
 		svc.process.Kill()
-		s.log.Warn("killed before it could send its spans; it starts again", "service", f.kills, "fault", f.name)
+		if !f.secret {
+			s.log.Warn("killed before it could send its spans; it starts again", "service", f.kills, "fault", f.name)
+		}
 		if err := s.startServices(s.alive, []*service{svc}); err != nil && s.alive.Err() == nil {
-			s.died(f.kills, "it was killed on purpose, and did not start again: "+err.Error())
+			s.died(f.kills, "it did not start again: "+err.Error())
 		}
 	})
 }

@@ -27,8 +27,11 @@ type Options struct {
 	Propagators map[string]string
 	// LogLevel is the least level shown. The services log at info or below, whatever it is.
 	LogLevel slog.Level
-	// Break names the fault to start with, of lab.Faults, or none; Stack.Faults changes it.
+	// Break names the fault to start with, of lab.Faults, or none; lab.Random is one that nobody is
+	// told. Stack.Faults changes it.
 	Break string
+	// Seed sets the order in which such faults come; 0 draws one.
+	Seed uint64
 
 	// Logs gets every line of every part in one write, prefixed by the part's name; nil drops them.
 	// A terminal gets coloured prefixes and no control characters.
@@ -45,6 +48,6 @@ type Page struct {
 	Tempo   *url.URL     // of Tempo's HTTP API
 	Gateway *url.URL     // the way to the services
 	Ledger  http.Handler // answers ?trace=<id> with the hops of a request
-	Faults  lab.Switch
+	Faults  *lab.Lab
 	Logger  *slog.Logger
 }

@@ -13,6 +13,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -296,4 +297,14 @@ func listenings(logs string) string {
 		}
 	}
 	return strings.Join(lines, "")
+}
+
+// startedAgain returns the names of the services that say so, sorted.
+func startedAgain(logs string) []string {
+	var again []string
+	for line := range strings.Lines(listenings(logs)) {
+		again = append(again, strings.Fields(line)[0])
+	}
+	slices.Sort(again)
+	return again
 }

@@ -17,6 +17,7 @@ import (
 	"example.com/grafana-tempo-go-demo/demo/collector"
 	"example.com/grafana-tempo-go-demo/demo/discover"
 	"example.com/grafana-tempo-go-demo/demo/gateway"
+	"example.com/grafana-tempo-go-demo/demo/lab"
 	"example.com/grafana-tempo-go-demo/demo/ledger"
 	"example.com/grafana-tempo-go-demo/demo/process"
 )
@@ -30,6 +31,7 @@ type Stack struct {
 	dir    string // temporary, removed at the end; empty where Options.Bin has the programs
 	ledger *ledger.Ledger
 	fault  atomic.Pointer[fault] // the active one
+	lab    *lab.Lab
 	deaths chan Death
 
 	collector *collector.Collector

@@ -13,6 +13,7 @@ import (
 
 	"example.com/grafana-tempo-go-demo/demo/collector"
 	"example.com/grafana-tempo-go-demo/demo/discover"
+	"example.com/grafana-tempo-go-demo/demo/lab"
 	"example.com/grafana-tempo-go-demo/demo/ledger"
 	"example.com/grafana-tempo-go-demo/demo/local"
 	"example.com/grafana-tempo-go-demo/demo/process"
@@ -39,11 +40,16 @@ func Start(ctx context.Context, o Options) (*Stack, error) {
 	if err := checkPropagators(o); err != nil {
 		return nil, err
 	}
-	broken, err := findFault(o.Break)
+	s := newStack(o)
+	secret := o.Break == lab.Random
+	if secret {
+		o.Break = s.lab.First()
+	}
+	broken, err := findFault(o.Break, secret)
 	if err != nil {
+		s.starter.Close()
 		return nil, err
 	}
-	s := newStack(o)
 	s.fault.Store(broken)
 	if err := s.start(ctx); err != nil {
 		stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), process.Grace)
@@ -63,6 +69,7 @@ func newStack(o Options) *Stack {
 		parts:      map[string]*part{},
 		changeLock: make(chan struct{}, 1),
 	}
+	s.lab = lab.New(faultSwitch{s}, o.Seed)
 	s.log = s.output.logger("demo")
 	for _, svc := range topology.Services() {
 		s.services = append(s.services, &service{Service: svc})

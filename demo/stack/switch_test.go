@@ -5,7 +5,6 @@ import (
 	"errors"
 	"maps"
 	"net/http"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -136,12 +135,7 @@ func TestOnlyWhatMustIsStartedAgain(t *testing.T) {
 		if err := s.Faults().Set(t.Context(), tc.name); err != nil {
 			t.Fatal(err)
 		}
-		var again []string
-		for line := range strings.Lines(listenings(logs.String()[before:])) {
-			again = append(again, strings.Fields(line)[0])
-		}
-		slices.Sort(again)
-		if got := strings.Join(again, " "); got != tc.again {
+		if got := strings.Join(startedAgain(logs.String()[before:]), " "); got != tc.again {
 			t.Errorf("for %q started again: %q, want %q", tc.name, got, tc.again)
 		}
 	}

@@ -199,7 +199,7 @@ func TestTheExplorerShowsEachFault(t *testing.T) {
 		"killed-before-flush": {5, whole, `document.querySelector(".mystery")?.innerText.includes("uservice4 is instrumented, yet no span of it is here")`},
 	}
 	p := open(t, browser, d.Explorer, 1280)
-	p.until(`document.querySelector("[data-fault]")`)
+	chooseFault(p)
 	names := js[[]string](p, `[...document.querySelectorAll("[data-fault]")].map((b) => b.dataset.fault)`)
 	if len(names) != len(symptoms) {
 		t.Errorf("the page offers %q", names)
@@ -211,7 +211,7 @@ func TestTheExplorerShowsEachFault(t *testing.T) {
 				t.Fatal("this test does not know its symptom")
 			}
 			p := open(t, browser, d.Explorer, 1280)
-			p.until(`document.querySelector("[data-fault]")`)
+			chooseFault(p)
 			js[any](p, fmt.Sprintf(`void document.querySelector('[data-fault="%s"]').click()`, name))
 			p.until(fmt.Sprintf(`document.querySelector('[data-fault="%s"]').getAttribute("aria-pressed") === "true" && !document.querySelector("#fault-banner").hidden`, name))
 			p.call("uservice3")

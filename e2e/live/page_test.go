@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -36,6 +38,7 @@ type page struct {
 	mu   sync.Mutex
 	said []string // on the console
 	sent []string // URLs
+	done []network.RequestID
 }
 
 // open opens an address in a new tab of the given width.
@@ -45,10 +48,13 @@ func open(t *testing.T, browser context.Context, address string, width int64) *p
 	t.Cleanup(cancel)
 	p := &page{t: t, ctx: ctx}
 	p.must(chromedp.Listen(ctx, func(event any) {
-		if e, ok := event.(*network.EventRequestWillBeSent); ok {
-			p.mu.Lock()
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		switch e := event.(type) {
+		case *network.EventRequestWillBeSent:
 			p.sent = append(p.sent, e.Request.URL)
-			p.mu.Unlock()
+		case *network.EventLoadingFinished:
+			p.done = append(p.done, e.RequestID)
 		}
 	}))
 	messages := chromedp.Console(ctx)
@@ -126,6 +132,21 @@ func (p *page) click(selector string) {
 func (p *page) press(keys string) {
 	p.t.Helper()
 	p.must(chromedp.Do(p.ctx, chromedp.KeyEvent(keys)))
+}
+
+// answers returns all that the page was sent since it was opened, its own files too.
+func (p *page) answers() string {
+	p.t.Helper()
+	p.mu.Lock()
+	done := slices.Clone(p.done)
+	p.mu.Unlock()
+	var all strings.Builder
+	for _, id := range done {
+		res, err := chromedp.Call(p.ctx, network.GetResponseBody, network.GetResponseBodyParams{RequestID: id})
+		p.must(err)
+		all.Write(res.Body)
+	}
+	return all.String()
 }
 
 // texts returns the text of each element.

@@ -44,6 +44,8 @@ export const config = () => json("/api/config");
 export const call = (service, fail, slow) => json("/api/call", { method: "POST", body: { service, fail, slow }, timeout: 40_000 });
 export const ledger = (id, signal) => json("/api/ledger?trace=" + id, { signal });
 export const faults = () => json("/api/faults");
+export const allFaults = () => json("/api/faults/all");
+export const riddle = (what, cause = "") => json("/api/riddle", { method: "POST", body: { do: what, cause }, timeout: 60_000 });
 export const setFault = (name) => json("/api/faults", { method: "POST", body: { name }, timeout: 60_000 });
 
 // search returns Tempo's summaries. The parameters are those of its /api/search.

@@ -127,10 +127,19 @@ export class Detail {
   // recorded adds the ledger: it may know a request of which no span was kept.
   recorded() {
     if (this.config.ledger) this.el.append(this.hops.element);
+    this.toLedger();
+  }
+
+  // toLedger brings the ledger into sight, once it tells something, for an address that ends with #ledger.
+  toLedger() {
+    if (this.wantedSpan !== "ledger" || !this.hops.requests || !this.hops.element.isConnected) return;
+    this.wantedSpan = "";
+    this.hops.element.scrollIntoView();
   }
 
   // heard is called when the ledger has learned something.
   heard() {
+    this.toLedger();
     if (!this.trace) return;
     this.story.replaceChildren(...this.tell(this.trace));
     if (this.dark?.service?.plain) this.compare();
@@ -167,6 +176,7 @@ export class Detail {
     this.waterfall.show(trace, { dark: this.dark });
     this.where.replaceChildren(...this.whereTheTimeWent(trace));
     this.fillJSON();
+    this.toLedger();
     if (first && this.wantedSpan) this.choose(trace.find(this.wantedSpan), true);
     else if (this.waterfall.selected) this.choose(trace.find(this.waterfall.selected));
     this.hops.know(trace);

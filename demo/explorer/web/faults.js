@@ -1,70 +1,215 @@
-// Broken telemetry, on purpose: each fault is an exercise. The symptom is told, diagnosis and fix wait to be opened.
+// Broken telemetry, on purpose. A riddle hides a fault: hints, answer and tally come from the server, which keeps the name
+// until it is found, so that nothing on the page or in its requests tells it. Who wants a given fault chooses it.
 
 import * as api from "./api.js";
 import { $, announce, h, icon, poller } from "./dom.js";
-import { visible } from "./format.js";
+import { plural, visible } from "./format.js";
+
+const outcomes = { found: ["good", "found"], "given-up": ["", "given up"], left: ["", "left unsolved"] };
 
 export class Faults {
   constructor({ config }) {
     if (!config.faults) return;
     this.el = $("#faults");
     this.el.hidden = false;
+    this.all = []; // the faults to choose from, once somebody wants to choose
     // Another tab, or `demo up -break`, may change it.
     this.poll = poller(async () => this.show(await api.faults()), 5000);
     this.poll.kick();
   }
 
   show(state) {
-    const key = JSON.stringify(state) + this.busy + this.failed;
+    if (state.riddle?.number !== this.state?.riddle?.number) this.naming = false;
+    this.state = state;
+    const key = JSON.stringify([state, this.busy, this.failed, this.choosing, this.naming]);
     if (this.key === key) return;
     this.key = key;
-    this.state = state;
-    const focused = document.activeElement?.dataset?.fault;
-    const open = new Set([...this.el.querySelectorAll("details[open]")].map((d) => d.dataset.answer));
-    const active = state.faults.find((f) => f.name === state.active);
-    this.el.replaceChildren(
-      h("h2", { id: "faults-title" }, "Break it on purpose"),
-      h("p", { class: "soft" }, "Each of these breaks the telemetry and nothing else: the services answer as before. Turn one on, call uservice3, and find out what you can still see."),
-      this.failed ? h("p", { class: "note bad" }, icon("error"), visible(this.failed)) : "",
-      h("ul", { class: "fault-list" }, ...state.faults.map((f) => this.card(f, f.name === state.active, open))));
-    if (focused) this.el.querySelector(`[data-fault="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
-    this.banner(active);
+    const focused = document.activeElement?.dataset?.do;
+    this.el.replaceChildren(...this.section());
+    const bar = $("#fault-banner");
+    bar.hidden = !state.riddle && !state.fault;
+    bar.replaceChildren(...(state.riddle ? [this.riddle(state.riddle)] : state.fault ? [this.given(state.fault)] : []));
+    if (focused) $(`[data-do="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
   }
 
-  card(f, on, open) {
-    const busy = this.busy === f.name || on && this.busy === "";
+  again() { this.show(this.state); }
+
+  // act asks for a change, shows that it is under way, and then what became of it.
+  async act(what, change, said) {
+    if (this.busy !== undefined) return;
+    this.busy = what;
+    this.failed = "";
+    this.again();
+    let state = this.state;
+    try {
+      state = await change();
+      announce(said(state));
+    } catch (err) {
+      this.failed = err.message;
+      announce(err.message);
+      this.poll.kick();
+    }
+    this.busy = undefined;
+    this.show(state);
+  }
+
+  button(what, text, props, busyText = text) {
+    const busy = this.busy === what;
+    return h("button", { type: "button", ...props, class: (props.class ?? "") + (busy ? " calling" : ""), "data-do": what }, busy ? busyText : text);
+  }
+
+  begin(text) {
+    return this.button("begin", text, { class: "primary", onclick: () => this.act("begin", () => api.riddle("begin"), () => "Something is broken now.") }, "Breaking…");
+  }
+
+  repair() {
+    return this.button("repair", "Repair", { onclick: () => this.act("repair", () => api.setFault(""), () => "It is repaired.") }, "Repairing…");
+  }
+
+  trouble() {
+    return this.failed ? h("p", { class: "note bad" }, icon("error"), visible(this.failed)) : "";
+  }
+
+  // section is the lab on the first page: two ways in, and what was found so far.
+  section() {
+    const { riddle, fault, past, tally, seed } = this.state;
+    const hidden = riddle && !riddle.outcome;
+    return [
+      h("div", { class: "lab-head" },
+        h("div", {},
+          h("h2", { id: "faults-title" }, "Break the telemetry"),
+          h("p", { class: "soft" }, hidden ? "Something is broken now. The box at the top of each page has hints and takes your answer."
+            : "Seven faults break the telemetry and nothing else: the services answer as before. Let the demo hide one for you to find, or choose one.")),
+        h("div", { class: "buttons" }, hidden ? "" : this.begin("Break something"),
+          h("button", { type: "button", "data-do": "choose", "aria-expanded": String(Boolean(this.choosing)), onclick: () => this.choose() }, "Choose a fault"))),
+      riddle || fault ? "" : this.trouble(),
+      past.length ? h("div", { class: "tally" }, h("p", {}, h("strong", {}, tally), " This run remembers it, also when you reload the page."), h("ol", {}, ...past.map(row))) : "",
+      past.length || hidden ? h("p", { class: "hint" }, "For a class: ", h("code", {}, "go run ./demo up -break random:" + seed), " hides the same faults in the same order.") : "",
+      this.choosing ? h("ul", { class: "fault-list" }, ...this.all.map((f) => this.card(f, f.name === this.state.active))) : "",
+    ];
+  }
+
+  card(f, on) {
+    const what = "fault " + f.name;
     return h("li", { class: "fault card" + (on ? " on" : "") },
       h("h3", {}, visible(f.title), on ? h("span", { class: "badge bad" }, icon("error"), "on") : ""),
       h("p", {}, h("strong", {}, "Symptom: "), visible(f.symptom)),
-      h("details", { open: open.has(f.name), "data-answer": f.name }, h("summary", {}, "Diagnosis and fix"),
+      h("details", { open: this.opened?.has(f.name), ontoggle: (e) => this.toggled(f.name, e.target.open) }, h("summary", { "data-do": "open " + f.name }, "Diagnosis and fix"),
         h("p", {}, h("strong", {}, "Diagnosis: "), visible(f.diagnosis)), h("p", {}, h("strong", {}, "Fix: "), visible(f.fix))),
-      h("button", { type: "button", "data-fault": f.name, class: busy ? "calling" : "", "aria-pressed": String(on), onclick: () => this.set(on ? "" : f.name) },
-        busy ? (on ? "Mending…" : "Breaking…") : on ? "Mend it" : "Break it"));
+      this.button(what, on ? "Repair" : "Break it", { "data-fault": f.name, "aria-pressed": String(on),
+        onclick: () => this.act(what, () => api.setFault(on ? "" : f.name), () => (on ? "It is repaired." : "It is broken now.")) }, on ? "Repairing…" : "Breaking…"));
   }
 
-  banner(active) {
-    const box = $("#fault-banner");
-    box.hidden = !active;
-    if (!active) { box.replaceChildren(); return; }
-    box.replaceChildren(h("div", { class: "note bad fault-note" }, icon("error"),
-      h("span", {}, h("strong", {}, "Broken on purpose: "), visible(active.title), ". ", visible(active.symptom)),
-      h("button", { type: "button", onclick: () => this.set("") }, "Mend it")));
+  toggled(name, open) {
+    this.opened ??= new Set();
+    if (open) this.opened.add(name);
+    else this.opened.delete(name);
   }
 
-  async set(name) {
-    if (this.busy !== undefined) return;
-    this.busy = name;
-    this.failed = "";
-    this.show(this.state);
+  given(fault) {
+    return h("div", { class: "note bad fault-note", role: "status" }, icon("error"),
+      h("span", {}, h("strong", {}, "Broken on purpose: "), visible(fault.title), ". ", visible(fault.symptom), this.failed ? h("strong", { class: "problem" }, " ", visible(this.failed)) : ""),
+      this.repair());
+  }
+
+  // riddle is the box at the top of each page while a fault is on that was hidden.
+  riddle(r) {
+    return h("section", { class: "card riddle", "aria-labelledby": "riddle-title" },
+      h("div", { class: "riddle-head" },
+        h("h2", { id: "riddle-title" }, { found: "Right", "given-up": "Given up" }[r.outcome] ?? "Something is broken"),
+        h("span", { class: "soft" }, "no. " + r.number + " of this run")),
+      ...(r.outcome ? this.solved(r) : this.unsolved(r)), this.trouble());
+  }
+
+  unsolved(r) {
+    const total = r.hints.length + r.more_hints;
+    const wrong = r.wrong.at(-1);
+    return [
+      h("p", {}, "One of seven faults is on. Call uservice3, look at its trace, at the list of traces and at the hop ledger, and name the cause. ", ...look(r)),
+      r.hints.length ? h("ol", { class: "hints" }, ...r.hints.map((text) => h("li", {}, visible(text)))) : "",
+      wrong ? h("p", { class: "note bad" }, icon("error"), h("span", {}, h("strong", {}, "No, it is something else. "), `If it were “${visible(wrong.title)}”, you would see this: ${visible(wrong.symptom)}`)) : "",
+      this.naming ? this.causes(r) : "",
+      h("div", { class: "buttons" },
+        this.naming ? h("button", { type: "button", "data-do": "later", onclick: () => { this.naming = false; this.again(); } }, "Later")
+          : h("button", { type: "button", class: "primary", "data-do": "name", onclick: () => this.name() }, "Name the cause"),
+        r.more_hints ? this.button("hint", `Hint ${r.hints.length + 1} of ${total}`, { onclick: () => this.act("hint", () => api.riddle("hint"), (s) => s.riddle?.hints.at(-1) ?? "") }) : "",
+        this.button("give-up", "Give up", { onclick: () => this.act("give-up", () => api.riddle("give-up"), verdict) }),
+        this.repair()),
+    ];
+  }
+
+  causes(r) {
+    const guess = () => {
+      const cause = $("input[name=cause]:checked")?.value;
+      if (cause) this.act("guess", () => api.riddle("guess", cause), verdict);
+    };
+    return h("fieldset", { class: "causes" }, h("legend", {}, "What is the cause?"),
+      ...this.all.map((f) => {
+        const no = r.wrong.some((w) => w.name === f.name);
+        return h("label", { class: no ? "no" : "" }, h("input", { type: "radio", name: "cause", value: f.name, disabled: no, "data-do": "cause " + f.name }), h("span", {}, visible(f.title)), no ? h("span", { class: "badge" }, "no") : "");
+      }),
+      this.button("guess", "That is it", { class: "primary", onclick: guess }));
+  }
+
+  solved(r) {
+    const { answer } = r;
+    const right = r.outcome === "found";
+    return [
+      h("p", { class: "note " + (right ? "good" : "warn") }, icon(right ? "ok" : "error"), h("strong", {}, visible(answer.title), ".")),
+      h("p", {}, h("strong", {}, "What shows it: "), visible(answer.symptom), " ", ...look(r)),
+      h("p", {}, h("strong", {}, "Diagnosis: "), visible(answer.diagnosis)),
+      h("p", {}, h("strong", {}, "Fix: "), visible(answer.fix)),
+      h("p", { class: "soft" }, this.state.tally),
+      h("div", { class: "buttons" }, this.repair(), this.begin("Break something else")),
+    ];
+  }
+
+  // want reads the list of faults, which nobody needs before.
+  async want() {
     try {
-      const state = await api.setFault(name);
-      this.busy = undefined;
-      this.show(state);
-      announce(name ? "It is broken now." : "It is mended.");
+      if (!this.all.length) this.all = await api.allFaults();
+      return true;
     } catch (err) {
-      this.busy = undefined;
       this.failed = err.message;
-      this.show(this.state);
+      this.again();
+      return false;
     }
   }
+
+  async choose() {
+    this.choosing = !this.choosing && await this.want();
+    this.again();
+  }
+
+  async name() {
+    this.naming = await this.want();
+    this.again();
+    $("input[name=cause]:not(:disabled)")?.focus();
+  }
+}
+
+function verdict({ riddle }) {
+  if (!riddle) return "";
+  if (!riddle.outcome) return "No, it is something else.";
+  return (riddle.outcome === "found" ? "Right: " : "It is this: ") + riddle.answer.title;
+}
+
+// row is one line of the tally. What was left unsolved stays unnamed.
+function row(r) {
+  const [kind, word] = outcomes[r.outcome];
+  return h("li", {}, h("span", {}, r.answer ? visible(r.answer.title) : "Not named"), h("span", { class: "badge " + kind }, word),
+    r.wrong.length ? h("span", { class: "soft" }, plural(r.wrong.length, "wrong guess", "wrong guesses")) : "");
+}
+
+// look leads to what the learner has seen of it.
+function look(r) {
+  if (!r.trace) return ["Nothing was called from this page yet."];
+  const path = "/trace/" + r.trace;
+  const scroll = (e) => {
+    if (location.pathname !== path || !$(".ledger")) return;
+    e.preventDefault();
+    e.stopPropagation();
+    $(".ledger").scrollIntoView();
+  };
+  return ["Your newest call: ", h("a", { href: path }, "trace"), ", ", h("a", { href: path + "#ledger", onclick: scroll }, "hop ledger"), "."];
 }

@@ -112,8 +112,9 @@ type Demo struct {
 	cmd *exec.Cmd
 }
 
-// Start starts the demo on free ports with short mock calls. The caller stops it.
-func Start() (*Demo, error) {
+// Start starts the demo on free ports with short mock calls, and with further arguments. The caller
+// stops it.
+func Start(more ...string) (*Demo, error) {
 	folder, err := binaries()
 	if err != nil {
 		return nil, err
@@ -122,7 +123,7 @@ func Start() (*Demo, error) {
 	for _, part := range Parts {
 		args = append(args, "-"+part+"-addr", "127.0.0.1:0")
 	}
-	d := &Demo{cmd: exec.Command(executable(folder, "demo"), args...)}
+	d := &Demo{cmd: exec.Command(executable(folder, "demo"), append(args, more...)...)}
 	d.cmd.Dir = repo.Root
 	logs := &strings.Builder{}
 	d.cmd.Stderr = logs

@@ -1,0 +1,266 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+)
+
+// Random stands for the name of a fault that nobody is told.
+const Random = "random"
+
+// Outcome is how a riddle ended.
+type Outcome string
+
+const (
+	Found   Outcome = "found"
+	GivenUp Outcome = "given-up"
+	Left    Outcome = "left" // repaired, or replaced by another fault, before its cause was named
+)
+
+// Riddle is a fault that was turned on without its name.
+type Riddle struct {
+	Number    int      `json:"number"`     // from 1
+	Hints     []string `json:"hints"`      // that were asked for
+	MoreHints int      `json:"more_hints"` // that were not
+	Wrong     []Fault  `json:"wrong"`      // causes that were named and are not it
+	Trace     string   `json:"trace"`      // of the newest call that was seen under it, or empty
+	Outcome   Outcome  `json:"outcome"`    // empty while it can be solved
+	Answer    *Fault   `json:"answer"`     // when it was found or given up
+
+	fault Fault
+}
+
+// State is what may be told. Before a riddle is solved nothing in it depends on which fault it is,
+// except the hints that were asked for.
+type State struct {
+	Active string   `json:"active"` // name of the fault that is on, or "", also if that is a secret
+	Fault  *Fault   `json:"fault"`  // the same in words
+	Riddle *Riddle  `json:"riddle"` // whose fault is on, solved or not
+	Past   []Riddle `json:"past"`   // those that ended, oldest first
+	Tally  string   `json:"tally"`  // of those, in words; empty before the first
+	Seed   uint64   `json:"seed"`   // gives another run the same riddles in the same order
+}
+
+// Refusal is a sentence that says why something cannot be done now.
+type Refusal string
+
+func (r Refusal) Error() string { return string(r) }
+
+const (
+	unsolved Refusal = "Something is broken already: name its cause, give up, or repair it first."
+	starting Refusal = "A fault is being started already. Wait for it."
+	noRiddle Refusal = "There is nothing to find now: break something first."
+	isSolved Refusal = "This one is solved already: repair it, or break something else."
+)
+
+// Lab breaks and mends through a Switch, by name or as a riddle. It remembers the riddles as long as
+// the demo runs.
+type Lab struct {
+	sw   Switch
+	seed uint64
+
+	mu       sync.Mutex
+	draw     *rand.Rand
+	next     []Fault // to come before any comes again
+	riddles  []*Riddle
+	starting bool // a riddle that is not among them yet
+}
+
+// New returns a lab whose riddles come in an order that depends on the seed alone; 0 draws a seed.
+func New(sw Switch, seed uint64) *Lab {
+	if seed == 0 {
+		seed = 1 + rand.Uint64N(9999) // short enough to be told to a class
+	}
+	return &Lab{sw: sw, seed: seed, draw: rand.New(rand.NewPCG(seed, 0))}
+}
+
+// Active returns the name of the fault that is on, or "", also while it is a secret.
+func (l *Lab) Active() string { return l.State().Active }
+
+// Set turns a fault on by its name, and any other off; an empty name mends everything.
+func (l *Lab) Set(ctx context.Context, name string) error { return l.sw.Set(ctx, name, false) }
+
+// First draws the first riddle for a demo that starts with it, and returns the name of its fault.
+func (l *Lab) First() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.add(l.peek()).Name
+}
+
+// Begin turns on a fault that nobody is told.
+func (l *Lab) Begin(ctx context.Context) error {
+	l.mu.Lock()
+	if l.starting {
+		l.mu.Unlock()
+		return starting
+	}
+	if r := l.current(); r != nil && r.Outcome == "" {
+		l.mu.Unlock()
+		return unsolved
+	}
+	f := l.peek()
+	l.starting = true
+	l.mu.Unlock()
+
+	err := l.sw.Set(ctx, f.Name, true)
+	if err != nil && l.holds(f) {
+		// It took effect, and a service did not start. That would be another riddle.
+		err = errors.Join(err, l.sw.Set(context.WithoutCancel(ctx), "", false))
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.starting = false
+	if err == nil || l.holds(f) {
+		l.add(f)
+	}
+	return err
+}
+
+// holds reports whether the fault is the secret one that is on.
+func (l *Lab) holds(f Fault) bool {
+	name, secret := l.sw.Active()
+	return secret && name == f.Name
+}
+
+// peek returns the fault to come next. No fault comes again before all have come.
+func (l *Lab) peek() Fault {
+	if len(l.next) == 0 {
+		for _, i := range l.draw.Perm(len(Faults())) {
+			l.next = append(l.next, Faults()[i])
+		}
+		if n := len(l.riddles); n > 0 && l.next[0].Name == l.riddles[n-1].fault.Name {
+			l.next = append(l.next[1:], l.next[0])
+		}
+	}
+	return l.next[0]
+}
+
+// add makes a riddle of what peek has returned.
+func (l *Lab) add(f Fault) Fault {
+	l.current() // ends the one before
+	l.next = l.next[1:]
+	l.riddles = append(l.riddles, &Riddle{
+		Number: len(l.riddles) + 1, Hints: []string{}, MoreHints: len(f.Hints), Wrong: []Fault{}, fault: f,
+	})
+	return f
+}
+
+// current returns the riddle whose fault is on, or nil. One whose fault is off ends here.
+func (l *Lab) current() *Riddle {
+	if len(l.riddles) == 0 {
+		return nil
+	}
+	last := l.riddles[len(l.riddles)-1]
+	if l.holds(last.fault) {
+		return last
+	}
+	if last.Outcome == "" {
+		last.Outcome = Left
+	}
+	return nil
+}
+
+// Saw notes a call under the riddle, for the learner to come back to.
+func (l *Lab) Saw(traceID string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if r := l.current(); r != nil {
+		r.Trace = traceID
+	}
+}
+
+// Hint tells one hint more, as long as there is one.
+func (l *Lab) Hint() error {
+	return l.solve(func(r *Riddle) {
+		if told := len(r.Hints); r.MoreHints > 0 {
+			r.Hints, r.MoreHints = r.fault.Hints[:told+1], r.MoreHints-1
+		}
+	})
+}
+
+// Guess names a cause. A wrong one is counted, and costs nothing.
+func (l *Lab) Guess(f Fault) error {
+	return l.solve(func(r *Riddle) {
+		if f.Name == r.fault.Name {
+			r.end(Found)
+		} else {
+			r.Wrong = append(r.Wrong, f)
+		}
+	})
+}
+
+// GiveUp tells the answer. The fault stays on.
+func (l *Lab) GiveUp() error { return l.solve(func(r *Riddle) { r.end(GivenUp) }) }
+
+func (r *Riddle) end(o Outcome) { r.Outcome, r.Answer = o, &r.fault }
+
+// solve calls f with the riddle that is on, if it is not solved.
+func (l *Lab) solve(f func(*Riddle)) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	r := l.current()
+	switch {
+	case r == nil:
+		return noRiddle
+	case r.Outcome != "":
+		return isSolved
+	}
+	f(r)
+	return nil
+}
+
+// State returns what may be told now.
+func (l *Lab) State() State {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := State{Seed: l.seed, Past: []Riddle{}}
+	if r := l.current(); r != nil {
+		told := r.copy()
+		s.Riddle = &told
+		s.Fault = told.Answer
+	} else if name, secret := l.sw.Active(); name != "" && !secret {
+		f, _ := Named(name)
+		s.Fault = &f
+	}
+	if s.Fault != nil {
+		s.Active = s.Fault.Name
+	}
+	found, wrong := 0, 0
+	for _, r := range l.riddles {
+		if r.Outcome == "" {
+			continue
+		}
+		s.Past = append(s.Past, r.copy())
+		wrong += len(r.Wrong)
+		if r.Outcome == Found {
+			found++
+		}
+	}
+	s.Tally = tally(found, len(s.Past), wrong)
+	return s
+}
+
+func (r *Riddle) copy() Riddle {
+	told := *r
+	told.Wrong = slices.Clone(r.Wrong)
+	return told
+}
+
+func tally(found, ended, wrong int) string {
+	if ended == 0 {
+		return ""
+	}
+	s := fmt.Sprintf("%d of %d found", found, ended)
+	switch wrong {
+	case 0:
+		return s + "."
+	case 1:
+		return s + ", with 1 wrong guess."
+	default:
+		return fmt.Sprintf("%s, with %d wrong guesses.", s, wrong)
+	}
+}

@@ -1,0 +1,65 @@
+package stack
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"example.com/grafana-tempo-go-demo/demo/lab"
+)
+
+// names reports which faults a text names.
+func names(text string) []string {
+	var found []string
+	for _, f := range lab.Faults() {
+		if strings.Contains(text, f.Name) || strings.Contains(text, f.Title) {
+			found = append(found, f.Name)
+		}
+	}
+	return found
+}
+
+func TestNoLogLineTellsASecretFault(t *testing.T) {
+	o, logs, messages := options(t, "")
+	o.Break = lab.Random
+	s := start(t, o)
+	for range lab.Faults() {
+		before := len(logs.String())
+		get(t, s.URLs().Gateway, "uservice3.localhost") // which may kill
+		if err := errors.Join(s.Faults().GiveUp(), s.Faults().Begin(t.Context())); err != nil {
+			t.Fatal(err)
+		}
+		// Which services start again would tell as much as a name. One more may be killed.
+		if again := slices.Compact(startedAgain(logs.String()[before:])); strings.Join(again, " ") != "uservice3 uservice4" {
+			t.Errorf("started again: %s", again)
+		}
+	}
+	if told := names(logs.String() + messages.String()); len(told) > 0 {
+		t.Errorf("the logs name %q:\n%s", told, logs)
+	}
+	if n := strings.Count(logs.String(), `"state":"broken on purpose"`); n != len(lab.Faults()) {
+		t.Errorf("%d changes are logged", n)
+	}
+}
+
+func TestASecretFaultThatDoesNotStartIsNoRiddle(t *testing.T) {
+	o, logs, _ := options(t, "uservice4=die with tracecontext")
+	for o.Seed = 1; lab.New(nil, o.Seed).First() != "other-format"; o.Seed++ {
+	}
+	s := start(t, o)
+	for range 2 { // it is tried again
+		if err := s.Faults().Begin(t.Context()); err == nil || !strings.Contains(err.Error(), "uservice4 ended before it was ready") || names(err.Error()) != nil {
+			t.Errorf("%v", err)
+		}
+		if state := s.Faults().State(); state.Riddle != nil || state.Active != "" || len(state.Past) > 0 {
+			t.Errorf("%+v", state)
+		}
+		if status, _ := get(t, s.URLs().Gateway, "uservice4.localhost"); status != 200 {
+			t.Errorf("uservice4 answers %d", status)
+		}
+	}
+	if told := names(logs.String()); told != nil {
+		t.Errorf("the logs name %q", told)
+	}
+}

@@ -1,0 +1,172 @@
+package live
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"example.com/grafana-tempo-go-demo/demo/lab"
+	"example.com/grafana-tempo-go-demo/e2e/internal/testbed"
+)
+
+// chooseFault opens the list of faults on the first page.
+func chooseFault(p *page) {
+	p.t.Helper()
+	p.until(`document.querySelector("[data-do=choose]")`)
+	p.click("[data-do=choose]")
+	p.until(`document.querySelector("[data-fault]")`)
+}
+
+// hidden starts a demo with a seed, and returns it with the first faults that the seed gives.
+func hidden(t *testing.T) (*testbed.Demo, []lab.Fault) {
+	t.Helper()
+	d, err := testbed.Start("-break", "random:7")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { // after the pages are closed
+		if err := d.Stop(); err != nil {
+			t.Errorf("stop: %v", err)
+		}
+	})
+	var faults []lab.Fault
+	for _, name := range []string{"dead-exporter", "other-format", "not-sampled", "no-service-name"} {
+		f, ok := lab.Named(name)
+		if !ok {
+			t.Fatalf("there is no %s", name)
+		}
+		faults = append(faults, f)
+	}
+	return d, faults
+}
+
+// unnamed fails the test if the page, or anything that it was sent, tells one of the texts.
+func (p *page) unnamed(texts ...string) {
+	p.t.Helper()
+	for where, all := range map[string]string{
+		"the page":  js[string](p, "document.title + document.documentElement.outerHTML + document.documentElement.innerText"),
+		"an answer": p.answers(),
+	} {
+		if !strings.Contains(all, "uservice3") {
+			p.t.Errorf("%s was not searched: %s", where, all)
+		}
+		for _, text := range texts {
+			if strings.Contains(all, text) {
+				p.t.Errorf("%s has %q", where, text)
+			}
+		}
+	}
+}
+
+// guess names a cause.
+func (p *page) guess(f lab.Fault) {
+	p.t.Helper()
+	if js[bool](p, `Boolean(document.querySelector("[data-do=name]"))`) {
+		p.click("[data-do=name]")
+	}
+	cause := fmt.Sprintf(`input[name=cause][value="%s"]`, f.Name)
+	p.until(fmt.Sprintf("document.querySelectorAll('input[name=cause]').length === %d && document.querySelector('%s')", len(lab.Faults()), cause))
+	p.click(cause)
+	p.click("[data-do=guess]")
+}
+
+const riddle = `document.querySelector("#riddle-title")?.textContent`
+
+func TestTheExplorerDoesNotNameWhatItHides(t *testing.T) {
+	browser := startBrowser(t)
+	d, faults := hidden(t)
+	f := faults[0]
+	secrets := append([]string{f.Name, f.Title, f.Diagnosis, f.Fix}, f.Hints...)
+
+	p := open(t, browser, d.Explorer, 1280)
+	p.until(riddle + ` === "Something is broken"`)
+	p.unnamed(secrets...)
+	p.call("uservice3")
+	p.until(`document.querySelectorAll(".detail > .card [data-span]").length === 4`)
+	p.until(`document.querySelectorAll(".ledger .hop").length === 3`)
+	p.unnamed(secrets...)
+
+	p.click("[data-do=hint]")
+	p.until(`document.querySelectorAll(".hints li").length === 1`)
+	if told := p.texts(".hints li"); told[0] != f.Hints[0] {
+		t.Errorf("the hint is %q, want %q", told, f.Hints[0])
+	}
+	p.unnamed(append([]string{f.Name, f.Title, f.Diagnosis, f.Fix}, f.Hints[1:]...)...)
+
+	// Who names the cause gets all seven, and none looks different.
+	p.click("[data-do=name]")
+	p.until(fmt.Sprintf(`document.querySelectorAll(".causes label").length === %d`, len(lab.Faults())))
+	alike := js[[]string](p, `[...document.querySelectorAll(".causes label")].map((l) => {
+		const value = l.querySelector("input").value;
+		return l.outerHTML.replaceAll(value, "").replace(l.textContent, "");
+	})`)
+	for _, html := range alike {
+		if html != alike[0] {
+			t.Errorf("one cause is shown as %s, another as %s", alike[0], html)
+		}
+	}
+
+	// Repair tells nothing either.
+	p.click("[data-do=repair]")
+	p.until(`document.querySelector("#fault-banner").hidden`)
+	p.call("uservice3")
+	p.until(`document.querySelectorAll(".detail > .card [data-span]").length === 7`)
+	p.click(".brand")
+	p.until(`document.querySelector(".tally li")?.textContent.includes("left unsolved")`)
+	if told := p.texts(".tally"); strings.Contains(told[0], f.Title) {
+		t.Errorf("what was left is named: %s", told)
+	}
+}
+
+func TestTheExplorerHuntsFaults(t *testing.T) {
+	browser := startBrowser(t)
+	d, faults := hidden(t)
+	p := open(t, browser, d.Explorer, 1280)
+	p.until(riddle)
+
+	p.call("uservice3")
+	p.guess(faults[1])
+	p.until(fmt.Sprintf(`document.querySelector(".riddle .note")?.textContent.includes(%q)`, "If it were “"+faults[1].Title))
+	if off := js[[]string](p, `[...document.querySelectorAll("input[name=cause]:disabled")].map((i) => i.value)`); len(off) != 1 || off[0] != faults[1].Name {
+		t.Errorf("after a wrong guess %q cannot be chosen", off)
+	}
+	for i, f := range faults[:3] {
+		p.guess(f)
+		p.until(riddle + ` === "Right"`)
+		says := p.texts(".riddle")[0]
+		for _, want := range []string{f.Title, f.Symptom, f.Diagnosis, f.Fix, fmt.Sprintf("%d of %d found, with 1 wrong guess.", i+1, i+1)} {
+			if !strings.Contains(says, want) {
+				t.Errorf("the answer does not say %q: %s", want, says)
+			}
+		}
+		if i == 0 { // the evidence
+			p.click(`.riddle a[href$="#ledger"]`)
+			p.until(`document.querySelectorAll(".ledger .hop").length === 3 && document.querySelector(".ledger").getBoundingClientRect().top < innerHeight / 2`)
+		}
+		p.click(".riddle [data-do=begin]")
+		p.until(fmt.Sprintf(`%s === "Something is broken" && document.querySelector(".riddle-head").textContent.includes("no. %d ")`, riddle, i+2))
+	}
+	p.click("[data-do=give-up]")
+	p.until(riddle + ` === "Given up"`)
+	if says := p.texts(".riddle")[0]; !strings.Contains(says, faults[3].Title) {
+		t.Errorf("the answer does not say %q: %s", faults[3].Title, says)
+	}
+
+	const tally = "3 of 4 found, with 1 wrong guess."
+	p = open(t, browser, d.Explorer, 1280) // the run keeps it
+	p.until(fmt.Sprintf(`document.querySelector(".tally strong")?.textContent === %q`, tally))
+	for i, row := range p.texts(".tally li") {
+		want := []string{"found1 wrong guess", "found", "found", "given up"}[i]
+		if row != faults[i].Title+want {
+			t.Errorf("line %d of the tally is %q", i+1, row)
+		}
+	}
+
+	// A fault that is chosen takes the place of one that is hidden.
+	p.click(".faults [data-do=begin]")
+	p.until(riddle + ` === "Something is broken"`)
+	chooseFault(p)
+	p.click(`[data-fault="malformed-header"]`)
+	p.until(`document.querySelector(".fault-note")?.textContent.includes("The gateway damages the propagation header") && !document.querySelector(".riddle")`)
+	p.until(`[...document.querySelectorAll(".tally li")].at(-1).textContent === "Not namedleft unsolved"`)
+}
