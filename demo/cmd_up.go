@@ -96,10 +96,6 @@ func declareUp(fs *flag.FlagSet) action {
 
 // parseBreak reads what -break takes: a fault's name, random, or random with a seed.
 func parseBreak(s string) (fault string, seed uint64, err error) {
-	names := []string{lab.Random, lab.Random + ":7"}
-	for _, f := range lab.Faults() {
-		names = append(names, f.Name)
-	}
 	fault, number, seeded := strings.Cut(s, ":")
 	if seeded && fault == lab.Random {
 		if seed, err = strconv.ParseUint(number, 10, 64); err != nil || seed == 0 {
@@ -107,6 +103,11 @@ func parseBreak(s string) (fault string, seed uint64, err error) {
 		}
 		return fault, seed, nil
 	}
+	var names []string
+	for _, f := range lab.Faults() {
+		names = append(names, f.Name)
+	}
+	names = append(names, lab.Random, lab.Random+":7")
 	if !slices.Contains(names, s) {
 		return "", 0, fmt.Errorf("want %s", term.List(names))
 	}

@@ -75,7 +75,7 @@ const (
 	home    = `Boolean((document.querySelector(".brand").click(), document.body.classList.contains("home")))`
 	ledger  = `document.querySelectorAll(".ledger .hop").length >= 3`
 	twin    = `document.querySelectorAll(".twin [data-span]").length === 7`
-	listed  = `document.querySelectorAll("#list a").length >= 3`
+	listed  = `document.querySelectorAll("#list a").length >= 4`
 	settled = `new Promise((done) => setTimeout(() => done(true), 400))` // transitions have ended
 )
 
@@ -103,8 +103,8 @@ func pictures() []picture {
 		{"ledger-plain-light", false, 1280, steps(ask("uservice1", 2), ledger), ".ledger"},
 		{"error-light", false, 1280, steps(choose("fail", "database"), ask("uservice3", 7)), ""},
 		{"error-dark", true, 1280, steps(choose("fail", "database"), ask("uservice3", 7)), ""},
-		{"home-light", false, 1280, steps(home, listed), ""},
-		{"home-dark", true, 1280, steps(home, listed), ""},
+		{"home-light", false, 1280, steps(home, listed), ".top, #list li:nth-child(4)"},
+		{"home-dark", true, 1280, steps(home, listed), ".top, #list li:nth-child(4)"},
 	}
 }
 

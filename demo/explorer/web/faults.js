@@ -29,7 +29,7 @@ export class Faults {
     const bar = $("#fault-banner");
     bar.hidden = !state.riddle && !state.fault;
     bar.replaceChildren(...(state.riddle ? [this.riddle(state.riddle)] : state.fault ? [this.given(state.fault)] : []));
-    if (focused) $(`[data-do="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
+    if (focused) ($(`[data-do="${CSS.escape(focused)}"]`) ?? $("#riddle-title"))?.focus({ preventScroll: true });
   }
 
   again() { this.show(this.state); }
@@ -116,7 +116,7 @@ export class Faults {
   riddle(r) {
     return h("section", { class: "card riddle", "aria-labelledby": "riddle-title" },
       h("div", { class: "riddle-head" },
-        h("h2", { id: "riddle-title" }, { found: "Right", "given-up": "Given up" }[r.outcome] ?? "Something is broken"),
+        h("h2", { id: "riddle-title", tabIndex: -1 }, { found: "Right", "given-up": "Given up" }[r.outcome] ?? "Something is broken"),
         h("span", { class: "soft" }, "no. " + r.number + " of this run")),
       ...(r.outcome ? this.solved(r) : this.unsolved(r)), this.trouble());
   }
@@ -140,13 +140,15 @@ export class Faults {
 
   causes(r) {
     const guess = () => {
-      const cause = $("input[name=cause]:checked")?.value;
+      const cause = this.picked;
+      this.picked = "";
       if (cause) this.act("guess", () => api.riddle("guess", cause), verdict);
     };
     return h("fieldset", { class: "causes" }, h("legend", {}, "What is the cause?"),
       ...this.all.map((f) => {
         const no = r.wrong.some((w) => w.name === f.name);
-        return h("label", { class: no ? "no" : "" }, h("input", { type: "radio", name: "cause", value: f.name, disabled: no, "data-do": "cause " + f.name }), h("span", {}, visible(f.title)), no ? h("span", { class: "badge" }, "no") : "");
+        const radio = { type: "radio", name: "cause", value: f.name, disabled: no, checked: !no && f.name === this.picked, "data-do": "cause " + f.name };
+        return h("label", { class: no ? "no" : "" }, h("input", { ...radio, onchange: () => { this.picked = f.name; } }), h("span", {}, visible(f.title)), no ? h("span", { class: "badge" }, "no") : "");
       }),
       this.button("guess", "That is it", { class: "primary", onclick: guess }));
   }
@@ -182,6 +184,7 @@ export class Faults {
   }
 
   async name() {
+    this.picked = "";
     this.naming = await this.want();
     this.again();
     $("input[name=cause]:not(:disabled)")?.focus();
