@@ -109,7 +109,7 @@ func parseBreak(s string) (fault string, seed uint64, err error) {
 	}
 	names = append(names, lab.Random, lab.Random+":7")
 	if !slices.Contains(names, s) {
-		return "", 0, fmt.Errorf("want %s", term.List(names))
+		return "", 0, fmt.Errorf("want %s%s", term.List(names), didYouMean(s, names))
 	}
 	return fault, 0, nil
 }

@@ -18,7 +18,7 @@ func TestWrongUse(t *testing.T) {
 		{"a flag like no other", "tour -frobnicate", 2, "flag provided but not defined: -frobnicate\n"},
 		{"a flag without its dash", "up json", 2, `unexpected argument "json": everything is set by flags; did you mean -json?`},
 		{"two letters changed places", "tour -fail reids", 2, "want redis or database; did you mean redis?"},
-		{"a misspelled fault", "up -break drop-haeder", 2, "or killed-before-flush; did you mean drop-header?"},
+		{"a misspelled fault", "up -break drop-haeder", 2, "or random:7; did you mean drop-header?"},
 		{"the start of a fault", "up -break killed", 2, "did you mean killed-before-flush?"},
 		{"a misspelled level", "up -log-level wran", 2, "want debug, info, warn or error; did you mean warn?"},
 		{"a misspelled stack", "doctor -stack compse", 2, "did you mean compose?"},
