@@ -117,7 +117,7 @@ func TestTourAsAStory(t *testing.T) {
 	out := tellTour(t)
 	for _, want := range []string{
 		"1. uservice1", "-> 200 OK after", "traceresponse: 00-", "            └─ database_call      uservice4", "      ├─ redis_call",
-		"uservice1  uber-trace-id", "dropped", "uservice3 -> uservice4  uber-trace-id", "One trace, from gateway to uservice4.", "5. Where the time went", "What next:",
+		"uservice1  uber-trace-id", "dropped", "uservice3 -> uservice4  uber-trace-id", "dropped\n                              the span in it: ReverseProxy of gateway\n", "the span in it: other_uservice_call of uservice3\n", "One trace, from gateway to uservice4.", "5. Where the time went", "What next:",
 	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("no %q in\n%s", want, out)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	_ "embed"
 	"encoding/json"
@@ -12,6 +13,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -24,6 +26,10 @@ import (
 	"example.com/grafana-tempo-go-demo/demo/term"
 	"example.com/grafana-tempo-go-demo/demo/topology"
 )
+
+// propagatorsVariable lists the headers that the whole demo reads and writes, as it does for any
+// program with OpenTelemetry.
+const propagatorsVariable = "OTEL_PROPAGATORS"
 
 var upCommand = command{
 	name:    "up",
@@ -49,8 +55,9 @@ func declareUp(fs *flag.FlagSet) action {
 		return err
 	})
 	propagators := map[string]string{}
-	fs.Func("propagators", "`part=list` of the formats that a part reads and writes, such as uservice4=tracecontext,jaeger,"+
-		" where the\nothers have jaeger; parts are gateway, uservice3 and uservice4; the flag may be given for each",
+	fs.Func("propagators", "`part=list` of the formats that a part reads and writes, such as uservice4=tracecontext,jaeger;\n"+
+		"parts are gateway, uservice3 and uservice4, and the flag may be given for each; the others take\n"+
+		propagatorsVariable+", or jaeger",
 		func(s string) error {
 			part, list, ok := strings.Cut(s, "=")
 			if !ok || part == "" || list == "" {
@@ -82,6 +89,9 @@ func declareUp(fs *flag.FlagSet) action {
 			Break:       fault,
 			Seed:        seed,
 			Propagators: propagators,
+		}
+		for _, part := range []string{topology.Gateway, topology.Uservice3, topology.Uservice4} {
+			propagators[part] = cmp.Or(propagators[part], os.Getenv(propagatorsVariable))
 		}
 		set := given(fs)
 		for _, name := range slices.Sorted(maps.Keys(addrs)) {

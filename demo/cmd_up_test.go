@@ -93,11 +93,10 @@ func TestDeathOfTheParentStopsEverything(t *testing.T) {
 	}
 }
 
-func TestUpWithAFaultAndItsLogAsALedger(t *testing.T) {
-	cmd, tmp := demo(t, append([]string{"up", "-json", "-break=other-format"}, anywhere()...)...)
-	r := up(t, cmd, tmp)
-	id := traceID(t, get(t, r.urls.Gateway+"/", "uservice3.localhost"))
-	var answer ledger.Answer
+// entry calls uservice3 and waits for its three hops in the ledger.
+func (r *running) entry(t *testing.T) (id string, answer ledger.Answer) {
+	t.Helper()
+	id = traceID(t, get(t, r.urls.Gateway+"/", "uservice3.localhost"))
 	waitFor(t, "entry in the ledger", func() bool {
 		res, err := localClient.Get(r.urls.Explorer + "/api/ledger?trace=" + id)
 		if err != nil {
@@ -106,6 +105,37 @@ func TestUpWithAFaultAndItsLogAsALedger(t *testing.T) {
 		defer res.Body.Close()
 		return json.NewDecoder(res.Body).Decode(&answer) == nil && len(answer.Requests) == 1 && len(answer.Requests[0].Hops) == 3
 	})
+	return id, answer
+}
+
+func TestOneVariableMakesTheDemoSpeakBothHeaders(t *testing.T) {
+	cmd, tmp := demo(t, append([]string{"up", "-json"}, anywhere()...)...)
+	cmd.Env = append(cmd.Env, "OTEL_PROPAGATORS=tracecontext,jaeger")
+	r := up(t, cmd, tmp)
+	_, answer := r.entry(t)
+	for _, h := range answer.Requests[0].Hops[1:] {
+		headers := h.Arrived.Headers
+		if len(headers) != 2 || headers[0].Name != ledger.UberTraceID || headers[1].Name != ledger.TraceParent || headers[0].SpanID != headers[1].SpanID {
+			t.Errorf("%s -> %s: %+v", h.From, h.To, headers)
+		}
+		if want := h.To + " continued the trace: it made the span in uber-trace-id and traceparent the parent of its own."; h.Says != want {
+			t.Errorf("says %q, want %q", h.Says, want)
+		}
+	}
+	if n := len(r.uservice3(t).Spans); n != 7 {
+		t.Errorf("%d spans", n)
+	}
+	_ = cmd.Process.Signal(os.Interrupt)
+	r.wait(t)
+	_ = cmd.Wait()
+	gone(t, tmp)
+}
+
+func TestUpWithAFaultAndItsLogAsALedger(t *testing.T) {
+	cmd, tmp := demo(t, append([]string{"up", "-json", "-break=other-format"}, anywhere()...)...)
+	cmd.Env = append(cmd.Env, "OTEL_PROPAGATORS=tracecontext,jaeger") // a fault is one in any format
+	r := up(t, cmd, tmp)
+	id, answer := r.entry(t)
 	if hop := answer.Requests[0].Hops[2]; hop.To != "uservice4" || hop.Action != ledger.IgnoredFormat {
 		t.Errorf("%+v", hop)
 	}

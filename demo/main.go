@@ -26,9 +26,11 @@ var commands = []command{upCommand, tourCommand, ledgerCommand, explorerCommand,
 
 func main() {
 	// The shell's settings for programs that send telemetry are not meant for the gateway in this
-	// process: the SDK would read them, and send its spans elsewhere or not at all.
+	// process: the SDK would read them, and send its spans elsewhere or not at all. Which headers the
+	// demo speaks is the user's to say: see up.
 	for _, kv := range os.Environ() {
-		if name, _, _ := strings.Cut(kv, "="); strings.HasPrefix(strings.ToUpper(name), "OTEL_") {
+		name, _, _ := strings.Cut(kv, "=")
+		if upper := strings.ToUpper(name); strings.HasPrefix(upper, "OTEL_") && upper != propagatorsVariable {
 			_ = os.Unsetenv(name)
 		}
 	}

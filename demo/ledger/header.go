@@ -42,6 +42,7 @@ type Header struct {
 
 	TraceID  string `json:"trace_id,omitempty"`  // 32 hexadecimal digits, also for a 64-bit id
 	SpanID   string `json:"span_id,omitempty"`   // 16 hexadecimal digits
+	Sender   string `json:"sender,omitempty"`    // whose span that is, where it is known
 	ParentID string `json:"parent_id,omitempty"` // of uber-trace-id: deprecated, and read by nobody
 	Flags    string `json:"flags,omitempty"`     // as written, such as 1 or 01
 	Sampled  *bool  `json:"sampled,omitempty"`   // the flags' lowest bit; nil where there are no flags

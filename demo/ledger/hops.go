@@ -1,6 +1,11 @@
 package ledger
 
-import "cmp"
+import (
+	"cmp"
+	"slices"
+
+	"example.com/grafana-tempo-go-demo/demo/topology"
+)
 
 // client is the name of whoever is outside.
 const client = "client"
@@ -16,7 +21,7 @@ func (b *builder) request(start *node) Request {
 	}
 	from, says := client, ""
 	if start.forwarded {
-		from, says = "proxy", " A proxy sent it, of which there is no record (yet)."
+		from, says = topology.Gateway, " The gateway sent it; what the gateway recorded of it is not here (yet)."
 	}
 	first := b.hop(from, start, false)
 	first.Says += says
@@ -40,14 +45,33 @@ func (b *builder) request(start *node) Request {
 		hop := b.hop(from.name, n, true)
 		hop.Tie = TieNone
 		hop.Says += " It arrived while this request was open, and may have come from " + from.name +
-			" or from anybody else: it carries nothing that tells."
+			" or from anybody else: nothing in it says which."
 		r.Untied = append(r.Untied, hop)
 	})
 	if r.UntiedTotal == 0 {
 		severed = "" // the callee's log may be missing
 	}
+	r.nameSenders()
 	conclude(&r, severed)
 	return r
+}
+
+// nameSenders says whose span's id each header carries: the first sender's. A service without spans
+// of its own passes on the id that it received.
+func (r *Request) nameSenders() {
+	senders := map[string]string{}
+	for _, h := range r.Hops {
+		for i, side := range []Side{h.Left, h.Arrived} {
+			changed := i == 1 && h.Left.Source == Recorded // what only arrived, somebody else wrote
+			for j, header := range side.Headers {
+				id := header.TraceID + header.SpanID
+				if id != "" && senders[id] == "" && !changed {
+					senders[id] = h.From
+				}
+				side.Headers[j].Sender = senders[id]
+			}
+		}
+	}
 }
 
 // hop is a hop as n recorded it; see judge. What left is what arrived, unless callers know better.
@@ -61,12 +85,12 @@ func (b *builder) hop(from string, n *node, expected bool) Hop {
 		h.Action, h.Says = judge(h, b.services[n.name], expected)
 	case n.traceID != "":
 		h.Action = NoAction
-		h.Says = n.name + " started or continued the trace: its log does not tell whether the client sent a context."
+		h.Says = n.name + " started or continued the trace: its log does not say whether the client sent a trace id."
 	default:
-		h.Action, h.Says = NoAction, "The log of "+n.name+" does not tell whether the client sent a context."
+		h.Action, h.Says = NoAction, "The log of "+n.name+" does not say whether the client sent a trace id."
 	}
 	if n.doubtful {
-		h.Says += " Another request of the same trace may have been the one that it belongs to."
+		h.Says += " It may belong to another request of the same trace."
 	}
 	if n.response != nil {
 		h.TraceResponse = &Response{Inferred, *n.response}
@@ -81,7 +105,7 @@ func side(source Source, headers []Header) Side {
 	if headers == nil {
 		return Side{NotKnown, []Header{}}
 	}
-	return Side{source, headers}
+	return Side{source, slices.Clone(headers)} // nameSenders adds to them
 }
 
 // hopFrom is the hop from the proxy or a service to another service that logged it.
@@ -102,15 +126,15 @@ func (b *builder) hopFrom(c, n *node) Hop {
 	}
 	h.Left = side(Recorded, c.left)
 	if !sameHeaders(c.left, n.arrived) {
-		h.Says += " What arrived is not what left: something in between has changed it."
+		h.Says += " Something in between changed it: what arrived is not what left."
 	}
 	contexts, malformed := split(c.left)
 	switch {
 	case c.traceID == "" || len(n.contexts) > 0 || len(contexts) > 0:
 	case len(malformed) > 0:
-		h.Says += " It was " + c.name + " that sent it so."
+		h.Says += " " + c.name + " sent it like that."
 	default:
-		h.Says += " " + c.name + " was in a trace, and sent no header of it."
+		h.Says += " " + c.name + " was in a trace, but sent no header for it."
 	}
 	return h
 }
@@ -124,13 +148,13 @@ func unlogged(p *node) Hop {
 	contexts, malformed := split(p.left)
 	switch {
 	case p.left == nil:
-		h.Says = "No request that " + p.service + " logged can be tied to this one, and what left is not recorded."
+		h.Says = "What left is not recorded, and nothing ties a request that " + p.service + " logged to this one."
 	case len(contexts)+len(malformed) > 0:
 		h.Says = p.service + " logged no request that carries this: " +
 			"it was not reached, does not log this path, or its log is missing."
 	default:
 		h.Action = NotReceived
-		h.Says = p.name + " sent no context, so that none of the requests that " + p.service + " logged can be tied to this one."
+		h.Says = p.name + " sent no trace id, so nothing ties a request that " + p.service + " logged to this one."
 	}
 	if p.response != nil {
 		h.TraceResponse = &Response{Recorded, *p.response}

@@ -147,7 +147,7 @@ var scenarios = []struct {
 		headers := jaegerHeader(traceA, span(2))
 		headers["x-forwarded-server"] = "gateway"
 		l.AddLine("uservice3", requestLine(1, headers, traceA, span(3)))
-	}, []string{"whole | proxy>uservice3 continued first"}},
+	}, []string{"whole | gateway>uservice3 continued first"}},
 
 	{"two traces interleaved", func(l *Ledger) {
 		l.AddLine("uservice3", requestLine(1, jaegerHeader(traceA, span(2)), traceA, span(3)))

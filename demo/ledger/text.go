@@ -67,10 +67,11 @@ func meaning(h Header) (paragraphs []string) {
 		parts = append(parts, "malformed: "+h.Problem)
 	case h.TraceID != "":
 		paragraphs = append(paragraphs, "trace "+h.TraceID)
-		parts = append(parts, "span "+h.SpanID)
-		if h.ParentID != "" {
-			parts = append(parts, "parent "+safe(h.ParentID))
+		span := "span " + h.SpanID
+		if h.Sender != "" {
+			span += " of " + safe(h.Sender)
 		}
+		parts = append(parts, span)
 		if *h.Sampled {
 			parts = append(parts, "sampled")
 		} else {

@@ -24,43 +24,43 @@ func judge(h Hop, instrumented, expected bool) (Action, string) {
 	switch traced := h.TraceID != ""; {
 	case len(contexts) > 0 && traced:
 		return IgnoredFormat, h.To + " ignored " + strings.Join(names, " and ") + " and started trace " + h.TraceID +
-			": it speaks another format, see its OTEL_PROPAGATORS."
+			": it reads another format, see its OTEL_PROPAGATORS."
 	case len(contexts) > 0 && instrumented:
 		return Dropped, h.To + " dropped the trace: it is instrumented, but was in no trace this time."
 	case len(contexts) > 0:
-		return Dropped, h.To + " dropped the trace: it is not instrumented, so that it neither reads the header nor sends it on."
+		return Dropped, h.To + " dropped the trace: it is not instrumented, so it neither reads the header nor sends it on."
 	case len(malformed) > 0 && traced:
 		return IgnoredMalformed, h.To + " ignored what arrived and started trace " + h.TraceID + ": " + problem
 	case len(malformed) > 0:
-		return Dropped, h.To + " dropped what arrived: it is not instrumented. No other would have used it: " + problem
+		return Dropped, h.To + " dropped what arrived: it is not instrumented. An instrumented service would have ignored it: " + problem
 	case !traced:
-		return NotReceived, h.To + " received no context, and started no trace."
+		return NotReceived, h.To + " received no trace id, and started no trace."
 	case h.From == client:
-		return Started, h.To + " started the trace: no context arrived."
+		return Started, h.To + " started the trace: no trace id arrived."
 	case expected:
-		return NotReceived, h.To + " received no context, and started trace " + h.TraceID + "."
+		return NotReceived, h.To + " received no trace id, and started trace " + h.TraceID + "."
 	default:
-		return Started, h.To + " received no context, and started trace " + h.TraceID + "."
+		return Started, h.To + " received no trace id, and started trace " + h.TraceID + "."
 	}
 }
 
 // continued says how the receiver went on in the trace of c, one of the contexts that arrived.
 func continued(h Hop, c Header, contexts []Header) string {
-	says := h.To + " continued the trace, by " + c.Name + "."
+	names, rest := c.Name, ""
 	for _, other := range contexts {
 		if other.TraceID != c.TraceID {
-			says += " It did not follow " + other.Name + ", which names another trace."
+			rest += " It did not follow " + other.Name + ", which has another trace id."
 		} else if other.Name != c.Name && other.SpanID == c.SpanID {
-			says = h.To + " continued the trace, by " + c.Name + " or " + other.Name + ": both say the same."
+			names += " and " + other.Name
 		}
 	}
-	if c.SpanID == h.SpanID {
-		says += " It made no span of its own."
+	switch {
+	case c.SpanID == h.SpanID:
+		return h.To + " continued the trace in " + names + ", and made no span of its own." + rest
+	case !*c.Sampled: // whether the receiver recorded a span is not in the records
+		return h.To + " continued the trace in " + names + ", which is not sampled." + rest
 	}
-	if !*c.Sampled {
-		says += " The sampled flag that arrived is 0: who follows it records no spans."
-	}
-	return says
+	return h.To + " continued the trace: it made the span in " + names + " the parent of its own." + rest
 }
 
 // conclude sums up what became of the trace. Severed is the service after which it is severed.
@@ -86,13 +86,13 @@ func conclude(r *Request, severed string) {
 		r.Outcome, r.Summary = Cut, "The trace is cut before "+cutAt+"."
 	case severed != "":
 		r.Outcome = Cut
-		r.Summary = "The trace is cut after " + severed + ": the service that it calls received no request that carries it."
+		r.Summary = "The trace is cut after " + severed + ": no request with its trace id reached the service that it calls."
 	case endedAt != "":
 		r.Outcome, r.Summary = Ended, "The trace ends at "+endedAt+", which dropped it."
 	case unknown:
-		r.Outcome, r.Summary = Unknown, "What became of the trace is not in the records."
+		r.Outcome, r.Summary = Unknown, "The records do not say what became of the trace."
 	case first == "":
-		r.Outcome, r.Summary = Untraced, "There is no trace of it."
+		r.Outcome, r.Summary = Untraced, "Nobody made a trace of it."
 	case first == last:
 		r.Outcome, r.Summary = Whole, "One trace, in "+first+" alone."
 	default:

@@ -63,7 +63,10 @@ var faults = []*fault{
 	},
 	{
 		name: "other-format",
-		env:  map[string]map[string]string{topology.Uservice4: {"OTEL_PROPAGATORS": "tracecontext"}},
+		env: map[string]map[string]string{
+			topology.Uservice3: {"OTEL_PROPAGATORS": "jaeger"},
+			topology.Uservice4: {"OTEL_PROPAGATORS": "tracecontext"},
+		},
 	},
 	{
 		name: "dead-exporter",

@@ -19,7 +19,7 @@ type Report struct {
 	// Ledger says of both calls which way the propagation header went.
 	Ledger Ledger `json:"ledger"`
 
-	trace *tempo.Trace // what Trace is made of
+	traces []*tempo.Trace // what Trace is made of, and that of Plain, if it was found
 }
 
 // Ledger has the two calls' entries in the hop ledger, in the shape of GET /api/ledger.

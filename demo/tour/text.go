@@ -6,12 +6,14 @@ import (
 	"net/http"
 	"os"
 	"regexp"
+	"slices"
 	"text/template"
 	"time"
 
 	"example.com/grafana-tempo-go-demo/demo/ledger"
 	"example.com/grafana-tempo-go-demo/demo/tempo"
 	"example.com/grafana-tempo-go-demo/demo/term"
+	"example.com/grafana-tempo-go-demo/demo/topology"
 	"example.com/grafana-tempo-go-demo/demo/waterfall"
 )
 
@@ -27,9 +29,9 @@ var story = template.Must(template.New("story").Funcs(template.FuncMap{
 
 // Text prints the story for people, as wide as the terminal. The error is w's.
 func (r *Report) Text(w io.Writer) error {
-	drawing := waterfall.Render(r.trace,
+	drawing := waterfall.Render(r.traces[0],
 		waterfall.Options{Width: term.Width(w), ASCII: term.ASCIIOnly(os.Getenv), Color: term.Colours(w)})
-	busiest, own := busiest(r.trace)
+	busiest, own := busiest(r.traces[0])
 	return story.Execute(w, struct {
 		*Report
 		Drawing string
@@ -37,7 +39,10 @@ func (r *Report) Text(w io.Writer) error {
 		Failed  *tempo.Span // where the error began
 		Busiest *tempo.Span
 		Own     string
-	}{r, drawing, traceTimeout, r.trace.ErrorOrigin(), busiest, term.Duration(own)})
+		Calls   []call
+		SpanIn  func(ledger.Hop) string
+	}{r, drawing, traceTimeout, r.traces[0].ErrorOrigin(), busiest, term.Duration(own),
+		[]call{{topology.Uservice1, r.Ledger.Plain}, {topology.Uservice3, r.Ledger.Instrumented}}, r.spanIn})
 }
 
 // carried is the header that arrived at a hop; the first digits of its ids tell them apart.
@@ -47,6 +52,27 @@ func carried(h ledger.Hop) string {
 	}
 	header := h.Arrived.Headers[0]
 	return header.Name + " " + longID.ReplaceAllString(header.Value, "$1..")
+}
+
+// call is a call with what the ledger has of it, or nil.
+type call struct {
+	Of   string
+	Hops *ledger.Request
+}
+
+// spanIn names the span whose id the header carries that arrived at a hop; empty if it carries none.
+func (r *Report) spanIn(h ledger.Hop) string {
+	if len(h.Arrived.Headers) == 0 || h.Arrived.Headers[0].SpanID == "" {
+		return ""
+	}
+	header := h.Arrived.Headers[0]
+	for _, t := range r.traces {
+		i := slices.IndexFunc(t.Spans, func(s *tempo.Span) bool { return s.SpanID == header.SpanID })
+		if t.ID == header.TraceID && i >= 0 {
+			return t.Spans[i].Name + " of " + t.Spans[i].Service
+		}
+	}
+	return "a span of " + header.Sender + ", which has not arrived"
 }
 
 var longID = regexp.MustCompile(`\b([0-9a-f]{8})[0-9a-f]{8,}\b`)

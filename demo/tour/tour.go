@@ -92,12 +92,18 @@ func observe(ctx context.Context, s *stack.Stack, o Options) (*Report, error) {
 		return nil, fmt.Errorf("%s: %w", r.Instrumented.URL, err)
 	}
 	client := &tempo.Client{URL: s.URLs().Tempo, HTTP: &http.Client{Transport: transport}}
-	complete := false
-	if r.trace, complete, err = fetch(ctx, client, id, traceTimeout); err != nil {
+	trace, complete, err := fetch(ctx, client, id, traceTimeout)
+	if err != nil {
 		return nil, err
 	}
-	r.Trace = flatten(r.trace, complete)
+	r.Trace, r.traces = flatten(trace, complete), []*tempo.Trace{trace}
 	r.Ledger = readHops(ctx, s.Ledger(), o.Fail)
+	if plain := r.Ledger.Plain; plain != nil && len(plain.Traces) > 0 {
+		// The gateway's spans of a later call are there, so those of this one are.
+		if trace, err := client.Trace(ctx, plain.Traces[0]); err == nil {
+			r.traces = append(r.traces, trace)
+		}
+	}
 	return &r, nil
 }
 
