@@ -39,10 +39,10 @@ function decode(text) {
 
 // go opens another address of this page without loading it again.
 function go(path) {
-  if (path === location.pathname + location.hash) return;
+  const [address, hash = ""] = path.split("#");
+  if (address === location.pathname && hash && detail.reveal(hash) || path === location.pathname + location.hash) return;
   const wasHome = document.body.classList.contains("home");
   const query = path.includes("?") ? "" : location.search; // the list's filters stay
-  const [address, hash = ""] = path.split("#");
   history.pushState(null, "", address + query + (hash && "#" + hash));
   show();
   const narrow = matchMedia("(max-width: 999px)").matches;

@@ -1,4 +1,4 @@
-// The buttons that call a service through the proxy, and what an outsider learns from it: a status and a time.
+// The buttons that call a service through the gateway, and what an outsider learns from it: a status and a time.
 
 import * as api from "./api.js";
 import { $, announce, h, icon, setText } from "./dom.js";
@@ -60,7 +60,7 @@ export class Calls {
     const id = answer.trace_id || await findByAgent(answer);
     if (!id) {
       setText(link, "no trace found");
-      link.title = "The proxy made none, or the trace store does not find it.";
+      link.title = "The gateway made none, or the trace store does not find it.";
       return;
     }
     const sampled = answer.sampled || !answer.trace_id;
@@ -79,7 +79,7 @@ export class Calls {
   }
 }
 
-// findByAgent searches for the trace by the User-Agent that this one call had: the proxy writes it on its span, and that
+// findByAgent searches for the trace by the User-Agent that this one call had: the gateway writes it on its span, and that
 // is all there is to find a plain service's trace by.
 async function findByAgent(answer) {
   const end = Date.now() + patience;

@@ -8,8 +8,8 @@ import { colour } from "./colours.js";
 import { askedFor, darkness, httpStatus, parse, queryOf, sameRequest } from "./trace.js";
 import { rows } from "./time.js";
 import { legend, Waterfall } from "./waterfall.js";
-import { spanDetails } from "./span.js";
-import { Ledger } from "./ledger.js";
+import { spanDetails, spanLink } from "./span.js";
+import { Ledger, sampledMeans } from "./ledger.js";
 
 const settled = 3; // answers without anything new after which a trace is taken to be complete
 const young = 20_000; // milliseconds after its end in which more spans may come
@@ -101,7 +101,7 @@ export class Detail {
     const state = this.isUnsampled() ? "unsampled" : "waiting";
     if (this.state === state) return;
     if (state === "waiting") this.message("wait", "Waiting for this trace", "Its spans are on their way: they are sent a moment after the answer.", id);
-    else this.message("unplugged", "This call was not sampled", "The sampled flag in its trace header is 0, and services that follow it keep no span. There is nothing to wait for.", id);
+    else this.message("unplugged", "This call was not sampled", "The flag in its header is 0. A service that obeys it records no span, so probably none will come.", this.config.ledger ? "" : sampledMeans, id);
     this.state = state;
     this.recorded();
   }
@@ -239,17 +239,17 @@ export class Detail {
     const others = this.hops.others();
     if (this.dark?.span || this.dark?.time > trace.duration / 20) out.push(this.mystery(trace, others));
     if (others.length && !this.dark?.span) {
-      out.push(note("bad", "error", h("strong", {}, "This is one part of a request that was cut in two. "), "No trace header that it could read reached a service on the way, so that service started a trace of its own. ", otherHalves(others)));
+      out.push(note("bad", "error", h("strong", {}, "This is one part of a request that was cut in two. "), "No propagation header that it could read reached a service on the way, so that service started a trace of its own. ", otherHalves(others)));
     }
     const causes = trace.spans.filter((s) => s.status === "error" && !s.dark && !s.children.some((c) => c.status === "error"));
     const [most] = rows(trace, (s) => s.service + "\n" + s.name).filter((r) => r.service !== null);
     const share = most.time / (trace.duration || 1);
     if (causes.length) {
       const cause = causes.reduce((a, b) => (b.end < a.end ? b : a));
-      out.push(note("bad", "error", "It began in ", this.spanLink(cause), cause.message ? [": ", h("q", {}, visible(cause.message).slice(0, 200))] : "", "."));
+      out.push(note("bad", "error", "It began in ", spanLink(cause), cause.message ? [": ", h("q", {}, visible(cause.message).slice(0, 200))] : "", "."));
     } else if (share >= 0.3 && most.spans === 1 && trace.spans.length > 1) {
       const span = trace.spans.find((s) => s.service === most.service && s.name === most.name);
-      out.push(note(out.length ? "" : "good", out.length ? "wait" : "ok", `${Math.round(share * 100)} % of the time went into `, this.spanLink(span), `: ${duration(most.time)}.`));
+      out.push(note(out.length ? "" : "good", out.length ? "wait" : "ok", `${Math.round(share * 100)} % of the time went into `, spanLink(span), ": ", h("span", { class: "num" }, duration(most.time) + ".")));
     }
     return out;
   }
@@ -259,18 +259,14 @@ export class Detail {
     const halves = elsewhere ? [elsewhere] : others;
     const why = !span ? ["No span covers them."]
       : service?.plain
-        ? [`${name} is not instrumented: it was handed a trace header, reported nothing, and passed nothing on. The trace ends at the proxy's call, and whether Redis, ${service.calls ? service.calls + " or its" : "or the"} database took the time, nobody outside can tell.`]
+        ? [`${name} is not instrumented: it sends no span, and passes no propagation header on. The trace ends at `, spanLink(span), `. Whether Redis, ${service.calls ? service.calls + " or its" : "or the"} database took the time, nobody outside can tell.`]
         : halves.length
-          ? [`${name} answered from another trace: no trace header that it could read reached it, so it started its own. `, otherHalves(halves)]
+          ? [`${name} answered from another trace: no propagation header that it could read reached it, so it started its own. `, otherHalves(halves)]
           : service
-            ? [`${name} is instrumented, yet no span of it is here. They may still be on their way, or its exporter does not reach the trace store, or it lost the trace header and told another trace.`]
-            : [`${visible(name)} answered a call, and no span tells what it did: it is not instrumented, lost the trace header, or its spans do not reach the trace store.`];
+            ? [`${name} is instrumented, yet no span of it is here. They may still be on their way, its exporter may not reach the trace store, or it did not receive the propagation header and is in another trace.`]
+            : [`${visible(name)} answered a call, and no span says what it did: it is not instrumented, did not receive the propagation header, or its spans do not reach the trace store.`];
     const much = time ? `${duration(time)} are unexplained, ${percent(time / trace.duration)} of all.` : `No span of ${visible(name)} is here.`;
     return h("div", { class: "note mystery" }, h("p", { class: "note-title" }, much), h("p", {}, ...why));
-  }
-
-  spanLink(span) {
-    return h("button", { type: "button", class: "inline", onclick: () => this.choose(span, true) }, visible(span.name), h("span", { class: "of" }, " of " + visible(span.service)));
   }
 
   // compare draws a request of the instrumented twin on the same time scale: of the same minute, with the same query and
@@ -301,7 +297,7 @@ export class Detail {
     const status = visible(httpStatus(trace));
     if (!other) {
       this.twin.replaceChildren(h("section", { class: "card invite" }, head("The answer is one call away"),
-        h("p", {}, `${twin.name} is the same program, instrumented. `, query === null ? "Nothing can be compared, because the proxy hides what this request asked for. "
+        h("p", {}, `${twin.name} is the same program, instrumented. `, query === null ? "Nothing can be compared, because the gateway hides what this request asked for. "
           : `It did not get the same request within a minute and answer ${status} too, so nothing can be compared. `, "Call it, and see what happens inside."),
         h("button", { type: "button", class: "primary", onclick: () => this.call(twin.name, query) }, `Call ${twin.name} now`)));
       return;
@@ -345,8 +341,14 @@ export class Detail {
     if (reveal) this.waterfall.reveal(span, true);
     this.spanBox.replaceChildren(spanDetails(span, this.trace, {
       close: () => { this.choose(null); this.waterfall.go(this.waterfall.active); },
-      go: (other) => this.choose(other, true),
     }));
+  }
+
+  // reveal opens a span of the trace that is shown, and reports whether it has one of this id.
+  reveal(spanID) {
+    const span = this.trace?.find(spanID);
+    if (span) this.choose(span, true);
+    return Boolean(span);
   }
 
   fillJSON() {

@@ -5,26 +5,30 @@ import * as api from "./api.js";
 import { h, icon } from "./dom.js";
 import { visible } from "./format.js";
 import { colour } from "./colours.js";
+import { spanLink } from "./span.js";
 import { answers } from "./trace.js";
 
 const words = {
-  started: ["good", "started", "It received no trace, and started one."],
-  continued: ["good", "continued", "It went on in the trace that it received."],
-  dropped: ["warn", "dropped", "It received a trace, and did nothing with it."],
-  "ignored-malformed": ["bad", "ignored, malformed", "What it received is no trace header."],
+  started: ["good", "started", "No trace id arrived, so it started a trace."],
+  continued: ["good", "continued", "It continued the trace whose id arrived."],
+  dropped: ["warn", "dropped", "A trace id arrived, and it did nothing with it."],
+  "ignored-malformed": ["bad", "ignored, malformed", "It could not read what arrived."],
   "ignored-format": ["bad", "ignored, other format", "It does not read this format."],
-  "not-received": ["bad", "not received", "No trace header arrived."],
-  unknown: ["", "unknown", "The records do not tell."],
+  "not-received": ["bad", "not received", "No trace id arrived."],
+  unknown: ["", "unknown", "The records do not say."],
 };
 const sources = {
   recorded: "recorded by this end",
-  inferred: "inferred: the other end recorded it, and nothing stands between the two",
+  inferred: "inferred: the other end recorded it, and nothing is between the two",
   unknown: "nobody recorded it",
 };
 const outcomes = { whole: ["good", "ok"], cut: ["bad", "error"], ended: ["warn", "error"], untraced: ["warn", "error"], unknown: ["", "wait"] };
 const pauses = [0, 700, 1500, 4000, 8000]; // the lines of a request come in while it is looked at
 
-// Ledger is the place on the page; it fills itself. heard() is called when the records have told something new.
+// sampledMeans stands once on a page that shows a header, or the lack of a trace.
+export const sampledMeans = "Sampled (flag 1): the sender records its span, and a receiver that obeys the flag records its own too. Not sampled (flag 0): they record none.";
+
+// Ledger is the place on the page; it fills itself. heard() is called when the records say something new.
 export class Ledger {
   constructor(id, config, signal, heard) {
     this.id = id;
@@ -32,7 +36,7 @@ export class Ledger {
     this.trace = null;
     this.body = h("div", { class: "ledger-body" }, h("p", { class: "soft" }, "Reading the records…"));
     this.element = h("section", { class: "card ledger", "aria-labelledby": "ledger-title" },
-      h("div", { class: "card-head" }, h("h3", { id: "ledger-title" }, "Hop ledger"), h("span", { class: "soft" }, "what happened to the trace header on the way")), this.body);
+      h("div", { class: "card-head" }, h("h3", { id: "ledger-title" }, "Hop ledger"), h("span", { class: "soft" }, "what happened to the propagation header on the way")), this.body);
     if (config.ledger) this.read(signal, heard);
     else this.body.replaceChildren(h("p", { class: "soft" }, "Nobody keeps a ledger here: this explorer did not start the services, so it cannot read their logs. ",
       h("code", {}, "go run ./demo"), " keeps one, and ", h("code", {}, "docker compose logs | go run ./demo ledger"), " makes one of a compose stack's logs."));
@@ -62,7 +66,13 @@ export class Ledger {
   }
 
   draw() {
-    this.body.replaceChildren(...(this.requests.length ? this.requests.slice(0, 10).map((r) => request(r, this.id, this.trace)) : [absent()]));
+    if (!this.requests.length) { this.body.replaceChildren(absent()); return; }
+    this.body.replaceChildren(...this.requests.slice(0, 10).map((r) => request(r, this)), h("p", { class: "hint" }, sampledMeans));
+    // Where both headers are shown, nobody asks.
+    if (!this.headers().some((header) => header.name === "traceparent")) {
+      this.body.append(h("p", { class: "hint w3c" }, "Why not W3C's traceparent? Many running systems still speak Jaeger's uber-trace-id, and so does this demo. ",
+        h("code", {}, "OTEL_PROPAGATORS=tracecontext,jaeger go run ./demo"), " speaks both."));
+    }
   }
 
   // others are the other traces that the request was in.
@@ -73,10 +83,15 @@ export class Ledger {
     return ids.delete(this.id) ? [...ids] : [];
   }
 
+  // headers are all that left or arrived.
+  headers() {
+    const hops = (this.requests ?? []).flatMap((r) => r.hops ?? []);
+    return hops.flatMap((x) => [...x.left?.headers ?? [], ...x.arrived?.headers ?? []]);
+  }
+
   // unsampled reports whether a header said that the trace is not recorded.
   unsampled() {
-    const hops = (this.requests ?? []).flatMap((r) => r.hops ?? []);
-    return hops.some((x) => [...x.left?.headers ?? [], ...x.arrived?.headers ?? []].some((header) => header.trace_id === this.id && header.sampled === false));
+    return this.headers().some((header) => header.trace_id === this.id && header.sampled === false);
   }
 }
 
@@ -84,18 +99,20 @@ function absent() {
   return h("p", { class: "soft" }, "Nothing is recorded of this trace: its requests did not come through here, or it is older than what is kept.");
 }
 
-function request(r, id, trace) {
+// request and hop draw what the ledger at knows.
+function request(r, at) {
   const [kind, symbol] = outcomes[r.outcome] ?? outcomes.unknown;
   return h("article", { class: "l-request" },
     h("p", { class: "note " + kind }, icon(symbol), h("span", {}, visible(r.summary))),
-    h("ol", { class: "hops" }, ...(r.hops ?? []).map((x) => hop(x, id, trace))),
+    h("ol", { class: "hops" }, ...(r.hops ?? []).map((x) => hop(x, at))),
     r.untied?.length ? h("div", { class: "untied" },
-      h("h4", {}, "Cannot be tied to this request"),
-      h("p", { class: "soft" }, `These arrived while it was open, and carry nothing that says whose they are.${r.untied_total > r.untied.length ? ` ${r.untied.length} of ${r.untied_total} are shown.` : ""}`),
-      h("ol", { class: "hops" }, ...r.untied.map((x) => hop(x, id, trace)))) : null);
+      h("h4", {}, "May belong to this request"),
+      h("p", { class: "soft" }, `These arrived while it was open, and nothing in them says whose they are.${r.untied_total > r.untied.length ? ` ${r.untied.length} of ${r.untied_total} are shown.` : ""}`),
+      h("ol", { class: "hops" }, ...r.untied.map((x) => hop(x, at)))) : null);
 }
 
-function hop(x, id, trace) {
+function hop(x, at) {
+  const { id, trace } = at;
   const [kind, word, meaning] = words[x.action] ?? ["", visible(x.action), ""];
   // A sender that the records do not know has its own span's id in the header that arrived.
   const sent = x.from === "client" && x.arrived?.headers?.find((header) => header.trace_id === id && trace?.find(header.span_id));
@@ -111,10 +128,30 @@ function hop(x, id, trace) {
       h("span", { class: "hop-who" }, who(from), h("span", { class: "arrow", "aria-label": "to" }, " → "), who(x.to)),
       h("span", { class: "badge " + kind, title: meaning }, word),
       x.status ? h("span", { class: x.status >= 500 ? "hop-status bad" : "hop-status" }, String(x.status)) : null,
-      x.ambiguous ? h("span", { class: "badge", title: "It may as well belong to another request of the same trace." }, "ambiguous") : null),
-    h("p", { class: "hop-says" }, visible(x.says)),
+      x.ambiguous ? h("span", { class: "badge", title: "It may belong to another request of the same trace." }, "ambiguous") : null),
+    h("p", { class: "hop-says" }, ...carries(x, at), visible(x.says)),
     h("div", { class: "sides" }, side("left " + visible(from), x.left, id), side("arrived at " + visible(x.to), x.arrived, id)),
     back ? h("div", { class: "back-again" }, h("span", { class: "side-name" }, "came back"), header(back, id, back.source)) : null);
+}
+
+// carries says whose span's id each header carries, a sentence for each. The traceresponse that came back is the receiver's.
+function carries(x, at) {
+  const bySpan = new Map();
+  for (const header of x.arrived?.headers ?? []) {
+    if (header.valid && header.span_id) bySpan.set(header.trace_id + header.span_id, [...bySpan.get(header.trace_id + header.span_id) ?? [], header]);
+  }
+  return [...bySpan.values()].flatMap((same) => [visible(same.map((header) => header.name).join(" and ")),
+    same.length > 1 ? " carry " : " carries ", ...whose(x, same[0], at), ". "]);
+}
+
+function whose(x, header, { id, trace }) {
+  const span = header.trace_id === id && trace?.find(header.span_id);
+  const passed = header.sender && header.sender !== x.from ? `, passed on by ${visible(x.from)}` : "";
+  if (span) return ["the span id of ", spanLink(span), passed];
+  const one = "the id of a span" + (header.sender ? ` of ${visible(header.sender)}` : "") + passed;
+  if (header.sampled === false) return [one, ", which was not recorded"];
+  if (header.trace_id !== id) return [one, ", in ", h("a", { href: `/trace/${header.trace_id}#${header.span_id}` }, "another trace")];
+  return [one, ", which is not in the trace store"];
 }
 
 function side(name, s, id) {
@@ -129,19 +166,19 @@ function header(x, id, source = "recorded") {
   const part = (cls, text, title) => h("span", { class: "part " + cls, title }, visible(text));
   let value;
   if (!x.value && source === "inferred") {
-    value = [h("span", { class: "soft" }, "not written down; the receiver's span is "), part("p-trace", x.trace_id, "trace id"), " ", part("p-span", x.span_id, "span id")];
+    value = [h("span", { class: "soft" }, "nobody recorded it; the receiver's span is "), part("p-trace", x.trace_id, "trace id"), " ", part("p-span", x.span_id, "span id")];
   } else {
     value = marked(x.value ?? "", [[x.trace_id, "p-trace", "trace id"], [x.span_id, "p-span", "span id"]], part);
   }
   const foreign = x.trace_id && x.trace_id !== id;
   const facts = [
-    x.parent_id && `parent ${x.parent_id}`, x.flags && `flags ${x.flags}`,
+    x.flags && `flags ${x.flags}`,
     x.sampled === true ? "sampled" : x.sampled === false ? "not sampled" : "",
   ].filter(Boolean).map(visible);
   return h("div", { class: "l-header" + (x.valid ? "" : " invalid") },
     h("code", {}, h("span", { class: "h-name" }, visible(x.name) + ": "), ...value),
     h("p", { class: "h-facts" },
-      x.valid ? h("span", {}, facts.join(", ")) : h("span", { class: "problem" }, icon("error"), visible(x.problem || "not valid")),
+      x.valid ? facts.length ? h("span", {}, facts.join(", ")) : null : h("span", { class: "problem" }, icon("error"), visible(x.problem || "not valid")),
       foreign ? h("span", { class: "problem" }, icon("error"), "another trace: ", h("a", { href: "/trace/" + x.trace_id }, x.trace_id.slice(0, 8) + "…")) : null,
       x.note ? h("span", {}, visible(x.note)) : null,
       x.members?.length ? h("span", {}, x.members.slice(0, 8).map((m) => `${visible(m.key)} = ${visible(m.value)}`).join(", ")) : null));

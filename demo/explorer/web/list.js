@@ -130,7 +130,7 @@ export class TraceList {
   }
 
   // filterQueries ask the store for what the newest traces may not include. Tags find a service that sent spans; one
-  // that sends none is found by the host name on the proxy's span.
+  // that sends none is found by the host name on the gateway's span.
   filterQueries(service, min, errors, range, signal) {
     const shared = { ...range, limit };
     if (min) shared.minDuration = Math.floor(min) + "ms";
@@ -149,8 +149,8 @@ export class TraceList {
     return !service || service in (entry.stats ?? {}) || entry.rootService === service || entry.target === service;
   }
 
-  // findTargets learns what was called: who the trace begins with, unless that is a proxy. Behind a proxy it is a service
-  // that no other calls, or else what the host name on the proxy's span says: of that service there may be no span.
+  // findTargets learns what was called: who the trace begins with, unless that is a gateway. Behind a gateway it is a service
+  // that no other calls, or else what the host name on the gateway's span says: that service may have no span.
   async findTargets(entries, range, signal) {
     const { services } = this.config;
     for (const e of entries) {

@@ -142,14 +142,14 @@ const value = (span, key) => span.attributes.find((a) => a.key === key)?.value;
 // relays are those who only pass a request on, or make one up: a trace that begins with them is named for whom they call.
 export const relays = new Set(["gateway", "traefik", "prober"]);
 
-// askedFor is the service that was called: who the trace begins with, or behind a proxy the host name on its server span.
+// askedFor is the service that was called: who the trace begins with, or behind a gateway the host name on its server span.
 export function askedFor(trace, services) {
   if (!relays.has(trace.root.service)) return services.find((s) => s.name === trace.root.service) ?? null;
   const host = String(value(entry(trace), "server.address") ?? value(entry(trace), "http.host") ?? "").toLowerCase();
   return services.find((s) => host.split(":")[0] === s.host) ?? null;
 }
 
-// entry is the span that knows what was asked for: the proxy's, or else the first.
+// entry is the span that knows what was asked for: the gateway's, or else the first.
 const entry = (trace) => trace.spans.find((s) => relays.has(s.service) && s.kind === "server") ?? trace.root;
 
 export const httpStatus = (trace) => value(entry(trace), "http.response.status_code") ?? value(entry(trace), "http.status_code") ?? "";
@@ -159,8 +159,8 @@ export function sameRequest(a, b) {
   return httpStatus(a) === httpStatus(b) && ["http.request.method", "url.path"].every((key) => value(entry(a), key) === value(entry(b), key));
 }
 
-// queryOf is what a request asked for after its "?". The proxy does not tell the values; the ledger does. It is null if
-// nobody told.
+// queryOf is what a request asked for after its "?". The gateway hides the values; the ledger has them. It is null if
+// nobody has.
 export function queryOf(trace, requests) {
   const request = requests?.find((r) => r.hops?.some((hop) => hop.trace_id === trace.id));
   const query = request ? request.query ?? "" : value(entry(trace), "url.query") ?? "";

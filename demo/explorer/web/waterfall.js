@@ -5,6 +5,7 @@ import { h, icon } from "./dom.js";
 import { duration, plural, visible } from "./format.js";
 import { colour } from "./colours.js";
 
+const deepest = 14; // levels that are indented
 const margin = 12; // rows kept ready above and below the view
 
 export class Waterfall {
@@ -57,6 +58,7 @@ export class Waterfall {
     if (this.dark && !this.dark.span) this.items.push({ key: "dark", dark: this.dark, level: 1 });
     this.active = Math.min(this.active, this.items.length - 1);
     this.element.setAttribute("aria-rowcount", this.items.length + 1);
+    this.element.style.setProperty("--deepest", Math.min(deepest, spans.reduce((most, s) => Math.max(most, s.depth), 1)));
     this.element.classList.toggle("flat", spans.every((s) => !s.children.length));
   }
 
@@ -260,7 +262,7 @@ export function legend(trace, dark) {
 }
 
 function indent(level) {
-  return h("span", { class: "indent", style: { "--depth": Math.min(level - 1, 14) } });
+  return h("span", { class: "indent", style: { "--depth": Math.min(level - 1, deepest) } });
 }
 
 function descendants(span) {

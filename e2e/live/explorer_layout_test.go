@@ -1,0 +1,111 @@
+package live
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"example.com/grafana-tempo-go-demo/e2e/internal/testbed"
+)
+
+// wide makes the page use the widest font that is common on Linux. Verdana is as wide.
+const wide = `void document.documentElement.style.setProperty("--sans", "'DejaVu Sans', Verdana, sans-serif")`
+
+func TestServiceNamesAreNotCut(t *testing.T) {
+	browser := startBrowser(t)
+	address, send := inProcess(t, nil)
+	id := newTraceID()
+	spans := map[string][]object{}
+	names := []string{"handle_incoming_call", "other_uservice_call", "GET /orders/{id}/items/{item}"}
+	for n := range 20 { // a chain, deeper than any that is indented
+		service := []string{"uservice3", "unknown_service:uservice3", "uservice4"}[n%3]
+		s := timed(id, n+1, n, "internal", names[n%3], 30*time.Second, n, 1000-n)
+		s["status"] = object{"code": 2}
+		spans[service] = append(spans[service], s)
+	}
+	var all []object
+	for service, list := range spans {
+		all = append(all, resourceSpans(service, list...))
+	}
+	send(object{"resourceSpans": all})
+	const cut = `[...document.querySelectorAll("[data-span] %s")].filter((e) => e.scrollWidth > e.clientWidth).map((e) => e.textContent)`
+
+	p := open(t, browser, address+"/trace/"+id, 1280)
+	p.until(`document.querySelectorAll("[data-span]").length === 20`)
+	js[any](p, wide)
+	if got := js[[]string](p, fmt.Sprintf(cut, ".wf-service")); len(got) > 0 {
+		t.Errorf("services whose names are cut: %q", got)
+	}
+	// The demo's own traces show the names of spans too.
+	p = open(t, browser, explorerOf(t), 1280)
+	p.until(`document.querySelector("input[name=fail][value=database]")`)
+	js[any](p, `void document.querySelector("input[name=fail][value=database]").click()`)
+	p.call("uservice3")
+	p.until(`document.querySelectorAll(".detail > .card [data-span]").length === 7`)
+	js[any](p, wide)
+	if got := js[[]string](p, fmt.Sprintf(cut, ".wf-label > span")); len(got) > 0 {
+		t.Errorf("names that are cut: %q", got)
+	}
+}
+
+// broken lists what takes more than one line and should not, and squares without their name beside
+// them.
+const broken = `(() => {
+	const found = [];
+	const lines = (e) => {
+		const range = document.createRange();
+		range.selectNodeContents(e);
+		const tops = [...range.getClientRects()].map((r) => (r.top + r.bottom) / 2).sort((a, b) => a - b);
+		return tops.filter((y, i) => i && y - tops[i - 1] > 9).length + 1;
+	};
+	for (const e of document.querySelectorAll(".badge, .wf-error, .wf-note, .num, .wf-num, .count, .chip, .facts:not(.small) dd, .hop-status, .answer-time, .answer-status, .t-duration, .t-age, .t-spans, .t-errors, .tick")) {
+		if (e.offsetHeight && lines(e) > 1) found.push(e.className + ": " + e.textContent);
+	}
+	for (const dot of document.querySelectorAll(".dot")) {
+		const text = document.createTreeWalker(dot.parentElement, NodeFilter.SHOW_TEXT).nextNode();
+		if (!text || !dot.offsetHeight) continue;
+		const range = document.createRange();
+		range.setStart(text, 0);
+		range.setEnd(text, 1);
+		const a = dot.getBoundingClientRect(), b = range.getBoundingClientRect();
+		if (a.bottom < b.top || a.top > b.bottom || a.right > b.left) found.push("the square of " + text.data);
+	}
+	return found;
+})()`
+
+func TestWhatIsShortStaysOnOneLine(t *testing.T) {
+	browser := startBrowser(t)
+	address := explorerOf(t)
+	for _, width := range []int64{1280, 360} {
+		t.Run(fmt.Sprint(width), func(t *testing.T) {
+			p := open(t, browser, address, width)
+			check := func(where string) {
+				t.Helper()
+				js[any](p, wide)
+				if got := js[[]string](p, broken); len(got) > 0 {
+					t.Errorf("%s: %q", where, got)
+				}
+				if over := js[int](p, "document.documentElement.scrollWidth - innerWidth"); over > 0 {
+					t.Errorf("%s is %d pixels wider than the window", where, over)
+				}
+			}
+			p.until(`document.querySelector("#list-empty:not([hidden]), #list a")`)
+			p.call("uservice3")
+			p.call("uservice1")
+			p.until(`document.querySelectorAll(".twin [data-span]").length === 7`)
+			check("a plain service's trace, and its twin's")
+			js[any](p, `void document.querySelector("input[name=fail][value=database]").click()`)
+			p.call("uservice3")
+			p.until(`document.querySelectorAll(".detail > .card [data-span]").length === 7`)
+			if testbed.Shared(t).Demo != nil {
+				p.until(`document.querySelectorAll(".ledger .hop").length === 3`)
+			}
+			js[any](p, `void document.querySelectorAll(".detail > .card [data-span]")[2].click()`)
+			p.until(`document.querySelector(".span-box .kv")`)
+			check("a failed trace")
+			p.click(".brand")
+			p.until(`document.querySelectorAll("#list a .t-errors:not(:empty)").length`)
+			check("the home page")
+		})
+	}
+}
