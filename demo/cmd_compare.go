@@ -33,15 +33,15 @@ var sinkCommand = command{
 
 func declareCompare(fs *flag.FlagSet) action {
 	var o compare.Options
-	fs.IntVar(&o.Rounds, "rounds", 5, "`times` that each pair is measured under each load")
+	fs.IntVar(&o.Rounds, "rounds", 5, "how many `times` to measure each pair under each load")
 	fs.DurationVar(&o.Duration, "duration", 5*time.Second,
 		"`time` of one pair in one round; with the mocks as they are at least 4s")
 	fs.IntVar(&o.Concurrency, "concurrency", 16, "`number` of connections with the mocks at zero")
 	fs.IntVar(&o.Visitors, "visitors", 500,
 		"`number` of connections with the mocks as they are, where each waits most of the time")
-	quick := fs.Bool("quick", false, "two rounds of a second: less than a minute, and less to rely on")
+	quick := fs.Bool("quick", false, "two rounds of a second: less than a minute, and less reliable")
 	asJSON := fs.Bool("json", false, "print one JSON object instead")
-	plot := fs.String("plot", "", "draw the ratios and the latencies to this `file` too, which ends in .svg")
+	plot := fs.String("plot", "", "also draw the ratios and the latencies to this `file`, which ends in .svg")
 	return func(s session) error {
 		set := given(fs)
 		if *quick && !set["rounds"] {

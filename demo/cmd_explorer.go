@@ -12,12 +12,12 @@ import (
 
 var explorerCommand = command{
 	name:    "explorer",
-	summary: "serve the page alone, for a Tempo and a proxy that run already",
-	about: "Serves the page alone, for a Tempo and a proxy that run already, such as those of docker compose.\n" +
-		"They need not be up yet. The ledger and the faults belong to `demo up`, and are not on this page.",
+	summary: "serve the page alone, for a Tempo and a gateway that are running",
+	about: "Serves the page alone, for a Tempo and a gateway that are running, such as those of docker compose.\n" +
+		"They need not be up yet. This page has neither the ledger nor the faults: they belong to `demo up`.",
 	declare: func(fs *flag.FlagSet) action {
 		tempoURL := fs.String("tempo", "http://localhost:3200", "`URL` of Tempo's HTTP API")
-		gatewayURL := fs.String("gateway", "http://localhost", "`URL` of the proxy, which routes <service>.localhost")
+		gatewayURL := fs.String("gateway", "http://localhost", "`URL` of the gateway, which routes <service>.localhost")
 		addr := fs.String("addr", topology.Addr(topology.Explorer),
 			"`host:port` of the page; a taken default moves to a free port")
 		level := logLevel(fs)
@@ -49,7 +49,7 @@ func serveExplorer(s session, o explorer.Options, addr stack.Addr) error {
 	}
 	if err := o.Missing(s.ctx); err != nil {
 		fmt.Fprintf(s.stderr, "explorer: not everything is there yet:\n%v\n"+
-			"the page starts all the same, and shows what there is as soon as there is something\n", err)
+			"the page starts all the same, and fills as soon as something is there\n", err)
 	}
 	_, err = fmt.Fprintf(s.stdout, "explorer: http://%s shows the traces of %s and calls services through %s; Ctrl-C stops it\n",
 		l.Addr(), o.Tempo.Redacted(), o.Gateway.Redacted())

@@ -26,7 +26,7 @@ func TestExplorerAlone(t *testing.T) {
 		said           []string
 	}{
 		{"both are there", tempoAPI.URL, tempoAPI.URL, nil},
-		{"neither is there", dead, dead, []string{"-tempo: no trace back end answers at " + dead, "-gateway: no proxy answers at " + dead, "the page starts all the same"}},
+		{"neither is there", dead, dead, []string{"-tempo: no trace store answers at " + dead, "-gateway: no gateway answers at " + dead, "the page starts all the same"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())

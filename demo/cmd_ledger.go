@@ -12,15 +12,15 @@ import (
 
 var ledgerCommand = command{
 	name:    "ledger",
-	summary: "tell from a log which way the propagation header went: docker compose logs | demo ledger",
-	about: "Reads the log of the services and the proxy from standard input, and tells for each request which propagation\n" +
+	summary: "show from a log where the propagation header went: docker compose logs | demo ledger",
+	about: "Reads the log of the gateway and the services from standard input, and shows for each request which propagation\n" +
 		"header left and arrived at each hop, and what became of the trace. " +
 		"The log is that of docker compose, or of `demo up`:\n\n" +
 		"  docker compose logs | go run ./demo ledger",
 	declare: func(fs *flag.FlagSet) action {
 		var o ledger.RunOptions
-		fs.StringVar(&o.Trace, "trace", "", "tell only of the trace with this `id`; leading zeros may be missing")
-		fs.IntVar(&o.Limit, "limit", ledger.DefaultLimit, "tell of this `number` of requests at most, the newest")
+		fs.StringVar(&o.Trace, "trace", "", "show only the trace with this `id`; leading zeros may be missing")
+		fs.IntVar(&o.Limit, "limit", ledger.DefaultLimit, "show at most this `number` of requests, the newest")
 		fs.BoolVar(&o.JSON, "json", false, "print one JSON object instead")
 		return func(s session) error {
 			if o.Limit < 1 {
@@ -28,7 +28,7 @@ var ledgerCommand = command{
 			}
 			if term.IsTerminal(s.stdin) {
 				fmt.Fprintln(s.stderr,
-					"reading a log from the terminal; usually one is piped in: docker compose logs | go run ./demo ledger")
+					"reading a log from the terminal; to pipe one in: docker compose logs | go run ./demo ledger")
 			}
 			return ledger.Run(untilDone(s.ctx, s.stdin), s.stdout, s.stderr, o)
 		}

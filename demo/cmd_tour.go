@@ -9,16 +9,16 @@ import (
 
 var tourCommand = command{
 	name:    "tour",
-	summary: "do the whole story once in the terminal and exit",
+	summary: "tell the whole story once in the terminal and exit",
 	about: `Starts everything on free ports, calls uservice1 and uservice3 once with the same query, draws the trace of the
-second call, tells which way the propagation header went and where the error or the time began, and stops. The
+second call, shows where the propagation header went and where the error began or the time went, and stops. The
 drawing is as wide as COLUMNS or the terminal.`,
 	declare: func(fs *flag.FlagSet) action {
 		asJSON := fs.Bool("json", false, "print one JSON object instead")
 		failing := choice(fs, "fail",
-			"let this `dependency` fail in both calls: redis or database", "redis", "database")
+			"make this `dependency` fail in both calls: redis or database", "redis", "database")
 		slow := choice(fs, "slow",
-			"let this `dependency` take two seconds more in both calls: redis or database", "redis", "database")
+			"make this `dependency` take two seconds longer in both calls: redis or database", "redis", "database")
 		mocks := declareMocks(fs)
 		return func(s session) error {
 			env, err := mocks()

@@ -152,7 +152,7 @@ func runUp(s session, o stack.Options, asJSON bool) error {
 		select {
 		case <-s.ctx.Done():
 		case d := <-running.Deaths():
-			fmt.Fprintf(s.stderr, "demo: %s ended by itself (%s); the rest goes on\n", d.Part, d.How)
+			fmt.Fprintf(s.stderr, "demo: %s ended by itself (%s); the rest keeps running\n", d.Part, d.How)
 			problems = append(problems, fmt.Errorf("%s ended by itself: %s", d.Part, d.How))
 		}
 	}

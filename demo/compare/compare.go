@@ -194,13 +194,13 @@ func (c *comparison) measureLoad(ctx context.Context, l load) error {
 				return err
 			}
 			if run.latencies.TotalCount() == 0 {
-				return fmt.Errorf("%s: the %s pair answered nothing: %s", l.name, name, describeErrors(run.errors))
+				return fmt.Errorf("%s: the %s pair answered no request: %s", l.name, name, describeErrors(run.errors))
 			}
 			round := newRound(run, c.idle[i], l.duration)
 			if len(run.errors) > 0 {
 				c.note("%s, round %d: of the %s pair's requests, %s.", l.name, n+1, name, describeErrors(run.errors))
 			} else if lost := round.SpansLost; lost != nil && *lost > 0 {
-				c.note("%s, round %d: %d of %d spans were lost: more of them than could be sent.",
+				c.note("%s, round %d: %d of %d spans were lost: there were more than could be sent.",
 					l.name, n+1, *lost, *lost+run.spans)
 			}
 			runs[i].Rounds = append(runs[i].Rounds, round)

@@ -181,7 +181,7 @@ func TestWhatGoesWrongIsSaid(t *testing.T) {
 		want  []string
 	}{
 		"a service that answers with errors": {map[string]string{"uservice1": "failing"},
-			[]string{"plain pair answered nothing", "502 Bad Gateway"}},
+			[]string{"plain pair answered no request", "502 Bad Gateway"}},
 		"a service that ends": {map[string]string{"uservice4": "dying"},
 			[]string{"uservice4 ended by itself", "exit status 3", "out of luck"}},
 	} {

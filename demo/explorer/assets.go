@@ -41,7 +41,7 @@ func asset(w http.ResponseWriter, r *http.Request) {
 	name := r.PathValue("name")
 	data, err := embedded.ReadFile("web/" + name)
 	if err != nil {
-		fail(w, http.StatusNotFound, "The page has no such part. Reload it: it may be of another version.")
+		fail(w, http.StatusNotFound, "The page has no such part. Reload it: it may be from another version.")
 		return
 	}
 	w.Header().Set("Cache-Control", "no-cache") // asked about each time, sent only when it has changed

@@ -34,10 +34,10 @@ func (o Options) Missing(ctx context.Context) error {
 		tempoErr = fmt.Errorf("-tempo: %w", tempoErr)
 	}
 	port := cmp.Or(o.Gateway.Port(), map[string]string{"http": "80", "https": "443"}[o.Gateway.Scheme])
-	// Not a request: the proxy would make a trace of it.
+	// Not a request: the gateway would make a trace of it.
 	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", net.JoinHostPort(o.Gateway.Hostname(), port))
 	if err != nil {
-		return errors.Join(tempoErr, fmt.Errorf("-gateway: no proxy answers at %s, start it (go run ./demo, or docker compose up) "+
+		return errors.Join(tempoErr, fmt.Errorf("-gateway: no gateway answers at %s, start it (go run ./demo, or docker compose up) "+
 			"or correct the address: %w", o.Gateway.Redacted(), err))
 	}
 	_ = conn.Close()

@@ -22,7 +22,7 @@ type callResult struct {
 	// Started is when the request was sent, in milliseconds since 1970.
 	Started int64 `json:"started_ms"`
 	// TraceID is from the answer's traceresponse header; empty when there is none, which is how the
-	// plain services answer. Their trace, which ends at the proxy, can be searched by the tag
+	// plain services answer. Their trace, which ends at the gateway, can be searched by the tag
 	// user_agent.original.
 	TraceID   string `json:"trace_id"`
 	UserAgent string `json:"user_agent"`
@@ -31,7 +31,7 @@ type callResult struct {
 	Sampled bool `json:"sampled"`
 }
 
-// call sends one request through the proxy. Its User-Agent is unlike any other: both Traefik and
+// call sends one request through the gateway. Its User-Agent is unlike any other: both Traefik and
 // the demo's gateway record it on their server span, so the trace can be found even when no service
 // tells its id.
 func (e *explorer) call(w http.ResponseWriter, r *http.Request) {
@@ -62,7 +62,7 @@ func (e *explorer) call(w http.ResponseWriter, r *http.Request) {
 	userAgent := fmt.Sprintf("demo-explorer/%016x", rand.Uint64())
 	got, err := visit.Get(r.Context(), e.backends, e.Gateway, wish, userAgent)
 	if err != nil {
-		e.failUnanswered(w, r, "proxy", e.Gateway, err)
+		e.failUnanswered(w, r, "gateway", e.Gateway, err)
 		return
 	}
 	own := ledger.Decode(ledger.TraceResponse, got.TraceResponse)

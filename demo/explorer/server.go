@@ -1,6 +1,6 @@
 // Package explorer serves the page that shows the demo's traces. The page sends requests through
-// the proxy, lists traces, draws one as a waterfall, and shows how the propagation header
-// travelled. It needs nothing but Tempo's HTTP API and the proxy, so it works on a real Tempo
+// the gateway, lists traces, draws one as a waterfall, and shows how the propagation header
+// travelled. It needs nothing but Tempo's HTTP API and the gateway, so it works on a real Tempo
 // behind Traefik as well as on the demo's own collector behind its gateway.
 //
 // The page is plain HTML, CSS and JavaScript modules in web/. It reads traces through /tempo/,
@@ -36,7 +36,7 @@ const maxRequestBytes = 4 << 10
 type Options struct {
 	// Tempo is the base of Tempo's HTTP API: the demo's collector or a real Tempo.
 	Tempo *url.URL
-	// Gateway is the proxy. It is dialled for every service, whose name is in the Host header: Go's
+	// Gateway is dialled for every service, whose name is in the Host header: Go's
 	// resolver does not know *.localhost.
 	Gateway *url.URL
 	// Ledger answers GET /api/ledger?trace=<id> with the hops of one request, in the shape that
@@ -44,20 +44,20 @@ type Options struct {
 	Ledger http.Handler
 	// Faults breaks the telemetry on purpose and mends it; nil when this cannot be done from here.
 	Faults *lab.Lab
-	// Logger hears of what Tempo or the proxy did not answer; nil discards.
+	// Logger hears of what Tempo or the gateway did not answer; nil discards.
 	Logger *slog.Logger
 }
 
 type explorer struct {
 	Options
-	backends http.RoundTripper // to Tempo and to the proxy
+	backends http.RoundTripper // to Tempo and to the gateway
 	calls    chan struct{}     // one slot for each call in flight
 }
 
-// New returns the page and its API. It starts nothing, and Tempo and the proxy need not be up yet.
+// New returns the page and its API. It starts nothing, and Tempo and the gateway need not be up yet.
 func New(o Options) http.Handler { return newHandler(o, newTransport()) }
 
-// newTransport returns the way to Tempo and to the proxy. Both are on this machine or beside it,
+// newTransport returns the way to Tempo and to the gateway. Both are on this machine or beside it,
 // whatever HTTP_PROXY says.
 func newTransport() http.RoundTripper {
 	return &http.Transport{
@@ -88,7 +88,7 @@ func newHandler(o Options, backends http.RoundTripper) http.Handler {
 	mux.HandleFunc("GET /tempo/api/search", e.passToTempo)
 	mux.HandleFunc("GET /tempo/api/v2/traces/{id}", func(w http.ResponseWriter, r *http.Request) {
 		if !isTraceID(r.PathValue("id")) {
-			fail(w, http.StatusBadRequest, "This is not a trace id: up to 32 hexadecimal digits are.")
+			fail(w, http.StatusBadRequest, "This is not a trace id, which has up to 32 hexadecimal digits.")
 			return
 		}
 		e.passToTempo(w, r)
@@ -153,8 +153,8 @@ func secure(next http.Handler) http.Handler {
 // service is what the page knows of one service of the demo.
 type service struct {
 	Name string `json:"name"`
-	Host string `json:"host"` // by which the proxy routes to it, without a port
-	// Plain services send no spans by design, so that their trace ends at the proxy.
+	Host string `json:"host"` // by which the gateway routes to it, without a port
+	// Plain services send no spans by design, so that their trace ends at the gateway.
 	Plain bool `json:"plain"`
 	// Calls names the service behind it, or is empty.
 	Calls string `json:"calls,omitempty"`
@@ -200,7 +200,7 @@ func readJSON(w http.ResponseWriter, r *http.Request, v any) bool {
 			fail(w, http.StatusRequestEntityTooLarge, fmt.Sprintf("That is too long: %d bytes are enough.", maxRequestBytes))
 			return false
 		}
-		fail(w, http.StatusBadRequest, fmt.Sprintf("This is not the JSON object that is wanted: %v.", err))
+		fail(w, http.StatusBadRequest, fmt.Sprintf("This is not the expected JSON object: %v.", err))
 		return false
 	}
 	return true

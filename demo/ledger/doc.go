@@ -1,13 +1,13 @@
 // Package ledger is the hop ledger. For each request it shows, hop by hop, which propagation header
 // left, which arrived, and what the receiver did with the trace.
 //
-// Nothing is put between the services for this. The ledger reads what is there anyway: the proxy's
-// record of each request that passes it, and the line in which each service logs a request with its
-// headers. The rest it infers, and it says so where it does.
+// Nothing is put between the services for this. The ledger reads what is there anyway: the
+// gateway's record of each request, and the line in which each service logs a request with its
+// headers. It infers the rest, and says so.
 //
 // # What is known of a hop
 //
-// A hop is one step of a request: from the client to the proxy, from there to a service, and from
+// A hop is one step of a request: from the client to the gateway, from there to a service, and from
 // service to service. A context is a valid uber-trace-id or traceparent header. See [Source],
 // [Action], [Outcome] and [Tie].
 //
@@ -68,6 +68,6 @@ const (
 	TieContext  Tie = "context"       // the trace id and span id that left are those that arrived
 	TieValue    Tie = "value"         // a malformed value left and arrived, and no other request had it
 	TieTrace    Tie = "trace"         // the sender's trace id arrived while the sender was at work
-	TieRecord   Tie = "record"        // the proxy sent it on, and no line of the receiver was found
+	TieRecord   Tie = "record"        // the gateway sent it on, and no line of the receiver was found
 	TieNone     Tie = "none"          // nothing ties it; it is untied
 )

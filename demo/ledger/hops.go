@@ -108,7 +108,7 @@ func side(source Source, headers []Header) Side {
 	return Side{source, slices.Clone(headers)} // nameSenders adds to them
 }
 
-// hopFrom is the hop from the proxy or a service to another service that logged it.
+// hopFrom is the hop from the gateway or a service to another service that logged it.
 func (b *builder) hopFrom(c, n *node) Hop {
 	h := b.hop(c.name, n, c.traceID != "")
 	if !c.proxy {
@@ -139,7 +139,7 @@ func (b *builder) hopFrom(c, n *node) Hop {
 	return h
 }
 
-// unlogged is the hop from the proxy to a service whose line was not found.
+// unlogged is the hop from the gateway to a service whose line was not found.
 func unlogged(p *node) Hop {
 	h := Hop{
 		From: p.name, To: p.service, Left: side(Recorded, p.left), Arrived: side(Inferred, p.left),

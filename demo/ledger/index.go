@@ -83,7 +83,7 @@ func (b *builder) index() {
 		k := key{what, value, more}
 		b.by[k] = append(b.by[k], n)
 	}
-	keeps := map[string]bool{} // proxies whose logs keep clients' headers
+	keeps := map[string]bool{} // gateways whose logs keep clients' headers
 	for _, n := range b.proxied {
 		keeps[n.name] = keeps[n.name] || n.arrived != nil
 		_, malformed := split(n.left)
@@ -158,7 +158,7 @@ func (b *builder) candidates(start *node, f func(from, candidate *node)) {
 			if !within(n.time, from.time, from.end) {
 				break
 			}
-			// A service calls another without a proxy, and only after it was called itself.
+			// A service calls another without a gateway, and only after it was called itself.
 			possible := from.proxy || !n.forwarded && !n.time.Before(from.time)
 			if possible && !n.claimed && len(n.contexts) == 0 {
 				f(from, n)

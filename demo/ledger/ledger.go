@@ -8,39 +8,39 @@ import (
 	"example.com/grafana-tempo-go-demo/demo/traceid"
 )
 
-// DefaultMaxRecords is how many of the proxy's records a running demo keeps.
+// DefaultMaxRecords is how many of the gateway's records a running demo keeps.
 const DefaultMaxRecords = 2048
 
-// ProxyRecord is one request as the proxy in front of the services saw it. What is zero or nil was
-// not recorded. The gateway logs it under the names of its tags.
+// ProxyRecord is one request as the gateway saw it. What is zero or nil was not recorded. The run
+// without Docker logs it under the names of its tags.
 type ProxyRecord struct {
 	Time     time.Time     `json:"-"` // when the request arrived
 	Duration time.Duration `json:"-"` // how long its answer took
-	Proxy    string        `json:"-"` // the proxy's name, such as gateway
+	Proxy    string        `json:"-"` // the gateway's name: gateway or traefik
 	Service  string        `json:"-"` // to which it sent the request on, if it did
 	Method   string        `json:"method"`
 	Host     string        `json:"host"` // with or without port
 	Path     string        `json:"path"`
 	Query    string        `json:"query"`
-	TraceID  string        `json:"trace_id"` // of the proxy's own server span, hexadecimal, if it made one
+	TraceID  string        `json:"trace_id"` // of the gateway's own server span, hexadecimal, if it made one
 	SpanID   string        `json:"span_id"`
 	Arrived  Headers       `json:"arrived"` // what the client sent
-	Left     Headers       `json:"left"`    // what the proxy sent on
+	Left     Headers       `json:"left"`    // what the gateway sent on
 	Status   int           `json:"status"`  // what the client was answered
 
 	TraceResponse string `json:"traceresponse"` // a header of the service's answer
 }
 
-// record is what the proxy or a service wrote of one request. What is zero or nil was not recorded.
+// record is what the gateway or a service wrote of a request. What is zero or nil was not recorded.
 type record struct {
 	time, end                 time.Time // when the request arrived, and when it was over
-	name                      string    // of the proxy or the service
+	name                      string    // of the gateway or the service
 	method, host, path, query string
 	traceID, spanID           string // of its span
 	arrived                   []Header
 	status                    int // what it answered; of a service only if it failed
 
-	// Of a proxy:
+	// Of a gateway:
 	proxy    bool
 	service  string // to which it sent the request
 	left     []Header
@@ -48,7 +48,7 @@ type record struct {
 	duration time.Duration
 
 	// Of a service:
-	forwarded bool // the request came through a proxy, as its X-Forwarded-* headers say
+	forwarded bool // the request came through a gateway, as its X-Forwarded-* headers say
 	answered  int  // the status that the service it called answered
 }
 
@@ -62,13 +62,13 @@ type Ledger struct {
 	bySpan  map[string]*record // lines by trace and span id, for later lines of the same span
 }
 
-// New returns an empty Ledger that keeps the newest maxRecords of the proxy's records, and four
+// New returns an empty Ledger that keeps the newest maxRecords of the gateway's records, and four
 // times as many lines of services; a request makes two. A record takes 1 kB, rarely 10 kB.
 func New(maxRecords int) *Ledger {
 	return &Ledger{maxRecords: maxRecords, bySpan: map[string]*record{}}
 }
 
-// AddProxy adds a request that the proxy has seen, ideally once it has been answered.
+// AddProxy adds a request that the gateway has seen, ideally once it has been answered.
 func (l *Ledger) AddProxy(in ProxyRecord) {
 	r := record{
 		time: in.Time, duration: in.Duration, name: in.Proxy, proxy: true, service: cut(in.Service, 128),
@@ -85,7 +85,7 @@ func (l *Ledger) AddProxy(in ProxyRecord) {
 	}
 	contexts, _ := split(r.left)
 	if n := len(contexts); n > 0 && r.traceID == "" {
-		r.traceID = contexts[n-1].TraceID // a proxy that is in a trace sends it on
+		r.traceID = contexts[n-1].TraceID // a gateway that is in a trace sends it on
 	}
 	l.add(&r)
 }

@@ -51,7 +51,7 @@ type traefikLine struct {
 // those that it cannot read. It does not keep data.
 //
 // It reads the services' own lines, the access log of Traefik, and the log of the gateway of the
-// run without Docker. A caller of AddProxy must not add the proxy's lines too.
+// run without Docker. A caller of AddProxy must not add the gateway's lines too.
 func (l *Ledger) AddLine(service string, data []byte) {
 	if bytes.Contains(data, markTraefik) {
 		l.addTraefik(service, data)

@@ -21,7 +21,7 @@ const (
 	// maxLogLine is the longest line that is read; longer ones are left out. The services' longest
 	// have the body of an answer, of 64 KiB before it is escaped.
 	maxLogLine = 1 << 20
-	// maxLogRecords is how many of the proxy's records of a log are kept; the newest.
+	// maxLogRecords is how many of the gateway's records of a log are kept; the newest.
 	maxLogRecords = 16 << 10
 )
 
@@ -53,7 +53,7 @@ func Run(stdin io.Reader, stdout, stderr io.Writer, o RunOptions) error {
 		fmt.Fprintf(stderr, "the newest %d of %d requests\n", len(found), all)
 	}
 	if slices.ContainsFunc(found, func(r Request) bool { return r.Hops[0].Action == NoAction }) {
-		fmt.Fprintln(stderr, "The proxy's log does not tell what clients sent. Traefik's does with the option\n"+
+		fmt.Fprintln(stderr, "The gateway's log does not say what clients sent. Traefik's does with the option\n"+
 			"--accesslog.fields.headers.names.Uber-Trace-Id=keep, once a client has sent one.")
 	}
 	if o.JSON {
@@ -105,10 +105,10 @@ func (l *Ledger) readLog(r io.Reader, notes io.Writer) (err error) {
 		return errors.New("the log is empty: pipe one in, such as docker compose logs | go run ./demo ledger")
 	case unnamed > 0:
 		return errors.New("the log does not say which service wrote which line: " +
-			"leave --no-log-prefix away from docker compose logs")
+			"run docker compose logs without --no-log-prefix")
 	}
-	return fmt.Errorf("there is no request in this log of %s: send one to a service, and do not filter its lines; "+
-		"they are JSON with \"msg\":\"request\" and headers", term.Count(lines, "line"))
+	return fmt.Errorf("there is no request in this log of %s: send one to a service, and do not filter its lines, "+
+		"which are JSON with \"msg\":\"request\" and headers", term.Count(lines, "line"))
 }
 
 var (

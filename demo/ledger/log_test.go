@@ -107,7 +107,7 @@ func TestRunSaysWhatALogLacks(t *testing.T) {
 	}{
 		"nothing":                  {strings.NewReader("\n"), "", "docker compose logs | go run ./demo ledger"},
 		"no requests":              {strings.NewReader("uservice1-1  | {\"msg\":\"listening\"}\n"), "", "no request in this log of 1 line"},
-		"--no-log-prefix":          {strings.NewReader(withoutNames), "", "leave --no-log-prefix away"},
+		"--no-log-prefix":          {strings.NewReader(withoutNames), "", "without --no-log-prefix"},
 		"an unknown trace":         {strings.NewReader(composeLog(t)), "1234", "trace 1234 is not in this log"},
 		"a trace id that is none":  {strings.NewReader(composeLog(t)), "xyz", "not hexadecimal"},
 		"a pipe that breaks":       {iotest.ErrReader(errors.New("broken")), "", "read the log: broken"},

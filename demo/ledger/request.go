@@ -17,7 +17,7 @@ type Request struct {
 	Summary    string  `json:"summary"` // the same in a sentence
 	// Traces are the ids of the hops' traces, in order; those of untied hops come last.
 	Traces []string `json:"traces"`
-	// Hops are in order: from the client to the proxy, from there to a service, from there on.
+	// Hops are in order: from the client to the gateway, from there to a service, from there on.
 	Hops []Hop `json:"hops"`
 	// Untied are the request's candidates: at most 8 are listed, of UntiedTotal.
 	Untied      []Hop `json:"untied"`
@@ -26,7 +26,7 @@ type Request struct {
 
 // Hop is one step of a request, from a sender to a receiver. What is not known of it is absent.
 type Hop struct {
-	// From and To are names of services or of the proxy, or client for whoever is outside.
+	// From and To are names of services or of the gateway, or client for whoever is outside.
 	From string `json:"from"`
 	To   string `json:"to"`
 

@@ -8,14 +8,14 @@ import (
 	"example.com/grafana-tempo-go-demo/demo/topology"
 )
 
-// claim makes a line a callee of the proxy's record or of another line.
+// claim makes a line a callee of the gateway's record or of another line.
 func (n *node) claim(caller *node, tie Tie, doubtful bool) {
 	caller.callees = append(caller.callees, n)
 	n.claimed, n.tie, n.doubtful = true, tie, doubtful
 	n.end = slices.MinFunc([]time.Time{n.end, caller.end}, time.Time.Compare)
 }
 
-// tieToProxy finds the line that a service logged of each request that passed the proxy.
+// tieToProxy finds the line that a service logged of each request that passed the gateway.
 func (b *builder) tieToProxy() {
 	for _, tie := range []Tie{TieResponse, TieContext, TieValue, TieTrace} { // the strongest first
 		for _, p := range b.proxied {
@@ -30,7 +30,7 @@ func (b *builder) tieToProxy() {
 	}
 }
 
-// match returns the lines that a tie connects with the proxy's request, two at most: one too many.
+// match returns the lines that a tie connects with a request of the gateway, at most two.
 func (b *builder) match(p *node, tie Tie) (found []*node) {
 	take := func(k key, fits func(*node) bool) {
 		for _, n := range b.by[k] {
@@ -58,7 +58,7 @@ func (b *builder) match(p *node, tie Tie) (found []*node) {
 			}
 		}
 	case tie == TieTrace && p.left == nil && p.traceID != "":
-		// The proxy passes the Host header on; services that call each other send another one.
+		// The gateway passes the Host header on; services that call each other send another one.
 		host := topology.HostName(p.host)
 		take(key{"trace arrived", p.traceID, ""}, func(n *node) bool {
 			return inTime(n) && (host == "" || n.host == "" || topology.HostName(n.host) == host)
@@ -67,7 +67,7 @@ func (b *builder) match(p *node, tie Tie) (found []*node) {
 	return found
 }
 
-// tieToCallers finds the service that sent each of the requests that did not come from the proxy.
+// tieToCallers finds the service that sent each of the requests that did not come from the gateway.
 func (b *builder) tieToCallers() {
 	for _, n := range b.lines {
 		if n.claimed || n.forwarded {

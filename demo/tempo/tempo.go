@@ -23,9 +23,9 @@ var ErrNotFound = errors.New("trace not found")
 // maxAnswerBytes bounds how much of an answer is read. Tempo itself refuses far smaller traces.
 const maxAnswerBytes = 256 << 20
 
-// Client asks one back end. It is safe for concurrent use.
+// Client asks one trace store. It is safe for concurrent use.
 type Client struct {
-	// URL is where the back end's API is, such as http://127.0.0.1:3200.
+	// URL is where the trace store's API is, such as http://127.0.0.1:3200.
 	URL string
 	// HTTP makes the requests; nil means http.DefaultClient. Deadlines come from the contexts.
 	HTTP *http.Client
@@ -38,13 +38,13 @@ type Query struct {
 	Tags string
 	// TraceQL is a query such as {}, in place of Tags.
 	TraceQL string
-	// Limit is the most traces to answer; 0 leaves it to the back end, which stops at 20.
+	// Limit is the most traces to answer; 0 leaves it to the trace store, which stops at 20.
 	Limit int
 	// Start and End bound the time, by seconds; give both or neither.
 	Start, End time.Time
 }
 
-// Ready returns nil when the back end is up and ready, and otherwise why not.
+// Ready returns nil when the trace store is up and ready, and otherwise why not.
 func (c *Client) Ready(ctx context.Context) error {
 	_, _, err := c.get(ctx, "/ready", nil)
 	return err
@@ -122,15 +122,15 @@ func (c *Client) get(ctx context.Context, path string, params url.Values) (body 
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u, nil)
 	if err != nil {
-		return nil, 0, fmt.Errorf("the trace back end's URL %q is wrong, it should be like http://127.0.0.1:3200: %w", c.URL, err)
+		return nil, 0, fmt.Errorf("the trace store's URL %q is wrong, it should look like http://127.0.0.1:3200: %w", c.URL, err)
 	}
 	req.Header.Set("Accept", "application/json")
 	res, err := cmp.Or(c.HTTP, http.DefaultClient).Do(req)
 	if err != nil {
 		if ctx.Err() != nil {
-			return nil, 0, fmt.Errorf("no answer from the trace back end in time: %w", err)
+			return nil, 0, fmt.Errorf("no answer from the trace store in time: %w", err)
 		}
-		return nil, 0, fmt.Errorf("no trace back end answers at %s, start it (go run ./demo, or docker compose up) "+
+		return nil, 0, fmt.Errorf("no trace store answers at %s, start it (go run ./demo, or docker compose up) "+
 			"or correct the address: %w", c.URL, err)
 	}
 	defer res.Body.Close()

@@ -33,7 +33,7 @@ type Service struct {
 	Instrumented bool
 }
 
-// Host is the host name by which the proxy routes to the service.
+// Host is the host name by which the gateway routes to the service.
 func (s Service) Host() string { return Host(s.Name) }
 
 // Services returns the table, a fresh copy each time. A service stands after the one that it calls:
@@ -85,7 +85,7 @@ func Parts() []Part {
 		{OTLPHTTP, "127.0.0.1:4318", "the collector's OTLP over HTTP"},
 	}
 	for _, s := range Services() {
-		parts = append(parts, Part{s.Name, s.Addr, s.Name + " itself, past the gateway"})
+		parts = append(parts, Part{s.Name, s.Addr, s.Name + " itself, bypassing the gateway"})
 	}
 	return parts
 }
@@ -100,7 +100,7 @@ func Addr(part string) string {
 	return ""
 }
 
-// Host is the host name by which the proxy routes to a service: uservice3.localhost. Browsers and
+// Host is the host name by which the gateway routes to a service: uservice3.localhost. Browsers and
 // curl know that such names are this machine; Go's resolver does not, so Go clients dial the
 // proxy's address and set the Host header.
 func Host(service string) string { return service + ".localhost" }

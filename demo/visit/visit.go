@@ -1,4 +1,4 @@
-// Package visit asks a service for its page through the proxy, as a visitor would.
+// Package visit asks a service for its page through the gateway, as a visitor would.
 package visit
 
 import (
@@ -39,7 +39,7 @@ type Answer struct {
 	Sent time.Time `json:"-"`
 }
 
-// Get sends one GET through the proxy at gateway. It follows no redirect: that is an answer, too.
+// Get sends one GET through the gateway, a base URL. It follows no redirect: that is an answer, too.
 func Get(ctx context.Context, transport http.RoundTripper, gateway *url.URL, want Request, userAgent string) (*Answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()

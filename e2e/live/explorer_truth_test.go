@@ -49,10 +49,10 @@ func TestTheExplorerCountsEachMomentOnce(t *testing.T) {
 			return []object{proxied(id, "uservice3", "/", "200", ago), resourceSpans("uservice4",
 				timed(id, 6, 4, "server", "handle_incoming_call", ago, 100, 900),
 				timed(id, 7, 6, "client", "database_call", ago, 100, 900))}
-		}, []string{"uservice4 800 ms 80 %", "unexplained 200 ms 20 %", "gateway 0 ms 0.0 %"}, "200 ms are unexplained, 20 % of all."},
+		}, []string{"uservice4 800 ms 80 %", "unexplained 200 ms 20 %", "gateway 0 ms 0.0 %"}, "200 ms unexplained, 20 % of the total."},
 		{"a plain service", func(id string) []object {
 			return []object{proxied(id, "uservice1", "/", "200", ago)}
-		}, []string{"unexplained 1.00 s 100 %", "gateway 0 ms 0.0 %"}, "1.00 s are unexplained, 100 % of all."},
+		}, []string{"unexplained 1.00 s 100 %", "gateway 0 ms 0.0 %"}, "1.00 s unexplained, 100 % of the total."},
 		{"one span of the way is lost", func(id string) []object {
 			return []object{proxied(id, "uservice3", "/", "200", ago),
 				resourceSpans("uservice3", timed(id, 3, 2, "server", "handle_incoming_call", ago, 0, 1000)),
@@ -62,7 +62,7 @@ func TestTheExplorerCountsEachMomentOnce(t *testing.T) {
 			return []object{resourceSpans("a", timed(id, 1, 0, "server", "start", ago, 0, 600)),
 				resourceSpans("b", timed(id, 2, 1, "internal", "one", ago, 0, 600)),
 				resourceSpans("c", timed(id, 3, 1, "internal", "two", ago, 0, 600), timed(id, 4, 1, "consumer", "later", ago, 800, 1000))}
-		}, []string{"c 500 ms 50 %", "b 300 ms 30 %", "unexplained 200 ms 20 %", "a 0 ms 0.0 %"}, "200 ms are unexplained, 20 % of all."},
+		}, []string{"c 500 ms 50 %", "b 300 ms 30 %", "unexplained 200 ms 20 %", "a 0 ms 0.0 %"}, "200 ms unexplained, 20 % of the total."},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			address, send := inProcess(t, nil)
@@ -81,7 +81,7 @@ func TestTheExplorerCountsEachMomentOnce(t *testing.T) {
 			}
 			hatched, bar := js[int](p, `document.querySelectorAll(".detail > .card .wf-row.dark").length`), ""
 			if tc.banner != "" {
-				bar, _, _ = strings.Cut(tc.banner, " are")
+				bar, _, _ = strings.Cut(tc.banner, " unexplained")
 				if shown := p.texts(".wf-row.dark .wf-num"); hatched != 1 || shown[0] != bar {
 					t.Errorf("%d rows are hatched, for %q", hatched, shown)
 				}
@@ -160,7 +160,7 @@ func TestTheExplorerSaysHowFarItLooks(t *testing.T) {
 	id := newTraceID()
 	send(object{"resourceSpans": []object{proxied(id, "uservice1", "/", "200", 2*time.Hour)}})
 	p := open(t, browser, address, 1280)
-	p.until(`document.querySelector("#list-empty").innerText.includes("No trace of the last hour")`)
+	p.until(`document.querySelector("#list-empty").innerText.includes("No trace in the last hour")`)
 	p.click("#list-empty button")
 	p.until(fmt.Sprintf(`document.querySelector('#list a[data-id="%s"]')`, id))
 }

@@ -149,11 +149,11 @@ export class Detail {
   gone(err) {
     if (!err) { this.warning?.remove(); this.warning = null; return; }
     if (!this.trace) {
-      this.message(err.gone ? "unplugged" : "error", err.gone ? "Nobody answers" : "The trace store refused", visible(err.message), "This page keeps asking.");
+      this.message(err.gone ? "unplugged" : "error", err.gone ? "No answer" : "The trace store refused", visible(err.message), "This page keeps asking.");
       return;
     }
     if (this.warning) return;
-    this.warning = h("p", { class: "note bad", role: "status" }, icon("unplugged"), visible(err.message), " What is shown is what was read before.");
+    this.warning = h("p", { class: "note bad", role: "status" }, icon("unplugged"), visible(err.message), " What you see was read before.");
     this.el.prepend(this.warning);
   }
 
@@ -257,7 +257,7 @@ export class Detail {
   mystery(trace, others) {
     const { service, span, name, elsewhere, time } = this.dark;
     const halves = elsewhere ? [elsewhere] : others;
-    const why = !span ? ["No span covers them."]
+    const why = !span ? ["No span covers this time."]
       : service?.plain
         ? [`${name} is not instrumented: it sends no span, and passes no propagation header on. The trace ends at `, spanLink(span), `. Whether Redis, ${service.calls ? service.calls + " or its" : "or the"} database took the time, nobody outside can tell.`]
         : halves.length
@@ -265,7 +265,7 @@ export class Detail {
           : service
             ? [`${name} is instrumented, yet no span of it is here. They may still be on their way, its exporter may not reach the trace store, or it did not receive the propagation header and is in another trace.`]
             : [`${visible(name)} answered a call, and no span says what it did: it is not instrumented, did not receive the propagation header, or its spans do not reach the trace store.`];
-    const much = time ? `${duration(time)} are unexplained, ${percent(time / trace.duration)} of all.` : `No span of ${visible(name)} is here.`;
+    const much = time ? `${duration(time)} unexplained, ${percent(time / trace.duration)} of the total.` : `No span of ${visible(name)} is here.`;
     return h("div", { class: "note mystery" }, h("p", { class: "note-title" }, much), h("p", {}, ...why));
   }
 
@@ -297,8 +297,8 @@ export class Detail {
     const status = visible(httpStatus(trace));
     if (!other) {
       this.twin.replaceChildren(h("section", { class: "card invite" }, head("The answer is one call away"),
-        h("p", {}, `${twin.name} is the same program, instrumented. `, query === null ? "Nothing can be compared, because the gateway hides what this request asked for. "
-          : `It did not get the same request within a minute and answer ${status} too, so nothing can be compared. `, "Call it, and see what happens inside."),
+        h("p", {}, `${twin.name} is the same program, instrumented. `, query === null ? "There is nothing to compare, because the gateway hides what this request asked for. "
+          : `Nobody sent it the same request within a minute and got ${status} too, so there is nothing to compare. `, "Call it, and see what happens inside."),
         h("button", { type: "button", class: "primary", onclick: () => this.call(twin.name, query) }, `Call ${twin.name} now`)));
       return;
     }
@@ -329,7 +329,7 @@ export class Detail {
       h("div", { class: "tables" },
         table("By service", rows(trace, (s) => s.service), (r) => visible(r.service)),
         table("By span", rows(trace, (s) => s.service + "\n" + s.name), (r) => [visible(r.name) || "(no name)", h("span", { class: "of" }, " " + visible(r.service))])),
-      h("p", { class: "hint" }, "Each moment counts for the span that was at work and did not wait; spans at work side by side share it. Time that nobody measured is unexplained. All add up to the trace's duration."))];
+      h("p", { class: "hint" }, "Each moment counts for the span that was working, not waiting; spans that worked at the same time share it. Time that nobody measured is unexplained. The rows add up to the trace's duration."))];
   }
 
   // choose opens a span's details below the waterfall, or closes them.

@@ -39,7 +39,7 @@ export class Ledger {
       h("div", { class: "card-head" }, h("h3", { id: "ledger-title" }, "Hop ledger"), h("span", { class: "soft" }, "what happened to the propagation header on the way")), this.body);
     if (config.ledger) this.read(signal, heard);
     else this.body.replaceChildren(h("p", { class: "soft" }, "Nobody keeps a ledger here: this explorer did not start the services, so it cannot read their logs. ",
-      h("code", {}, "go run ./demo"), " keeps one, and ", h("code", {}, "docker compose logs | go run ./demo ledger"), " makes one of a compose stack's logs."));
+      h("code", {}, "go run ./demo"), " keeps one, and ", h("code", {}, "docker compose logs | go run ./demo ledger"), " makes one from a compose stack's logs."));
   }
 
   async read(signal, heard) {
@@ -96,7 +96,7 @@ export class Ledger {
 }
 
 function absent() {
-  return h("p", { class: "soft" }, "Nothing is recorded of this trace: its requests did not come through here, or it is older than what is kept.");
+  return h("p", { class: "soft" }, "Nothing is recorded about this trace: its requests did not come through here, or it is older than the records.");
 }
 
 // request and hop draw what the ledger at knows.

@@ -244,7 +244,7 @@ export class TraceList {
     for (const [id, row] of this.rows) row.a.tabIndex = id === rove ? 0 : -1;
     this.mark();
     this.empty(list.length === 0, filtered);
-    const foot = list.length >= limit ? `The newest ${limit} of ${this.window[1]}${filtered ? " that match" : ""}. Older ones can be found with the filters or by their id.` : "";
+    const foot = list.length >= limit ? `The newest ${limit} of ${this.window[1]}${filtered ? " that match" : ""}. To find older ones, use the filters or an id.` : "";
     setText($("#list-foot"), foot);
   }
 
@@ -303,8 +303,8 @@ export class TraceList {
     box.dataset.key = key;
     box.replaceChildren(h("div", { class: "state" },
       icon("wait"),
-      h("p", { class: "state-title" }, filtered ? "No trace matches" : `No trace of ${this.window[1]}`),
-      h("p", {}, filtered ? `Nothing of ${this.window[1]} passes these filters.` : "Call a service, and its trace appears here by itself."),
+      h("p", { class: "state-title" }, filtered ? "No trace matches" : `No trace in ${this.window[1]}`),
+      h("p", {}, filtered ? `Nothing in ${this.window[1]} passes these filters.` : "Call a service, and its trace appears here by itself."),
       this.window === windows[0] && h("button", { type: "button", onclick: () => { this.window = windows[1]; this.filtersChanged(); } }, `Look at ${windows[1][1]}`)));
   }
 
@@ -324,9 +324,9 @@ export class TraceList {
     box.dataset.text = err.message;
     box.replaceChildren(h("div", { class: "state bad" },
       icon(err.gone ? "unplugged" : "error"),
-      h("p", { class: "state-title" }, err.gone ? "Nobody answers" : "The trace store refused"),
+      h("p", { class: "state-title" }, err.gone ? "No answer" : "The trace store refused"),
       h("p", {}, visible(err.message)),
-      h("p", { class: "soft" }, this.shown.length ? "What is below is what was there before. This page keeps asking." : "This page keeps asking.")));
+      h("p", { class: "soft" }, this.shown.length ? "What is below was read before. This page keeps asking." : "This page keeps asking.")));
   }
 
   key(e) {

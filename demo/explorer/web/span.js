@@ -35,7 +35,7 @@ export function spanDetails(span, trace, { close }) {
     ...answers(span).map((a) => h("p", { class: "hint" }, "traceresponse carries the span id of ", answered(a), ".")),
     h("div", { class: "columns" },
       h("section", {}, h("h4", {}, "Attributes"), values(span.attributes, "This span has no attributes.")),
-      h("section", {}, h("h4", {}, "Resource"), values(span.resource, "Nothing is known of the process that sent it."),
+      h("section", {}, h("h4", {}, "Resource"), values(span.resource, "Nothing is known about the process that sent it."),
         span.scope.name && h("p", { class: "hint" }, "Instrumented by ", h("code", {}, visible(span.scope.name)), span.scope.version ? " " + visible(span.scope.version) : ""))),
     span.links.length ? h("p", { class: "hint" }, plural(span.links.length, "link") + " to other traces: see the raw JSON.") : null);
 }
@@ -45,7 +45,7 @@ const crosses = (parent, child) => child.kind === "server" && child.service !== 
 
 // events draws the events on the span's own time axis, and lists them.
 function events(span) {
-  if (!span.events.length) return h("section", {}, h("h4", {}, "Events"), h("p", { class: "soft" }, "Nothing was noted on the way."));
+  if (!span.events.length) return h("section", {}, h("h4", {}, "Events"), h("p", { class: "soft" }, "This span has no events."));
   const at = (e) => (span.duration ? Math.min(100, Math.max(0, (e.at - span.start) / span.duration * 100)) : 0) + "%";
   const axis = h("div", { class: "event-axis", "aria-hidden": "true" }, h("span", { class: "event-line" }));
   for (const [i, e] of span.events.slice(0, 200).entries()) {

@@ -126,7 +126,7 @@ function build(spans, answer) {
     startedAt: Number(first / 1_000_000n), // milliseconds since 1970
     services: [...new Set(order.map((s) => s.service))],
     errors: order.filter((s) => s.status === "error").length,
-    partial: /partial/i.test(answer.status ?? "") ? answer.message || "The store sent a part of this trace only." : "",
+    partial: /partial/i.test(answer.status ?? "") ? answer.message || "The store sent only part of this trace." : "",
     find: (id) => byID.get(id) ?? null,
   };
 }
