@@ -259,7 +259,7 @@ export class Detail {
     const halves = elsewhere ? [elsewhere] : others;
     const why = !span ? ["No span covers this time."]
       : service?.plain
-        ? [`${name} is not instrumented: it sends no span, and passes no propagation header on. The trace ends at `, spanLink(span), `. Whether Redis, ${service.calls ? service.calls + " or its" : "or the"} database took the time, nobody outside can tell.`]
+        ? [`${name} is not instrumented: it sends no spans and passes no propagation header on. The trace ends at `, spanLink(span), `. Whether Redis, ${service.calls ? service.calls + " or its" : "or the"} database took the time, nobody outside can tell.`]
         : halves.length
           ? [`${name} answered from another trace: no propagation header that it could read reached it, so it started its own. `, otherHalves(halves)]
           : service

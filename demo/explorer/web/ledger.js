@@ -122,6 +122,7 @@ function hop(x, at) {
     const answer = trace?.spans.flatMap(answers).find((a) => a.spanID === back.span_id);
     if (answer) Object.assign(back, { value: answer.value, source: "recorded", note: `from the event "${answer.event}"` });
   }
+  const answered = back?.trace_id === id && trace?.find(back.span_id);
   const who = (name) => h("span", { class: "who " + colour(name) }, name === "client" ? "" : h("span", { class: "dot" }), visible(name));
   return h("li", { class: `hop ${x.tie === "none" ? "loose" : ""}`, "data-action": x.action, "data-from": x.from, "data-to": x.to },
     h("div", { class: "hop-head" },
@@ -131,14 +132,15 @@ function hop(x, at) {
       x.ambiguous ? h("span", { class: "badge", title: "It may belong to another request of the same trace." }, "ambiguous") : null),
     h("p", { class: "hop-says" }, ...carries(x, at), visible(x.says)),
     h("div", { class: "sides" }, side("left " + visible(from), x.left, id), side("arrived at " + visible(x.to), x.arrived, id)),
-    back ? h("div", { class: "back-again" }, h("span", { class: "side-name" }, "came back"), header(back, id, back.source)) : null);
+    back ? h("div", { class: "back-again" }, h("span", { class: "side-name" }, "came back", answered ? [", with the span id of ", spanLink(answered)] : ""), header(back, id, back.source)) : null);
 }
 
-// carries says whose span's id each header carries, a sentence for each. The traceresponse that came back is the receiver's.
+// carries says whose span's id the headers carry that arrived, a sentence for each span.
 function carries(x, at) {
   const bySpan = new Map();
   for (const header of x.arrived?.headers ?? []) {
-    if (header.valid && header.span_id) bySpan.set(header.trace_id + header.span_id, [...bySpan.get(header.trace_id + header.span_id) ?? [], header]);
+    const key = header.trace_id + header.span_id;
+    if (header.valid && header.span_id) bySpan.set(key, [...bySpan.get(key) ?? [], header]);
   }
   return [...bySpan.values()].flatMap((same) => [visible(same.map((header) => header.name).join(" and ")),
     same.length > 1 ? " carry " : " carries ", ...whose(x, same[0], at), ". "]);
