@@ -168,6 +168,7 @@ func (p *page) tree() string {
 // call presses the button of a service and waits until the page shows the trace of this call.
 func (p *page) call(service string) {
 	p.t.Helper()
+	p.until(`document.querySelector("#where").textContent`) // the buttons work
 	before := js[string](p, "location.pathname")
 	p.click(`.caller[data-service="` + service + `"] button`)
 	p.until(fmt.Sprintf(`location.pathname.startsWith("/trace/") && location.pathname !== %q`, before))
