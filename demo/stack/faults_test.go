@@ -71,7 +71,7 @@ var symptoms = map[string]struct {
 	"no-service-name": {
 		traces: []string{strings.ReplaceAll(wholeTrace, "uservice3", "unknown_service:uservice3")},
 		ledger: wholeLedger,
-		says:   []string{"7 spans", "three of them are by unknown_service:uservice3", "ledger is whole"},
+		says:   []string{"7 spans", "three of them belong to unknown_service:uservice3", "ledger is whole"},
 	},
 	"killed-before-flush": {
 		traces: []string{gatewaySpans + "\n" + below(2, uservice3Spans)},
