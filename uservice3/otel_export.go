@@ -101,7 +101,7 @@ func (e *exporter[T]) Export(ctx context.Context, batch []T) error {
 		e.lost += len(batch)
 		if time.Since(e.logged) >= time.Minute {
 			e.logged = time.Now()
-			e.log.Warn("telemetry does not reach the back end; requests are answered all the same", "lost", e.lost, "error", err)
+			e.log.Warn("telemetry does not reach the back end; requests are answered all the same", "lost_so_far", e.lost, "error", err)
 		}
 	case e.lost > 0:
 		e.log.Info("telemetry reaches the back end again", "lost", e.lost)

@@ -96,6 +96,15 @@ func TestSpansSurviveTheBackEndsAbsence(t *testing.T) {
 	if !b.has("last") {
 		t.Error("the span before the shutdown was not sent")
 	}
+	// The first line comes with the first loss; only the last one knows the sum.
+	for message, name := range map[string]string{
+		"telemetry does not reach the back end; requests are answered all the same": "lost_so_far",
+		"telemetry reaches the back end again":                                      "lost",
+	} {
+		if n, _ := logs.lines(t, message)[0][name].(float64); n < 1 {
+			t.Errorf("no number of %s: %s", name, logs)
+		}
+	}
 	if lines := strings.Count(logs.String(), "\n"); lines != 2 {
 		t.Errorf("%d log lines for one absence:\n%s", lines, logs)
 	}

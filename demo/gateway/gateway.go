@@ -134,7 +134,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		record := ledger.ProxyRecord{
 			Time: start, Duration: time.Since(start), Proxy: topology.Gateway,
 			TraceID: span.SpanContext().TraceID().String(), SpanID: span.SpanContext().SpanID().String(),
-			Method: r.Method, Host: r.Host, Path: r.URL.Path, Query: r.URL.RawQuery,
+			Method: r.Method, Host: r.Host, Path: r.URL.Path, Query: r.URL.RawQuery, Agent: r.UserAgent(),
 			Arrived: arrived, Left: pass.left, Status: pass.status, TraceResponse: pass.traceResponse,
 		}
 		if ok {

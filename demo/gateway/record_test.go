@@ -53,6 +53,7 @@ func TestWhatPassesIsRecorded(t *testing.T) {
 	request := func(url, uberTraceID string) *http.Request {
 		req := httptest.NewRequest(http.MethodGet, url, nil)
 		req.Header.Set("Cookie", "secret")
+		req.Header.Set("User-Agent", "somebody")
 		if uberTraceID != "" {
 			req.Header.Set("Uber-Trace-Id", uberTraceID)
 		}
@@ -83,7 +84,7 @@ func TestWhatPassesIsRecorded(t *testing.T) {
 			req := request(tc.url, tc.header)
 			r, arrived, log := recorded(t, o, req)
 			if r.Service != tc.service || r.Status != tc.status || r.TraceResponse != tc.response || r.Proxy != "gateway" || r.Time.IsZero() || r.Duration <= 0 ||
-				r.Method != "GET" || r.Host != req.Host || r.Path != req.URL.Path || r.Query != req.URL.RawQuery {
+				r.Method != "GET" || r.Host != req.Host || r.Path != req.URL.Path || r.Query != req.URL.RawQuery || r.Agent != "somebody" {
 				t.Errorf("%+v", r)
 			}
 			if got := r.Arrived["uber-trace-id"]; got != tc.arrived || len(r.Arrived) > 1 {

@@ -13,6 +13,9 @@
 //
 // # Which lines belong to a request
 //
+// A line without a context that came through the gateway is tied to the gateway's request if their
+// times fit each other and nothing else.
+//
 // A line is claimed once it is tied. Its tie is doubtful, which the JSON calls ambiguous, if
 // another request of the same trace could have claimed it too.
 //
@@ -68,6 +71,7 @@ const (
 	TieContext  Tie = "context"       // the trace id and span id that left are those that arrived
 	TieValue    Tie = "value"         // a malformed value left and arrived, and no other request had it
 	TieTrace    Tie = "trace"         // the sender's trace id arrived while the sender was at work
+	TieTime     Tie = "time"          // no other line fits the time in which the gateway waited, and it fits no other request
 	TieRecord   Tie = "record"        // the gateway sent it on, and no line of the receiver was found
 	TieNone     Tie = "none"          // nothing ties it; it is untied
 )

@@ -16,6 +16,7 @@ import (
 const (
 	traceA = "4bf92f3577b34da6a3ce929d0e0e4736"
 	traceB = "0af7651916cd43dd8448eb211c80319c"
+	traceC = "1bf7651916cd43dd8448eb211c80319c"
 	span1  = "00f067aa0ba902b7"
 )
 

@@ -16,7 +16,7 @@ const maxUntied = 8
 // request describes the request that starts at a node.
 func (b *builder) request(start *node) Request {
 	r := Request{
-		Time: start.time, Method: start.method, Host: start.host, Path: start.path, Query: start.query,
+		Time: start.time, Method: start.method, Host: start.host, Path: start.path, Query: start.query, Agent: start.agent,
 		Status: start.status, DurationMS: float64(start.duration.Microseconds()) / 1000, Traces: []string{}, Untied: []Hop{},
 	}
 	from, says := client, ""
@@ -91,6 +91,9 @@ func (b *builder) hop(from string, n *node, expected bool) Hop {
 	}
 	if n.doubtful {
 		h.Says += " It may belong to another request of the same trace."
+	}
+	if n.tie == TieTime {
+		h.Says += " Nothing in it says that it is this request, but no other came to " + n.name + " through the gateway in that time."
 	}
 	if n.response != nil {
 		h.TraceResponse = &Response{Inferred, *n.response}

@@ -58,6 +58,7 @@ type builder struct {
 func (b *builder) build() {
 	b.index()
 	b.tieToProxy()
+	b.tieByTime()
 	b.tieToCallers()
 	all := slices.Concat(b.proxied, b.lines)
 	for _, n := range all {

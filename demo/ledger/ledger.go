@@ -18,6 +18,7 @@ type ProxyRecord struct {
 	Duration time.Duration `json:"-"` // how long its answer took
 	Proxy    string        `json:"-"` // the gateway's name: gateway or traefik
 	Service  string        `json:"-"` // to which it sent the request on, if it did
+	Agent    string        `json:"-"` // the client's User-Agent, by which a client finds its own request
 	Method   string        `json:"method"`
 	Host     string        `json:"host"` // with or without port
 	Path     string        `json:"path"`
@@ -45,6 +46,7 @@ type record struct {
 	service  string // to which it sent the request
 	left     []Header
 	response *Header // the service's traceresponse
+	agent    string  // the client's User-Agent
 	duration time.Duration
 
 	// Of a service:
@@ -71,7 +73,7 @@ func New(maxRecords int) *Ledger {
 // AddProxy adds a request that the gateway has seen, ideally once it has been answered.
 func (l *Ledger) AddProxy(in ProxyRecord) {
 	r := record{
-		time: in.Time, duration: in.Duration, name: in.Proxy, proxy: true, service: cut(in.Service, 128),
+		time: in.Time, duration: in.Duration, name: in.Proxy, proxy: true, service: cut(in.Service, 128), agent: cut(in.Agent, 128),
 		method: in.Method, host: in.Host, path: in.Path, query: in.Query, status: in.Status,
 		arrived: decodeAll(in.Arrived), left: decodeAll(in.Left),
 	}

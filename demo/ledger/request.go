@@ -10,6 +10,8 @@ type Request struct {
 	Host   string    `json:"host,omitempty"`
 	Path   string    `json:"path,omitempty"`
 	Query  string    `json:"query,omitempty"`
+	// Agent is the User-Agent that the client sent, where the gateway recorded it.
+	Agent string `json:"user_agent,omitempty"`
 	// Status is what the client was answered, and DurationMS how many milliseconds that took.
 	Status     int     `json:"status,omitempty"`
 	DurationMS float64 `json:"duration_ms,omitempty"`

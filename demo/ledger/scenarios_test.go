@@ -32,12 +32,14 @@ func describe(r Request) string {
 	return b.String()
 }
 
-// scenarios are what can become of a context. Each is also a part of testdata/scenarios.golden.
-var scenarios = []struct {
+type scenario struct {
 	name string
 	add  func(*Ledger)
 	want []string // newest first
-}{
+}
+
+// scenarios are what can become of a context. Each is also a part of testdata/scenarios.golden.
+var scenarios = []scenario{
 	{"the instrumented pair continues", func(l *Ledger) {
 		l.AddLine("uservice3", requestLine(1, jaegerHeader(traceA, span(2)), traceA, span(3)))
 		l.AddLine("uservice4", requestLine(10, jaegerHeader(traceA, span(4)), traceA, span(5)))
@@ -82,6 +84,29 @@ var scenarios = []struct {
 		l.AddProxy(gatewayRecord(0, "uservice1", traceA, nil, nil))
 	}, []string{"cut | client>gateway started first | gateway>uservice1 not-received record ? uservice1 not-received none"}},
 
+	{"the proxy drops the header for the plain pair", func(l *Ledger) {
+		l.AddLine("uservice1", requestLine(1, throughProxy, "", ""))
+		l.AddLine("uservice2", requestLine(10, nil, "", ""))
+		l.AddProxy(gatewayRecord(0, "uservice1", traceA, nil, nil))
+	}, []string{"cut | client>gateway started first | gateway>uservice1 not-received time ? uservice2 not-received none"}},
+
+	{"the proxy drops the headers of two plain requests at once", func(l *Ledger) {
+		for i, id := range []string{traceA, traceB} {
+			l.AddLine("uservice1", requestLine(1+i, throughProxy, "", ""))
+			l.AddProxy(gatewayRecord(i, "uservice1", id, nil, nil))
+		}
+	}, []string{
+		"cut | client>gateway started first | gateway>uservice1 not-received record ? uservice1 not-received none ? uservice1 not-received none",
+		"cut | client>gateway started first | gateway>uservice1 not-received record ? uservice1 not-received none ? uservice1 not-received none",
+	}},
+
+	{"uservice3 speaks traceparent, the others uber-trace-id", func(l *Ledger) {
+		l.AddLine("uservice3", requestLine(1, jaegerHeader(traceA, span(2)), traceB, span(3)))
+		l.AddLine("uservice4", requestLine(10, map[string]string{TraceParent: "00-" + traceB + "-" + span(4) + "-01"}, traceC, span(5)))
+		l.AddLine("uservice3", answeredLine(40, 200, traceB, span(3)))
+		l.AddProxy(gatewayRecord(0, "uservice3", traceA, nil, uber(traceA+":"+span(2)+":0:1")))
+	}, []string{"cut | client>gateway started first | gateway>uservice3 ignored-format context | uservice3>uservice4 ignored-format trace"}},
+
 	{"the proxy mangles the header", func(l *Ledger) {
 		mangled := strings.ToUpper(traceA) + ":" + span(2) + ":0:1"
 		l.AddLine("uservice3", requestLine(1, map[string]string{UberTraceID: mangled}, traceB, span(3)))
@@ -108,6 +133,11 @@ var scenarios = []struct {
 		l.AddLine("uservice3", answeredLine(40, 200, traceA, span(3)))
 		l.AddProxy(gatewayRecord(0, "uservice3", traceA, nil, uber(traceA+":"+span(2)+":0:1")))
 	}, []string{"cut | client>gateway started first | gateway>uservice3 continued context ? uservice4 not-received none"}},
+
+	{"the sampled flag changes on the way", func(l *Ledger) {
+		l.AddLine("uservice3", requestLine(1, map[string]string{UberTraceID: traceA + ":" + span(2) + ":0:0"}, traceA, span(3)))
+		l.AddLine("uservice4", requestLine(10, jaegerHeader(traceA, span(4)), traceA, span(5)))
+	}, []string{"whole | client>uservice3 continued first | uservice3>uservice4 continued trace"}},
 
 	{"two headers name two traces", func(l *Ledger) {
 		l.AddLine("uservice4", requestLine(1, map[string]string{
@@ -182,6 +212,30 @@ var scenarios = []struct {
 		"ended | client>gateway started first | gateway>uservice1 dropped context ? uservice2 not-received none ? uservice2 not-received none",
 		"ended | client>gateway started first | gateway>uservice1 dropped context ? uservice2 not-received none ? uservice2 not-received none",
 	}},
+}
+
+// throughProxy are headers that only a proxy adds.
+var throughProxy = map[string]string{"x-forwarded-server": "gateway"}
+
+// TestTheSummarySaysWhereATraceBeginsEndsAndIsCut has the summaries of the scenarios that differ.
+func TestTheSummarySaysWhereATraceBeginsEndsAndIsCut(t *testing.T) {
+	for name, want := range map[string]string{
+		"the instrumented pair continues":                        "One trace, from gateway to uservice4.",
+		"the direct port without a context":                      "One trace, in uservice4 alone.",
+		"the direct port with a context":                         "One trace, from the client to uservice4.",
+		"two headers name two traces":                            "One trace, from the client to uservice4.",
+		"uservice3 speaks traceparent, the others uber-trace-id": "The trace is cut before uservice3, and again before uservice4.",
+		"uservice4 speaks traceparent only":                      "The trace is cut before uservice4.",
+		"the sampled flag is 0":                                  "One trace, from the client to uservice4. It is not sampled: services that obey the flag record no span.",
+		"the sampled flag changes on the way":                    "One trace, from the client to uservice4. A part of it is not sampled.",
+	} {
+		i := slices.IndexFunc(scenarios, func(s scenario) bool { return s.name == name })
+		l := New(DefaultMaxRecords)
+		scenarios[i].add(l)
+		if got := l.Recent(1)[0].Summary; got != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
 }
 
 func TestScenarios(t *testing.T) {

@@ -30,6 +30,40 @@ func (b *builder) tieToProxy() {
 	}
 }
 
+// tieByTime finds the line of each request that the gateway sent on without a context: the one that
+// came through it meanwhile, if that can be no other's. Nothing in the line says whose it is.
+func (b *builder) tieByTime() {
+	fitting := func(p *node) (found []*node) {
+		if len(p.callees) > 0 || p.left == nil || p.service == "" {
+			return nil
+		}
+		for _, n := range after(b.by[key{"service", p.service, ""}], p.time.Add(-clockSlack)) {
+			if !within(n.time, p.time, p.end) {
+				break
+			}
+			if !n.claimed && n.forwarded && sameHeaders(p.left, n.arrived) {
+				found = append(found, n)
+			}
+		}
+		return found
+	}
+	lines, requests := map[*node][]*node{}, map[*node]int{}
+	for _, p := range b.proxied {
+		if contexts, malformed := split(p.left); len(contexts)+len(malformed) > 0 {
+			continue
+		}
+		lines[p] = fitting(p)
+		for _, n := range lines[p] {
+			requests[n]++
+		}
+	}
+	for p, found := range lines {
+		if len(found) == 1 && requests[found[0]] == 1 {
+			found[0].claim(p, TieTime, false)
+		}
+	}
+}
+
 // match returns the lines that a tie connects with a request of the gateway, at most two.
 func (b *builder) match(p *node, tie Tie) (found []*node) {
 	take := func(k key, fits func(*node) bool) {

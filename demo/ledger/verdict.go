@@ -65,28 +65,32 @@ func continued(h Hop, c Header, contexts []Header) string {
 
 // conclude sums up what became of the trace. Severed is the service after which it is severed.
 func conclude(r *Request, severed string) {
-	cutAt, endedAt, first, last, unknown := "", "", "", "", false
+	endedAt, first, last, unknown := "", "", "", false
+	var cuts []string
 	for _, h := range r.Hops {
 		r.addTraces(h)
 		switch {
 		case h.Action == IgnoredMalformed, h.Action == IgnoredFormat,
 			h.Action == NotReceived && h.From != client && len(r.Traces) > 0:
-			cutAt = cmp.Or(cutAt, h.To)
+			cuts = append(cuts, "before "+h.To)
 		case h.Action == Dropped:
 			endedAt = cmp.Or(endedAt, h.To)
 		case h.Action == NoAction && h.TraceID == "":
 			unknown = true
 		}
 		if h.TraceID != "" {
+			if h.Action == Continued && first == "" {
+				first = h.From // it had the trace already
+			}
 			first, last = cmp.Or(first, h.To), h.To
 		}
 	}
+	if severed != "" {
+		cuts = append(cuts, "after "+severed+": no request with its trace id reached the service that it calls")
+	}
 	switch {
-	case cutAt != "":
-		r.Outcome, r.Summary = Cut, "The trace is cut before "+cutAt+"."
-	case severed != "":
-		r.Outcome = Cut
-		r.Summary = "The trace is cut after " + severed + ": no request with its trace id reached the service that it calls."
+	case len(cuts) > 0:
+		r.Outcome, r.Summary = Cut, "The trace is cut "+strings.Join(cuts, ", and again ")+"."
 	case endedAt != "":
 		r.Outcome, r.Summary = Ended, "The trace ends at "+endedAt+", which dropped it."
 	case unknown:
@@ -96,11 +100,31 @@ func conclude(r *Request, severed string) {
 	case first == last:
 		r.Outcome, r.Summary = Whole, "One trace, in "+first+" alone."
 	default:
-		r.Outcome, r.Summary = Whole, "One trace, from "+first+" to "+last+"."
+		r.Outcome, r.Summary = Whole, "One trace, from "+strings.Replace(first, client, "the client", 1)+" to "+last+"."
 	}
+	r.Summary += r.unsampled()
 	for _, h := range r.Untied {
 		r.addTraces(h)
 	}
+}
+
+// unsampled says so of a request if headers of it do.
+func (r *Request) unsampled() string {
+	said := map[bool]bool{}
+	for _, hop := range r.Hops {
+		for _, h := range hop.Arrived.Headers {
+			if h.Sampled != nil {
+				said[*h.Sampled] = true
+			}
+		}
+	}
+	switch {
+	case !said[false]:
+		return ""
+	case said[true]:
+		return " A part of it is not sampled."
+	}
+	return " It is not sampled: services that obey the flag record no span."
 }
 
 // addTraces adds the ids of the traces that a hop had to do with.

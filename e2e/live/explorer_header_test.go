@@ -2,7 +2,6 @@ package live
 
 import (
 	"fmt"
-	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -58,12 +57,7 @@ func TestTheHeaderNamesItsSpan(t *testing.T) {
 		{"killed-before-flush", "uservice3", 5, proxySpan + continues3, callSpan + continues4},
 	} {
 		t.Run(tc.fault, func(t *testing.T) {
-			res, err := http.Post(d.Explorer+"/api/faults", "application/json", strings.NewReader(fmt.Sprintf(`{"name":%q}`, tc.fault)))
-			if err != nil || res.StatusCode != http.StatusOK {
-				t.Fatalf("break it: %v %v", res, err)
-			}
-			res.Body.Close()
-			p := open(t, browser, d.Explorer, 1280)
+			p := withFault(t, browser, d.Explorer, tc.fault)
 			p.call(tc.service)
 			p.until(fmt.Sprintf(`document.querySelectorAll(".detail > .card [data-span]").length === %d`, tc.spans))
 			p.until(fmt.Sprintf("%s.startsWith(%q)", says("uservice3"), tc.uservice3))

@@ -229,13 +229,13 @@ func TestTheExplorerSaysWhenTheStoreIsGone(t *testing.T) {
 		}
 		store.APIHandler().ServeHTTP(w, r)
 	}))
-	defer api.Close()
+	t.Cleanup(api.Close)
 	tempoURL, err := url.Parse(api.URL)
 	if err != nil {
 		t.Fatal(err)
 	}
 	server := httptest.NewServer(explorer.New(explorer.Options{Tempo: tempoURL, Gateway: tempoURL}))
-	defer server.Close()
+	t.Cleanup(server.Close) // after the page, which keeps asking
 	p := open(t, browser, server.URL, 1280)
 	p.until(`!document.querySelector("#list-empty").hidden`)
 	gone.Store("gone", true)

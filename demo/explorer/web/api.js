@@ -1,11 +1,13 @@
 // Everything that the page asks for. All of it comes from the explorer itself; /tempo/ is Tempo's own API behind it.
 
 export class Trouble extends Error {
-  // gone: nobody answered, as opposed to an answer that is an error.
-  constructor(message, { status = 0, gone = false } = {}) {
+  // gone: nobody answered, as opposed to an answer that is an error. With a status it is the explorer that says so, of the
+  // trace store. Who is late is not known.
+  constructor(message, { status = 0, gone = false, late = false } = {}) {
     super(message);
     this.status = status;
     this.gone = gone;
+    this.title = !gone ? "The trace store refused" : status ? "The trace store does not answer" : late ? "No answer" : "The explorer does not answer";
   }
 }
 
@@ -27,7 +29,7 @@ async function ask(path, { method = "GET", body, timeout = 15_000, signal } = {}
   } catch (err) {
     if (signal?.aborted) throw err;
     const late = err.name === "TimeoutError";
-    throw new Trouble(late ? "No answer within " + timeout / 1000 + " seconds." : explorerGone, { gone: true });
+    throw new Trouble(late ? "No answer within " + timeout / 1000 + " seconds." : explorerGone, { gone: true, late });
   }
   if (!res.ok) {
     let sentence = text.trim();
@@ -43,6 +45,7 @@ const json = async (path, options) => JSON.parse(await ask(path, options));
 export const config = () => json("/api/config");
 export const call = (service, fail, slow) => json("/api/call", { method: "POST", body: { service, fail, slow }, timeout: 40_000 });
 export const ledger = (id, signal) => json("/api/ledger?trace=" + id, { signal });
+export const newestRequests = async () => (await json("/api/ledger")).requests;
 export const faults = () => json("/api/faults");
 export const allFaults = () => json("/api/faults/all");
 export const riddle = (what, cause = "") => json("/api/riddle", { method: "POST", body: { do: what, cause }, timeout: 60_000 });

@@ -68,11 +68,11 @@ show();
 
 // storeState is the lamp in the corner.
 let wasDown = false;
-function storeState(up, sentence) {
+function storeState(up, err) {
   $("#store").classList.toggle("up", up);
   $("#store").classList.toggle("down", !up);
-  setText($("#store-text"), up ? "Trace store answers" : "Trace store is gone");
-  $("#store").title = sentence ?? "";
+  setText($("#store-text"), up ? "Trace store answers" : err.title);
+  $("#store").title = err?.message ?? "";
   if (up && wasDown) api.config().then((c) => Object.assign(config, c), () => {}); // it may be another one now
   wasDown = !up;
 }

@@ -3,6 +3,7 @@
 import * as api from "./api.js";
 import { $, announce, h, icon, setText } from "./dom.js";
 import { duration, fullID } from "./format.js";
+import { headersOf } from "./ledger.js";
 
 const patience = 20_000; // milliseconds to look for the trace of a service that does not tell its id
 
@@ -11,6 +12,7 @@ export class Calls {
   constructor({ config, open, where }) {
     this.open = open;
     this.where = where;
+    this.config = config;
     this.names = config.services.map((s) => s.name);
     const known = new Set();
     for (const box of document.querySelectorAll(".caller")) {
@@ -57,18 +59,34 @@ export class Calls {
     item.replaceChildren(icon(good ? "ok" : "error"), h("span", { class: "answer-service" }, service),
       h("span", { class: "answer-status" }, String(answer.status), h("span", { class: "word" }, " " + answer.status_text)), h("span", { class: "answer-time" }, time), link);
     announce(`${service} answered ${answer.status} in ${time}.`);
-    const id = answer.trace_id || await findByAgent(answer);
+    const { id, sampled } = answer.trace_id ? { id: answer.trace_id, sampled: answer.sampled } : await this.findByAgent(answer);
     if (!id) {
       setText(link, "no trace found");
-      link.title = "The gateway made none, or the trace store does not find it.";
+      link.title = "The gateway made none or did not sample it, or the trace store does not find it.";
       return;
     }
-    const sampled = answer.sampled || !answer.trace_id;
     link.replaceWith(h("a", { class: "answer-link", href: "/trace/" + id }, sampled ? "its trace" : "not sampled"));
     if (this.where() === from || this.opened === this.where()) {
       this.open(id, sampled);
       this.opened = this.where();
     }
+  }
+
+  // findByAgent looks for the trace by the User-Agent that this one call had: the gateway records it, and that is all there
+  // is to find a plain service's trace by. Of a trace that is not sampled only the ledger knows.
+  async findByAgent(answer) {
+    const end = Date.now() + patience;
+    for (let pause = 300; Date.now() < end; pause = Math.min(pause * 1.3, 1500)) {
+      const range = { start: Math.floor(answer.started_ms / 1000) - 60, end: Math.floor(Date.now() / 1000) + 60 };
+      try {
+        const found = await api.search({ tags: api.tags({ "user_agent.original": answer.user_agent }), limit: 1, ...range });
+        if (found.length) return { id: fullID(found[0].traceID), sampled: true };
+        const request = this.config.ledger && (await api.newestRequests()).find((r) => r.user_agent === answer.user_agent);
+        if (request && headersOf([request]).some((header) => header.sampled === false)) return { id: request.hops[0].trace_id, sampled: false };
+      } catch { /* the list says that the store does not answer */ }
+      await new Promise((done) => setTimeout(done, pause));
+    }
+    return {};
   }
 
   busy(button, n) {
@@ -79,17 +97,3 @@ export class Calls {
   }
 }
 
-// findByAgent searches for the trace by the User-Agent that this one call had: the gateway writes it on its span, and that
-// is all there is to find a plain service's trace by.
-async function findByAgent(answer) {
-  const end = Date.now() + patience;
-  for (let pause = 300; Date.now() < end; pause = Math.min(pause * 1.3, 1500)) {
-    const range = { start: Math.floor(answer.started_ms / 1000) - 60, end: Math.floor(Date.now() / 1000) + 60 };
-    try {
-      const found = await api.search({ tags: api.tags({ "user_agent.original": answer.user_agent }), limit: 1, ...range });
-      if (found.length) return fullID(found[0].traceID);
-    } catch { /* the list says that the store does not answer */ }
-    await new Promise((done) => setTimeout(done, pause));
-  }
-  return null;
-}

@@ -3,16 +3,18 @@
 
 import * as api from "./api.js";
 import { $, announce, h, icon, setText } from "./dom.js";
-import { clock, duration, fullID, multiline, plural, visible } from "./format.js";
+import { clock, duration, fullID, multiline, percent, plural, visible } from "./format.js";
 import { colour } from "./colours.js";
 import { askedFor, darkness, httpStatus, parse, queryOf, sameRequest } from "./trace.js";
 import { rows } from "./time.js";
-import { legend, Waterfall } from "./waterfall.js";
-import { spanDetails, spanLink } from "./span.js";
+import { legend, marks, Waterfall } from "./waterfall.js";
+import { spanDetails } from "./span.js";
+import { story } from "./story.js";
 import { Ledger, sampledMeans } from "./ledger.js";
 
 const settled = 3; // answers without anything new after which a trace is taken to be complete
 const young = 20_000; // milliseconds after its end in which more spans may come
+const sent = 6000; // milliseconds in which an exporter sends what it has, unless it is told to wait longer
 const minute = 60_000; // milliseconds within which two requests can be compared
 const missing = 20_000; // milliseconds to wait for a trace before saying that it is not there
 const unheard = 8000; // the same for a trace of which the ledger does not know either
@@ -67,8 +69,10 @@ export class Detail {
         }
         this.gone(null);
         if (this.trace) {
-          const old = Date.now() - (this.trace.startedAt + this.trace.duration) > young;
-          if (old || same >= settled && !this.trace.root.orphan) return;
+          const old = this.age() > young;
+          if (this.awaited && this.age() > sent) this.retell();
+          if (same || old) this.announceTrace();
+          if (old || same >= settled && !this.trace.root.orphan && !this.missing()) return;
         } else if (performance.now() - began > (this.hops.requests?.length === 0 ? unheard : missing)) {
           this.absent(id);
           return;
@@ -141,15 +145,30 @@ export class Detail {
   heard() {
     this.toLedger();
     if (!this.trace) return;
-    this.story.replaceChildren(...this.tell(this.trace));
+    this.retell();
     if (this.dark?.service?.plain) this.compare();
+  }
+
+  retell() {
+    this.awaited = this.missing() && this.age() <= sent; // whether it says that spans may be on their way
+    this.story.replaceChildren(...story(this.trace, { dark: this.dark, hops: this.hops, late: this.age() > sent }));
+  }
+
+  // age is how many milliseconds ago the trace ended.
+  age() {
+    return Date.now() - (this.trace.startedAt + this.trace.duration);
+  }
+
+  // missing reports whether an answer came from somebody who may have made spans, of which none is here.
+  missing() {
+    return Boolean(this.dark?.span && !this.dark.service?.plain);
   }
 
   // gone says that the store does not answer. What is drawn already stays.
   gone(err) {
     if (!err) { this.warning?.remove(); this.warning = null; return; }
     if (!this.trace) {
-      this.message(err.gone ? "unplugged" : "error", err.gone ? "No answer" : "The trace store refused", visible(err.message), "This page keeps asking.");
+      this.message(err.gone ? "unplugged" : "error", err.title, visible(err.message), "This page keeps asking.");
       return;
     }
     if (this.warning) return;
@@ -170,8 +189,9 @@ export class Detail {
     setText(this.subtitle, trace.root.orphan ? "its first span has not arrived" : `${visible(trace.root.service)} · ${visible(trace.root.name)}`);
     document.title = `${title} ${duration(trace.duration)}`;
     this.facts.replaceChildren(...this.factList(trace));
-    this.story.replaceChildren(...this.tell(trace));
+    this.retell();
     this.legend.replaceChildren(legend(trace, this.dark));
+    this.marks.replaceChildren(marks(trace));
     this.fold.hidden = !trace.spans.some((s) => s.children.length);
     this.waterfall.show(trace, { dark: this.dark });
     this.where.replaceChildren(...this.whereTheTimeWent(trace));
@@ -182,11 +202,16 @@ export class Detail {
     this.hops.know(trace);
     if (this.dark?.service?.plain) this.compare();
     else this.twin.replaceChildren();
-    if (first) {
-      measure(parsing, trace);
-      announce(`Trace of ${title}: ${plural(trace.spans.length, "span")}, ${duration(trace.duration)}, ${plural(trace.errors, "error")}.`);
-    }
+    if (first) measure(parsing, trace);
     this.loaded(trace);
+  }
+
+  // announceTrace is for an answer without anything new: the first spans are not the trace.
+  announceTrace() {
+    const { trace } = this;
+    if (this.announced === trace) return;
+    this.announced = trace;
+    announce(`Trace of ${this.title.textContent}: ${plural(trace.spans.length, "span")}, ${duration(trace.duration)}, ${plural(trace.errors, "error")}.`);
   }
 
   frame() {
@@ -195,6 +220,7 @@ export class Detail {
     this.facts = h("dl", { class: "facts" });
     this.story = h("div", { class: "story" });
     this.legend = h("div", { class: "legend-box" });
+    this.marks = h("div");
     this.fold = h("button", { type: "button", class: "quiet", onclick: () => setText(this.fold, this.waterfall.toggleAll() ? "Expand all" : "Collapse all") }, "Collapse all");
     this.waterfall = new Waterfall("Spans of this trace", (span) => this.choose(span));
     this.spanBox = h("section", { class: "span-box", "aria-label": "The open span", hidden: true });
@@ -213,7 +239,7 @@ export class Detail {
       this.facts, this.story,
       h("section", { class: "card", "aria-labelledby": "wf-title" },
         h("div", { class: "card-head" }, h("h3", { id: "wf-title" }, "Waterfall"), this.legend, this.fold), this.waterfall.element,
-        h("p", { class: "hint" }, "Solid: the span's own time. Pale: it waits. Hatched: nobody measured it. Choose a span for its details.")),
+        this.marks, h("p", { class: "hint" }, "Choose a span for its details.")),
       this.spanBox, this.twin, this.where,
       this.hops.element,
       this.jsonBox);
@@ -230,43 +256,6 @@ export class Detail {
       h("div", { class: trace.errors ? "bad" : "" }, h("dt", {}, "Errors"), h("dd", {}, trace.errors ? icon("error") : "", String(trace.errors))),
       fact("Started", clock(trace.startedAt), "wide"),
     ].filter(Boolean);
-  }
-
-  // tell says in a sentence or two what the picture shows.
-  tell(trace) {
-    const out = [];
-    if (trace.partial) out.push(note("warn", "error", visible(trace.partial)));
-    const others = this.hops.others();
-    if (this.dark?.span || this.dark?.time > trace.duration / 20) out.push(this.mystery(trace, others));
-    if (others.length && !this.dark?.span) {
-      out.push(note("bad", "error", h("strong", {}, "This is one part of a request that was cut in two. "), "No propagation header that it could read reached a service on the way, so that service started a trace of its own. ", otherHalves(others)));
-    }
-    const causes = trace.spans.filter((s) => s.status === "error" && !s.dark && !s.children.some((c) => c.status === "error"));
-    const [most] = rows(trace, (s) => s.service + "\n" + s.name).filter((r) => r.service !== null);
-    const share = most.time / (trace.duration || 1);
-    if (causes.length) {
-      const cause = causes.reduce((a, b) => (b.end < a.end ? b : a));
-      out.push(note("bad", "error", "It began in ", spanLink(cause), cause.message ? [": ", h("q", {}, visible(cause.message).slice(0, 200))] : "", "."));
-    } else if (share >= 0.3 && most.spans === 1 && trace.spans.length > 1) {
-      const span = trace.spans.find((s) => s.service === most.service && s.name === most.name);
-      out.push(note(out.length ? "" : "good", out.length ? "wait" : "ok", `${Math.round(share * 100)} % of the time went into `, spanLink(span), ": ", h("span", { class: "num" }, duration(most.time) + ".")));
-    }
-    return out;
-  }
-
-  mystery(trace, others) {
-    const { service, span, name, elsewhere, time } = this.dark;
-    const halves = elsewhere ? [elsewhere] : others;
-    const why = !span ? ["No span covers this time."]
-      : service?.plain
-        ? [`${name} is not instrumented: it sends no spans and passes no propagation header on. The trace ends at `, spanLink(span), `. Whether Redis, ${service.calls ? service.calls + " or its" : "or the"} database took the time, nobody outside can tell.`]
-        : halves.length
-          ? [`${name} answered from another trace: no propagation header that it could read reached it, so it started its own. `, otherHalves(halves)]
-          : service
-            ? [`${name} is instrumented, yet no span of it is here. They may still be on their way, its exporter may not reach the trace store, or it did not receive the propagation header and is in another trace.`]
-            : [`${visible(name)} answered a call, and no span says what it did: it is not instrumented, did not receive the propagation header, or its spans do not reach the trace store.`];
-    const much = time ? `${duration(time)} unexplained, ${percent(time / trace.duration)} of the total.` : `No span of ${visible(name)} is here.`;
-    return h("div", { class: "note mystery" }, h("p", { class: "note-title" }, much), h("p", {}, ...why));
   }
 
   // compare draws a request of the instrumented twin on the same time scale: of the same minute, with the same query and
@@ -288,6 +277,7 @@ export class Detail {
       for (const summary of found.slice(0, 8)) {
         const candidate = parse(await api.traceText(fullID(summary.traceID), signal));
         if (!candidate || askedFor(candidate, [twin]) !== twin || !sameRequest(candidate, trace) || apartFrom(candidate.startedAt) > minute) continue;
+        if (!candidate.services.includes(twin.name) || darkness(candidate, this.config.services) || candidate.spans.some((s) => s.orphan)) continue; // it explains nothing
         const told = queryOf(candidate, null) ?? (this.config.ledger ? queryOf(candidate, (await api.ledger(candidate.id, signal)).requests) : null);
         if (told === query) { other = candidate; break; }
       }
@@ -298,7 +288,7 @@ export class Detail {
     if (!other) {
       this.twin.replaceChildren(h("section", { class: "card invite" }, head("The answer is one call away"),
         h("p", {}, `${twin.name} is the same program, instrumented. `, query === null ? "There is nothing to compare, because the gateway hides what this request asked for. "
-          : `Nobody sent it the same request within a minute and got ${status} too, so there is nothing to compare. `, "Call it, and see what happens inside."),
+          : `There is no whole trace of the same request to it within a minute, answered ${status} too, so there is nothing to compare. `, "Call it, and see what happens inside."),
         h("button", { type: "button", class: "primary", onclick: () => this.call(twin.name, query) }, `Call ${twin.name} now`)));
       return;
     }
@@ -306,12 +296,11 @@ export class Detail {
     const apart = apartFrom(other.startedAt);
     const when = apart < 100 ? "Both were called at the same time" : `${twin.name} was called ${duration(apart)} ${other.startedAt < trace.startedAt ? "earlier" : "later"}`;
     const tree = new Waterfall(`Spans of ${twin.name}'s trace`, (s) => s && this.go(`/trace/${other.id}#${s.id}`));
-    const otherDark = darkness(other, this.config.services);
     this.twin.replaceChildren(h("section", { class: "card" },
-      head(`The same request, instrumented: ${twin.name}`, h("div", { class: "legend-box" }, legend(other, otherDark))),
+      head(`A request like it, instrumented: ${twin.name}`, h("div", { class: "legend-box" }, legend(other, null))),
       h("p", { class: "soft" }, `${when}. Both answered ${status}, and are drawn on one time scale. `, h("a", { href: "/trace/" + other.id }, "Open this trace")),
-      tree.element));
-    tree.show(other, { dark: otherDark, scale });
+      tree.element, marks(other)));
+    tree.show(other, { scale });
     this.waterfall.show(trace, { dark, scale });
   }
 
@@ -357,20 +346,6 @@ export class Detail {
     const most = 300_000;
     this.json.textContent = multiline(all.slice(0, most)) + (all.length > most ? `\n… and ${(all.length - most).toLocaleString("en")} characters more: open it alone.` : "");
   }
-}
-
-function otherHalves(ids) {
-  return ids.flatMap((id) => [h("a", { href: "/trace/" + id }, "Open the other half"), " "]);
-}
-
-// note is one sentence with a sign before it.
-function note(kind, symbol, ...text) {
-  return h("p", { class: "note " + kind }, icon(symbol), h("span", {}, ...text.flat()));
-}
-
-function percent(share) {
-  const p = share * 100;
-  return p > 0 && p < 0.1 ? "<0.1 %" : p.toFixed(p < 9.95 ? 1 : 0) + " %";
 }
 
 function copyButton(symbol, label, text) {

@@ -1,23 +1,30 @@
 // Numbers and foreign text, made readable.
 
-// duration writes milliseconds with three digits, in the unit that fits: "812 µs", "1.53 s".
+// duration writes milliseconds with three digits, in the unit that fits: "812 µs", "1.53 s". Further digits are cut off, as
+// Tempo cuts off what is less than a millisecond: so the list, which has Tempo's number, and a trace's page say the same.
 export function duration(ms) {
   if (!Number.isFinite(ms)) return "–";
   const sign = ms < 0 ? "−" : "";
   let n = Math.abs(ms);
   if (n === 0) return "0 ms";
   for (const [unit, size] of [["ns", 1e-6], ["µs", 1e-3], ["ms", 1]]) {
-    if (n < 999.5 * size) return `${sign}${digits(n / size)} ${unit}`;
+    if (n < 999.9999 * size) return `${sign}${digits(n / size)} ${unit}`;
   }
   if (n < 60_000) return `${sign}${digits(n / 1000)} s`;
-  n = Math.round(n / 1000);
+  n = Math.floor(n / 1000);
   const parts = [[Math.floor(n / 3600), "h"], [Math.floor(n / 60) % 60, "min"], [n % 60, "s"]];
   return sign + parts.filter(([v]) => v > 0).map(([v, unit]) => `${v} ${unit}`).join(" ");
 }
 
 function digits(n) {
-  if (n >= 99.95) return n.toFixed(0);
-  return n >= 9.995 ? n.toFixed(1) : n.toFixed(2);
+  const places = n >= 99.9999 ? 0 : n >= 9.99999 ? 1 : 2;
+  return (Math.floor(n * 10 ** places + 1e-4) / 10 ** places).toFixed(places); // a sum of floats may lack a little
+}
+
+// percent writes a share of 1.
+export function percent(share) {
+  const p = share * 100;
+  return p > 0 && p < 0.1 ? "<0.1 %" : p.toFixed(p < 9.95 ? 1 : 0) + " %";
 }
 
 // age tells how long ago something was, roughly.

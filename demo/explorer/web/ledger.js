@@ -75,18 +75,22 @@ export class Ledger {
     }
   }
 
-  // others are the other traces that the request was in.
-  others() {
-    const hops = (this.requests ?? []).filter((r) => r.outcome === "cut").flatMap((r) => r.hops ?? []).filter((x) => !x.ambiguous);
-    const ids = new Set(hops.flatMap((x) => [x.trace_id, x.traceresponse?.trace_id]));
-    ids.delete(undefined);
-    return ids.delete(this.id) ? [...ids] : [];
+  // parts are the traces of a request that was cut, in order; none if it was not, or if nobody knows.
+  parts() {
+    const tracesOf = (r) => [...new Set((r.hops ?? []).filter((x) => !x.ambiguous).flatMap((x) => [x.trace_id, x.traceresponse?.trace_id]))].filter(Boolean);
+    const cut = (this.requests ?? []).filter((r) => r.outcome === "cut").map(tracesOf);
+    return cut.find((ids) => ids.length > 1 && ids.includes(this.id)) ?? [];
   }
 
-  // headers are all that left or arrived.
+  // traceOf is the trace in which a service received the request, if that is known.
+  traceOf(service) {
+    const hops = (this.requests ?? []).flatMap((r) => r.hops ?? []).filter((x) => x.to === service && !x.ambiguous);
+    const ids = hops.map((x) => x.trace_id ?? x.traceresponse?.trace_id);
+    return ids.includes(this.id) ? this.id : ids.find(Boolean) ?? null;
+  }
+
   headers() {
-    const hops = (this.requests ?? []).flatMap((r) => r.hops ?? []);
-    return hops.flatMap((x) => [...x.left?.headers ?? [], ...x.arrived?.headers ?? []]);
+    return headersOf(this.requests ?? []);
   }
 
   // unsampled reports whether a header said that the trace is not recorded.
@@ -95,20 +99,38 @@ export class Ledger {
   }
 }
 
+// headersOf are all headers that left or arrived.
+export function headersOf(requests) {
+  return requests.flatMap((r) => r.hops ?? []).flatMap((x) => [...x.left?.headers ?? [], ...x.arrived?.headers ?? []]);
+}
+
 function absent() {
   return h("p", { class: "soft" }, "Nothing is recorded about this trace: its requests did not come through here, or it is older than the records.");
 }
 
 // request and hop draw what the ledger at knows.
 function request(r, at) {
-  const [kind, symbol] = outcomes[r.outcome] ?? outcomes.unknown;
+  const unsampled = r.outcome === "whole" && headersOf([r]).some((header) => header.sampled === false);
+  const [kind, symbol] = unsampled ? outcomes.ended : outcomes[r.outcome] ?? outcomes.unknown;
   return h("article", { class: "l-request" },
-    h("p", { class: "note " + kind }, icon(symbol), h("span", {}, visible(r.summary))),
+    h("p", { class: "note " + kind }, icon(symbol), h("span", {}, visible(headline(r, at)))),
     h("ol", { class: "hops" }, ...(r.hops ?? []).map((x) => hop(x, at))),
     r.untied?.length ? h("div", { class: "untied" },
       h("h4", {}, "May belong to this request"),
       h("p", { class: "soft" }, `These arrived while it was open, and nothing in them says whose they are.${r.untied_total > r.untied.length ? ` ${r.untied.length} of ${r.untied_total} are shown.` : ""}`),
       h("ol", { class: "hops" }, ...r.untied.map((x) => hop(x, at)))) : null);
+}
+
+// headline is the summary of a request. Spans may tell more of where its trace begins and ends than the logs, which those
+// services alone write that came with the demo.
+function headline(r, { id, trace }) {
+  const last = (r.hops ?? []).findLast((x) => x.trace_id === id);
+  const root = trace?.root;
+  if (r.outcome !== "whole" || !last || !root || root.orphan) return r.summary;
+  const isBelow = (s, spanID) => { for (let p = s; p; p = p.parent) if (p.id === spanID) return true; return false; };
+  const to = trace.spans.findLast((s) => isBelow(s, last.span_id))?.service ?? last.to;
+  const ends = root.service === to ? `in ${to} alone` : `from ${root.service} to ${to}`;
+  return r.summary.replace(/^One trace, (in .+? alone|from .+? to .+?)\.(?= |$)/, () => `One trace, ${ends}.`);
 }
 
 function hop(x, at) {
@@ -168,7 +190,7 @@ function header(x, id, source = "recorded") {
   const part = (cls, text, title) => h("span", { class: "part " + cls, title }, visible(text));
   let value;
   if (!x.value && source === "inferred") {
-    value = [h("span", { class: "soft" }, "nobody recorded it; the receiver's span is "), part("p-trace", x.trace_id, "trace id"), " ", part("p-span", x.span_id, "span id")];
+    value = [h("span", { class: "soft" }, "not in the logs; the receiver's span is "), part("p-trace", x.trace_id, "trace id"), " ", part("p-span", x.span_id, "span id")];
   } else {
     value = marked(x.value ?? "", [[x.trace_id, "p-trace", "trace id"], [x.span_id, "p-span", "span id"]], part);
   }

@@ -126,7 +126,15 @@ export class TraceList {
       .filter((e) => !filtered || this.matches(e, service, min, errors, wanted))
       .sort((a, b) => b.startNano > a.startNano ? 1 : b.startNano < a.startNano ? -1 : 0)
       .slice(0, limit);
-    this.offer(list, filtered);
+    this.offer(list, filtered, !list.length && await this.hasOlder(service, min, errors, now, signal));
+  }
+
+  // hasOlder reports whether a longer look back would find anything.
+  async hasOlder(service, min, errors, now, signal) {
+    const [seconds] = windows[1];
+    if (this.window[0] >= seconds) return false;
+    const found = await Promise.all(this.filterQueries(service, min, errors, { start: now - seconds, end: now + 60 }, signal)).catch(() => []);
+    return found.flat().length > 0;
   }
 
   // filterQueries ask the store for what the newest traces may not include. Tags find a service that sent spans; one
@@ -193,7 +201,7 @@ export class TraceList {
   }
 
   // offer shows a new list, unless that would pull rows away under the reader's hand.
-  offer(list, filtered) {
+  offer(list, filtered, older) {
     const fresh = list.filter((e) => !this.rows.has(e.id)).length;
     const busy = this.pointed || this.el.contains(document.activeElement);
     const hold = this.shown.length && fresh && (this.paused || busy && fresh > fewAtOnce);
@@ -202,7 +210,7 @@ export class TraceList {
       const known = new Map(list.map((e) => [e.id, e]));
       for (const [id, row] of this.rows) if (known.has(id)) this.update(row, known.get(id));
     } else {
-      this.render(list, filtered);
+      this.render(list, filtered, older);
     }
     const chip = $("#newer");
     chip.hidden = !hold;
@@ -219,7 +227,7 @@ export class TraceList {
     if (always) $(".list-box").scrollTop = 0;
   }
 
-  render(list, filtered) {
+  render(list, filtered, older = false) {
     const ids = new Set(list.map((e) => e.id));
     const focused = document.activeElement?.closest?.("#list a")?.dataset.id;
     // What the reader has in hand stays, though it has become old.
@@ -243,7 +251,7 @@ export class TraceList {
     const rove = focused ?? (ids.has(this.roving) ? this.roving : this.shown[0]);
     for (const [id, row] of this.rows) row.a.tabIndex = id === rove ? 0 : -1;
     this.mark();
-    this.empty(list.length === 0, filtered);
+    this.empty(list.length === 0, filtered, older);
     const foot = list.length >= limit ? `The newest ${limit} of ${this.window[1]}${filtered ? " that match" : ""}. To find older ones, use the filters or an id.` : "";
     setText($("#list-foot"), foot);
   }
@@ -255,7 +263,9 @@ export class TraceList {
     setText(row.title, visible(entry.target || entry.rootService || Object.keys(entry.stats ?? {})[0] || "unknown"));
     setText(row.root, entry.target && entry.target !== entry.rootService ? root : visible(entry.rootName || root));
     const chips = Object.entries(entry.stats ?? {}).map(([service, n]) => [service, n.spanCount ?? 0]);
-    const dark = known && entry.stats && !(entry.target in entry.stats);
+    // Spans by a name that the demo does not know may be its own, under another name.
+    const named = (name) => relays.has(name) || this.config.services.some((s) => s.name === name);
+    const dark = known && entry.stats && !(entry.target in entry.stats) && Object.keys(entry.stats).every(named);
     const key = JSON.stringify([chips, dark, entry.target]);
     if (row.chipsKey !== key) {
       row.chipsKey = key;
@@ -271,7 +281,8 @@ export class TraceList {
       row.errors.replaceChildren(...(errors ? [icon("error"), errors] : []));
       row.li.classList.toggle("failed", Boolean(errors));
     }
-    setText(row.duration, entry.duration < 1 ? "<1 ms" : duration(entry.duration)); // summaries have whole milliseconds
+    const whole = Number.isInteger(entry.duration) && entry.duration < 100; // as summaries have it
+    setText(row.duration, entry.duration < 1 ? "<1 ms" : whole ? entry.duration + " ms" : duration(entry.duration));
     row.bar.style.width = Math.max(1.5, entry.duration / this.longest * 100) + "%";
     row.age.title = clock(entry.start);
     setText(row.age, age(Date.now() - entry.start));
@@ -295,17 +306,17 @@ export class TraceList {
     }
   }
 
-  empty(is, filtered) {
+  empty(is, filtered, older) {
     const box = $("#list-empty");
     box.hidden = !is;
-    const key = this.window[1] + filtered;
+    const key = this.window[1] + filtered + older;
     if (!is || box.dataset.key === key) return;
     box.dataset.key = key;
     box.replaceChildren(h("div", { class: "state" },
       icon("wait"),
       h("p", { class: "state-title" }, filtered ? "No trace matches" : `No trace in ${this.window[1]}`),
-      h("p", {}, filtered ? `Nothing in ${this.window[1]} passes these filters.` : "Call a service, and its trace appears here by itself."),
-      this.window === windows[0] && h("button", { type: "button", onclick: () => { this.window = windows[1]; this.filtersChanged(); } }, `Look at ${windows[1][1]}`)));
+      h("p", {}, filtered ? `Nothing in ${this.window[1]} passes these filters.` : "Call a service. Its trace appears here once its spans reach the trace store; a call that is not sampled has none."),
+      older && h("button", { type: "button", onclick: () => { this.window = windows[1]; this.filtersChanged(); } }, `Look at ${windows[1][1]}`)));
   }
 
   trouble(err) {
@@ -315,7 +326,7 @@ export class TraceList {
       this.state(true);
       return;
     }
-    this.state(!err.gone, err.message);
+    this.state(!err.gone, err);
     if (!this.broken && !this.shown.length) this.el.replaceChildren();
     this.broken = true;
     this.el.classList.add("stale");
@@ -324,7 +335,7 @@ export class TraceList {
     box.dataset.text = err.message;
     box.replaceChildren(h("div", { class: "state bad" },
       icon(err.gone ? "unplugged" : "error"),
-      h("p", { class: "state-title" }, err.gone ? "No answer" : "The trace store refused"),
+      h("p", { class: "state-title" }, err.title),
       h("p", {}, visible(err.message)),
       h("p", { class: "soft" }, this.shown.length ? "What is below was read before. This page keeps asking." : "This page keeps asking.")));
   }

@@ -69,12 +69,10 @@ export class Waterfall {
     const raw = this.scale / room;
     const power = 10 ** Math.floor(Math.log10(raw));
     const step = [1, 2, 5, 10].map((n) => n * power).find((n) => n >= raw) ?? raw;
-    const labels = [];
-    for (let n = 0; n * step <= this.scale * 1.0001 && n < 40; n++) {
+    const labels = [h("span", { class: "tick last", style: { left: "100%" } }, duration(this.scale))];
+    for (let n = 0; n * step <= this.scale && n < 40; n++) {
       const at = n * step / this.scale;
-      const beyond = (1 - at) * this.axis.clientWidth < 50; // no room to the right of the line
-      const text = beyond && step / this.scale * this.axis.clientWidth < 100 ? "" : n ? duration(n * step) : "0";
-      labels.push(h("span", { class: beyond ? "tick last" : "tick", style: { left: at * 100 + "%" } }, text));
+      if ((1 - at) * this.axis.clientWidth > 96) labels.push(h("span", { class: "tick", style: { left: at * 100 + "%" } }, n ? duration(n * step) : "0"));
     }
     this.axis.replaceChildren(h("span", { class: "unseen" }, "Timeline"), ...labels);
     this.element.style.setProperty("--step", step / this.scale * 100 + "%");
@@ -249,6 +247,19 @@ export class Waterfall {
     };
     if (moves[e.key]) { e.preventDefault(); moves[e.key](); }
   }
+}
+
+// marks explains what a waterfall of this trace is drawn with.
+export function marks(trace) {
+  const { spans } = trace;
+  const list = [
+    ["mark-own", "at work"], ["mark-waits", "waits"],
+    trace.unexplained.length > 0 && ["unknown", "nobody measured it"],
+    spans.some((s) => s.status === "error") && ["mark-failed", "failed"],
+    spans.some((s) => s.events.some((e) => e.name !== "exception")) && ["event", "event"],
+    spans.some((s) => s.events.some((e) => e.name === "exception")) && ["event bad", "error recorded"],
+  ];
+  return h("ul", { class: "hint key" }, ...list.filter(Boolean).map(([mark, text]) => h("li", {}, h("span", { class: mark }), text)));
 }
 
 // legend names the colours.

@@ -1,0 +1,80 @@
+// What the page says above the waterfall.
+
+import { h, icon } from "./dom.js";
+import { duration, percent, visible } from "./format.js";
+import { spanLink } from "./span.js";
+import { rows } from "./time.js";
+import { answers, httpStatus } from "./trace.js";
+
+// story says in a sentence or two what the picture of a trace shows. dark is what it leaves unexplained, hops the ledger;
+// late is whether the exporters have had time to send what they had.
+export function story(trace, { dark, hops, late }) {
+  const out = [];
+  if (trace.partial) out.push(note("warn", "error", visible(trace.partial)));
+  const parts = hops.parts();
+  const elsewhere = dark?.span && (dark.elsewhere ?? hops.traceOf(dark.name)); // the part that the mystery leads to
+  if (dark?.span || dark?.time > trace.duration / 20) out.push(mystery(trace, dark, hops, late, elsewhere, parts));
+  const others = parts.filter((id) => id !== trace.id && id !== elsewhere);
+  if (others.length) {
+    out.push(note("bad", "error", h("strong", {}, `This is one part of a request that was cut in ${inWords(parts.length)}. `),
+      "At each cut, a service received no propagation header that it could read, and started a trace of its own. ",
+      others.map((id) => partLink(id, parts))));
+  }
+  const causes = trace.spans.filter((s) => s.status === "error" && !s.dark && !s.children.some((c) => c.status === "error"));
+  const [most] = rows(trace, (s) => s.service + "\n" + s.name).filter((r) => r.service !== null);
+  const share = most.time / (trace.duration || 1);
+  if (causes.length) {
+    const cause = causes.reduce((a, b) => (b.end < a.end ? b : a));
+    out.push(note("bad", "error", "It began in ", spanLink(cause), cause.message ? [": ", h("q", {}, visible(cause.message).slice(0, 200))] : "", "."));
+  } else if (share >= 0.3 && most.spans === 1 && trace.spans.length > 1) {
+    const span = trace.spans.find((s) => s.service === most.service && s.name === most.name);
+    out.push(note(out.length ? "" : "good", out.length ? "wait" : "ok", `${Math.round(share * 100)} % of the time went into `, spanLink(span), ": ", h("span", { class: "num" }, duration(most.time) + ".")));
+  }
+  return out;
+}
+
+function mystery(trace, dark, hops, late, elsewhere, parts) {
+  const { service, span, name, time } = dark;
+  const why = !span ? ["No span covers this time."]
+    : service?.plain
+      ? [`${name} is not instrumented: it sends no spans and passes no propagation header on. The trace ends at `, spanLink(span), ". ", inside(service, httpStatus(trace))]
+      : elsewhere && elsewhere !== trace.id
+        ? [`${name} answered from another trace: no propagation header that it could read reached it, so it started its own. `, partLink(elsewhere, parts)]
+        : [service ? `${name} is instrumented, yet no span of it is here. ` : `${visible(name)} answered a call, and no span of it is here. `, ...reasons(trace, dark, hops, late)];
+  const much = time ? `${duration(time)} unexplained, ${percent(time / trace.duration)} of the total.` : `No span of ${visible(name)} is here.`;
+  return h("div", { class: "note mystery" }, h("p", { class: "note-title" }, much), h("p", {}, ...why));
+}
+
+// reasons says why spans of whoever answered may be missing: what is known rules some of them out.
+function reasons(trace, { service, span, name }, hops, late) {
+  const took = hops.traceOf(name) === trace.id || answers(span).some((a) => a.traceID === trace.id);
+  const list = [
+    !late && "its spans are still on their way",
+    !took && !service && "it is not instrumented",
+    !took && "it did not receive the propagation header, and is in another trace",
+    hops.unsampled() && "it did not record them, because the header says that the trace is not sampled",
+    "its exporter does not reach the trace store",
+    "its process ended before it sent them",
+  ].filter(Boolean);
+  return [took ? "It took part in this trace. " : "", `Perhaps ${list.slice(0, -1).join(", ")}, or ${list.at(-1)}.`];
+}
+
+// inside says what cannot be known of a plain service from outside.
+function inside(service, status) {
+  const failed = Number(status) >= 500;
+  const what = service.calls ? `Whether Redis, ${service.calls} or its database ${failed ? "failed, and which of them took the time" : "took the time"}`
+    : `What ${failed ? "failed inside it, and what took the time" : "took the time inside it"}`;
+  return what + ", nobody outside can tell.";
+}
+
+// partLink leads to another trace of a request that was cut.
+function partLink(id, parts) {
+  return h("a", { class: "part-link", href: "/trace/" + id }, parts.length === 2 ? "Open the other half" : parts.length ? `Open part ${parts.indexOf(id) + 1} of ${parts.length}` : "Open it");
+}
+
+const inWords = (n) => ["two", "three", "four"][n - 2] ?? n;
+
+// note is one sentence with a sign before it.
+function note(kind, symbol, ...text) {
+  return h("p", { class: "note " + kind }, icon(symbol), h("span", {}, ...text.flat()));
+}

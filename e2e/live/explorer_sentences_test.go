@@ -1,0 +1,140 @@
+package live
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"example.com/grafana-tempo-go-demo/e2e/internal/testbed"
+)
+
+// said is what a page must and must not say in one state.
+type said struct {
+	yes, no []string
+}
+
+// judge waits until the elements of a selector say everything that they must, and nothing that they
+// must not: some of it is true for a while.
+func (p *page) judge(selector string, s said) {
+	p.t.Helper()
+	text := fmt.Sprintf(`[...document.querySelectorAll(%q)].map((e) => e.innerText).join("\n")`, selector)
+	for _, want := range s.yes {
+		p.until(fmt.Sprintf("%s.includes(%q)", text, want))
+	}
+	for _, wrong := range s.no {
+		p.until(fmt.Sprintf("!%s.includes(%q)", text, wrong))
+	}
+}
+
+const (
+	story    = ".story"
+	headline = ".l-request > .note"
+)
+
+// withFault turns one fault on and all others off, and opens the page.
+func withFault(t *testing.T, browser context.Context, address, fault string) *page {
+	t.Helper()
+	res, err := http.Post(address+"/api/faults", "application/json", strings.NewReader(fmt.Sprintf(`{"name":%q}`, fault)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		t.Fatalf("break %q: answered %s", fault, res.Status)
+	}
+	p := open(t, browser, address, 1280)
+	p.until(`document.querySelector("#store.up")`)
+	return p
+}
+
+// TestTheExplorerSaysNothingFalse holds what the page says in each state of a demo that runs: who was
+// called, which fault is on, and what the box above the waterfall and the ledger say then.
+func TestTheExplorerSaysNothingFalse(t *testing.T) {
+	browser := startBrowser(t)
+	d, err := testbed.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := d.Stop(); err != nil {
+			t.Errorf("stop: %v", err)
+		}
+	})
+	const otherTrace, exporter, ended, onTheWay = "is in another trace", "its exporter does not reach the trace store", "its process ended before it sent them", "on their way"
+	noSpans := said{[]string{"It took part in this trace.", exporter, ended}, []string{otherTrace, onTheWay, "not sampled"}}
+	whole := said{[]string{"One trace, from gateway to uservice4."}, []string{"sampled"}}
+	for _, tc := range []struct {
+		fault, service string
+		story, ledger  said
+	}{
+		{"", "uservice3", said{[]string{"of the time went into"}, []string{"unexplained"}}, whole},
+		{"", "uservice2", said{[]string{"What took the time inside it, nobody outside can tell."}, []string{"Redis", "failed"}},
+			said{[]string{"The trace ends at uservice2"}, nil}},
+		{"", "uservice1", said{[]string{"Whether Redis, uservice2 or its database took the time, nobody outside can tell."}, []string{"failed"}},
+			said{[]string{"The trace ends at uservice1"}, nil}},
+		{"drop-header", "uservice1", said{[]string{"uservice1 is not instrumented"}, []string{"was handed"}},
+			said{[]string{"The trace is cut before uservice1."}, nil}},
+		{"drop-header", "uservice3", said{[]string{"uservice3 answered from another trace"}, []string{"cut in"}},
+			said{[]string{"The trace is cut before uservice3."}, []string{"again"}}},
+		{"malformed-header", "uservice3", said{[]string{"uservice3 answered from another trace"}, []string{"cut in"}},
+			said{[]string{"The trace is cut before uservice3."}, nil}},
+		{"other-format", "uservice3", said{[]string{"uservice4 answered from another trace"}, []string{"cut in"}},
+			said{[]string{"The trace is cut before uservice4."}, nil}},
+		{"dead-exporter", "uservice3", noSpans, whole},
+		{"no-service-name", "uservice3", said{[]string{"of the time went into"}, []string{"no span of it"}}, whole},
+		{"killed-before-flush", "uservice3", noSpans, whole},
+		{"not-sampled", "uservice3", said{}, said{[]string{"One trace, from gateway to uservice4. It is not sampled"}, nil}},
+		{"not-sampled", "uservice1", said{}, said{[]string{"The trace ends at uservice1, which dropped it. It is not sampled"}, nil}},
+	} {
+		t.Run(tc.fault+" "+tc.service, func(t *testing.T) {
+			p := withFault(t, browser, d.Explorer, tc.fault)
+			p.call(tc.service)
+			first := js[string](p, "location.pathname")
+			p.until(`document.querySelectorAll(".hop").length >= 2`)
+			if strings.HasSuffix(tc.fault, "header") && tc.service == "uservice3" { // the answer names the other half
+				p.click(".story .note:first-child a")
+				p.until(fmt.Sprintf("location.pathname !== %q", first))
+			}
+			p.judge(story, tc.story)
+			p.judge(headline, tc.ledger)
+			if tc.fault == "not-sampled" {
+				p.judge(".answer", said{yes: []string{"not sampled"}, no: []string{"its trace"}})
+				if good := p.texts(headline + ".good"); len(good) > 0 {
+					t.Errorf("praised: %q", good)
+				}
+			}
+		})
+	}
+
+	t.Run("the request that arrived without a header is drawn once", func(t *testing.T) {
+		p := withFault(t, browser, d.Explorer, "drop-header")
+		p.call("uservice1")
+		p.until(`[...document.querySelectorAll(".hop")].map((h) => h.dataset.from + " " + h.dataset.to + (h.classList.contains("loose") ? "?" : "")).join() ===
+			"client gateway,gateway uservice1,uservice1 uservice2?"`)
+	})
+	t.Run("the traceresponse that is in the other half's event is not called unwritten", func(t *testing.T) {
+		p := withFault(t, browser, d.Explorer, "drop-header")
+		p.call("uservice3")
+		p.click(".story .note:first-child a")
+		p.until(`document.querySelectorAll(".hop").length === 3 && document.querySelector(".mystery")`)
+		p.judge(".back-again", said{yes: []string{"not in the logs; the receiver's span is"}, no: []string{"not written down", "nobody recorded"}})
+	})
+	t.Run("who has no name has sent spans all the same", func(t *testing.T) {
+		p := withFault(t, browser, d.Explorer, "no-service-name")
+		p.call("uservice3")
+		p.until(`document.querySelector("#list .current .t-chips")?.innerText.includes("unknown_service:uservice3")`)
+		if dark := p.texts("#list .current .chip.dark"); len(dark) > 0 {
+			t.Errorf("said to have no spans: %q", dark)
+		}
+	})
+	t.Run("a failure that nobody saw from inside", func(t *testing.T) {
+		p := withFault(t, browser, d.Explorer, "")
+		js[any](p, `void document.querySelector("input[name=fail][value=database]").click()`)
+		p.call("uservice1")
+		p.judge(story, said{yes: []string{"Whether Redis, uservice2 or its database failed, and which of them took the time, nobody outside can tell."}})
+		p.judge(".twin", said{yes: []string{"There is no whole trace of the same request to it within a minute, answered 502 too"}})
+		js[any](p, `void document.querySelector("input[name=fail][value='']").click()`)
+	})
+}
