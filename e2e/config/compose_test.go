@@ -1,4 +1,4 @@
-// Package config judges docker-compose.yaml and conf/ without starting anything.
+// Package config judges docker-compose.yaml, its overrides and conf/ without starting anything.
 package config
 
 import (
@@ -21,7 +21,8 @@ import (
 )
 
 // hostPorts are all ports that docker-compose.yaml publishes: variable, default, service and port
-// in the container. docs/settings.md lists the same variables.
+// in the container. docs/settings.md lists the same variables. The overrides move the receivers'
+// ports to receiver[stack].
 var hostPorts = []struct {
 	variable, defaultPort, service string
 	target                         uint32
@@ -43,26 +44,26 @@ var hostPorts = []struct {
 // instrumented are the services that send traces, log lines and metrics of their own.
 var instrumented = []string{"uservice3", "uservice4", "prober"}
 
-// composeVariant is the project with every port changed, which reveals what still names a default.
-func composeVariant(t *testing.T) (project *types.Project, ports map[string]string) {
+// composeVariant is a stack with every port changed, which reveals what still names a default.
+func composeVariant(t *testing.T, stack string) (project *types.Project, ports map[string]string) {
 	t.Helper()
 	ports = map[string]string{}
 	for i, port := range hostPorts {
 		ports[port.variable] = strconv.Itoa(50001 + i)
 	}
-	return compose.Project(t, ports), ports
+	return compose.Stack(t, stack, ports), ports
 }
 
 func TestEveryPortIsOnLoopbackAndFollowsItsVariable(t *testing.T) {
-	moved, ports := composeVariant(t)
-	for name, test := range map[string]struct {
-		project *types.Project
-		port    func(variable, defaultPort string) string
-	}{
-		"with defaults":      {compose.Project(t, nil), func(_, defaultPort string) string { return defaultPort }},
-		"with variables set": {moved, func(variable, _ string) string { return ports[variable] }},
-	} {
-		t.Run(name, func(t *testing.T) {
+	eachStack(t, func(t *testing.T, stack string) {
+		moved, ports := composeVariant(t, stack)
+		for name, test := range map[string]struct {
+			project *types.Project
+			port    func(variable, defaultPort string) string
+		}{
+			"with defaults":      {compose.Stack(t, stack, nil), func(_, defaultPort string) string { return defaultPort }},
+			"with variables set": {moved, func(variable, _ string) string { return ports[variable] }},
+		} {
 			var got, want []string
 			for name, service := range test.project.Services {
 				for _, port := range service.Ports {
@@ -70,38 +71,45 @@ func TestEveryPortIsOnLoopbackAndFollowsItsVariable(t *testing.T) {
 				}
 			}
 			for _, port := range hostPorts {
-				want = append(want, "127.0.0.1:"+test.port(port.variable, port.defaultPort)+" "+port.service+":"+strconv.Itoa(int(port.target)))
+				service := port.service
+				if port.variable == "OTLP_PORT" || port.variable == "JAEGER_PORT" {
+					service = receiver[stack]
+				}
+				want = append(want, "127.0.0.1:"+test.port(port.variable, port.defaultPort)+" "+service+":"+strconv.Itoa(int(port.target)))
 			}
 			slices.Sort(got)
 			slices.Sort(want)
 			if !slices.Equal(got, want) {
-				t.Errorf("published ports:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+				t.Errorf("%s: published ports:\n%s\nwant:\n%s", name, strings.Join(got, "\n"), strings.Join(want, "\n"))
 			}
-		})
-	}
+		}
+	})
 }
 
 // TestNoDefaultPortRemains finds links with a fixed default port.
 func TestNoDefaultPortRemains(t *testing.T) {
-	project, _ := composeVariant(t)
-	for name, service := range project.Services {
-		texts := slices.Clone([]string(service.Command))
-		for key, value := range service.Environment {
-			if value != nil {
-				texts = append(texts, key+"="+*value)
+	fixed := regexp.MustCompile(`(^|[^.])(localhost|127\.0\.0\.1)(:(80|8080|3000|9090|3100|3200|4317|14268|808[1-4])\b|/|$)`)
+	eachStack(t, func(t *testing.T, stack string) {
+		project, _ := composeVariant(t, stack)
+		for name, service := range project.Services {
+			texts := slices.Clone([]string(service.Command))
+			for key, value := range service.Environment {
+				if value != nil {
+					texts = append(texts, key+"="+*value)
+				}
+			}
+			for _, text := range texts {
+				if fixed.MatchString(text) {
+					t.Errorf("%s: %s does not follow its variable", name, text)
+				}
 			}
 		}
-		for _, text := range texts {
-			if regexp.MustCompile(`(^|[^.])(localhost|127\.0\.0\.1)(:(80|8080|3000|9090|3100|3200|4317|14268|808[1-4])\b|/|$)`).MatchString(text) {
-				t.Errorf("%s: %s does not follow its variable", name, text)
-			}
-		}
-	}
+	})
 }
 
 // TestLinksToTheServicesFollowTheProxysPort: the dashboards' links use this resource attribute.
 func TestLinksToTheServicesFollowTheProxysPort(t *testing.T) {
-	moved, ports := composeVariant(t)
+	moved, ports := composeVariant(t, "plain")
 	for want, project := range map[string]*types.Project{"80": compose.Project(t, nil), ports["TRAEFIK_PORT"]: moved} {
 		for _, name := range instrumented {
 			if got := compose.Variable(project.Services[name], "OTEL_RESOURCE_ATTRIBUTES"); got != "demo.proxy.port="+want {
@@ -112,7 +120,7 @@ func TestLinksToTheServicesFollowTheProxysPort(t *testing.T) {
 }
 
 func TestTraceLinkOpensTheTraceInGrafana(t *testing.T) {
-	moved, ports := composeVariant(t)
+	moved, ports := composeVariant(t, "plain")
 	for host, project := range map[string]*types.Project{
 		"localhost:3000":                     compose.Project(t, nil),
 		"localhost:" + ports["GRAFANA_PORT"]: moved,
@@ -151,50 +159,27 @@ func TestTraceLinkOpensTheTraceInGrafana(t *testing.T) {
 }
 
 func TestImagesArePinned(t *testing.T) {
-	for name, service := range compose.Project(t, nil).Services {
-		switch {
-		case service.Build != nil:
-			if service.Image != "" {
-				t.Errorf("%s is built here and must not be pulled as %s", name, service.Image)
+	eachStack(t, func(t *testing.T, stack string) {
+		for name, service := range compose.Stack(t, stack, nil).Services {
+			switch {
+			case service.Build != nil:
+				if service.Image != "" {
+					t.Errorf("%s is built here and must not be pulled as %s", name, service.Image)
+				}
+			case !regexp.MustCompile(`:v?\d+\.\d+\.\d+$`).MatchString(service.Image):
+				t.Errorf("%s: image %q has no full version", name, service.Image)
 			}
-		case !regexp.MustCompile(`:v?\d+\.\d+\.\d+$`).MatchString(service.Image):
-			t.Errorf("%s: image %q has no full version", name, service.Image)
 		}
-	}
+	})
 }
 
 func TestContainersAreContained(t *testing.T) {
+	eachStack(t, func(t *testing.T, stack string) {
+		for name, service := range compose.Stack(t, stack, nil).Services {
+			t.Run(name, func(t *testing.T) { checkContained(t, service) })
+		}
+	})
 	project := compose.Project(t, nil)
-	for name, service := range project.Services {
-		t.Run(name, func(t *testing.T) {
-			if !slices.Equal(service.CapDrop, []string{"ALL"}) || len(service.CapAdd) > 0 || service.Privileged {
-				t.Errorf("capabilities: dropped %v, added %v, privileged %v", service.CapDrop, service.CapAdd, service.Privileged)
-			}
-			if !slices.Contains(service.SecurityOpt, "no-new-privileges:true") {
-				t.Error("may gain privileges")
-			}
-			if service.PidsLimit <= 0 {
-				t.Error("no limit on processes")
-			}
-			if service.NetworkMode != "" || service.Pid != "" || service.Ipc != "" || len(service.Devices) > 0 {
-				t.Error("shares something with the host")
-			}
-			// Tempo flushes sooner, and then does not end by itself.
-			if got := time.Duration(*service.StopGracePeriod); got != 25*time.Second && name != "tempo" {
-				t.Errorf("stop_grace_period is %v: ours take up to 20 s to answer and to flush", got)
-			}
-			// Grafana keeps the user and the file system of its image: nobody has tried others.
-			if name != "grafana" {
-				if !service.ReadOnly {
-					t.Error("is not read-only")
-				}
-				if uid, _, _ := strings.Cut(service.User, ":"); uid == "" || uid == "0" || uid == "root" {
-					t.Errorf("runs as user %q", service.User)
-				}
-			}
-			checkMemory(t, service)
-		})
-	}
 	for _, name := range append(slices.Clone(repo.Services), "prober") {
 		service, ok := project.Services[name]
 		if !ok {
@@ -213,10 +198,47 @@ func TestContainersAreContained(t *testing.T) {
 	}
 }
 
+func checkContained(t *testing.T, service types.ServiceConfig) {
+	t.Helper()
+	if !slices.Equal(service.CapDrop, []string{"ALL"}) || len(service.CapAdd) > 0 || service.Privileged {
+		t.Errorf("capabilities: dropped %v, added %v, privileged %v", service.CapDrop, service.CapAdd, service.Privileged)
+	}
+	if !slices.Contains(service.SecurityOpt, "no-new-privileges:true") {
+		t.Error("may gain privileges")
+	}
+	if service.PidsLimit <= 0 {
+		t.Error("no limit on processes")
+	}
+	if service.NetworkMode != "" || service.Pid != "" || service.Ipc != "" || len(service.Devices) > 0 {
+		t.Error("shares something with the host")
+	}
+	// Tempo flushes sooner, and then does not end by itself.
+	if got := time.Duration(*service.StopGracePeriod); got != 25*time.Second && !strings.HasPrefix(service.Image, "grafana/tempo:") {
+		t.Errorf("stop_grace_period is %v: ours take up to 20 s to answer and to flush", got)
+	}
+	// Grafana keeps the user and the file system of its image: nobody has tried others.
+	if service.Name != "grafana" {
+		if !service.ReadOnly {
+			t.Error("is not read-only")
+		}
+		if uid, _, _ := strings.Cut(service.User, ":"); uid == "" || uid == "0" || uid == "root" {
+			t.Errorf("runs as user %q", service.User)
+		}
+	}
+	checkMemory(t, service)
+}
+
 // checkMemory checks that GOMEMLIMIT is 70 to 95 percent of the memory limit: with more the kernel
 // kills the program before its garbage collector runs, with less memory is left unused.
 func checkMemory(t *testing.T, service types.ServiceConfig) {
 	t.Helper()
+	// Java needs as much again besides its heap, and Kafka lives on the kernel's file cache.
+	if heap := regexp.MustCompile(`-Xmx(\d+)m\b`).FindStringSubmatch(compose.Variable(service, "KAFKA_HEAP_OPTS")); heap != nil {
+		if mebibytes, _ := strconv.ParseInt(heap[1], 10, 64); mebibytes<<20 > int64(service.MemLimit)/2 {
+			t.Errorf("the heap may take %s MiB of %d", heap[1], service.MemLimit>>20)
+		}
+		return
+	}
 	mebibytes, ok := strings.CutSuffix(compose.Variable(service, "GOMEMLIMIT"), "MiB")
 	soft, err := strconv.ParseInt(mebibytes, 10, 64)
 	if !ok || err != nil {
@@ -234,53 +256,57 @@ func TestTheHostIsMountedReadOnlyFromConfAlone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, service := range compose.Project(t, nil).Services {
-		for _, volume := range service.Volumes {
-			if volume.Type != types.VolumeTypeBind {
-				continue
-			}
-			if !strings.HasPrefix(volume.Source, conf+string(filepath.Separator)) || !volume.ReadOnly {
-				t.Errorf("%s mounts %s, read-only %v", name, volume.Source, volume.ReadOnly)
-			}
-			if volume.Bind == nil || volume.Bind.SELinux != "z" {
-				t.Errorf("%s cannot read %s where SELinux is on: add z", name, volume.Source)
-			}
-			// Containers run as other users than the one who cloned the repository. Git stores no
-			// permission but "executable", so this checks the working tree only.
-			err := filepath.WalkDir(volume.Source, func(file string, entry os.DirEntry, err error) error {
+	eachStack(t, func(t *testing.T, stack string) {
+		for name, service := range compose.Stack(t, stack, nil).Services {
+			for _, volume := range service.Volumes {
+				if volume.Type != types.VolumeTypeBind {
+					continue
+				}
+				if !strings.HasPrefix(volume.Source, conf+string(filepath.Separator)) || !volume.ReadOnly {
+					t.Errorf("%s mounts %s, read-only %v", name, volume.Source, volume.ReadOnly)
+				}
+				if volume.Bind == nil || volume.Bind.SELinux != "z" {
+					t.Errorf("%s cannot read %s where SELinux is on: add z", name, volume.Source)
+				}
+				// Containers run as other users than the one who cloned the repository. Git stores no
+				// permission but "executable", so this checks the working tree only.
+				err := filepath.WalkDir(volume.Source, func(file string, entry os.DirEntry, err error) error {
+					if err != nil {
+						return err
+					}
+					info, err := entry.Info()
+					if err != nil {
+						return err
+					}
+					if want := map[bool]os.FileMode{false: 0o444, true: 0o555}[entry.IsDir()]; info.Mode()&want != want {
+						t.Errorf("%s cannot be read by every user: chmod -R a+rX conf", file)
+					}
+					return nil
+				})
 				if err != nil {
-					return err
+					t.Errorf("%s: %v", name, err)
 				}
-				info, err := entry.Info()
-				if err != nil {
-					return err
-				}
-				if want := map[bool]os.FileMode{false: 0o444, true: 0o555}[entry.IsDir()]; info.Mode()&want != want {
-					t.Errorf("%s cannot be read by every user: chmod -R a+rX conf", file)
-				}
-				return nil
-			})
-			if err != nil {
-				t.Errorf("%s: %v", name, err)
 			}
 		}
-	}
+	})
 }
 
 func TestNothingIsReadyBeforeWhatItNeeds(t *testing.T) {
+	eachStack(t, func(t *testing.T, stack string) {
+		for name, service := range compose.Stack(t, stack, nil).Services {
+			check := service.HealthCheck
+			if check == nil || check.Disable || len(check.Test) < 2 || check.Test[0] != "CMD" {
+				t.Errorf("%s has no health check that needs no shell", name)
+				continue
+			}
+			// Compose refuses start_interval on Podman and on engines before Docker 25; a start_period
+			// alone slows newer ones.
+			if check.StartInterval != nil || check.StartPeriod != nil {
+				t.Errorf("%s has a start_interval or a start_period", name)
+			}
+		}
+	})
 	project := compose.Project(t, nil)
-	for name, service := range project.Services {
-		check := service.HealthCheck
-		if check == nil || check.Disable || len(check.Test) < 2 || check.Test[0] != "CMD" {
-			t.Errorf("%s has no health check that needs no shell", name)
-			continue
-		}
-		// Compose refuses start_interval on Podman and on engines before Docker 25; a start_period
-		// alone slows newer ones.
-		if check.StartInterval != nil || check.StartPeriod != nil {
-			t.Errorf("%s has a start_interval or a start_period", name)
-		}
-	}
 	for _, name := range append(slices.Clone(repo.Services), "prober") {
 		if got := project.Services[name].HealthCheck.Test; !slices.Equal(got, []string{"CMD", "/service", "-healthcheck"}) {
 			t.Errorf("%s is checked with %v", name, got)
@@ -386,7 +412,7 @@ func TestOneVariableLetsTheStackWatchItself(t *testing.T) {
 	for value, want := range map[string]struct{ prometheus, loki, grafana, sampled string }{
 		"":      {"/etc/prometheus/self-tracing-false.yaml", "-tracing.enabled=false", "", ""},
 		"false": {"/etc/prometheus/self-tracing-false.yaml", "-tracing.enabled=false", "", ""},
-		"true":  {"/etc/prometheus/self-tracing-true.yaml", "-tracing.enabled=true", "tempo:4317", "0.5"},
+		"true":  {"/etc/prometheus/self-tracing-true.yaml", "-tracing.enabled=true", "otlp:4317", "0.5"},
 	} {
 		t.Run(value, func(t *testing.T) {
 			project := compose.Project(t, map[string]string{"SELF_TRACING": value})
@@ -405,7 +431,7 @@ func TestOneVariableLetsTheStackWatchItself(t *testing.T) {
 			}
 		})
 	}
-	if got := compose.Variable(compose.Project(t, nil).Services["loki"], "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"); got != "http://tempo:4317" {
+	if got := compose.Variable(compose.Project(t, nil).Services["loki"], "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"); got != "http://otlp:4317" {
 		t.Errorf("Loki sends its traces to %q", got)
 	}
 }

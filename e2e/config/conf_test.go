@@ -38,7 +38,7 @@ func TestPrometheusLoadsItsConfiguration(t *testing.T) {
 		t.Errorf("the links of alerts lead to %q", got)
 	}
 	tracing := watching.TracingConfig
-	if tracing.Endpoint != "tempo:4317" || tracing.SamplingFraction <= 0 || tracing.SamplingFraction > 0.1 {
+	if tracing.Endpoint != "otlp:4317" || tracing.SamplingFraction <= 0 || tracing.SamplingFraction > 0.1 {
 		t.Errorf("Prometheus' own traces: %+v, want a small part of them in Tempo", tracing)
 	}
 	watching.TracingConfig = conf.TracingConfig
@@ -182,7 +182,7 @@ func TestTraefikRoutesEachServiceByItsName(t *testing.T) {
 	}
 
 	traefik := compose.Project(t, nil).Services["traefik"]
-	for _, flag := range []string{"--entrypoints.web.address=:8000", "--tracing=true", "--tracing.otlp.grpc.endpoint=tempo:4317", "--global.checknewversion=false", "--global.sendanonymoususage=false"} {
+	for _, flag := range []string{"--entrypoints.web.address=:8000", "--tracing=true", "--tracing.otlp.grpc.endpoint=otlp:4317", "--global.checknewversion=false", "--global.sendanonymoususage=false"} {
 		if !slices.Contains(traefik.Command, flag) {
 			t.Errorf("Traefik is started without %s", flag)
 		}
@@ -278,7 +278,7 @@ func TestTempoAndItsClientsAgree(t *testing.T) {
 
 	project := compose.Project(t, nil)
 	for _, name := range instrumented {
-		if got := compose.Variable(project.Services[name], "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"); got != "http://tempo:4317" {
+		if got := compose.Variable(project.Services[name], "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"); got != "http://otlp:4317" {
 			t.Errorf("%s sends its traces to %s", name, got)
 		}
 	}

@@ -10,44 +10,63 @@ import (
 	"testing"
 
 	"github.com/compose-spec/compose-go/v2/types"
+	"go.yaml.in/yaml/v3"
 
 	"example.com/grafana-tempo-go-demo/e2e/internal/compose"
 	"example.com/grafana-tempo-go-demo/e2e/internal/repo"
 )
 
-// TestNothingIsPublishedBeyondThisMachine reads docker-compose.yaml as text too: after
-// interpolation a fixed port looks like any other.
+// TestNothingIsPublishedBeyondThisMachine reads the files as text too: after interpolation a fixed
+// port looks like any other.
 func TestNothingIsPublishedBeyondThisMachine(t *testing.T) {
-	published := 0
-	for name, service := range compose.Project(t, nil).Services {
-		for _, port := range service.Ports {
-			published++
-			if port.HostIP != "127.0.0.1" || port.Mode != "ingress" && port.Mode != "" {
-				t.Errorf("%s publishes %d on %q", name, port.Target, port.HostIP)
+	eachStack(t, func(t *testing.T, stack string) {
+		project := compose.Stack(t, stack, nil)
+		for name, service := range project.Services {
+			for _, port := range service.Ports {
+				if port.HostIP != "127.0.0.1" || port.Mode != "ingress" && port.Mode != "" {
+					t.Errorf("%s publishes %d on %q", name, port.Target, port.HostIP)
+				}
+				if port.Target < 1024 {
+					t.Errorf("%s listens on %d, which takes root's rights in some engines", name, port.Target)
+				}
 			}
-			if port.Target < 1024 {
-				t.Errorf("%s listens on %d, which takes root's rights in some engines", name, port.Target)
+			if service.NetworkMode != "" && service.NetworkMode != "default" || len(service.Networks) > 1 || len(service.ExtraHosts)+len(service.ExternalLinks) > 0 {
+				t.Errorf("%s has a network of its own: mode %q, networks %v, hosts %v", name, service.NetworkMode, service.Networks, service.ExtraHosts)
 			}
 		}
-		if service.NetworkMode != "" && service.NetworkMode != "default" || len(service.Networks) > 1 || len(service.ExtraHosts)+len(service.ExternalLinks) > 0 {
-			t.Errorf("%s has a network of its own: mode %q, networks %v, hosts %v", name, service.NetworkMode, service.Networks, service.ExtraHosts)
+		for name, network := range project.Networks {
+			if name != "default" || network.External || network.Driver != "" {
+				t.Errorf("network %s leads elsewhere: %+v", name, network)
+			}
 		}
-	}
-	movable := regexp.MustCompile(`(?m)^ +- "127\.0\.0\.1:\$\{[A-Z0-9_]+_PORT:-[0-9]+\}:[0-9]+"$`).FindAll(repo.Read(t, "docker-compose.yaml"), -1)
-	if len(movable) != published {
-		t.Errorf("%d of %d ports are written as \"127.0.0.1:${NAME_PORT:-default}:target\"", len(movable), published)
-	}
-	for name, network := range compose.Project(t, nil).Networks {
-		if name != "default" || network.External || network.Driver != "" {
-			t.Errorf("network %s leads elsewhere: %+v", name, network)
+		for _, file := range compose.Stacks[stack] {
+			var raw struct {
+				Services map[string]struct{ Ports []string }
+			}
+			text := repo.Read(t, file)
+			if err := yaml.Unmarshal(text, &raw); err != nil {
+				t.Fatal(err)
+			}
+			published := 0
+			for _, service := range raw.Services {
+				published += len(service.Ports)
+			}
+			movable := regexp.MustCompile(`(?m)^ +- "127\.0\.0\.1:\$\{[A-Z0-9_]+_PORT:-[0-9]+\}:[0-9]+"$`).FindAll(text, -1)
+			if len(movable) != published {
+				t.Errorf("%s: %d of %d ports are written as \"127.0.0.1:${NAME_PORT:-default}:target\"", file, len(movable), published)
+			}
 		}
-	}
+	})
 }
 
 // TestContainersShareNothingWithTheHost complements TestContainersAreContained and
 // TestTheHostIsMountedReadOnlyFromConfAlone.
 func TestContainersShareNothingWithTheHost(t *testing.T) {
-	project := compose.Project(t, nil)
+	eachStack(t, containersShareNothing)
+}
+
+func containersShareNothing(t *testing.T, stack string) {
+	project := compose.Stack(t, stack, nil)
 	conf, err := filepath.Abs(repo.Path("conf"))
 	if err != nil {
 		t.Fatal(err)

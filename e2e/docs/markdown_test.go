@@ -23,17 +23,17 @@ type document struct {
 
 // programs matches code spans that are commands: they begin with a program, possibly after
 // variables.
-var programs = regexp.MustCompile(`^([A-Z][A-Z0-9_]*=\S+ )*(go|make|docker|podman|curl|chmod|git)( |$)`)
+var programs = regexp.MustCompile(`^([A-Z][A-Z0-9_]*=\S+ )*(go|make|docker|podman|kubectl|kind|k3d|curl|chmod|git)( |$)`)
 
 var (
 	codeSpan = regexp.MustCompile("`([^`]+)`")
 	link     = regexp.MustCompile(`!?\[[^\]]*\]\(([^)\s]+)\)`)
 )
 
-// documents returns the documents at the repository's root and everything in docs/.
+// documents returns the documents at the repository's root, everything in docs/, and how to deploy.
 func documents(t *testing.T) []document {
 	t.Helper()
-	names := []string{"README.md", "SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md"}
+	names := []string{"README.md", "SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md", "deploy/kubernetes/README.md"}
 	for _, name := range repo.Files(t, "docs", "*.md") {
 		names = append(names, "docs/"+name)
 	}

@@ -99,11 +99,14 @@ func TestVariablesOfTheDocumentationExist(t *testing.T) {
 		}
 		documented += d.text
 	}
-	// And each variable of docker-compose.yaml is documented, such as those that change a port.
+	// And each variable of docker-compose.yaml and its overrides is documented, such as those that
+	// change a port.
 	documented = regexp.MustCompile("`([A-Z]+)1(\\w*)` to `[A-Z]+4\\w*`").ReplaceAllString(documented, "${1}1$2 ${1}2$2 ${1}3$2 ${1}4$2")
-	for _, found := range regexp.MustCompile(`\$\{([A-Z0-9_]+)`).FindAllStringSubmatch(string(repo.Read(t, "docker-compose.yaml")), -1) {
-		if !regexp.MustCompile(`\b` + found[1] + `\b`).MatchString(documented) {
-			t.Errorf("docker-compose.yaml reads %s, which no document names", found[1])
+	for _, file := range repo.Files(t, ".", "docker-compose*.yaml") {
+		for _, found := range regexp.MustCompile(`\$\{([A-Z0-9_]+)`).FindAllStringSubmatch(string(repo.Read(t, file)), -1) {
+			if !regexp.MustCompile(`\b` + found[1] + `\b`).MatchString(documented) {
+				t.Errorf("%s reads %s, which no document names", file, found[1])
+			}
 		}
 	}
 }

@@ -117,7 +117,7 @@ export class Detail {
     this.message("unplugged", "This trace is not here",
       requests?.length ? "The hop ledger knows the request, but none of its spans is here: their exporters do not reach the trace store, or the store no longer keeps them."
         : requests ? "Neither the trace store nor the hop ledger knows this id: it is mistyped, or older than what they keep."
-          : "It was not sampled, its spans do not reach the trace store, or it is older than what the store keeps.", id);
+          : "It was not sampled, a collector in front of the trace store did not keep it, its spans do not reach the store, or it is older than what the store keeps.", id);
     $(".state", this.el).append(h("button", { type: "button", onclick: () => this.open(id, this.wantedSpan) }, "Look again"));
     this.state = "absent";
     this.recorded();

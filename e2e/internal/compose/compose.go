@@ -1,4 +1,4 @@
-// Package compose reads docker-compose.yaml as Docker Compose does.
+// Package compose reads docker-compose.yaml and its overrides as Docker Compose does.
 package compose
 
 import (
@@ -11,18 +11,31 @@ import (
 	"example.com/grafana-tempo-go-demo/e2e/internal/repo"
 )
 
+// Stacks are the ways to start the demo with Docker: by name, the files that docker compose reads.
+var Stacks = map[string][]string{
+	"plain":     {"docker-compose.yaml"},
+	"collector": {"docker-compose.yaml", "docker-compose.collector.yaml"},
+	"scale":     {"docker-compose.yaml", "docker-compose.scale.yaml"},
+}
+
 // Project is docker-compose.yaml with these environment variables set and no others.
 func Project(t *testing.T, variables map[string]string) *types.Project {
+	t.Helper()
+	return Stack(t, "plain", variables)
+}
+
+// Stack is one of Stacks with these environment variables set and no others.
+func Stack(t *testing.T, name string, variables map[string]string) *types.Project {
 	t.Helper()
 	root, err := filepath.Abs(repo.Root)
 	if err != nil {
 		t.Fatal(err)
 	}
-	project, err := loader.LoadWithContext(t.Context(), types.ConfigDetails{
-		WorkingDir:  root,
-		ConfigFiles: []types.ConfigFile{{Filename: filepath.Join(root, "docker-compose.yaml")}},
-		Environment: variables,
-	})
+	details := types.ConfigDetails{WorkingDir: root, Environment: variables}
+	for _, file := range Stacks[name] {
+		details.ConfigFiles = append(details.ConfigFiles, types.ConfigFile{Filename: filepath.Join(root, file)})
+	}
+	project, err := loader.LoadWithContext(t.Context(), details)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,158 @@
+package config
+
+import (
+	"fmt"
+	"maps"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/compose-spec/compose-go/v2/types"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/pod-security-admission/api"
+	"k8s.io/pod-security-admission/policy"
+
+	"example.com/grafana-tempo-go-demo/e2e/internal/kubernetes"
+	"example.com/grafana-tempo-go-demo/e2e/internal/repo"
+)
+
+// TestKubernetesRefusesNoPod asks the code that the API server asks.
+func TestKubernetesRefusesNoPod(t *testing.T) {
+	evaluator, err := policy.NewEvaluator(policy.DefaultChecks(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	restricted := api.LevelVersion{Level: api.LevelRestricted, Version: api.LatestVersion()}
+	eachCluster(t, func(t *testing.T, c kubernetes.Cluster, _ *types.Project) {
+		if got := c.Namespace.Labels[api.EnforceLevelLabel]; got != string(api.LevelRestricted) {
+			t.Errorf("the namespace enforces %q", got)
+		}
+		for name, w := range c.Workloads {
+			result := policy.AggregateCheckResults(evaluator.EvaluatePod(restricted, &w.Template.ObjectMeta, &w.Template.Spec))
+			if !result.Allowed {
+				t.Errorf("%s: %s", name, result.ForbiddenDetail())
+			}
+			for what, set := range map[string]*bool{
+				"a token for the API server":  w.Template.Spec.AutomountServiceAccountToken,
+				"variables of other Services": w.Template.Spec.EnableServiceLinks,
+			} {
+				if set == nil || *set {
+					t.Errorf("%s gets %s", name, what)
+				}
+			}
+		}
+	})
+}
+
+func TestKubernetesHasNoConfigMapTooMany(t *testing.T) {
+	eachCluster(t, func(t *testing.T, c kubernetes.Cluster, _ *types.Project) {
+		used := map[string]bool{}
+		for _, w := range c.Workloads {
+			for _, source := range w.Container().EnvFrom {
+				used[source.ConfigMapRef.Name] = true
+			}
+			for _, volume := range w.Template.Spec.Volumes {
+				if volume.ConfigMap != nil {
+					used[volume.ConfigMap.Name] = true
+				}
+				if volume.Projected != nil {
+					for _, source := range volume.Projected.Sources {
+						used[source.ConfigMap.Name] = true
+					}
+				}
+			}
+		}
+		for name := range c.ConfigMaps {
+			if !used[name] {
+				t.Errorf("nobody reads the ConfigMap %s", name)
+			}
+		}
+	})
+	if text := string(repo.Read(t, "conf/kustomization.yaml")); strings.Contains(text, "literals") {
+		t.Error("conf/kustomization.yaml has content of its own: it belongs into a file of conf/")
+	}
+}
+
+// TestKubernetesReadmeFollowsTheManifests: its commands load the images that compose builds, and
+// forward what compose publishes, to the same ports.
+func TestKubernetesReadmeFollowsTheManifests(t *testing.T) {
+	readme := strings.ReplaceAll(string(repo.Read(t, "deploy/kubernetes/README.md")), "\\\n", "")
+	eachCluster(t, func(t *testing.T, c kubernetes.Cluster, project *types.Project) {
+		for _, found := range regexp.MustCompile(`kubectl -n (\S+)`).FindAllStringSubmatch(readme, -1) {
+			if found[1] != c.Namespace.Name {
+				t.Errorf("README.md names the namespace %s, there is %s", found[1], c.Namespace.Name)
+			}
+		}
+		var requests, limits float64
+		for _, w := range c.Workloads {
+			resources := w.Container().Resources
+			requests += float64(w.Replicas) * resources.Requests.Memory().AsApproximateFloat64() / (1 << 30)
+			limits += float64(w.Replicas) * resources.Limits.Memory().AsApproximateFloat64() / (1 << 30)
+		}
+		for _, memory := range []float64{requests, limits} {
+			if text := fmt.Sprintf("%.1f GiB", memory); !strings.Contains(readme, text) {
+				t.Errorf("README.md does not say that the requests or the limits are %s together", text)
+			}
+		}
+		forwarded := map[string]bool{}
+		for _, found := range regexp.MustCompile(`port-forward service/(\S+)((?: [\d:]+)+)`).FindAllStringSubmatch(readme, -1) {
+			for _, port := range strings.Fields(found[2]) {
+				local, remote, both := strings.Cut(port, ":")
+				if !both {
+					remote = local
+				}
+				if !hasPort(c, found[1], remote) {
+					t.Errorf("README.md forwards port %s of the Service %s, which has none", remote, found[1])
+				}
+				for _, name := range behind(c, found[1]) {
+					forwarded[local+":"+remote+" of "+name] = true
+				}
+			}
+		}
+		for _, service := range project.Services {
+			if service.Build != nil && !strings.Contains(readme, " "+c.Workloads[service.Name].Container().Image) {
+				t.Errorf("README.md does not load the image of %s", service.Name)
+			}
+			for _, port := range service.Ports {
+				forwards := fmt.Sprintf("%s:%d of %s", port.Published, port.Target, workload(service))
+				if service.Build == nil && !forwarded[forwards] {
+					t.Errorf("README.md does not forward %s, as compose publishes it", forwards)
+				}
+			}
+		}
+	})
+}
+
+// TestWhatIsDoubledStaysWhenANodeGoes: the two are on different nodes where there are several, and
+// one of them stays when a node is emptied.
+func TestWhatIsDoubledStaysWhenANodeGoes(t *testing.T) {
+	eachCluster(t, func(t *testing.T, c kubernetes.Cluster, _ *types.Project) {
+		pods, guarded := map[string]int{}, map[string]bool{}
+		for _, w := range c.Workloads {
+			twin := w.Template.Labels["twin"]
+			pods[twin] += int(w.Replicas)
+			if w.Replicas > 1 && twin == "" {
+				t.Errorf("%s runs %d times and has no label twin", w.Name, w.Replicas)
+			}
+			if affinity := w.Template.Spec.Affinity; twin != "" {
+				terms := affinity.PodAntiAffinity.PreferredDuringSchedulingIgnoredDuringExecution
+				if len(terms) != 1 || terms[0].PodAffinityTerm.TopologyKey != corev1.LabelHostname ||
+					!maps.Equal(terms[0].PodAffinityTerm.LabelSelector.MatchLabels, map[string]string{"twin": twin}) {
+					t.Errorf("%s may run twice on one node: %+v", w.Name, terms)
+				}
+			}
+		}
+		for name, budget := range c.Budgets {
+			if budget.Spec.MaxUnavailable.IntValue() != 1 || pods[name] != 2 ||
+				!maps.Equal(budget.Spec.Selector.MatchLabels, map[string]string{"twin": name}) {
+				t.Errorf("PodDisruptionBudget %s: %+v, for %d pods", name, budget.Spec, pods[name])
+			}
+			guarded[name] = true
+		}
+		for twin := range pods {
+			if twin != "" && !guarded[twin] {
+				t.Errorf("%s has no PodDisruptionBudget", twin)
+			}
+		}
+	})
+}

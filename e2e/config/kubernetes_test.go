@@ -1,0 +1,306 @@
+package config
+
+import (
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/compose-spec/compose-go/v2/types"
+	"github.com/docker/go-units"
+	corev1 "k8s.io/api/core/v1"
+
+	"example.com/grafana-tempo-go-demo/e2e/internal/compose"
+	"example.com/grafana-tempo-go-demo/e2e/internal/kubernetes"
+)
+
+// eachCluster calls f with what each overlay makes, and with the compose project that it equals.
+func eachCluster(t *testing.T, f func(t *testing.T, c kubernetes.Cluster, project *types.Project)) {
+	for overlay, stack := range kubernetes.Overlays {
+		t.Run(overlay, func(t *testing.T) { f(t, kubernetes.Build(t, overlay), compose.Stack(t, stack, nil)) })
+	}
+}
+
+// eachPod calls f with each workload and the service of the compose project that it equals.
+func eachPod(t *testing.T, f func(t *testing.T, c kubernetes.Cluster, w kubernetes.Workload, service types.ServiceConfig)) {
+	eachCluster(t, func(t *testing.T, c kubernetes.Cluster, project *types.Project) {
+		for _, service := range project.Services {
+			t.Run(service.Name, func(t *testing.T) {
+				if w, ok := c.Workloads[workload(service)]; ok {
+					f(t, c, w, service)
+				} else {
+					t.Errorf("there is no %s in deploy/kubernetes", workload(service))
+				}
+			})
+		}
+	})
+}
+
+// workload names what a service of compose is in Kubernetes, which numbers the pods itself where
+// the host name has a number.
+func workload(service types.ServiceConfig) string { return strings.TrimSuffix(service.Name, "-0") }
+
+func TestKubernetesHasTheServicesOfCompose(t *testing.T) {
+	eachCluster(t, func(t *testing.T, c kubernetes.Cluster, project *types.Project) {
+		want := map[string]bool{}
+		for _, service := range project.Services {
+			want[workload(service)] = true
+			w := c.Workloads[workload(service)]
+			if w.Stateful && service.Hostname != "" && w.Name+"-0" != service.Hostname || !w.Stateful && service.Hostname != "" {
+				t.Errorf("the first pod of %s does not have the name %s, as compose gives it", w.Name, service.Hostname)
+			}
+			for _, network := range service.Networks {
+				if network == nil {
+					continue
+				}
+				for _, alias := range network.Aliases {
+					if !slices.Contains(behind(c, alias), w.Name) {
+						t.Errorf("the name %s does not lead to %s, with compose it does", alias, w.Name)
+					}
+				}
+			}
+			if int(w.Replicas) != service.GetScale() {
+				t.Errorf("%s runs %d times, with compose %d", w.Name, w.Replicas, service.GetScale())
+			}
+		}
+		for name := range c.Workloads {
+			if !want[name] {
+				t.Errorf("compose has no %s", name)
+			}
+		}
+	})
+}
+
+func TestKubernetesStartsWhatComposeStarts(t *testing.T) {
+	eachPod(t, func(t *testing.T, c kubernetes.Cluster, w kubernetes.Workload, service types.ServiceConfig) {
+		got, image := w.Container(), service.Image
+		if service.Build != nil {
+			// The name that compose gives what it builds. Without IfNotPresent, Kubernetes would
+			// ask a registry for it.
+			image = "grafana-tempo-go-demo-" + service.Name
+			if got.ImagePullPolicy != corev1.PullIfNotPresent {
+				t.Errorf("imagePullPolicy is %s", got.ImagePullPolicy)
+			}
+		}
+		if got.Image != image {
+			t.Errorf("the image is %s, with compose %s", got.Image, image)
+		}
+		if !slices.Equal(got.Command, service.Entrypoint) {
+			t.Errorf("starts %q, with compose %q", got.Command, service.Entrypoint)
+		}
+		for _, arg := range except(got.Args, service.Command) {
+			t.Errorf("gets the argument %s, with compose it does not", arg)
+		}
+		for _, arg := range except(service.Command, got.Args) {
+			t.Errorf("does not get the argument %s, with compose it does", arg)
+		}
+		environment, _ := c.Environment(t, w)
+		for name := range service.Environment {
+			if value, ok := environment[name]; !ok || value != compose.Variable(service, name) {
+				t.Errorf("%s=%s, with compose %s", name, value, compose.Variable(service, name))
+			}
+			delete(environment, name)
+		}
+		for name, value := range environment {
+			t.Errorf("%s=%s, with compose it is not set", name, value)
+		}
+	})
+}
+
+// except returns what is in list and not in others.
+func except(list, others []string) []string {
+	return slices.DeleteFunc(slices.Clone(list), func(s string) bool { return slices.Contains(others, s) })
+}
+
+// TestKubernetesReadsTheFilesOfConf: what compose mounts from conf/ is at the same path, and comes
+// from a ConfigMap that was made of the same file.
+func TestKubernetesReadsTheFilesOfConf(t *testing.T) {
+	notMounted := map[string]string{
+		"/etc/prometheus/alerts_test.yaml":       "Prometheus does not load it",
+		"/etc/prometheus/self-tracing-true.yaml": "only SELF_TRACING=true chooses it",
+	}
+	eachPod(t, func(t *testing.T, c kubernetes.Cluster, w kubernetes.Workload, service types.ServiceConfig) {
+		want := map[string]string{}
+		for _, volume := range service.Volumes {
+			if volume.Type != types.VolumeTypeBind {
+				continue
+			}
+			err := filepath.WalkDir(volume.Source, func(file string, entry fs.DirEntry, err error) error {
+				if err != nil || entry.IsDir() {
+					return err
+				}
+				content, err := os.ReadFile(file)
+				inside, _ := filepath.Rel(volume.Source, file)
+				if target := path.Join(volume.Target, filepath.ToSlash(inside)); notMounted[target] == "" {
+					want[target] = string(content)
+				}
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		got := c.Files(t, w)
+		for name := range want {
+			if text, ok := got[name]; !ok {
+				t.Errorf("%s is not mounted: give its file a line in conf/kustomization.yaml, and the pod a volume", name)
+			} else if text != want[name] {
+				t.Errorf("%s is not the file of conf/", name)
+			}
+		}
+		for name := range got {
+			if _, ok := want[name]; !ok {
+				t.Errorf("%s is mounted, with compose it is not", name)
+			}
+		}
+		_, shared := c.Environment(t, w)
+		for _, file := range service.EnvFiles {
+			text, err := os.ReadFile(file.Path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for line := range strings.Lines(string(text)) {
+				name, value, ok := strings.Cut(strings.TrimSpace(line), "=")
+				if ok && !strings.HasPrefix(name, "#") && shared[name] != value {
+					t.Errorf("%s comes from %q, not from %s", name, shared[name], file.Path)
+				}
+			}
+		}
+	})
+}
+
+func TestKubernetesLimitsAreThoseOfCompose(t *testing.T) {
+	eachPod(t, func(t *testing.T, _ kubernetes.Cluster, w kubernetes.Workload, service types.ServiceConfig) {
+		spec, main := w.Template.Spec, w.Container()
+		limits, requests := main.Resources.Limits, main.Resources.Requests
+		limit, request, cpu := limits.Memory().Value(), requests.Memory().Value(), requests.Cpu()
+		if limit != int64(service.MemLimit) || request <= 0 || request > limit || cpu.IsZero() {
+			t.Errorf("memory: requested %d, limit %d, with compose %d; CPU: requested %s", request, limit, service.MemLimit, cpu)
+		}
+		grace := 30 * time.Second // Kubernetes' default
+		if seconds := spec.TerminationGracePeriodSeconds; seconds != nil {
+			grace = time.Duration(*seconds) * time.Second
+		}
+		if main.Lifecycle != nil {
+			grace -= time.Duration(main.Lifecycle.PreStop.Sleep.Seconds) * time.Second
+		}
+		if grace < time.Duration(*service.StopGracePeriod) {
+			t.Errorf("has %s to stop, with compose %s", grace, *service.StopGracePeriod)
+		}
+		user := ""
+		if id, group := main.SecurityContext.RunAsUser, main.SecurityContext.RunAsGroup; id != nil && group != nil {
+			user = fmt.Sprintf("%d:%d", *id, *group)
+		}
+		if user != service.User {
+			t.Errorf("runs as %q, with compose as %q", user, service.User)
+		}
+		readOnly := main.SecurityContext.ReadOnlyRootFilesystem != nil && *main.SecurityContext.ReadOnlyRootFilesystem
+		if want := service.ReadOnly && !startsEmpty(w); readOnly != want {
+			t.Errorf("read-only is %t, want %t", readOnly, want)
+		}
+		got, want := volumesOf(w), composeVolumes(t, service)
+		if startsEmpty(w) { // see deploy/kubernetes/scale/kustomization.yaml
+			size, _ := strconv.ParseInt(want["/var/tempo"], 10, 64)
+			if space := main.Resources.Limits.StorageEphemeral().Value(); len(got) > 0 || space < size {
+				t.Errorf("has %v and %d bytes of its own, with compose %v", got, space, want)
+			}
+		} else if !maps.Equal(got, want) {
+			t.Errorf("volumes: %v, with compose %v", got, want)
+		}
+		if slices.Contains(slices.Collect(maps.Values(got)), kept) && spec.SecurityContext.FSGroup == nil {
+			t.Error("its volume may belong to somebody else: fsGroup")
+		}
+	})
+}
+
+// startsEmpty tells the live-stores, whose folder must not outlive their container.
+func startsEmpty(w kubernetes.Workload) bool {
+	return slices.Contains(w.Container().Args, "-target=live-store")
+}
+
+// kept is the size of a volume that outlives its container.
+const kept = "kept"
+
+// volumesOf returns the folders that a workload writes to, and their sizes.
+func volumesOf(w kubernetes.Workload) map[string]string {
+	sizes := map[string]string{}
+	for _, claim := range w.Claims {
+		sizes[claim.Name] = kept
+	}
+	for _, volume := range w.Template.Spec.Volumes {
+		if volume.EmptyDir != nil && volume.EmptyDir.Medium == corev1.StorageMediumMemory {
+			sizes[volume.Name] = strconv.FormatInt(volume.EmptyDir.SizeLimit.Value(), 10)
+		}
+	}
+	folders := map[string]string{}
+	for _, mount := range w.Container().VolumeMounts {
+		if size, ok := sizes[mount.Name]; ok {
+			folders[mount.MountPath] = size
+		}
+	}
+	return folders
+}
+
+func composeVolumes(t *testing.T, service types.ServiceConfig) map[string]string {
+	t.Helper()
+	folders := map[string]string{}
+	for _, volume := range service.Volumes {
+		if volume.Type == types.VolumeTypeVolume {
+			folders[volume.Target] = kept
+		}
+	}
+	for _, tmpfs := range service.Tmpfs {
+		folder, options, _ := strings.Cut(tmpfs, ":")
+		_, size, _ := strings.Cut(options, "size=")
+		bytes, err := units.RAMInBytes(size)
+		if err != nil {
+			t.Fatalf("%s: %v", tmpfs, err)
+		}
+		folders[folder] = strconv.FormatInt(bytes, 10)
+	}
+	return folders
+}
+
+// TestKubernetesAsksTheSameQuestion: a pod is ready when it answers what compose's health check
+// asks for.
+func TestKubernetesAsksTheSameQuestion(t *testing.T) {
+	questions := map[string]string{ // of the programs that know whom to ask
+		"/service": ":7878/readyz", "traefik": ":8080/ping", "/tempo": ":3200/ready", "/usr/bin/loki": ":3100/ready",
+		"promtool": ":9090/-/ready",
+	}
+	address := regexp.MustCompile(`(?:http://|/dev/tcp/)127\.0\.0\.1[:/](\d+)(.*)$`)
+	eachPod(t, func(t *testing.T, _ kubernetes.Cluster, w kubernetes.Workload, service types.ServiceConfig) {
+		check, probe := service.HealthCheck, w.Container().ReadinessProbe
+		want, known := questions[check.Test[1]]
+		if found := address.FindStringSubmatch(check.Test[len(check.Test)-1]); !known && found != nil {
+			want = ":" + found[1] + found[2]
+		}
+		got := ""
+		for _, port := range w.Container().Ports {
+			switch {
+			case probe == nil:
+			case probe.HTTPGet != nil && probe.HTTPGet.Port.StrVal == port.Name:
+				got = fmt.Sprintf(":%d%s", port.ContainerPort, probe.HTTPGet.Path)
+			case probe.TCPSocket != nil && probe.TCPSocket.Port.StrVal == port.Name:
+				got = fmt.Sprintf(":%d", port.ContainerPort)
+			}
+		}
+		if got == "" || got != want {
+			t.Fatalf("is asked for %q, with compose for %q", got, want)
+		}
+		if got := time.Duration(probe.PeriodSeconds) * time.Second; got > time.Duration(*check.Interval) {
+			t.Errorf("is asked every %s, with compose every %s", got, *check.Interval)
+		}
+		if got := time.Duration(probe.TimeoutSeconds) * time.Second; got < time.Duration(*check.Timeout) {
+			t.Errorf("has %s to answer, with compose %s", got, *check.Timeout)
+		}
+	})
+}
