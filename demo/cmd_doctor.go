@@ -31,6 +31,7 @@ stack does not have that part. The -gateway of a run of go run ./demo, alone, ex
 			string(doctor.Auto), string(doctor.Compose), string(doctor.Local))
 		wait := fs.Duration("wait", 0, "how long to wait, from the answer on, for what arrives later; "+
 			"0 waits for each as long as it usually needs")
+		ebpf := fs.Bool("ebpf", false, "examine the eBPF instrumentation of uservice1 and uservice2 too (docs/ebpf.md); as root it sees more")
 		asJSON := fs.Bool("json", false, "print the report as JSON when all is done")
 		return func(s session) error {
 			if *wait < 0 {
@@ -50,7 +51,7 @@ stack does not have that part. The -gateway of a run of go run ./demo, alone, ex
 			case err != nil:
 				return misused("%w", err)
 			}
-			o.Wait = *wait
+			o.Wait, o.EBPF = *wait, *ebpf
 			return runDoctor(s, o, *asJSON)
 		}
 	},

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/http"
 	"time"
@@ -47,6 +48,9 @@ type Options struct {
 	// TracingOff reports that TRACING=false is set where the stack was presumably started.
 	TracingOff bool
 
+	// EBPF examines the instrumentation from outside, too.
+	EBPF bool
+
 	// Waiting is called repeatedly during a wait, Finished after each link. Both may be nil.
 	Waiting  func(link, waitingFor string, since time.Duration)
 	Finished func(Link)
@@ -54,6 +58,7 @@ type Options struct {
 	interval time.Duration // between two questions; 0 for the default
 	// dial replaces the network in tests; nil for the real one.
 	dial func(ctx context.Context, network, addr string) (net.Conn, error)
+	root fs.FS // likewise the file system
 }
 
 // State is what was found out about a link.
@@ -122,7 +127,7 @@ type check struct {
 func (v *visit) checks() []check {
 	const s = time.Second
 	answer, trace := []string{linkTraceID}, []string{linkTraceID, linkStore}
-	return []check{
+	list := []check{
 		{linkGateway, nil, topology.Gateway, 3 * s, "the gateway may have no routes yet", v.gateway},
 		{linkTraceID, []string{linkGateway}, topology.Gateway, 0, "", v.traceID},
 		{linkStore, nil, topology.Tempo, 20 * s, v.o.title(topology.Tempo) + " is starting", v.tempoReady},
@@ -136,6 +141,10 @@ func (v *visit) checks() []check {
 		{linkDataSources, []string{linkGrafana}, grafana, 0, "", v.dataSources},
 		{linkTraceLink, answer, topology.Gateway, 0, "", v.traceLink},
 	}
+	if v.o.EBPF {
+		list = append(list, v.kernelChecks()...)
+	}
+	return list
 }
 
 // outcome is what a check finds.
@@ -206,6 +215,10 @@ type visit struct {
 	sampled        bool         // there is something to follow
 	further        []string     // ids of further requests' traces
 	trace          *tempo.Trace // as far as it has arrived; nil for nothing at all
+
+	// Of the request to uservice1, for the eBPF instrumentation.
+	plainSent, plainAnswered time.Time
+	seen                     map[string]*tempo.Trace // by service
 }
 
 // Run sends one request and follows it. A broken link is no error. The error is that ctx ended; the

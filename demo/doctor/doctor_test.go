@@ -271,24 +271,30 @@ func TestTheRightLinkIsNamed(t *testing.T) {
 					t.Errorf("%d columns: %s", n, line)
 				}
 			}
-			golden := filepath.Join("testdata", strings.ReplaceAll(c.name, " ", "-")+".txt")
-			if *update {
-				if err := os.MkdirAll("testdata", 0o755); err != nil {
-					t.Fatal(err)
-				}
-				if err := os.WriteFile(golden, []byte(text), 0o644); err != nil {
-					t.Fatal(err)
-				}
-				return
-			}
-			want, err := os.ReadFile(golden)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if text != strings.ReplaceAll(string(want), "\r\n", "\n") {
-				t.Errorf("the text has changed (-update writes %s):\n%s", golden, text)
-			}
+			compareText(t, c.name, text)
 		})
+	}
+}
+
+// compareText compares what the doctor says with a golden file.
+func compareText(t *testing.T, name, text string) {
+	t.Helper()
+	golden := filepath.Join("testdata", strings.ReplaceAll(name, " ", "-")+".txt")
+	if *update {
+		if err := os.MkdirAll("testdata", 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(golden, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text != strings.ReplaceAll(string(want), "\r\n", "\n") {
+		t.Errorf("the text has changed (-update writes %s):\n%s", golden, text)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -90,6 +91,9 @@ type fake struct {
 
 	ledger string // JSON
 
+	root  fs.FS                     // of the machine, with -ebpf
+	plain func(http.ResponseWriter) // answers for uservice1
+
 	grafanaDB, link           string
 	health                    map[string]int // by data source
 	probe                     map[string]int
@@ -134,6 +138,7 @@ func (f *fake) options() Options {
 		Kind: Compose, Stack: "the compose stack",
 		URLs: map[string]string{topology.Gateway: "http://traefik.test", topology.Tempo: "http://tempo.test",
 			prometheus: "http://prometheus.test", loki: "http://loki.test", grafana: "http://grafana.test"},
+		EBPF: f.root != nil, root: f.root,
 		Wait: f.wait, interval: 5 * time.Millisecond,
 		dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
 			name, _, _ := strings.Cut(addr, ".")
@@ -156,6 +161,10 @@ func (f *fake) options() Options {
 }
 
 func (f *fake) proxy(w http.ResponseWriter, r *http.Request) {
+	if r.Host == "uservice1.localhost" && f.plain != nil {
+		f.plain(w)
+		return
+	}
 	if r.Host != "uservice3.localhost" {
 		http.Error(w, "404 page not found", http.StatusNotFound)
 		return
@@ -190,8 +199,12 @@ func (f *fake) send() {
 			events = []any{map[string]any{"name": "Got response!", "timeUnixNano": fmt.Sprint(now.UnixNano()),
 				"attributes": []any{attribute("traceresponse", s.traceresponse)}}}
 		}
+		resource := []any{attribute("service.name", s.service)}
+		if s.name == "GET /" { // as the kernel names it
+			resource = append(resource, attribute("telemetry.distro.name", "opentelemetry-ebpf-instrumentation"))
+		}
 		resources = append(resources, map[string]any{
-			"resource": map[string]any{"attributes": []any{attribute("service.name", s.service)}},
+			"resource": map[string]any{"attributes": resource},
 			"scopeSpans": []any{map[string]any{"spans": []any{map[string]any{
 				"traceId": s.trace, "spanId": fmt.Sprintf("%016x", s.id), "parentSpanId": parent, "name": s.name,
 				"kind":              map[string]int{"internal": 1, "server": 2, "client": 3}[s.kind],

@@ -20,7 +20,8 @@
 // another request of the same trace could have claimed it too.
 //
 // A line is a candidate of a request if it arrived without a context, at a service that the request
-// may have called, while the request was open. Any number of requests may share a candidate. It is
+// may have called, while the request was open. So is one with a context that nobody else knows,
+// where neither sender nor receiver is instrumented: the kernel may have written it, by eBPF. Any number of requests may share a candidate. It is
 // listed with them as untied, and is no request of its own. All other lines that are not claimed
 // start a request.
 //
@@ -43,6 +44,7 @@ type Action string
 const (
 	Started          Action = "started"           // no context came from outside: it started a trace
 	Continued        Action = "continued"         // it went on in the trace that arrived
+	Watched          Action = "watched"           // it took no part, and the kernel did for it, by eBPF
 	Dropped          Action = "dropped"           // it took no part in the trace; likely not instrumented
 	IgnoredMalformed Action = "ignored-malformed" // what arrived is no context: it started a trace
 	IgnoredFormat    Action = "ignored-format"    // it does not read this format: it started a trace

@@ -44,8 +44,13 @@ func (b *builder) request(start *node) Request {
 		}
 		hop := b.hop(from.name, n, true)
 		hop.Tie = TieNone
-		hop.Says += " It arrived while this request was open, and may have come from " + from.name +
-			" or from anybody else: nothing in it says which."
+		if hop.Kernel = len(n.contexts) > 0; hop.Kernel {
+			hop.Says = "It arrived while this request was open. " + from.name + " writes no header: if " + from.name +
+				" sent it, the kernel wrote the header (eBPF), and began a trace that the first has nothing to do with."
+		} else {
+			hop.Says += " It arrived while this request was open, and may have come from " + from.name +
+				" or from anybody else: nothing in it says which."
+		}
 		r.Untied = append(r.Untied, hop)
 	})
 	if r.UntiedTotal == 0 {
@@ -100,6 +105,7 @@ func (b *builder) hop(from string, n *node, expected bool) Hop {
 	} else if n.traceID != "" && !n.proxy {
 		h.TraceResponse = &Response{Inferred, Header{Name: TraceResponse, Valid: true, TraceID: n.traceID, SpanID: n.spanID}}
 	}
+	h.byKernel(n, b.seen[n.name])
 	return h
 }
 

@@ -18,6 +18,8 @@ type node struct {
 	record
 	contexts           []Header // of the headers that arrived
 	claimed, candidate bool
+	kernel             bool    // the kernel handed on the trace that arrived
+	written            bool    // the kernel wrote the header that arrived
 	callees            []*node // the records of the requests that this one led to
 	tie                Tie
 	doubtful           bool
@@ -52,6 +54,7 @@ type builder struct {
 	starts   []*node         // of the requests, in order of time
 	by       map[key][]*node // also in order of time
 	services map[string]bool // those that logged; true for those that were in a trace
+	seen     map[string]bool // those for which the kernel wrote or received a header in some request
 }
 
 // build finds out which records belong together.
@@ -59,6 +62,7 @@ func (b *builder) build() {
 	b.index()
 	b.tieToProxy()
 	b.tieByTime()
+	b.watched()
 	b.tieToCallers()
 	all := slices.Concat(b.proxied, b.lines)
 	for _, n := range all {
@@ -79,7 +83,7 @@ func byTime(x, y *node) int { return x.time.Compare(y.time) }
 func (b *builder) index() {
 	slices.SortStableFunc(b.lines, byTime)
 	slices.SortStableFunc(b.proxied, byTime)
-	b.by, b.services = map[key][]*node{}, map[string]bool{}
+	b.by, b.services, b.seen = map[key][]*node{}, map[string]bool{}, map[string]bool{}
 	add := func(n *node, what, value, more string) {
 		k := key{what, value, more}
 		b.by[k] = append(b.by[k], n)
@@ -161,7 +165,7 @@ func (b *builder) candidates(start *node, f func(from, candidate *node)) {
 			}
 			// A service calls another without a gateway, and only after it was called itself.
 			possible := from.proxy || !n.forwarded && !n.time.Before(from.time)
-			if possible && !n.claimed && len(n.contexts) == 0 {
+			if possible && !n.claimed && (len(n.contexts) == 0 || b.stray(from, n)) {
 				f(from, n)
 			}
 		}

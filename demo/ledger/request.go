@@ -41,6 +41,10 @@ type Hop struct {
 	SpanID  string    `json:"span_id,omitempty"`
 	Status  int       `json:"status,omitempty"` // what To answered
 
+	// Kernel reports whether the kernel wrote the header that arrived, for a sender that writes none;
+	// of an untied hop it says that this may be so.
+	Kernel bool `json:"kernel,omitempty"`
+
 	TraceResponse *Response `json:"traceresponse,omitempty"` // the header that came back
 	Tie           Tie       `json:"tie"`                     // why the hop belongs to this request
 	Ambiguous     bool      `json:"ambiguous,omitempty"`     // marks a doubtful tie

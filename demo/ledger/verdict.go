@@ -65,7 +65,7 @@ func continued(h Hop, c Header, contexts []Header) string {
 
 // conclude sums up what became of the trace. Severed is the service after which it is severed.
 func conclude(r *Request, severed string) {
-	endedAt, first, last, unknown := "", "", "", false
+	endedAt, first, last, handedOn, unknown := "", "", "", "", false
 	var cuts []string
 	for _, h := range r.Hops {
 		r.addTraces(h)
@@ -75,6 +75,8 @@ func conclude(r *Request, severed string) {
 			cuts = append(cuts, "before "+h.To)
 		case h.Action == Dropped:
 			endedAt = cmp.Or(endedAt, h.To)
+		case h.Kernel:
+			handedOn = h.To
 		case h.Action == NoAction && h.TraceID == "":
 			unknown = true
 		}
@@ -95,6 +97,8 @@ func conclude(r *Request, severed string) {
 		r.Outcome, r.Summary = Ended, "The trace ends at "+endedAt+", which dropped it."
 	case unknown:
 		r.Outcome, r.Summary = Unknown, "The records do not say what became of the trace."
+	case handedOn != "":
+		r.Outcome, r.Summary = Whole, "One trace, from "+first+" to "+last+"; the kernel passed it on to "+handedOn+"."
 	case first == "":
 		r.Outcome, r.Summary = Untraced, "Nobody made a trace of it."
 	case first == last:

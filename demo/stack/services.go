@@ -81,6 +81,9 @@ func (s *Stack) environment(svc *service, f *fault) map[string]string {
 	if host, port, err := net.SplitHostPort(svc.metrics); err == nil {
 		env["OTEL_EXPORTER_PROMETHEUS_HOST"], env["OTEL_EXPORTER_PROMETHEUS_PORT"] = host, port
 	}
+	if s.o.EBPF != "" && !svc.Instrumented { // OBI reads it there; the service does not
+		env["OTEL_SERVICE_NAME"] = svc.Name
+	}
 	env["LOG_LEVEL"] = min(s.o.LogLevel, slog.LevelInfo).String()
 	if list := s.o.Propagators[svc.Name]; list != "" {
 		env["OTEL_PROPAGATORS"] = list

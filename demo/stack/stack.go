@@ -40,8 +40,9 @@ type Stack struct {
 	provider  *sdktrace.TracerProvider // of the gateway
 	parts     map[string]*part         // those that run in this process, by name
 	starter   *process.Starter
-	services  []*service     // in the order to start in; see changeLock
-	running   sync.WaitGroup // goroutines
+	services  []*service       // in the order to start in; see changeLock
+	ebpf      *process.Process // nil where nobody watches
+	running   sync.WaitGroup   // goroutines
 
 	// changeLock is full while somebody changes services. A mutex cannot wait with a context.
 	changeLock chan struct{}

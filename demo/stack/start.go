@@ -37,7 +37,7 @@ func Start(ctx context.Context, o Options) (*Stack, error) {
 	if o.Page == nil {
 		o.Page = func(Page) http.Handler { return http.NotFoundHandler() }
 	}
-	if err := checkPropagators(o); err != nil {
+	if err := errors.Join(checkEBPF(&o), checkPropagators(o)); err != nil {
 		return nil, err
 	}
 	s := newStack(o)
@@ -109,6 +109,9 @@ func (s *Stack) start(ctx context.Context) (err error) {
 	}
 	s.startCollector()
 	if err := s.startServices(ctx, s.services); err != nil {
+		return err
+	}
+	if err := s.startEBPF(); err != nil {
 		return err
 	}
 	if err := s.startGateway(ctx); err != nil {

@@ -37,6 +37,7 @@ func (s *Stack) stop(ctx context.Context) error {
 		errs = append(errs, s.shutdown(ctx, topology.Gateway, process.Grace))
 		s.gateway.CloseIdleConnections()
 	}
+	s.stopEBPF(ctx)
 	errs = append(errs, s.stopServices(ctx, s.services))
 	s.starter.Close()
 	if s.provider != nil {

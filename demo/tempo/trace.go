@@ -39,6 +39,12 @@ type Event struct {
 	Attributes map[string]any `json:"attributes,omitempty"` // as of Span
 }
 
+// Outside reports whether the kernel saw the span from outside (eBPF): its service says nothing of
+// what it did meanwhile.
+func (s *Span) Outside() bool {
+	return s.Resource["telemetry.distro.name"] == "opentelemetry-ebpf-instrumentation"
+}
+
 // Roots returns the spans whose parent is not in the trace, or not yet, by start.
 func (t *Trace) Roots() []*Span {
 	child := make(map[*Span]bool, len(t.Spans))

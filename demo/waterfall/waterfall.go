@@ -31,13 +31,13 @@ type Options struct {
 	Color bool
 }
 
-type glyphs struct{ tee, corner, pipe, blank, bar, hatch, tick, cut string }
+type glyphs struct{ tee, corner, pipe, blank, bar, outside, hatch, tick, cut string }
 
 var (
-	unicodeGlyphs = glyphs{"├─ ", "└─ ", "│  ", "   ", "█", "░", "▏", "…"}
-	unicodeNarrow = glyphs{"├", "└", "│", " ", "█", "░", "▏", "…"}
-	asciiGlyphs   = glyphs{"|- ", "`- ", "|  ", "   ", "=", "?", "|", "~"}
-	asciiNarrow   = glyphs{"|", "`", "|", " ", "=", "?", "|", "~"}
+	unicodeGlyphs = glyphs{"├─ ", "└─ ", "│  ", "   ", "█", "▒", "░", "▏", "…"}
+	unicodeNarrow = glyphs{"├", "└", "│", " ", "█", "▒", "░", "▏", "…"}
+	asciiGlyphs   = glyphs{"|- ", "`- ", "|  ", "   ", "=", "-", "?", "|", "~"}
+	asciiNarrow   = glyphs{"|", "`", "|", " ", "=", "-", "?", "|", "~"}
 )
 
 // colours are those of the services, in order of appearance. Red is kept for errors.
@@ -180,7 +180,9 @@ func (d *drawing) draw(t *tempo.Trace) {
 		scale := fmt.Sprintf("0%*s", d.bars-1, total)
 		d.out.WriteString(strings.Repeat(" ", d.name+d.service+d.duration+6) + d.paint(term.Faint, scale) + "\n")
 	}
+	outside := false
 	for _, r := range d.rows {
+		outside = outside || r.span.Outside()
 		colour := cmp.Or(d.colourOf[r.span.Service], term.Faint)
 		room := d.name - min(minName, term.Columns(r.name)) // for the lines of the tree
 		name := term.Pad(term.Fit(d.clip(r.prefix, room)+r.name, d.name, d.cut), d.name)
@@ -197,6 +199,9 @@ func (d *drawing) draw(t *tempo.Trace) {
 		if r.span.Status == "error" {
 			d.under(below, term.Red, strings.TrimSuffix("ERROR: "+d.clean(r.span.StatusMessage), ": "))
 		}
+	}
+	if outside {
+		d.under(d.glyphs.outside+" ", term.Faint, "seen from outside, by the kernel: what happened inside is unexplained")
 	}
 }
 
@@ -244,7 +249,11 @@ func (d *drawing) bar(s *tempo.Span) string {
 	if last <= first {
 		return strings.Repeat(" ", min(int(from), d.bars-1)) + d.tick
 	}
-	return strings.Repeat(" ", first) + strings.Repeat(d.glyphs.bar, last-first)
+	bar := d.glyphs.bar
+	if s.Outside() {
+		bar = d.outside
+	}
+	return strings.Repeat(" ", first) + strings.Repeat(bar, last-first)
 }
 
 func (d *drawing) paint(colour, text string) string { return term.Paint(d.Color, colour, text) }

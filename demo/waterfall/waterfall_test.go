@@ -67,6 +67,14 @@ func TestRender(t *testing.T) {
 		span("1", "", "gateway", "GET", 0, 1000), answered(span("2", "1", "gateway", "ReverseProxy", 0, 1000)),
 		span("4", "3", "uservice4", "handle_incoming_call", 200, 900), span("5", "4", "uservice4", "database_call", 200, 900),
 	}
+	outside := []*tempo.Span{
+		span("1", "", "gateway", "GET", 0, 1000), answered(span("2", "1", "gateway", "ReverseProxy", 0, 1000)),
+		span("3", "2", "uservice1", "GET /", 0, 1000), span("4", "3", "uservice1", "processing", 0, 1000),
+		answered(span("5", "4", "uservice1", "GET", 250, 1000)),
+	}
+	for _, s := range outside[2:] {
+		s.Resource = map[string]any{"telemetry.distro.name": "opentelemetry-ebpf-instrumentation"}
+	}
 	circle := []*tempo.Span{span("1", "2", "a", "chicken", 0, 1), span("2", "1", "a", "egg", 0, 1)}
 
 	for _, tc := range []struct {
@@ -100,6 +108,17 @@ GET                  gateway    1.71 s  ================
     'database_call   uservice4  1.55 s   ===============
      ERROR: connection refused by a server that has a
      long name
+`},
+		{"seen from outside as far as uservice1", outside, Options{}, `
+trace 0af7651916cd43dd8448eb211c80319c  5 spans  1.00 s
+                                               0                          1.00 s
+GET                         gateway    1.00 s  █████████████████████████████████
+└─ ReverseProxy             gateway    1.00 s  █████████████████████████████████
+   └─ GET /                 uservice1  1.00 s  ▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒
+      └─ processing         uservice1  1.00 s  ▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒
+         └─ GET             uservice1  750 ms          ▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒
+            └─ unexplained             750 ms          ░░░░░░░░░░░░░░░░░░░░░░░░░
+▒ seen from outside, by the kernel: what happened inside is unexplained
 `},
 		{"a span whose parent is missing", []*tempo.Span{span("1", "9", "a", "lost", 0, 2)}, Options{Width: 40}, `
 trace 0af7651916cd43dd8448eb211c80319c  1 span  2.0 ms

@@ -159,7 +159,7 @@ func TestTraceLinkOpensTheTraceInGrafana(t *testing.T) {
 }
 
 func TestImagesArePinned(t *testing.T) {
-	eachStack(t, func(t *testing.T, stack string) {
+	withEBPF(t, func(t *testing.T, stack string) {
 		for name, service := range compose.Stack(t, stack, nil).Services {
 			switch {
 			case service.Build != nil:
@@ -174,7 +174,7 @@ func TestImagesArePinned(t *testing.T) {
 }
 
 func TestContainersAreContained(t *testing.T) {
-	eachStack(t, func(t *testing.T, stack string) {
+	withEBPF(t, func(t *testing.T, stack string) {
 		for name, service := range compose.Stack(t, stack, nil).Services {
 			t.Run(name, func(t *testing.T) { checkContained(t, service) })
 		}
@@ -200,7 +200,8 @@ func TestContainersAreContained(t *testing.T) {
 
 func checkContained(t *testing.T, service types.ServiceConfig) {
 	t.Helper()
-	if !slices.Equal(service.CapDrop, []string{"ALL"}) || len(service.CapAdd) > 0 || service.Privileged {
+	may, watches := watchers[service.Name]
+	if !slices.Equal(service.CapDrop, []string{"ALL"}) || !slices.Equal(service.CapAdd, may.rights) || service.Privileged {
 		t.Errorf("capabilities: dropped %v, added %v, privileged %v", service.CapDrop, service.CapAdd, service.Privileged)
 	}
 	if !slices.Contains(service.SecurityOpt, "no-new-privileges:true") {
@@ -209,7 +210,7 @@ func checkContained(t *testing.T, service types.ServiceConfig) {
 	if service.PidsLimit <= 0 {
 		t.Error("no limit on processes")
 	}
-	if service.NetworkMode != "" || service.Pid != "" || service.Ipc != "" || len(service.Devices) > 0 {
+	if service.NetworkMode != "" || service.Pid != may.pid || service.Ipc != "" || len(service.Devices) > 0 {
 		t.Error("shares something with the host")
 	}
 	// Tempo flushes sooner, and then does not end by itself.
@@ -221,7 +222,7 @@ func checkContained(t *testing.T, service types.ServiceConfig) {
 		if !service.ReadOnly {
 			t.Error("is not read-only")
 		}
-		if uid, _, _ := strings.Cut(service.User, ":"); uid == "" || uid == "0" || uid == "root" {
+		if uid, _, _ := strings.Cut(service.User, ":"); (uid == "" || uid == "0" || uid == "root") && !watches {
 			t.Errorf("runs as user %q", service.User)
 		}
 	}
@@ -256,7 +257,7 @@ func TestTheHostIsMountedReadOnlyFromConfAlone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	eachStack(t, func(t *testing.T, stack string) {
+	withEBPF(t, func(t *testing.T, stack string) {
 		for name, service := range compose.Stack(t, stack, nil).Services {
 			for _, volume := range service.Volumes {
 				if volume.Type != types.VolumeTypeBind {

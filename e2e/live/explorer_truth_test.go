@@ -226,3 +226,76 @@ func TestTheExplorersLedgerUsesTheEvents(t *testing.T) {
 		t.Errorf("a trace cut in two is praised: %q", good)
 	}
 }
+
+// fromTheKernel marks spans as the eBPF instrumentation does.
+func fromTheKernel(service string, spans ...object) object {
+	group := resourceSpans(service, spans...)
+	group["resource"] = object{"attributes": []object{attribute("service.name", service),
+		attribute("telemetry.distro.name", "opentelemetry-ebpf-instrumentation")}}
+	return group
+}
+
+func TestTheExplorerSaysWhatTheKernelSees(t *testing.T) {
+	browser := startBrowser(t)
+	address, send := inProcess(t, nil)
+	const ago = 40 * time.Second
+	id, half := newTraceID(), newTraceID()
+	code := attribute("http.response.status_code", "200")
+	first := func(id string) object {
+		return fromTheKernel("uservice1",
+			timed(id, 3, 2, "server", "GET /", ago, 0, 1000, code), timed(id, 4, 3, "internal", "processing", ago, 0, 1000),
+			timed(id, 5, 4, "client", "GET", ago, 200, 1000, code))
+	}
+	send(object{"resourceSpans": []object{proxied(id, "uservice1", "/", "200", ago), first(id),
+		fromTheKernel("uservice2", timed(id, 6, 5, "server", "GET /", ago, 200, 1000, code), timed(id, 7, 6, "internal", "processing", ago, 200, 1000))}})
+	send(object{"resourceSpans": []object{proxied(half, "uservice1", "/", "200", ago), first(half)}}) // uservice2 is not watched
+	send(object{"resourceSpans": []object{proxied(newTraceID(), "uservice1", "/", "200", ago)}})
+
+	p := open(t, browser, address+"/trace/"+id, 1280)
+	p.until(`document.querySelector(".where tbody tr")`)
+	if seen := js[int](p, `document.querySelectorAll("[data-span].outside").length`); seen != 5 {
+		t.Errorf("%d spans are drawn as seen from outside, want 5", seen)
+	}
+	if named := js[[]string](p, `[...document.querySelectorAll(".legend li")].map((li) => li.textContent)`); !slices.Contains(named, "uservice22 spans, seen from outside") {
+		t.Errorf("the legend has %q", named)
+	}
+	if hatched := js[int](p, `document.querySelectorAll(".wf-row.dark").length`); hatched != 0 {
+		t.Error("time that spans cover is drawn as unexplained")
+	}
+	story := strings.Join(p.texts(".story .note"), "\n")
+	for _, want := range []string{"Seen from outside, 800 ms in uservice2 and 200 ms in uservice1.", "What happened inside is unexplained"} {
+		if !strings.Contains(story, want) {
+			t.Errorf("the page says %q, want %q", story, want)
+		}
+	}
+	if good := p.texts(".story .note.good"); len(good) > 0 {
+		t.Errorf("what the kernel cannot split is told as an answer: %q", good)
+	}
+	p.until(`document.querySelector(".twin .invite")`) // the instrumented twin tells more
+	js[any](p, `void document.querySelector("[data-span].outside").click()`)
+	p.until(`document.querySelector(".span-box").innerText.includes("from outside, by the kernel (eBPF)")`)
+
+	p = open(t, browser, address+"/trace/"+half, 1280)
+	p.until(`document.querySelector(".where tbody tr")`)
+	if banner := strings.Join(p.texts(".mystery .note-title"), ""); banner != "800 ms unexplained, 80 % of the total." {
+		t.Errorf("of a call that nobody saw arrive the page says %q", banner)
+	}
+}
+
+func TestTheExplorerFindsTheTraceThatTheKernelBegan(t *testing.T) {
+	browser := startBrowser(t)
+	id, begun := newTraceID(), newTraceID()
+	address, send := inProcess(t, ledgerOf(id, object{"outcome": "ended", "summary": "", "hops": []object{}, "untied_total": 1, "untied": []object{{
+		"from": "uservice1", "to": "uservice2", "action": "dropped", "tie": "none", "kernel": true, "left": object{},
+		"arrived": object{"source": "recorded", "headers": []object{{"name": "traceparent", "trace_id": begun, "valid": true}}},
+	}}}))
+	send(object{"resourceSpans": []object{proxied(id, "uservice1", "/", "200", 40*time.Second)}})
+	p := open(t, browser, address+"/trace/"+id, 1280)
+	p.until(`document.querySelector(".mystery")?.innerText.includes("The kernel seems to watch it from outside (eBPF)")`)
+	if link := js[string](p, `document.querySelector(".mystery a").getAttribute("href")`); link != "/trace/"+begun {
+		t.Errorf("the page leads to %s, want %s", link, begun)
+	}
+	if badges := strings.Join(p.texts(".hop .badge"), ", "); !strings.Contains(badges, "perhaps the kernel's header") {
+		t.Errorf("the ledger has the badges %q", badges)
+	}
+}

@@ -146,7 +146,7 @@ export class Detail {
     this.toLedger();
     if (!this.trace) return;
     this.retell();
-    if (this.dark?.service?.plain) this.compare();
+    if (this.plain) this.compare();
   }
 
   retell() {
@@ -200,7 +200,8 @@ export class Detail {
     if (first && this.wantedSpan) this.choose(trace.find(this.wantedSpan), true);
     else if (this.waterfall.selected) this.choose(trace.find(this.waterfall.selected));
     this.hops.know(trace);
-    if (this.dark?.service?.plain) this.compare();
+    this.plain = this.dark?.service?.plain ? this.dark.service : trace.spans.some((s) => s.outside) && target?.plain ? target : null;
+    if (this.plain) this.compare();
     else this.twin.replaceChildren();
     if (first) measure(parsing, trace);
     this.loaded(trace);
@@ -263,7 +264,7 @@ export class Detail {
   async compare() {
     const { id, trace, dark, hops: { requests }, asked: { signal } } = this;
     const query = queryOf(trace, requests);
-    const twin = this.config.services.find((s) => s.name === dark.service.twin);
+    const twin = this.config.services.find((s) => s.name === this.plain.twin);
     const key = id + query;
     if (!twin || this.compared === key && this.twin.children.length) return;
     this.compared = key;

@@ -11,6 +11,7 @@ import { answers } from "./trace.js";
 const words = {
   started: ["good", "started", "No trace id arrived, so it started a trace."],
   continued: ["good", "continued", "It continued the trace whose id arrived."],
+  watched: ["good", "watched", "It did nothing with the trace itself. The kernel, which watches it, passed the trace on."],
   dropped: ["warn", "dropped", "A trace id arrived, and it did nothing with it."],
   "ignored-malformed": ["bad", "ignored, malformed", "It could not read what arrived."],
   "ignored-format": ["bad", "ignored, other format", "It does not read this format."],
@@ -93,6 +94,12 @@ export class Ledger {
     return headersOf(this.requests ?? []);
   }
 
+  // watched is the trace that the kernel may have begun for this request, as far as a header tells.
+  watched() {
+    const begun = (this.requests ?? []).flatMap((r) => r.untied ?? []).filter((x) => x.kernel);
+    return begun.length === 1 ? begun[0].arrived.headers.find((header) => header.trace_id && header.trace_id !== this.id)?.trace_id ?? null : null;
+  }
+
   // unsampled reports whether a header said that the trace is not recorded.
   unsampled() {
     return this.headers().some((header) => header.trace_id === this.id && header.sampled === false);
@@ -150,6 +157,7 @@ function hop(x, at) {
     h("div", { class: "hop-head" },
       h("span", { class: "hop-who" }, who(from), h("span", { class: "arrow", "aria-label": "to" }, " → "), who(x.to)),
       h("span", { class: "badge " + kind, title: meaning }, word),
+      x.kernel ? h("span", { class: "badge", title: "The sender is not instrumented and writes no header." }, x.tie === "none" ? "perhaps the kernel's header" : "the kernel's header") : null,
       x.status ? h("span", { class: x.status >= 500 ? "hop-status bad" : "hop-status" }, String(x.status)) : null,
       x.ambiguous ? h("span", { class: "badge", title: "It may belong to another request of the same trace." }, "ambiguous") : null),
     h("p", { class: "hop-says" }, ...carries(x, at), visible(x.says)),

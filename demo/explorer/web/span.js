@@ -24,7 +24,7 @@ export function spanDetails(span, trace, { close }) {
   return h("div", { class: "card span-card " + colour(span.service) },
     h("div", { class: "card-head" }, title, h("button", { type: "button", class: "quiet close", onclick: close, "aria-label": "Close the span's details" }, icon("close"))),
     h("dl", { class: "facts small" },
-      fact("Status", ...status), fact("Kind", span.kind),
+      fact("Status", ...status), fact("Kind", span.kind), span.outside && fact("Seen", "from outside, by the kernel (eBPF)"),
       fact("Starts at", duration(span.start)), fact("Duration", duration(span.duration)), fact("Self time", duration(span.selfTime)),
       fact("Span id", h("code", {}, visible(span.id)), callee && h("span", {}, "in the header to ", spanLink(callee))),
       span.parent ? fact("Parent", spanLink(span.parent), crosses(span.parent, span) && "by the span id in the header")

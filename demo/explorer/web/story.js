@@ -20,13 +20,15 @@ export function story(trace, { dark, hops, late }) {
       "At each cut, a service received no propagation header that it could read, and started a trace of its own. ",
       others.map((id) => partLink(id, parts))));
   }
+  const seen = seenFromOutside(trace);
+  if (seen.length) out.push(fromOutside(seen));
   const causes = trace.spans.filter((s) => s.status === "error" && !s.dark && !s.children.some((c) => c.status === "error"));
   const [most] = rows(trace, (s) => s.service + "\n" + s.name).filter((r) => r.service !== null);
   const share = most.time / (trace.duration || 1);
   if (causes.length) {
     const cause = causes.reduce((a, b) => (b.end < a.end ? b : a));
     out.push(note("bad", "error", "It began in ", spanLink(cause), cause.message ? [": ", h("q", {}, visible(cause.message).slice(0, 200))] : "", "."));
-  } else if (share >= 0.3 && most.spans === 1 && trace.spans.length > 1) {
+  } else if (share >= 0.3 && !seen.length && most.spans === 1 && trace.spans.length > 1) {
     const span = trace.spans.find((s) => s.service === most.service && s.name === most.name);
     out.push(note(out.length ? "" : "good", out.length ? "wait" : "ok", `${Math.round(share * 100)} % of the time went into `, spanLink(span), ": ", h("span", { class: "num" }, duration(most.time) + ".")));
   }
@@ -36,6 +38,8 @@ export function story(trace, { dark, hops, late }) {
 function mystery(trace, dark, hops, late, elsewhere, parts) {
   const { service, span, name, time } = dark;
   const why = !span ? ["No span covers this time."]
+    : service?.plain && hops.watched()
+      ? [`${name} is not instrumented. The kernel seems to watch it from outside (eBPF): it did not read this header, and began a trace of its own. `, partLink(hops.watched(), [])]
     : service?.plain
       ? [`${name} is not instrumented: it sends no spans and passes no propagation header on. The trace ends at `, spanLink(span), ". ", inside(service, httpStatus(trace))]
       : elsewhere && elsewhere !== trace.id
@@ -43,6 +47,18 @@ function mystery(trace, dark, hops, late, elsewhere, parts) {
         : [service ? `${name} is instrumented, yet no span of it is here. ` : `${visible(name)} answered a call, and no span of it is here. `, ...reasons(trace, dark, hops, late)];
   const much = time ? `${duration(time)} unexplained, ${percent(time / trace.duration)} of the total.` : `No span of ${visible(name)} is here.`;
   return h("div", { class: "note mystery" }, h("p", { class: "note-title" }, much), h("p", {}, ...why));
+}
+
+// seenFromOutside are the services of which the kernel alone tells, with the time that they took.
+function seenFromOutside(trace) {
+  const outside = new Set(trace.spans.filter((s) => s.outside).map((s) => s.service));
+  return rows(trace, (s) => s.service).filter((r) => outside.has(r.service) && r.time > trace.duration / 100);
+}
+
+// fromOutside says what the kernel knows of that time, and what it does not.
+function fromOutside(seen) {
+  const times = seen.map((r) => `${duration(r.time)} in ${visible(r.service)}`).join(" and ");
+  return note("", "wait", h("strong", {}, `Seen from outside, ${times}. `), "The kernel saw requests come and go (eBPF). What happened inside is unexplained: whether Redis, a database or the service's own code took the time, only the service could say.");
 }
 
 // reasons says why spans of whoever answered may be missing: what is known rules some of them out.

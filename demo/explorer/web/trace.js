@@ -22,6 +22,7 @@ function decode(s, service, resource, scope) {
   return {
     id: hex(s.spanId), parentID: hex(s.parentSpanId), traceID: hex(s.traceId),
     service, resource, scope,
+    outside: resource.some((a) => a.key === "telemetry.distro.name" && a.value === "opentelemetry-ebpf-instrumentation"),
     name: s.name ?? "",
     kind: word(s.kind, "SPAN_KIND_", ["unspecified", "internal", "server", "client", "producer", "consumer"]),
     status: word(s.status?.code, "STATUS_CODE_", ["unset", "ok", "error"]),

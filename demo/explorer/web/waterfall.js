@@ -115,7 +115,7 @@ export class Waterfall {
     const failed = span.status === "error";
     const siblings = span.parent ? span.parent.children : this.trace.roots;
     const row = h("div", {
-      class: `wf-row ${colour(span.service)}${failed ? " failed" : ""}${span.id === this.selected ? " selected" : ""}`,
+      class: `wf-row ${colour(span.service)}${failed ? " failed" : ""}${span.outside ? " outside" : ""}${span.id === this.selected ? " selected" : ""}`,
       role: "row", tabIndex: -1, "data-key": key, "data-span": span.id,
       "aria-level": level, "aria-setsize": siblings.length, "aria-posinset": siblings.indexOf(span) + 1,
       "aria-expanded": span.children.length ? String(open) : null,
@@ -141,7 +141,7 @@ export class Waterfall {
   barCell(span) {
     const at = (ms) => Math.min(100, Math.max(0, ms / this.scale * 100));
     const bar = h("span", { class: "bar", style: { left: at(span.start) + "%", width: at(span.end) - at(span.start) + "%" } });
-    const cell = h("div", { class: "wf-bars", role: "gridcell", "aria-label": "starts at " + duration(span.start) }, bar);
+    const cell = h("div", { class: "wf-bars", role: "gridcell", "aria-label": "starts at " + duration(span.start) + (span.outside ? ", seen from outside" : "") }, bar);
     const within = (ms) => (span.duration ? Math.min(100, Math.max(0, (ms - span.start) / span.duration * 100)) : 0);
     for (const [from, to] of merged(span.self, this.scale / 500)) {
       bar.append(h("span", { class: "self", style: { left: within(from) + "%", width: within(to) - within(from) + "%" } }));
@@ -255,6 +255,7 @@ export function marks(trace) {
   const list = [
     ["mark-own", "at work"], ["mark-waits", "waits"],
     trace.unexplained.length > 0 && ["unknown", "nobody measured it"],
+    spans.some((s) => s.outside) && ["mark-outside", "seen from outside, not measured inside"],
     spans.some((s) => s.status === "error") && ["mark-failed", "failed"],
     spans.some((s) => s.events.some((e) => e.name !== "exception")) && ["event", "event"],
     spans.some((s) => s.events.some((e) => e.name === "exception")) && ["event bad", "error recorded"],
@@ -265,8 +266,8 @@ export function marks(trace) {
 // legend names the colours.
 export function legend(trace, dark) {
   const items = trace.services.map((service) => {
-    const n = trace.spans.reduce((sum, s) => sum + (s.service === service), 0);
-    return h("li", { class: colour(service) }, h("span", { class: "dot" }), h("span", { class: "legend-name" }, visible(service)), h("span", { class: "count" }, plural(n, "span")));
+    const spans = trace.spans.filter((s) => s.service === service);
+    return h("li", { class: colour(service) }, h("span", { class: "dot" }), h("span", { class: "legend-name" }, visible(service)), h("span", { class: "count" }, plural(spans.length, "span"), spans.some((s) => s.outside) && ", seen from outside"));
   });
   if (dark?.service) items.push(h("li", { class: "dark" }, h("span", { class: "dot" }), h("span", { class: "legend-name" }, dark.service.name), h("span", { class: "count" }, "no spans")));
   return h("ul", { class: "legend", "aria-label": "Services in this trace" }, items);

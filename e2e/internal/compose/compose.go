@@ -18,6 +18,9 @@ var Stacks = map[string][]string{
 	"scale":     {"docker-compose.yaml", "docker-compose.scale.yaml"},
 }
 
+// EBPF names a further one, which is not in Stacks: it makes an exception to what holds for those.
+const EBPF = "ebpf"
+
 // Project is docker-compose.yaml with these environment variables set and no others.
 func Project(t *testing.T, variables map[string]string) *types.Project {
 	t.Helper()
@@ -31,8 +34,12 @@ func Stack(t *testing.T, name string, variables map[string]string) *types.Projec
 	if err != nil {
 		t.Fatal(err)
 	}
+	files := Stacks[name]
+	if name == EBPF {
+		files = []string{"docker-compose.yaml", "docker-compose.ebpf.yaml"}
+	}
 	details := types.ConfigDetails{WorkingDir: root, Environment: variables}
-	for _, file := range Stacks[name] {
+	for _, file := range files {
 		details.ConfigFiles = append(details.ConfigFiles, types.ConfigFile{Filename: filepath.Join(root, file)})
 	}
 	project, err := loader.LoadWithContext(t.Context(), details)

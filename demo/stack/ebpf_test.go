@@ -1,0 +1,62 @@
+package stack
+
+import (
+	"maps"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"example.com/grafana-tempo-go-demo/demo/topology"
+)
+
+func TestWhoMayNotWatchHearsWhy(t *testing.T) {
+	want := "-ebpf needs Linux"
+	if runtime.GOOS == "linux" {
+		want = "-ebpf needs root's rights"
+		if os.Geteuid() == 0 {
+			want = "give the program obi"
+		}
+	}
+	_, err := Start(t.Context(), Options{EBPF: filepath.Join(t.TempDir(), "obi")})
+	if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+		t.Errorf("%v, want one line with %q", err, want)
+	}
+}
+
+// TestWhoWatchesIsToldWhom runs a program in place of OBI, which shows its environment and ends when it
+// is asked to.
+func TestWhoWatchesIsToldWhom(t *testing.T) {
+	if runtime.GOOS != "linux" || os.Geteuid() != 0 {
+		t.Skip("needs Linux and root's rights")
+	}
+	program := filepath.Join(t.TempDir(), "obi")
+	if err := os.WriteFile(program, []byte("#!/bin/sh\nenv\ntrap 'exit 255' TERM\nwhile :; do sleep 0.1; done\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	o, logs, _ := options(t, "")
+	given := map[string]string{topology.Uservice3: "jaeger"}
+	o.EBPF, o.Propagators = program, given
+	s := start(t, o)
+	for end := time.Now().Add(10 * time.Second); !strings.Contains(logs.String(), "OTEL_EBPF_SHUTDOWN_TIMEOUT") && time.Now().Before(end); {
+		time.Sleep(10 * time.Millisecond)
+	}
+	for _, want := range []string{
+		"OTEL_EBPF_AUTO_TARGET_EXE=" + s.o.Bin + "/{uservice1,uservice2}\n", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=http://" + s.URLs().OTLPGRPC + "\n",
+	} {
+		if !strings.Contains(logs.String(), "ebpf      | "+want) {
+			t.Errorf("the log lacks %s:\n%s", want, logs.String())
+		}
+	}
+	if got := s.find(topology.Uservice1).env["OTEL_SERVICE_NAME"]; got != topology.Uservice1 {
+		t.Errorf("uservice1 has OTEL_SERVICE_NAME=%s", got)
+	}
+	if got := s.o.Propagators[topology.Gateway]; got != "tracecontext,jaeger" || !maps.Equal(given, map[string]string{topology.Uservice3: "jaeger"}) {
+		t.Errorf("the gateway has %q; the caller's map is now %v", got, given)
+	}
+	if err := s.Stop(t.Context()); err != nil {
+		t.Errorf("an OBI that ends badly when asked is no news: %v", err)
+	}
+}
