@@ -121,6 +121,20 @@ var cases = []struct {
 		f.link = "http://page.test/trace/" + testTrace
 		f.ledger = `{"requests":[{"hops":[{"to":"uservice3","arrived":{"headers":[]}}]}]}`
 	}, linkHeader},
+	{"the proxy sends the header damaged in a run without Docker", func(f *fake) {
+		ownTrace(f)
+		f.local = true
+		f.link = "http://page.test/trace/" + testTrace
+		const side = `{"source":"recorded","headers":[{"name":"uber-trace-id","value":"1%3A2"}]}`
+		f.ledger = `{"requests":[{"hops":[{"to":"uservice3","left":` + side + `,"arrived":` + side + `}]}]}`
+	}, linkHeader},
+	{"the proxy sends no header in a run without Docker", func(f *fake) {
+		ownTrace(f)
+		f.local = true
+		f.link = "http://page.test/trace/" + testTrace
+		const side = `{"source":"recorded","headers":[]}`
+		f.ledger = `{"requests":[{"hops":[{"to":"uservice3","left":` + side + `,"arrived":` + side + `}]}]}`
+	}, linkHeader},
 	{"the proxy does not trace", func(f *fake) {
 		ownTrace(f)
 		f.spans = f.spans[2:]
@@ -139,6 +153,15 @@ var cases = []struct {
 	{"no span arrives", func(f *fake) { f.spans = nil }, linkSpans},
 	{"uservice3 cannot export", func(f *fake) { f.spans = without(seven(), "uservice3") }, linkSpans},
 	{"uservice3 cannot export and says so", func(f *fake) { f.spans = without(seven(), "uservice3"); f.spanLog = true }, linkSpans},
+	{"uservice3 says in a run without Docker that it cannot export", func(f *fake) {
+		inLedger(f, "uservice3", `{"started":"2000-01-01T00:00:00Z","vain":"http://127.0.0.1:1"}`)
+	}, linkSpans},
+	{"uservice4 started again in a run without Docker", func(f *fake) {
+		inLedger(f, "uservice4", `{"started":"2999-01-01T00:00:00Z"}`)
+	}, linkSpans},
+	{"uservice4 sends nothing in a run without Docker", func(f *fake) {
+		inLedger(f, "uservice4", `{"started":"2000-01-01T00:00:00Z"}`)
+	}, linkSpans},
 	{"uservice4 cannot export", func(f *fake) { f.spans = without(seven(), "uservice4") }, linkSpans},
 	{"the proxy cannot export", func(f *fake) { f.spans = without(seven(), "traefik") }, linkSpans},
 	{"uservice3 does not say its name", func(f *fake) {
@@ -210,6 +233,14 @@ func uservice4Down(f *fake) {
 	f.fail(502, "The service behind this one did not answer well.", "dial tcp 10.0.0.4:7878: connect: connection refused", 5, 3, 2, 1)
 	f.spans = f.spans[:5]
 	f.spans[4].traceresponse = ""
+}
+
+// inLedger is a run without Docker in which a service took part in the trace, and sent no spans.
+func inLedger(f *fake, service, telemetry string) {
+	f.local = true
+	f.link = "http://page.test/trace/" + testTrace
+	f.spans = without(seven(), service)
+	f.ledger = `{"requests":[{"hops":[{"to":"` + service + `","trace_id":"` + testTrace + `"}]}],"services":{"` + service + `":` + telemetry + `}}`
 }
 
 // ownTrace puts uservice3 and what it calls into a trace of its own.

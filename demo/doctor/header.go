@@ -93,7 +93,14 @@ func (v *visit) notContinued(ctx context.Context, served *tempo.Span) outcome {
 			damaged = name + ": " + value
 		}
 	}
+	hop := v.hopTo(v.ledger(ctx), topology.Uservice3)
+	left := hop != nil && hop.Left.Source == ledger.Recorded
+	sameValue := func(h ledger.Header) bool { return h.Name+": "+h.Value == damaged }
 	switch {
+	case left && damaged != "" && slices.ContainsFunc(hop.Left.Headers, sameValue):
+		return broken(detail, "header sent damaged").with(damaged)
+	case left && orphan != "" && len(hop.Left.Headers) == 0:
+		return broken(detail, "header not sent")
 	case headers == nil && orphan != "":
 		return broken(detail, "formats differ", "header changed")
 	case headers == nil:
@@ -132,26 +139,40 @@ func (v *visit) orphan(ctx context.Context, served *tempo.Span) (id string) {
 	return id
 }
 
+// ledger returns what the hop ledger of a run without Docker has about the trace, if there is one.
+func (v *visit) ledger(ctx context.Context) (answer ledger.Answer) {
+	if v.o.URLs[topology.Explorer] != "" {
+		res, _ := v.ask(ctx, topology.Explorer, "/api/ledger", url.Values{"trace": {v.id}})
+		_ = json.Unmarshal(res.body, &answer) // nothing is known then
+	}
+	return answer
+}
+
+// hopTo is the hop to a service, as that recorded it; nil if it did not.
+func (v *visit) hopTo(answer ledger.Answer, service string) *ledger.Hop {
+	for _, request := range answer.Requests {
+		for i, hop := range request.Hops {
+			if hop.To == service && hop.Arrived.Source != ledger.NotKnown {
+				return &request.Hops[i]
+			}
+		}
+	}
+	return nil
+}
+
 // arrived returns the headers that uservice3 received, by name: from the ledger of a run without
 // Docker, or from its log line in Loki. It returns nil when they are not known.
 func (v *visit) arrived(ctx context.Context) map[string]string {
 	headers := map[string]string{}
 	if v.o.URLs[topology.Explorer] != "" {
-		var answer ledger.Answer
-		res, _ := v.ask(ctx, topology.Explorer, "/api/ledger", url.Values{"trace": {v.id}})
-		_ = json.Unmarshal(res.body, &answer) // nothing is known then
-		for _, request := range answer.Requests {
-			for _, hop := range request.Hops {
-				if hop.To != topology.Uservice3 || hop.Arrived.Source == ledger.NotKnown {
-					continue
-				}
-				for _, h := range hop.Arrived.Headers {
-					headers[h.Name] = h.Value
-				}
-				return headers
-			}
+		hop := v.hopTo(v.ledger(ctx), topology.Uservice3)
+		if hop == nil {
+			return nil
 		}
-		return nil
+		for _, h := range hop.Arrived.Headers {
+			headers[h.Name] = h.Value
+		}
+		return headers
 	}
 	v.poll(ctx, v.within(3*time.Second), "Loki has the request's headers", func() bool {
 		lines, err := v.lines(ctx, fmt.Sprintf(`%s | trace_id=%q |= "request"`, ofService, v.id), 5*time.Minute)

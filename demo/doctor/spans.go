@@ -11,6 +11,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tidwall/gjson"
+
+	"example.com/grafana-tempo-go-demo/demo/ledger"
 	"example.com/grafana-tempo-go-demo/demo/tempo"
 	"example.com/grafana-tempo-go-demo/demo/topology"
 )
@@ -244,11 +247,15 @@ func (v *visit) notMade(detail string, found []*tempo.Span, first int, senders [
 // notSent tells why spans of these processes do not arrive.
 func (v *visit) notSent(senders ...string) judge {
 	return func(ctx context.Context, detail string) outcome {
+		seen := true // all have taken part in the trace
 		for _, sender := range senders {
-			// Our services log it themselves, once a minute, and log lines take another way.
-			const query = `{service_name=%q} | what="spans" |= "does not reach the back end"`
-			if lines, _ := v.lines(ctx, fmt.Sprintf(query, sender), 5*time.Minute); len(lines) > 0 {
-				return broken(detail, "endpoint in vain").with(struct{ Sender, Endpoint string }{sender, lines[0].Get("endpoint").String()})
+			own := v.logged(ctx, sender)
+			seen = seen && own.seen
+			switch {
+			case own.Vain != "":
+				return broken(detail, "endpoint in vain").with(struct{ Sender, Endpoint string }{sender, own.Vain})
+			case own.Started.After(v.sent):
+				return broken(detail, "restarted").with(sender)
 			}
 		}
 		who := strings.Join(senders, " ")
@@ -258,8 +265,39 @@ func (v *visit) notSent(senders ...string) judge {
 		if who == v.o.name(topology.Gateway) { // it has sent the header, so it traces
 			return broken(detail, "wrong endpoint", "killed too early").with(who)
 		}
+		if seen { // tracing is on
+			return broken(detail, "wrong endpoint", "killed too early", "exporter off").with(who)
+		}
 		return broken(detail, "wrong endpoint", "no export", "killed too early").with(who)
 	}
+}
+
+// evidence is what the log of a service says, of its telemetry and of the trace.
+type evidence struct {
+	ledger.Telemetry
+	seen bool // it has taken part in the trace
+}
+
+// logged asks the hop ledger, which reads the logs of a run without Docker, or Loki.
+func (v *visit) logged(ctx context.Context, service string) (e evidence) {
+	if v.o.Kind == Local {
+		answer := v.ledger(ctx)
+		hop := v.hopTo(answer, service)
+		return evidence{answer.Services[service], hop != nil && hop.TraceID == v.id}
+	}
+	ask := func(query string, before time.Duration) []gjson.Result {
+		lines, _ := v.lines(ctx, fmt.Sprintf(`{service_name=%q}`, service)+query, before)
+		return lines
+	}
+	// Our services log it themselves, once a minute, and log lines take another way.
+	if lines := ask(` | what="spans" |= "does not reach the back end"`, 5*time.Minute); len(lines) > 0 {
+		e.Vain = lines[0].Get("endpoint").String()
+	}
+	if len(ask(` |= "listening"`, 0)) > 0 {
+		e.Started = time.Now()
+	}
+	e.seen = len(ask(fmt.Sprintf(` | trace_id=%q`, v.id), 0)) > 0
+	return e
 }
 
 const searchLimit = 200 // traces

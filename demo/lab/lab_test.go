@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 )
 
 // fakeSwitch does what it is told, unless it fails.
@@ -108,7 +109,9 @@ func TestNoFaultComesAgainBeforeAllHaveCome(t *testing.T) {
 	}
 }
 
-func TestNothingTellsASecretFault(t *testing.T) {
+func TestNothingTellsASecretFault(t *testing.T) { synctest.Test(t, nothingTells) } // at the same time each
+
+func nothingTells(t *testing.T) {
 	var told string
 	for _, f := range Faults() {
 		l := New(&fakeSwitch{}, 7)
@@ -218,6 +221,25 @@ func TestARiddleThatIsLeftStaysUnnamed(t *testing.T) {
 		if s := l.State(); s.Riddle.Number != 2 || s.Past[0].Outcome != Left || sw.name == secret {
 			t.Errorf("the next: %+v", s)
 		}
+	}
+}
+
+func TestTheLastOneIsSaidToBe(t *testing.T) {
+	sw := &fakeSwitch{}
+	l := New(sw, 7)
+	for i := range Faults() {
+		if err := l.Begin(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(l.State().Tally, "all") {
+			t.Errorf("after %d: %q", i, l.State().Tally)
+		}
+		if err := l.Guess(fault(t, sw.name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := l.State().Tally; got != "7 of 7 found. You have found all there are." {
+		t.Error(got)
 	}
 }
 

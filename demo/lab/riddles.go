@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"time"
 )
 
 // Random stands for the name of a fault that nobody is told.
@@ -23,13 +24,14 @@ const (
 
 // Riddle is a fault that was turned on without its name.
 type Riddle struct {
-	Number    int      `json:"number"`     // from 1
-	Hints     []string `json:"hints"`      // that were asked for
-	MoreHints int      `json:"more_hints"` // that were not
-	Wrong     []Fault  `json:"wrong"`      // causes that were named and are not it
-	Trace     string   `json:"trace"`      // of the newest call that was seen under it, or empty
-	Outcome   Outcome  `json:"outcome"`    // empty while it can be solved
-	Answer    *Fault   `json:"answer"`     // when it was found or given up
+	Number    int       `json:"number"`     // from 1
+	Began     time.Time `json:"began"`      // when it was on; older traces do not tell of it
+	Hints     []string  `json:"hints"`      // that were asked for
+	MoreHints int       `json:"more_hints"` // that were not
+	Wrong     []Fault   `json:"wrong"`      // causes that were named and are not it
+	Trace     string    `json:"trace"`      // of the newest call that was seen under it, or empty
+	Outcome   Outcome   `json:"outcome"`    // empty while it can be solved
+	Answer    *Fault    `json:"answer"`     // when it was found or given up
 
 	fault Fault
 }
@@ -144,7 +146,7 @@ func (l *Lab) add(f Fault) Fault {
 	l.current() // ends the one before
 	l.next = l.next[1:]
 	l.riddles = append(l.riddles, &Riddle{
-		Number: len(l.riddles) + 1, Hints: []string{}, MoreHints: len(f.Hints), Wrong: []Fault{}, fault: f,
+		Number: len(l.riddles) + 1, Began: time.Now(), Hints: []string{}, MoreHints: len(f.Hints), Wrong: []Fault{}, fault: f,
 	})
 	return f
 }
@@ -230,6 +232,7 @@ func (l *Lab) State() State {
 		s.Active = s.Fault.Name
 	}
 	found, wrong := 0, 0
+	names := map[string]bool{} // of those found
 	for _, r := range l.riddles {
 		if r.Outcome == "" {
 			continue
@@ -238,9 +241,13 @@ func (l *Lab) State() State {
 		wrong += len(r.Wrong)
 		if r.Outcome == Found {
 			found++
+			names[r.fault.Name] = true
 		}
 	}
 	s.Tally = tally(found, len(s.Past), wrong)
+	if len(names) == len(Faults()) {
+		s.Tally += " You have found all there are."
+	}
 	return s
 }
 

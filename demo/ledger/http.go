@@ -3,8 +3,10 @@ package ledger
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
+	"time"
 )
 
 // DefaultLimit is how many requests are listed unless another number is asked for.
@@ -14,6 +16,14 @@ const DefaultLimit = 20
 type Answer struct {
 	// Requests are newest first.
 	Requests []Request `json:"requests"`
+	// Services are those that said something of themselves, by name.
+	Services map[string]Telemetry `json:"services,omitempty"`
+}
+
+// Telemetry is what a service's own log says of it.
+type Telemetry struct {
+	Started time.Time `json:"started,omitzero"` // when it began to listen, the last time
+	Vain    string    `json:"vain,omitempty"`   // the endpoint to which it has sent spans in vain since
 }
 
 // Handler returns the HTTP API. It looks at the query alone, not at path and method:
@@ -30,13 +40,19 @@ func (l *Ledger) Handler() http.Handler {
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Cache-Control", "no-store")
 		w.Header().Set("X-Content-Type-Options", "nosniff")
-		var body any = Answer{found}
+		var body any = Answer{found, l.telemetry()}
 		if err != nil {
 			w.WriteHeader(http.StatusBadRequest)
 			body = map[string]string{"error": "query: " + err.Error()}
 		}
 		_ = json.NewEncoder(w).Encode(body) // a client that hung up is no failure
 	})
+}
+
+func (l *Ledger) telemetry() map[string]Telemetry {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return maps.Clone(l.services)
 }
 
 func (l *Ledger) answer(rawQuery string) ([]Request, error) {

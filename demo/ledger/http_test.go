@@ -4,12 +4,14 @@ import (
 	"cmp"
 	"encoding/json"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestHandler(t *testing.T) {
@@ -55,7 +57,7 @@ func TestHandler(t *testing.T) {
 func TestTheShapeOfTheAPI(t *testing.T) {
 	l := New(DefaultMaxRecords)
 	scenarios[1].add(l)
-	data, err := json.MarshalIndent(Answer{l.Recent(1)}, "", "  ")
+	data, err := json.MarshalIndent(Answer{Requests: l.Recent(1)}, "", "  ")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,4 +98,24 @@ func FuzzAPI(f *testing.F) {
 			t.Errorf("%q was answered with %.200q", query, w.Body)
 		}
 	})
+}
+
+func TestTheAPITellsWhatServicesSayOfTheirTelemetry(t *testing.T) {
+	l := New(10)
+	const at, vain = `{"time":"2026-01-02T03:04:0`, `telemetry does not reach the back end; requests are answered all the same`
+	for _, line := range []string{
+		at + `1Z","msg":"listening","addr":"127.0.0.1:1"}`,
+		at + `2Z","msg":"` + vain + `","what":"metrics","endpoint":"http://metrics"}`,
+		at + `3Z","msg":"` + vain + `","what":"spans","endpoint":"http://127.0.0.1:1"}`,
+	} {
+		l.AddLine("uservice3", []byte(line))
+	}
+	want := map[string]Telemetry{"uservice3": {Started: time.Date(2026, 1, 2, 3, 4, 1, 0, time.UTC), Vain: "http://127.0.0.1:1"}}
+	if got := l.telemetry(); !maps.Equal(got, want) {
+		t.Errorf("it has %v, want %v", got, want)
+	}
+	l.AddLine("uservice3", []byte(at+`4Z","msg":"listening"}`))
+	if own := l.telemetry()["uservice3"]; own.Vain != "" || own.Started.Second() != 4 {
+		t.Errorf("after its start: %v", own)
+	}
 }

@@ -62,12 +62,14 @@ type Ledger struct {
 	proxied []*record
 	lines   []*record
 	bySpan  map[string]*record // lines by trace and span id, for later lines of the same span
+
+	services map[string]Telemetry
 }
 
 // New returns an empty Ledger that keeps the newest maxRecords of the gateway's records, and four
 // times as many lines of services; a request makes two. A record takes 1 kB, rarely 10 kB.
 func New(maxRecords int) *Ledger {
-	return &Ledger{maxRecords: maxRecords, bySpan: map[string]*record{}}
+	return &Ledger{maxRecords: maxRecords, bySpan: map[string]*record{}, services: map[string]Telemetry{}}
 }
 
 // AddProxy adds a request that the gateway has seen, ideally once it has been answered.

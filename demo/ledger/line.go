@@ -18,6 +18,8 @@ var (
 	markRequest = []byte(`"msg":"request`) // or "request failed"
 	markAnswer  = []byte(`"msg":"answer of other service"`)
 	markTraefik = []byte(`"DownstreamStatus":`)
+	markListens = []byte(`"msg":"listening"`)
+	markVain    = []byte(`"msg":"telemetry does not reach the back end`)
 )
 
 // serviceLine is a line of the gateway, or of a service, which has Headers and less of the rest.
@@ -57,6 +59,10 @@ func (l *Ledger) AddLine(service string, data []byte) {
 		l.addTraefik(service, data)
 		return
 	}
+	if bytes.Contains(data, markListens) || bytes.Contains(data, markVain) {
+		l.addTelemetry(service, data)
+		return
+	}
 	if !bytes.Contains(data, markRequest) && !bytes.Contains(data, markAnswer) {
 		return
 	}
@@ -94,6 +100,26 @@ func (l *Ledger) AddLine(service string, data []byte) {
 // credible reports whether a line can be of this time. Any duration (292 years at most) before or
 // after it, the year is still one that JSON can have: 0 to 9999.
 func credible(t time.Time) bool { return t.Year() >= 1970 && t.Year() < 9000 }
+
+// addTelemetry adds a line in which a service says that it has started, or that it sends spans in vain.
+func (l *Ledger) addTelemetry(service string, data []byte) {
+	var in struct {
+		Time                time.Time
+		Msg, What, Endpoint string
+	}
+	if json.Unmarshal(data, &in) != nil || !credible(in.Time) {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch own := l.services[service]; {
+	case in.Msg == "listening":
+		l.services[service] = Telemetry{Started: in.Time}
+	case in.What == "spans":
+		own.Vain = cut(in.Endpoint, maxValue)
+		l.services[service] = own
+	}
+}
 
 // addTraefik adds a line of Traefik's access log.
 func (l *Ledger) addTraefik(proxy string, data []byte) {

@@ -57,7 +57,7 @@ func Run(stdin io.Reader, stdout, stderr io.Writer, o RunOptions) error {
 			"--accesslog.fields.headers.names.Uber-Trace-Id=keep, once a client has sent one.")
 	}
 	if o.JSON {
-		err = json.NewEncoder(stdout).Encode(Answer{found})
+		err = json.NewEncoder(stdout).Encode(Answer{Requests: found})
 	} else {
 		slices.Reverse(found)
 		err = Fprint(stdout, found)

@@ -197,7 +197,7 @@ func FuzzReadLog(f *testing.F) {
 				t.Fatalf("no line for a terminal: %q", line)
 			}
 		}
-		if _, err := json.Marshal(Answer{found}); err != nil {
+		if _, err := json.Marshal(Answer{Requests: found}); err != nil {
 			t.Fatal(err)
 		}
 	})

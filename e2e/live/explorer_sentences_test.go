@@ -119,7 +119,7 @@ func TestTheExplorerSaysNothingFalse(t *testing.T) {
 		p.call("uservice3")
 		p.click(".story .note:first-child a")
 		p.until(`document.querySelectorAll(".hop").length === 3 && document.querySelector(".mystery")`)
-		p.judge(".back-again", said{yes: []string{"not in the logs; the receiver's span is"}, no: []string{"not written down", "nobody recorded"}})
+		p.judge(".back-again", said{yes: []string{"not in the logs; the receiver's ids are"}, no: []string{"not written down", "nobody recorded"}})
 	})
 	t.Run("who has no name has sent spans all the same", func(t *testing.T) {
 		p := withFault(t, browser, d.Explorer, "no-service-name")

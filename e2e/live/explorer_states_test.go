@@ -129,14 +129,14 @@ func TestTheExplorerExplainsTheMarksThatItDraws(t *testing.T) {
 	send(object{"resourceSpans": []object{resourceSpans("shop", broken)}})
 	send(object{"resourceSpans": []object{proxied(plain, "uservice1", "/", "200", ago)}})
 	for id, want := range map[string]string{
-		healthy: "at work, waits", failed: "at work, waits, failed, error recorded", plain: "at work, waits, nobody measured it",
+		healthy: "at work, waits", failed: "at work, waits, failed, error recorded", plain: "at work, waits, no span here covers it",
 	} {
 		p := open(t, browser, address+"/trace/"+id, 1280)
 		p.until(`document.querySelector(".detail > .card .key li")`)
 		if got := strings.Join(p.texts(".detail > .card .key li"), ", "); got != want {
 			t.Errorf("the marks are %q, want %q", got, want)
 		}
-		// What is hatched was not measured, and nothing else is.
+		// What is hatched no span covers, and nothing else is hatched.
 		if hatched := js[int](p, `[...document.querySelectorAll(".wf-bars *")].flatMap((e) => [getComputedStyle(e), getComputedStyle(e, "::after")])
 			.filter((s) => s.backgroundImage.includes("repeating")).length`); hatched > 0 != (id == plain) {
 			t.Errorf("of %q %d are hatched", want, hatched)

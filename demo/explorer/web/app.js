@@ -18,8 +18,8 @@ try {
 
 const detail = new Detail({ config, loaded: (trace) => list.remember(trace), call: (service, query) => calls.call(service, query), go });
 const list = new TraceList({ config, state: storeState });
-const calls = new Calls({ config, open: openAnswer, where: () => location.pathname });
-new Faults({ config });
+const calls = new Calls({ config, open: openAnswer, where: () => location.pathname, answered: () => faults.poll?.kick() });
+const faults = new Faults({ config, go });
 
 setText($("#where"), `Traces from ${config.tempo}, requests through ${config.gateway}`);
 

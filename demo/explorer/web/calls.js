@@ -9,8 +9,9 @@ const patience = 20_000; // milliseconds to look for the trace of a service that
 
 export class Calls {
   // open(id, sampled) shows a trace; where() is the address, to notice that the reader has gone elsewhere meanwhile.
-  constructor({ config, open, where }) {
+  constructor({ config, open, where, answered }) {
     this.open = open;
+    this.answered = answered; // told when a call has ended
     this.where = where;
     this.config = config;
     this.names = config.services.map((s) => s.name);
@@ -49,6 +50,7 @@ export class Calls {
       announce(`${service}: ${err.message}`);
       return;
     } finally {
+      this.answered();
       clearInterval(clock);
       this.busy(button, -1);
     }

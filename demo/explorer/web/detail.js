@@ -5,7 +5,7 @@ import * as api from "./api.js";
 import { $, announce, h, icon, setText } from "./dom.js";
 import { clock, duration, fullID, multiline, percent, plural, visible } from "./format.js";
 import { colour } from "./colours.js";
-import { askedFor, darkness, httpStatus, parse, queryOf, sameRequest } from "./trace.js";
+import { askedFor, darkness, httpStatus, parse, queryOf, relays, sameRequest } from "./trace.js";
 import { rows } from "./time.js";
 import { legend, marks, Waterfall } from "./waterfall.js";
 import { spanDetails } from "./span.js";
@@ -272,13 +272,14 @@ export class Detail {
     const apartFrom = (time) => Math.abs(time - trace.startedAt);
     let other = null;
     try {
-      const found = query === null ? [] : await api.search({ tags: api.tags({ "server.address": twin.host, "service.name": twin.name }), start: middle - 61, end: middle + 61, limit: 50 }, signal);
+      const found = query === null ? [] : await api.search({ tags: api.tags({ "server.address": twin.host }), start: middle - 61, end: middle + 61, limit: 50 }, signal);
       const near = (s) => apartFrom(Number(BigInt(s.startTimeUnixNano ?? 0) / 1_000_000n));
       found.sort((a, b) => near(a) - near(b));
       for (const summary of found.slice(0, 8)) {
         const candidate = parse(await api.traceText(fullID(summary.traceID), signal));
         if (!candidate || askedFor(candidate, [twin]) !== twin || !sameRequest(candidate, trace) || apartFrom(candidate.startedAt) > minute) continue;
-        if (!candidate.services.includes(twin.name) || darkness(candidate, this.config.services) || candidate.spans.some((s) => s.orphan)) continue; // it explains nothing
+        // A part of a trace explains nothing. Who sent the inner spans is known by their place: a name may be missing.
+        if (!relays.has(candidate.root.service) || darkness(candidate, this.config.services) || candidate.spans.some((s) => s.orphan)) continue;
         const told = queryOf(candidate, null) ?? (this.config.ledger ? queryOf(candidate, (await api.ledger(candidate.id, signal)).requests) : null);
         if (told === query) { other = candidate; break; }
       }
@@ -319,7 +320,7 @@ export class Detail {
       h("div", { class: "tables" },
         table("By service", rows(trace, (s) => s.service), (r) => visible(r.service)),
         table("By span", rows(trace, (s) => s.service + "\n" + s.name), (r) => [visible(r.name) || "(no name)", h("span", { class: "of" }, " " + visible(r.service))])),
-      h("p", { class: "hint" }, "Each moment counts for the span that was working, not waiting; spans that worked at the same time share it. Time that nobody measured is unexplained. The rows add up to the trace's duration."))];
+      h("p", { class: "hint" }, "Each moment counts for the span that was working, not waiting; spans that worked at the same time share it. Time that no span here covers is unexplained. The rows add up to the trace's duration."))];
   }
 
   // choose opens a span's details below the waterfall, or closes them.

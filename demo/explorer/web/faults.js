@@ -3,13 +3,14 @@
 
 import * as api from "./api.js";
 import { $, announce, h, icon, poller } from "./dom.js";
-import { plural, visible } from "./format.js";
+import { clock, plural, visible } from "./format.js";
 
 const outcomes = { found: ["good", "found"], "given-up": ["", "given up"], left: ["", "left unsolved"] };
 
 export class Faults {
-  constructor({ config }) {
+  constructor({ config, go }) {
     if (!config.faults) return;
+    this.go = go; // opens an address
     this.el = $("#faults");
     this.el.hidden = false;
     this.all = []; // the faults to choose from, once somebody wants to choose
@@ -59,7 +60,14 @@ export class Faults {
   }
 
   begin(text) {
-    return this.button("begin", text, { class: "primary", onclick: () => this.act("begin", () => api.riddle("begin"), () => "Something is broken now.") }, "Breaking…");
+    return this.button("begin", text, { class: "primary", onclick: () => this.act("begin", () => this.next(), () => "Something is broken now.") }, "Breaking…");
+  }
+
+  // next breaks something else, and closes the trace that is open: it tells of what was before.
+  async next() {
+    const state = await api.riddle("begin");
+    this.go("/");
+    return state;
   }
 
   repair() {
@@ -117,7 +125,7 @@ export class Faults {
     return h("section", { class: "card riddle", "aria-labelledby": "riddle-title" },
       h("div", { class: "riddle-head" },
         h("h2", { id: "riddle-title", tabIndex: -1 }, { found: "Right", "given-up": "Given up" }[r.outcome] ?? "Something is broken"),
-        h("span", { class: "soft" }, "no. " + r.number + " of this run")),
+        h("span", { class: "soft" }, `no. ${r.number} of this run, on since ${clock(Date.parse(r.began))}: older traces do not tell of it`)),
       ...(r.outcome ? this.solved(r) : this.unsolved(r)), this.trouble());
   }
 
@@ -206,7 +214,7 @@ function row(r) {
 
 // look leads to what the learner has seen of it.
 function look(r) {
-  if (!r.trace) return ["Nothing was called from this page yet."];
+  if (!r.trace) return ["uservice3 was not called from this page yet."];
   const path = "/trace/" + r.trace;
   const scroll = (e) => {
     if (location.pathname !== path || !$(".ledger")) return;

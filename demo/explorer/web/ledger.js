@@ -13,8 +13,8 @@ const words = {
   continued: ["good", "continued", "It continued the trace whose id arrived."],
   watched: ["good", "watched", "It did nothing with the trace itself. The kernel, which watches it, passed the trace on."],
   dropped: ["warn", "dropped", "A trace id arrived, and it did nothing with it."],
-  "ignored-malformed": ["bad", "ignored, malformed", "It could not read what arrived."],
-  "ignored-format": ["bad", "ignored, other format", "It does not read this format."],
+  "ignored-malformed": ["bad", "ignored malformed", "It could not read what arrived."],
+  "ignored-format": ["bad", "ignored format", "It does not read this format."],
   "not-received": ["bad", "not received", "No trace id arrived."],
   unknown: ["", "unknown", "The records do not say."],
 };
@@ -198,7 +198,8 @@ function header(x, id, source = "recorded") {
   const part = (cls, text, title) => h("span", { class: "part " + cls, title }, visible(text));
   let value;
   if (!x.value && source === "inferred") {
-    value = [h("span", { class: "soft" }, "not in the logs; the receiver's span is "), part("p-trace", x.trace_id, "trace id"), " ", part("p-span", x.span_id, "span id")];
+    value = [h("span", { class: "soft" }, "not in the logs; the receiver's ids are "), part("p-trace", x.trace_id, "trace id"), " ", part("p-span", x.span_id, "span id"),
+      x.trace_id === id ? "" : h("span", { class: "soft" }, "; an event in that trace may have it")];
   } else {
     value = marked(x.value ?? "", [[x.trace_id, "p-trace", "trace id"], [x.span_id, "p-span", "span id"]], part);
   }

@@ -1,5 +1,5 @@
 // Where a trace's time went. Each moment belongs to the spans that were at work and waited for no child; spans that were
-// at work side by side share it. What is left, nobody measured: it is unexplained, and charged to nobody.
+// at work side by side share it. What is left, no span covers: it is unexplained, and charged to nobody.
 
 const most = 100; // spans without their parent for which a place is looked for; each costs a look at every span
 

@@ -254,7 +254,7 @@ export function marks(trace) {
   const { spans } = trace;
   const list = [
     ["mark-own", "at work"], ["mark-waits", "waits"],
-    trace.unexplained.length > 0 && ["unknown", "nobody measured it"],
+    trace.unexplained.length > 0 && ["unknown", "no span here covers it"],
     spans.some((s) => s.outside) && ["mark-outside", "seen from outside, not measured inside"],
     spans.some((s) => s.status === "error") && ["mark-failed", "failed"],
     spans.some((s) => s.events.some((e) => e.name !== "exception")) && ["event", "event"],
