@@ -141,7 +141,7 @@ func runUp(s session, o stack.Options, asJSON bool) error {
 	if asJSON {
 		err = json.NewEncoder(s.stdout).Encode(running.URLs())
 	} else {
-		err = printReady(out, running.URLs())
+		err = printReady(out, running.URLs(), o.Break != "")
 	}
 	if err == nil {
 		_, err = fmt.Fprint(out, broken(o.Break, running, term.Width(out)))
@@ -193,12 +193,13 @@ var readyText string
 var ready = template.Must(template.New("up").Parse(readyText))
 
 // printReady prints every address and what to do next in one piece: log lines go there too.
-func printReady(w io.Writer, u discover.URLs) error {
+func printReady(w io.Writer, u discover.URLs, broken bool) error {
 	page := struct {
 		discover.URLs
-		Port  string // of the gateway, as in a URL
-		Table map[string]topology.Service
-	}{URLs: u, Table: map[string]topology.Service{}}
+		Port   string // of the gateway, as in a URL
+		Broken bool   // on purpose, from the start
+		Table  map[string]topology.Service
+	}{URLs: u, Broken: broken, Table: map[string]topology.Service{}}
 	if g, err := url.Parse(u.Gateway); err == nil && g.Port() != "80" {
 		page.Port = ":" + g.Port()
 	}

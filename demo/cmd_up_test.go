@@ -260,15 +260,24 @@ func TestTakenAddressThatWasAskedForIsAnError(t *testing.T) {
 }
 
 func TestMessagesNameEveryAddress(t *testing.T) {
-	var b strings.Builder
-	err := printReady(&b, discover.URLs{
+	urls := discover.URLs{
 		Gateway: "http://127.0.0.1:8000", Explorer: "http://127.0.0.1:3000", Tempo: "http://127.0.0.1:3200", OTLPGRPC: "127.0.0.1:4317",
 		OTLPHTTP: "http://127.0.0.1:4318", Services: map[string]string{"uservice1": "http://127.0.0.1:8081", "uservice3": "http://127.0.0.1:8083"},
-	})
-	if err != nil {
-		t.Fatal(err)
 	}
-	text := b.String()
+	texts := map[bool]string{}
+	for _, broken := range []bool{false, true} {
+		var b strings.Builder
+		if err := printReady(&b, urls, broken); err != nil {
+			t.Fatal(err)
+		}
+		texts[broken] = b.String()
+		for _, promise := range []string{"it says why", `"Break something"`} {
+			if strings.Contains(b.String(), promise) == broken {
+				t.Errorf("broken: %t, and %q is said or not:\n%s", broken, promise, b.String())
+			}
+		}
+	}
+	text := texts[false]
 	for _, want := range []string{
 		"http://uservice3.localhost:8000/", "http://127.0.0.1:8083", "http://127.0.0.1:3000", "http://127.0.0.1:3200", "127.0.0.1:4317", "127.0.0.1:4318",
 		"curl -i -H 'Host: uservice3.localhost' http://127.0.0.1:8000/",

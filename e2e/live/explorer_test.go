@@ -104,7 +104,7 @@ func TestTheExplorerShowsWhereTheTimeWent(t *testing.T) {
 		if tree := p.tree(); strings.Count(tree, " error") != 6 || strings.Contains(tree, "redis_call error") {
 			t.Errorf("the waterfall shows\n%s", tree)
 		}
-		if says := p.texts(".story .note"); len(says) != 1 || !strings.Contains(says[0], "It began in database_call of uservice4") {
+		if says := p.texts(".story .note"); len(says) != 1 || !strings.Contains(says[0], "The error began in database_call of uservice4") {
 			t.Errorf("the page says %q", says)
 		}
 		if answer := p.texts(".answer"); !strings.Contains(answer[0], "502") {
