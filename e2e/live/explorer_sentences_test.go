@@ -129,6 +129,23 @@ func TestTheExplorerSaysNothingFalse(t *testing.T) {
 			t.Errorf("said to have no spans: %q", dark)
 		}
 	})
+	for fault, want := range map[string]said{
+		"no-service-name": {[]string{"A request like it, instrumented: uservice3"}, []string{"There is no whole trace"}},
+		"drop-header":     {[]string{"There is no whole trace"}, []string{"instrumented: uservice3"}},
+	} {
+		t.Run("a whole trace is compared, whatever its services are called: "+fault, func(t *testing.T) {
+			p := withFault(t, browser, d.Explorer, fault)
+			slow := `void document.querySelector("input[name=slow][value=redis]").click()` // like no call of another fault
+			if fault == "drop-header" {
+				slow = strings.Replace(slow, "=redis", "=database", 1)
+			}
+			js[any](p, slow)
+			p.call("uservice3")
+			p.call("uservice1")
+			p.until(`document.querySelector(".twin section")`)
+			p.judge(".twin", want)
+		})
+	}
 	t.Run("a failure that nobody saw from inside", func(t *testing.T) {
 		p := withFault(t, browser, d.Explorer, "")
 		js[any](p, `void document.querySelector("input[name=fail][value=database]").click()`)
