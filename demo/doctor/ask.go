@@ -31,8 +31,11 @@ type response struct {
 	body   []byte
 }
 
-// get asks a URL. An error is one of the connection; any status is an answer.
-func get(ctx context.Context, client *http.Client, timeout time.Duration, target, host string) (response, error) {
+// get asks a URL, with pairs of a header's name and value. An error is one of the connection; any
+// status is an answer.
+func get(
+	ctx context.Context, client *http.Client, timeout time.Duration, target, host string, headers ...string,
+) (response, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
@@ -41,6 +44,9 @@ func get(ctx context.Context, client *http.Client, timeout time.Duration, target
 	}
 	req.Host = host // empty: the URL's
 	req.Header.Set("User-Agent", "grafana-tempo-go-demo-doctor")
+	for pair := range slices.Chunk(headers, 2) {
+		req.Header.Set(pair[0], pair[1])
+	}
 	res, err := client.Do(req)
 	if err != nil {
 		return response{}, err

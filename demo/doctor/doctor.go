@@ -47,6 +47,8 @@ type Options struct {
 	Wait time.Duration
 	// TracingOff reports that TRACING=false is set where the stack was presumably started.
 	TracingOff bool
+	// SelfTracing reports that SELF_TRACING=true is set there.
+	SelfTracing bool
 
 	// EBPF examines the instrumentation from outside, too.
 	EBPF bool
@@ -110,6 +112,7 @@ const (
 	linkGrafana     = "grafana"
 	linkDataSources = "data sources"
 	linkTraceLink   = "trace link"
+	linkOwnSpans    = "own spans"
 )
 
 // check examines one link.
@@ -143,6 +146,9 @@ func (v *visit) checks() []check {
 	}
 	if v.o.EBPF {
 		list = append(list, v.kernelChecks()...)
+	}
+	if v.o.SelfTracing {
+		list = append(list, check{linkOwnSpans, nil, topology.Tempo, 10 * s, "the spans arrive", v.ownSpans})
 	}
 	return list
 }
@@ -215,6 +221,7 @@ type visit struct {
 	sampled        bool         // there is something to follow
 	further        []string     // ids of further requests' traces
 	trace          *tempo.Trace // as far as it has arrived; nil for nothing at all
+	own            string       // id of the trace that the stack makes of itself
 
 	// Of the request to uservice1, for the eBPF instrumentation.
 	plainSent, plainAnswered time.Time

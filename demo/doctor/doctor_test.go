@@ -223,6 +223,20 @@ var cases = []struct {
 	{"the link is of the old form", func(f *fake) { f.link = "http://grafana.test/explore?left=" + testTrace }, linkTraceLink},
 	{"the link leads elsewhere", func(f *fake) { f.link = strings.Replace(f.link, "grafana.test", "moved.test", 1) }, linkTraceLink},
 
+	{"the stack traces itself", func(f *fake) {
+		f.selfTracing, f.own = true, []string{"prometheus", "loki-all"}
+	}, ""},
+	{"Loki cannot trace itself", func(f *fake) {
+		f.selfTracing, f.own, f.lokiVersion = true, []string{"prometheus"}, "3.7.8"
+	}, ""},
+	{"a Loki that could trace itself does not", func(f *fake) {
+		f.selfTracing, f.own, f.lokiVersion = true, []string{"prometheus"}, "3.8.0"
+	}, linkOwnSpans},
+	{"Prometheus does not trace itself", func(f *fake) {
+		f.selfTracing, f.own, f.lokiVersion = true, []string{"loki-all"}, "3.8.0"
+	}, linkOwnSpans},
+	{"the stack does not trace itself", func(f *fake) { f.selfTracing, f.lokiVersion = true, "3.7.8" }, linkOwnSpans},
+
 	{"everything behind the proxy is down", func(f *fake) {
 		f.down["tempo"], f.down["prometheus"], f.down["loki"], f.down["grafana"] = true, true, true, true
 	}, linkStore},
@@ -289,8 +303,8 @@ func TestTheRightLinkIsNamed(t *testing.T) {
 			if report.FirstBroken != c.first || report.OK != (c.first == "") {
 				t.Errorf("the first broken link is %q, ok=%t; want %q", report.FirstBroken, report.OK, c.first)
 			}
-			if len(report.Links) != len(names()) {
-				t.Errorf("%d links, want %d", len(report.Links), len(names()))
+			if want := len((&visit{o: f.options()}).checks()); len(report.Links) != want {
+				t.Errorf("%d links, want %d", len(report.Links), want)
 			}
 			for _, l := range report.Links {
 				if (l.State == Broken) != (len(l.Causes) > 0) {

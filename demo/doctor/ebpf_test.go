@@ -39,10 +39,7 @@ func newWatched(t *testing.T) *watched {
 	}
 	w.fake.root = w.machine
 	w.fake.plain = func(rw http.ResponseWriter) {
-		instrumented := w.fake.spans
-		w.fake.spans = w.spans
-		w.fake.send()
-		w.fake.spans = instrumented
+		w.fake.send(w.spans...)
 		rw.WriteHeader(w.status)
 	}
 	return w

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -89,6 +90,10 @@ type fake struct {
 	older   bool              // some came before the request
 	spanLog bool              // one that says that spans are not sent
 
+	selfTracing bool
+	own         []string // services with spans of their own, when asked
+	lokiVersion string
+
 	ledger string // JSON
 
 	root  fs.FS                     // of the machine, with -ebpf
@@ -138,7 +143,7 @@ func (f *fake) options() Options {
 		Kind: Compose, Stack: "the compose stack",
 		URLs: map[string]string{topology.Gateway: "http://traefik.test", topology.Tempo: "http://tempo.test",
 			prometheus: "http://prometheus.test", loki: "http://loki.test", grafana: "http://grafana.test"},
-		EBPF: f.root != nil, root: f.root,
+		EBPF: f.root != nil, root: f.root, SelfTracing: f.selfTracing,
 		Wait: f.wait, interval: 5 * time.Millisecond,
 		dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
 			name, _, _ := strings.Cut(addr, ".")
@@ -172,7 +177,7 @@ func (f *fake) proxy(w http.ResponseWriter, r *http.Request) {
 	f.mu.Lock()
 	f.requests++
 	f.mu.Unlock()
-	f.send()
+	f.send(f.spans...)
 	if f.traceresponse != "" {
 		w.Header().Set("traceresponse", f.traceresponse)
 	}
@@ -185,11 +190,11 @@ func (f *fake) proxy(w http.ResponseWriter, r *http.Request) {
 		strings.ReplaceAll(f.link, "&", "&amp;"), testTrace)
 }
 
-// send exports the spans to the collector, as OTLP in JSON.
-func (f *fake) send() {
+// send exports spans to the collector, as OTLP in JSON.
+func (f *fake) send(spans ...span) {
 	now := time.Now()
 	var resources []any
-	for _, s := range f.spans {
+	for _, s := range spans {
 		parent := ""
 		if s.parent > 0 {
 			parent = fmt.Sprintf("%016x", s.parent)
@@ -273,7 +278,15 @@ func inData(w http.ResponseWriter, v any) {
 	_ = json.NewEncoder(w).Encode(map[string]any{"status": "success", "data": v})
 }
 
+// sendOwn sends a span of a part itself, in the trace that the question names.
+func (f *fake) sendOwn(r *http.Request, service string) {
+	if parts := strings.Split(r.Header.Get("traceparent"), "-"); len(parts) == 4 && slices.Contains(f.own, service) {
+		f.send(span{parts[1], service, "query", "server", len(service), 0, ""})
+	}
+}
+
 func (f *fake) prometheus(w http.ResponseWriter, r *http.Request) {
+	f.sendOwn(r, "prometheus")
 	f.mu.Lock()
 	requests := f.requests
 	f.mu.Unlock()
@@ -325,6 +338,11 @@ func (f *fake) prometheus(w http.ResponseWriter, r *http.Request) {
 }
 
 func (f *fake) loki(w http.ResponseWriter, r *http.Request) {
+	f.sendOwn(r, "loki-all")
+	if r.URL.Path == "/loki/api/v1/status/buildinfo" {
+		fmt.Fprintf(w, `{"version":%q}`, f.lokiVersion)
+		return
+	}
 	if r.URL.Path != "/loki/api/v1/query_range" {
 		http.NotFound(w, r)
 		return

@@ -136,7 +136,8 @@ func composeStack(given map[string]string, sys System) (Options, error) {
 	if err != nil {
 		return Options{}, err
 	}
-	o := Options{Kind: Compose, Stack: "the compose stack", URLs: map[string]string{}, TracingOff: getenv("TRACING") == "false"}
+	o := Options{Kind: Compose, Stack: "the compose stack", URLs: map[string]string{},
+		TracingOff: getenv("TRACING") == "false", SelfTracing: getenv("SELF_TRACING") == "true"}
 	if len(given) > 0 {
 		o.Stack = "the given addresses"
 	}

@@ -88,7 +88,7 @@ func portOf(url string) string { return url[strings.LastIndex(url, ":")+1:] }
 
 func TestComposesPortsComeFromTheEnvironmentAndDotEnv(t *testing.T) {
 	sys := system(t, "# ports\nTRAEFIK_PORT=8001\nexport TEMPO_PORT = '3201' # moved\nGRAFANA_PORT=\"3009\"\nnonsense\n",
-		map[string]string{"TRAEFIK_PORT": "8002", "TRACING": "false"})
+		map[string]string{"TRAEFIK_PORT": "8002", "TRACING": "false", "SELF_TRACING": "true"})
 	o, err := composeStack(nil, sys)
 	if err != nil {
 		t.Fatal(err)
@@ -98,7 +98,7 @@ func TestComposesPortsComeFromTheEnvironmentAndDotEnv(t *testing.T) {
 		got = append(got, o.URLs[p.Name])
 	}
 	want := "http://127.0.0.1:8002 http://127.0.0.1:3201 http://127.0.0.1:9090 http://127.0.0.1:3100 http://127.0.0.1:3009"
-	if strings.Join(got, " ") != want || o.Kind != Compose || !o.TracingOff {
+	if strings.Join(got, " ") != want || o.Kind != Compose || !o.TracingOff || !o.SelfTracing {
 		t.Errorf("addresses are %s, want %s", got, want)
 	}
 }

@@ -65,7 +65,7 @@ func TestDashboardsResolve(t *testing.T) {
 					t.Errorf("%s: there is no data source %+v", where, ref)
 				}
 			}
-			known := map[string]bool{"__rate_interval": true, "__auto": true, "1": true} // 1 is a group of label_replace
+			known := map[string]bool{"__rate_interval": true, "__interval": true, "1": true} // 1 is a group of label_replace
 			used := map[string]bool{}
 			uses := func(where, text string) {
 				for _, found := range grafana.Variables.FindAllStringSubmatch(text, -1) {

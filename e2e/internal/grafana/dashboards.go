@@ -80,7 +80,7 @@ func Dashboards(t *testing.T) []Dashboard {
 
 // Substitute puts values for the dashboard's variables into a query, as Grafana does.
 func (d Dashboard) Substitute(query string) string {
-	values := map[string]string{"__rate_interval": "1m", "__auto": "1m", "1": "$1"}
+	values := map[string]string{"__rate_interval": "1m", "__interval": "1m", "1": "$1"}
 	for _, v := range d.Templating.List {
 		values[v.Name] = v.AllValue
 	}
