@@ -47,7 +47,19 @@ func (a advice) cause(c cause) Cause {
 			do = append(do, m[2])
 		}
 	}
-	return Cause{capital(strings.TrimSpace(strings.Join(why, " "))), strings.Join(do, "; ")}
+	return Cause{capital(strings.TrimSpace(strings.Join(why, " "))), a.files(strings.Join(do, "; "))}
+}
+
+// files names the files of the stack's override. Without them docker compose would undo it.
+func (a advice) files(do string) string {
+	if a.override == "" {
+		return do
+	}
+	do = strings.ReplaceAll(do, "docker compose ", "docker compose -f docker-compose.yaml -f docker-compose."+a.override+".yaml ")
+	if a.override == scale {
+		do = strings.ReplaceAll(do, "conf/tempo.yaml", "conf/scale/tempo.yaml")
+	}
+	return do
 }
 
 // Service is the part that the link asks, as commands name it; Part and Gateway are for sentences.
@@ -75,6 +87,19 @@ func (a advice) Up(names string) string {
 			"or mend the fault on its page, " + a.URLs[topology.Explorer]
 	}
 	return "docker compose up -d " + names
+}
+
+// Generator is the part that makes the service graph.
+func (a advice) Generator() string {
+	if a.override == scale {
+		return "metrics-generator-0"
+	}
+	return "tempo"
+}
+
+// Start starts parts that have ended.
+func (a advice) Start(names string) string {
+	return "docker compose ps -a " + names + "; docker compose start " + names + "; " + a.Logs(names)
 }
 
 // All lists names in a sentence.

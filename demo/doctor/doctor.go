@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"slices"
 	"time"
 
 	"example.com/grafana-tempo-go-demo/demo/tempo"
@@ -57,6 +58,7 @@ type Options struct {
 	Waiting  func(link, waitingFor string, since time.Duration)
 	Finished func(Link)
 
+	override string        // that the compose stack has: collectors, scale or none
 	interval time.Duration // between two questions; 0 for the default
 	// dial replaces the network in tests; nil for the real one.
 	dial func(ctx context.Context, network, addr string) (net.Conn, error)
@@ -102,6 +104,7 @@ type Report struct {
 const (
 	linkGateway     = "gateway"
 	linkTraceID     = "trace id"
+	linkPipeline    = "pipeline" // with an override only
 	linkStore       = "trace store"
 	linkHeader      = "header"
 	linkSpans       = "spans"
@@ -143,6 +146,9 @@ func (v *visit) checks() []check {
 		{linkGrafana, nil, grafana, 20 * s, "Grafana is starting", v.grafana},
 		{linkDataSources, []string{linkGrafana}, grafana, 0, "", v.dataSources},
 		{linkTraceLink, answer, topology.Gateway, 0, "", v.traceLink},
+	}
+	if v.o.override != "" {
+		list = slices.Insert(list, 2, check{linkPipeline, nil, prometheus, 30 * s, "Prometheus scrapes every 15 s", v.pipeline})
 	}
 	if v.o.EBPF {
 		list = append(list, v.kernelChecks()...)
@@ -246,6 +252,7 @@ func Run(ctx context.Context, o Options) (Report, error) {
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	v.backend = &tempo.Client{URL: o.URLs[topology.Tempo], HTTP: v.http}
+	v.look(ctx)
 	v.readNumbers(ctx)
 	for _, c := range v.checks() {
 		v.link, v.began = c.link, time.Now()
@@ -255,7 +262,7 @@ func Run(ctx context.Context, o Options) (Report, error) {
 		}
 		link := Link{Name: c.link, State: out.state, Detail: out.detail}
 		for _, name := range out.causes {
-			link.Causes = append(link.Causes, advice{o, c.part, out.about}.cause(name))
+			link.Causes = append(link.Causes, advice{v.o, c.part, out.about}.cause(name))
 		}
 		if out.state == OK || out.state == Broken {
 			link.Millis = float64(time.Since(v.began).Microseconds()) / 1000
@@ -300,7 +307,10 @@ func (v *visit) examine(ctx context.Context, c check) outcome {
 		return !out.retry
 	})
 	if out.judge != nil {
-		return out.judge(ctx, out.detail)
+		out = out.judge(ctx, out.detail)
+	}
+	if out.state == Broken && v.states[linkPipeline] == Broken && slices.Contains(c.needs, linkStore) {
+		return skipped("needs: " + linkPipeline)
 	}
 	return out
 }

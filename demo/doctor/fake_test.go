@@ -73,9 +73,10 @@ type fake struct {
 	spans         []span
 	failed        map[int]string // messages by the ids of spans that failed
 
-	searchable bool
-	tempoReady int
-	cutoff     string
+	searchable  bool
+	tempoReady  int
+	traceStatus int // of queries by id; 0 for what the collector answers
+	cutoff      string
 
 	noCalls, noEdges bool // span metrics that do not come
 	stale            bool // they are there, and do not move
@@ -93,6 +94,13 @@ type fake struct {
 	selfTracing bool
 	own         []string // services with spans of their own, when asked
 	lokiVersion string
+
+	// With an override: what Prometheus has scraped of it.
+	override string
+	up       map[string][]string // of each target of a job: 1, 0 or - for each of the last scrapes
+	scraped  time.Duration       // earlier than collectors need to decide
+	trouble  map[string]string   // by what a query has in it: 1 or - for each of the last scrapes
+	numbers  map[string]int      // by query
 
 	ledger string // JSON
 
@@ -263,8 +271,14 @@ func (f *fake) tempo(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case r.URL.Path == "/ready" && f.tempoReady != 200:
 		http.Error(w, "Some services are not Running: Starting: 1", f.tempoReady)
+	case r.URL.Path == "/status/services" && f.override == scale:
+		fmt.Fprint(w, "| query-frontend  | Running |              |\n")
+	case r.URL.Path == "/status/services":
+		fmt.Fprint(w, "| distributor | Running | |\n| query-frontend | Running | |\n")
 	case r.URL.Path == "/status/config":
 		fmt.Fprintf(w, "query_frontend:\n    query_end_cutoff: %s\n", f.cutoff)
+	case strings.HasPrefix(r.URL.Path, "/api/v2/traces/") && f.traceStatus != 0:
+		http.Error(w, "error querying", f.traceStatus)
 	case r.URL.Path == "/metrics":
 		fmt.Fprint(w, f.tempoMetrics)
 	case r.URL.Path == "/api/search" && !f.searchable && strings.Contains(r.URL.RawQuery, "service.name"):
@@ -308,9 +322,18 @@ func (f *fake) prometheus(w http.ResponseWriter, r *http.Request) {
 			vector((requests > 0 || f.stale) && !f.noCalls, requests)
 		case strings.Contains(query, "service_graph"):
 			vector(requests > 0 && !f.noEdges, requests)
+		case strings.HasPrefix(query, "min(timestamp(up)"):
+			vector(true, int(time.Now().Add(10*time.Second-f.scraped).Unix()))
+		case strings.Contains(query, "otelcol"), query == startQuery:
+			vector(f.numbers[query] > 0, f.numbers[query])
 		default:
 			vector(!f.noDurations, 2)
 		}
+	case "/api/v1/query_range":
+		f.lastHour(w, r, query)
+	case "/api/v1/scrape_pools":
+		pools := map[string][]string{collectors: {"collector"}, scale: {"collector", "distributor"}}[f.override]
+		inData(w, map[string]any{"scrapePools": append(pools, "uservice3")})
 	case "/api/v1/query_exemplars":
 		var list []any
 		id := f.exemplar

@@ -260,7 +260,7 @@ func (v *visit) notSent(senders ...string) judge {
 		}
 		who := strings.Join(senders, " ")
 		if len(senders) == 3 {
-			return broken(detail, "sent elsewhere", "exporter off", "tempo drops").with(who)
+			return v.noneSent(ctx, detail, who)
 		}
 		if who == v.o.name(topology.Gateway) { // it has sent the header, so it traces
 			return broken(detail, "wrong endpoint", "killed too early").with(who)
@@ -270,6 +270,17 @@ func (v *visit) notSent(senders ...string) judge {
 		}
 		return broken(detail, "wrong endpoint", "no export", "killed too early").with(who)
 	}
+}
+
+// noneSent tells why no span arrives at all.
+func (v *visit) noneSent(ctx context.Context, detail, who string) outcome {
+	if v.o.override == "" {
+		return broken(detail, "sent elsewhere", "exporter off", "tempo drops").with(who)
+	}
+	if dropped, _ := v.number(ctx, unsampledQuery); dropped > 0 {
+		return broken(detail, "sampled away", "sent elsewhere", "exporter off").with(who)
+	}
+	return broken(detail, "sent elsewhere", "exporter off").with(who)
 }
 
 // evidence is what the log of a service says, of its telemetry and of the trace.

@@ -126,6 +126,8 @@ func (p *printer) verdict(r Report) {
 		counts[l.State]++
 	}
 	switch {
+	case r.OK && counts[Skipped] > 0:
+		p.print("\nNothing broken was found: %d links hold, %d could not be examined.\n", counts[OK], counts[Skipped])
 	case r.OK && counts[Absent] > 0:
 		p.print("\nAll is well: %d links hold, %d are not in this stack.\n", counts[OK], counts[Absent])
 	case r.OK:

@@ -109,3 +109,13 @@ func TestOnlyOneCounts(t *testing.T) {
 		t.Errorf("Tempo is started with %v", command)
 	}
 }
+
+// TestATenantHasLimits: its overrides replace all defaults, and a limit of nothing lets no span in.
+func TestATenantHasLimits(t *testing.T) {
+	set := leaves(t, "conf/collector/tempo-overrides.yaml")
+	for _, limit := range []string{"ingestion.rate_limit_bytes", "ingestion.burst_size_bytes", "global.max_bytes_per_trace"} {
+		if set["overrides.single-tenant."+limit] == "" {
+			t.Errorf("%s is not set", limit)
+		}
+	}
+}
