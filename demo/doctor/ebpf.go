@@ -132,15 +132,10 @@ func processes(root fs.FS, fits func(pid string) bool) (pids []string) {
 // probes calls uservice1 and looks whether that met probes: the kernel then has a page for them in the
 // service's memory. Only root may look.
 func (v *visit) probes(ctx context.Context) outcome {
-	v.plainSent = time.Now()
-	res, err := get(ctx, v.http, answerTimeout, v.o.URLs[topology.Gateway]+"/", topology.Host(topology.Uservice1))
-	v.plainAnswered = time.Now()
-	switch {
-	case err != nil:
-		return v.unreachable(topology.Gateway, err)
-	case res.status != http.StatusOK:
-		return broken(fmt.Sprintf("uservice1 answered %d", res.status), "plain pair fails")
+	if out := v.callPlain(ctx); out.state == Broken {
+		return out
 	}
+	v.answered = v.plainAnswered // the next link waits from here on
 	root := v.o.machine()
 	if root == nil {
 		return outcome{state: Absent, detail: elsewhere}
@@ -173,8 +168,31 @@ func (v *visit) probes(ctx context.Context) outcome {
 	return fine("a request met probes in uservice1 and uservice2")
 }
 
-// outside looks for the spans of that request.
+// callPlain sends a request to uservice1.
+func (v *visit) callPlain(ctx context.Context) outcome {
+	v.plainSent = time.Now()
+	res, err := get(ctx, v.http, answerTimeout, v.o.URLs[topology.Gateway]+"/", topology.Host(topology.Uservice1))
+	v.plainAnswered = time.Now()
+	switch {
+	case err != nil:
+		return v.unreachable(topology.Gateway, err)
+	case res.status != http.StatusOK:
+		return broken(fmt.Sprintf("uservice1 answered %d", res.status), "plain pair fails")
+	}
+	return outcome{state: OK}
+}
+
+// patience is how long the spans of one request may take; then another is sent. A request that was under
+// way while the probes were set has no spans, or not all.
+const patience = 8 * time.Second
+
+// outside looks for the spans of the last request.
 func (v *visit) outside(ctx context.Context) outcome {
+	if time.Since(v.plainAnswered) > patience {
+		if out := v.callPlain(ctx); out.state == Broken {
+			return out
+		}
+	}
 	twice := func(s *tempo.Span) bool { return s.Outside() && !slices.Contains(plainPair, s.Service) }
 	if v.trace != nil && slices.ContainsFunc(v.trace.Spans, twice) {
 		return broken("the instrumented services have spans from the kernel too", "ebpf watches too much")
