@@ -2,13 +2,15 @@ package config
 
 import (
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
+	"go.yaml.in/yaml/v3"
+
 	"example.com/grafana-tempo-go-demo/e2e/internal/compose"
 	"example.com/grafana-tempo-go-demo/e2e/internal/repo"
-	"go.yaml.in/yaml/v3"
 )
 
 // collectorConf is the part of a collector's configuration that these tests judge. The collector
@@ -102,6 +104,12 @@ func TestOnlyOneCounts(t *testing.T) {
 			if strings.HasSuffix(path, "metrics_generator.processors") && value != "[service-graphs]" {
 				t.Errorf("%s: Tempo's processors are %s", file, value)
 			}
+		}
+	}
+	// Tempo gives a tenant with overrides none of the defaults: without a limit it may write nothing.
+	for _, limit := range []string{"rate_limit_bytes", "burst_size_bytes"} {
+		if got := leaves(t, "conf/collector/tempo-overrides.yaml")["overrides.single-tenant.ingestion."+limit]; !regexp.MustCompile(`^[1-9]\d*$`).MatchString(got) {
+			t.Errorf("the tenant's %s is %q", limit, got)
 		}
 	}
 	command := compose.Stack(t, "collector", nil).Services["tempo"].Command
