@@ -171,18 +171,16 @@ func TestTheExplorerComparesWithWhatExplainsIt(t *testing.T) {
 	browser := startBrowser(t)
 	address, send := inProcess(t, nil)
 	const ago = 5 * time.Minute
-	plain, unnamed, holed := newTraceID(), newTraceID(), newTraceID()
+	plain, holed, unnamed := newTraceID(), newTraceID(), newTraceID()
 	send(object{"resourceSpans": []object{proxied(plain, "uservice1", "/", "200", ago)}})
-	send(object{"resourceSpans": []object{proxied(unnamed, "uservice3", "/", "200", ago),
-		resourceSpans("unknown_service:uservice3", timed(unnamed, 3, 2, "server", "handle_incoming_call", ago, 0, 1000))}})
 	send(object{"resourceSpans": []object{proxied(holed, "uservice3", "/", "200", ago),
 		resourceSpans("uservice3", timed(holed, 3, 2, "server", "handle_incoming_call", ago, 0, 1000),
 			calling(timed(holed, 4, 3, "client", "other_uservice_call", ago, 0, 1000)))}})
 	p := open(t, browser, address+"/trace/"+plain, 1280)
 	p.judge(".twin", said{yes: []string{"The answer is one call away", "There is no whole trace of the same request to it within a minute, answered 200 too"}})
-	good := newTraceID()
-	send(object{"resourceSpans": []object{proxied(good, "uservice3", "/", "200", ago-time.Second),
-		resourceSpans("uservice3", timed(good, 3, 2, "server", "handle_incoming_call", ago-time.Second, 0, 1000))}})
+	// A whole trace explains it, also that of a service that does not say its name.
+	send(object{"resourceSpans": []object{proxied(unnamed, "uservice3", "/", "200", ago-time.Second),
+		resourceSpans("unknown_service:uservice3", timed(unnamed, 3, 2, "server", "handle_incoming_call", ago-time.Second, 0, 1000))}})
 	p = open(t, browser, address+"/trace/"+plain, 1280)
 	p.judge(".twin", said{yes: []string{"A request like it, instrumented: uservice3", "1.00 s later"}, no: []string{"same request"}})
 }
