@@ -115,6 +115,9 @@ func TestDashboardsResolve(t *testing.T) {
 						t.Errorf("%s asks %+v and %+v", where, p.Datasource, q.Datasource)
 					}
 					uses(where, q.Expr+q.Query)
+					if strings.HasPrefix(p.Title, "Latest") && !strings.HasSuffix(q.Query, "with (most_recent=true)") {
+						t.Errorf("%s: without most_recent, Tempo returns the traces that it finds first: %s", where, q.Query)
+					}
 					if q.Datasource.Type == "prometheus" {
 						if _, err := parser.NewParser(parser.Options{}).ParseExpr(d.Substitute(q.Expr)); err != nil {
 							t.Errorf("%s: %v", where, err)
