@@ -33,12 +33,20 @@ func TestAPIServerTakesTheManifests(t *testing.T) {
 	kubectl := startAPIServer(t, programs)
 	// A dry run makes no namespace for the rest to be in, and without one nobody warns of its pods.
 	kubectl(t, "apply", "--server-side", "-f", repo.Path("deploy/kubernetes/base/namespace.yaml"))
-	for overlay := range kubernetes.Overlays {
+	takes := func(overlay string) {
 		t.Run(overlay, func(t *testing.T) {
 			out := kubectl(t, "apply", "-k", repo.Path("deploy/kubernetes/"+overlay), "--server-side", "--dry-run=server")
 			t.Logf("the API server takes %d objects", strings.Count(out, "\n"))
 		})
 	}
+	for overlay := range kubernetes.Overlays {
+		takes(overlay)
+	}
+	labels := kubernetes.Build(t, kubernetes.EBPF).Namespace.Labels
+	for _, name := range []string{"pod-security.kubernetes.io/enforce", "pod-security.kubernetes.io/warn"} {
+		kubectl(t, "label", "--overwrite", "namespace", "tempo-demo", name+"="+labels[name])
+	}
+	takes(kubernetes.EBPF)
 }
 
 // startAPIServer starts etcd and an API server with Kubernetes' own admission. What it returns runs

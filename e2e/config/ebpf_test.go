@@ -2,15 +2,17 @@ package config
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/compose-spec/compose-go/v2/types"
-	"go.yaml.in/yaml/v3"
 
 	"example.com/grafana-tempo-go-demo/demo/services"
+	"example.com/grafana-tempo-go-demo/demo/topology"
 	"example.com/grafana-tempo-go-demo/e2e/internal/compose"
+	"example.com/grafana-tempo-go-demo/e2e/internal/kubernetes"
 	"example.com/grafana-tempo-go-demo/e2e/internal/repo"
 )
 
@@ -122,46 +124,50 @@ func TestBothWaysOfRunningTheDemoWatchAlike(t *testing.T) {
 	}
 }
 
-// TestKubernetesWatchesLikeCompose compares the container that deploy/kubernetes/ebpf adds to a pod.
+// TestKubernetesWatchesLikeCompose: deploy/kubernetes/ebpf adds to `small` what the override adds to
+// docker-compose.yaml, and changes nothing else.
 func TestKubernetesWatchesLikeCompose(t *testing.T) {
-	var pod struct {
-		Spec struct {
-			Template struct {
-				Spec struct {
-					ShareProcessNamespace bool `yaml:"shareProcessNamespace"`
-					Containers            []struct {
-						Image     string
-						Env       []struct{ Name, Value string }
-						Resources struct {
-							Limits struct{ Memory string }
-						}
-						SecurityContext struct {
-							ReadOnlyRootFilesystem bool `yaml:"readOnlyRootFilesystem"`
-							Capabilities           struct{ Drop, Add []string }
-						} `yaml:"securityContext"`
-					}
-				}
+	small, watched := kubernetes.Build(t, "small"), kubernetes.Build(t, kubernetes.EBPF)
+	project := compose.Stack(t, compose.EBPF, nil)
+	for name, w := range watched.Workloads {
+		environment, _ := watched.Environment(t, w)
+		for variable := range project.Services[name].Environment {
+			if want := compose.Variable(project.Services[name], variable); environment[variable] != want {
+				t.Errorf("%s: %s=%s, with compose %s", name, variable, environment[variable], want)
 			}
 		}
+		container := w.Container()
+		container.Env = small.Workloads[name].Container().Env
+		if !reflect.DeepEqual(container, small.Workloads[name].Container()) {
+			t.Errorf("the container of %s is not that of small", name)
+		}
+		if name != topology.Uservice1 && name != topology.Uservice2 && len(w.Template.Spec.Containers) > 1 {
+			t.Errorf("%s is watched, too", name)
+		}
 	}
-	if err := yaml.Unmarshal(repo.Read(t, "deploy/kubernetes/ebpf/obi.yaml"), &pod); err != nil {
-		t.Fatal(err)
-	}
-	service, got := compose.Stack(t, compose.EBPF, nil).Services["obi1"], pod.Spec.Template.Spec.Containers[0]
-	rights := got.SecurityContext
-	if !pod.Spec.Template.Spec.ShareProcessNamespace || got.Image != service.Image || !rights.ReadOnlyRootFilesystem ||
-		!slices.Equal(rights.Capabilities.Drop, service.CapDrop) || !slices.Equal(rights.Capabilities.Add, service.CapAdd) ||
-		got.Resources.Limits.Memory != fmt.Sprintf("%dMi", service.MemLimit>>20) {
-		t.Errorf("the container is %+v, with compose it is %+v", got, service)
-	}
-	env := map[string]string{}
-	for _, variable := range got.Env {
-		env[variable.Name] = variable.Value
-	}
-	for name := range service.Environment {
-		want := compose.Variable(service, name)
-		if name != "OTEL_PROPAGATORS" && name != "OTEL_TRACES_EXPORTER" && env[name] != want { // OBI reads neither
-			t.Errorf("%s=%s, with compose %s", name, env[name], want)
+	for name, may := range watchers {
+		target, _ := strings.CutPrefix(may.pid, "service:")
+		pod := watched.Workloads[target].Template
+		if len(pod.Spec.Containers) != 2 || pod.Labels["sends"] != "spans" {
+			t.Fatalf("nobody watches %s, or may send what it sees: %v", target, pod.Labels)
+		}
+		watcher, service := pod.Spec.Containers[1], project.Services[name]
+		rights := watcher.SecurityContext
+		if shared := pod.Spec.ShareProcessNamespace; shared == nil || !*shared || watcher.Image != service.Image ||
+			!*rights.ReadOnlyRootFilesystem || fmt.Sprint(rights.Capabilities.Drop) != fmt.Sprint(service.CapDrop) ||
+			fmt.Sprint(rights.Capabilities.Add) != fmt.Sprint(service.CapAdd) ||
+			watcher.Resources.Limits.Memory().Value() != int64(service.MemLimit) {
+			t.Errorf("the container is %+v, with compose it is %+v", watcher, service)
+		}
+		env := map[string]string{}
+		for _, variable := range watcher.Env {
+			env[variable.Name] = variable.Value
+		}
+		for variable := range service.Environment {
+			want := compose.Variable(service, variable)
+			if variable != "OTEL_PROPAGATORS" && variable != "OTEL_TRACES_EXPORTER" && env[variable] != want { // OBI reads neither
+				t.Errorf("%s=%s, with compose %s", variable, env[variable], want)
+			}
 		}
 	}
 }
