@@ -33,6 +33,21 @@ const (
 	headline = ".l-request > .note"
 )
 
+// demoOfItsOwn starts a demo for a test that breaks it, which would disturb the other tests.
+func demoOfItsOwn(t *testing.T, args ...string) *testbed.Demo {
+	t.Helper()
+	d, err := testbed.Start(args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { // after the pages are closed
+		if err := d.Stop(); err != nil {
+			t.Errorf("stop: %v", err)
+		}
+	})
+	return d
+}
+
 // withFault turns one fault on and all others off, and opens the page.
 func withFault(t *testing.T, browser context.Context, address, fault string) *page {
 	t.Helper()
@@ -53,15 +68,7 @@ func withFault(t *testing.T, browser context.Context, address, fault string) *pa
 // called, which fault is on, and what the box above the waterfall and the ledger say then.
 func TestTheExplorerSaysNothingFalse(t *testing.T) {
 	browser := startBrowser(t)
-	d, err := testbed.Start()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := d.Stop(); err != nil {
-			t.Errorf("stop: %v", err)
-		}
-	})
+	d := demoOfItsOwn(t)
 	const otherTrace, exporter, ended, onTheWay = "is in another trace", "its exporter does not reach the trace store", "its process ended before it sent them", "on their way"
 	noSpans := said{[]string{"It took part in this trace.", exporter, ended}, []string{otherTrace, onTheWay, "not sampled"}}
 	whole := said{[]string{"One trace, from gateway to uservice4."}, []string{"sampled"}}
