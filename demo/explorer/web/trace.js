@@ -3,6 +3,8 @@
 
 import { account, isDark, lengthOf } from "./time.js";
 
+export const sent = 6000; // milliseconds in which an exporter sends what it has, unless it is told to wait longer
+
 // parse returns null while the store knows no span of the trace.
 export function parse(text) {
   const answer = JSON.parse(text);

@@ -267,7 +267,8 @@ export function marks(trace) {
 export function legend(trace, dark) {
   const items = trace.services.map((service) => {
     const spans = trace.spans.filter((s) => s.service === service);
-    return h("li", { class: colour(service) }, h("span", { class: "dot" }), h("span", { class: "legend-name" }, visible(service)), h("span", { class: "count" }, plural(spans.length, "span"), spans.some((s) => s.outside) && ", seen from outside"));
+    const outside = spans.some((s) => s.outside);
+    return h("li", { class: colour(service) + (outside ? " outside" : "") }, h("span", { class: "dot" }), h("span", { class: "legend-name" }, visible(service)), h("span", { class: "count" }, plural(spans.length, "span"), outside && ", seen from outside"));
   });
   if (dark?.service) items.push(h("li", { class: "dark" }, h("span", { class: "dot" }), h("span", { class: "legend-name" }, dark.service.name), h("span", { class: "count" }, "no spans")));
   return h("ul", { class: "legend", "aria-label": "Services in this trace" }, items);
