@@ -65,7 +65,7 @@ export class Waterfall {
   // ticks writes the axis with round numbers, as many as there is room for.
   ticks() {
     if (!this.trace) return;
-    const room = Math.max(2, Math.floor(this.axis.clientWidth / 84));
+    const room = Math.max(2, Math.floor(this.axis.clientWidth / 70));
     const raw = this.scale / room;
     const power = 10 ** Math.floor(Math.log10(raw));
     const step = [1, 2, 5, 10].map((n) => n * power).find((n) => n >= raw) ?? raw;
