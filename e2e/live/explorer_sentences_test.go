@@ -153,12 +153,17 @@ func TestTheExplorerSaysNothingFalse(t *testing.T) {
 			p.judge(".twin", want)
 		})
 	}
+	t.Run("a failure whose beginning is missing", func(t *testing.T) {
+		p := withFault(t, browser, d.Explorer, "killed-before-flush")
+		js[any](p, `void document.querySelector("input[name=fail][value=database]").click()`)
+		p.call("uservice3")
+		p.judge(story, said{yes: []string{"An error came back to other_uservice_call of uservice3. No span here says where it began."}, no: []string{"began in"}})
+	})
 	t.Run("a failure that nobody saw from inside", func(t *testing.T) {
 		p := withFault(t, browser, d.Explorer, "")
 		js[any](p, `void document.querySelector("input[name=fail][value=database]").click()`)
 		p.call("uservice1")
 		p.judge(story, said{yes: []string{"Whether Redis, uservice2 or its database failed, and which of them took the time, nobody outside can tell."}})
 		p.judge(".twin", said{yes: []string{"There is no whole trace of the same request to it within a minute, answered 502 too"}})
-		js[any](p, `void document.querySelector("input[name=fail][value='']").click()`)
 	})
 }
