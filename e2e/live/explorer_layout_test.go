@@ -64,8 +64,8 @@ func TestTheWaterfallIsNear(t *testing.T) {
 		p.call("uservice3")
 		p.until(fmt.Sprintf(`document.querySelectorAll(".detail > .card [data-span]").length === %d && document.querySelector(".answer.bad")`, want.spans))
 		js[any](p, wide)
-		if call, make := js[float64](p, fmt.Sprintf(ends, ".caller button")), js[float64](p, fmt.Sprintf(ends, ".segments span")); make <= call {
-			t.Errorf("what shall fail ends %v pixels down, above the buttons, which end at %v", make, call)
+		if calls, fails := js[float64](p, fmt.Sprintf(ends, ".caller button")), js[float64](p, fmt.Sprintf(ends, ".segments span")); fails <= calls {
+			t.Errorf("what shall fail ends %v pixels down, above the buttons, which end at %v", fails, calls)
 		}
 		p.width(360)
 		js[any](p, `void document.querySelector("input[name=fail][value='']").click()`)
