@@ -76,12 +76,16 @@ func TestTourEndsWithWhereItBegan(t *testing.T) {
 		want        []string
 	}{
 		{"-fail=redis", "?fail=redis", []string{"-> 500 ", "-> 500 ", "5. Where the error began", "In redis_call of uservice3: "}},
+		{"-fail=database", "?fail=database", []string{"-> 502 ", "-> 502 ", "5. Where the error began", "In database_call of uservice4: "}},
 		{"-slow=redis", "?slow=redis", []string{"-> 200 ", "-> 200 ", "5. Where the time went", "Into redis_call of uservice3: "}},
 	} {
 		t.Run(c.flag, func(t *testing.T) {
 			story := tellTour(t, c.flag)
 			if n := strings.Count(story, c.query+"\n"); n != 2 {
 				t.Errorf("%d calls have the query %s, want 2", n, c.query)
+			}
+			if again := "tour " + strings.Replace(c.flag, "=", " ", 1); strings.Contains(story, again+" ") {
+				t.Errorf("it proposes what it has just told: %s", again)
 			}
 			rest := story
 			for _, want := range c.want {

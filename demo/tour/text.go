@@ -7,6 +7,7 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"strings"
 	"text/template"
 	"time"
 
@@ -41,8 +42,10 @@ func (r *Report) Text(w io.Writer) error {
 		Own     string
 		Calls   []call
 		SpanIn  func(ledger.Hop) string
+		Asked   func(query string) bool
 	}{r, drawing, traceTimeout, r.traces[0].ErrorOrigin(), busiest, term.Duration(own),
-		[]call{{topology.Uservice1, r.Ledger.Plain}, {topology.Uservice3, r.Ledger.Instrumented}}, r.spanIn})
+		[]call{{topology.Uservice1, r.Ledger.Plain}, {topology.Uservice3, r.Ledger.Instrumented}}, r.spanIn,
+		func(query string) bool { return strings.Contains(r.Instrumented.URL, query) }})
 }
 
 // carried is the header that arrived at a hop; the first digits of its ids tell them apart.

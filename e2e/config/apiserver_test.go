@@ -16,6 +16,7 @@ import (
 
 	"example.com/grafana-tempo-go-demo/e2e/internal/kubernetes"
 	"example.com/grafana-tempo-go-demo/e2e/internal/repo"
+	"example.com/grafana-tempo-go-demo/e2e/internal/testbed"
 )
 
 // TestAPIServerTakesTheManifests asks a real API server whether it would take each overlay. Its
@@ -62,7 +63,7 @@ func startAPIServer(t *testing.T, programs map[string]string) (kubectl func(t *t
 	write(t, keyFile, pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)}))
 	write(t, tokens, []byte("token,admin,admin,system:masters\n"))
 
-	etcd, peer, api := "http://"+freeAddress(t), "http://"+freeAddress(t), freeAddress(t)
+	etcd, peer, api := "http://"+testbed.FreeAddress(t), "http://"+testbed.FreeAddress(t), testbed.FreeAddress(t)
 	_, port, _ := net.SplitHostPort(api)
 	logs := []string{filepath.Join(dir, "etcd.log"), filepath.Join(dir, "kube-apiserver.log")}
 	run(t, logs[0], programs["etcd"], "--data-dir="+dir+"/etcd", "--unsafe-no-fsync", "--log-level=error",
@@ -124,16 +125,6 @@ func run(t *testing.T, log, program string, args ...string) {
 		cmd.Wait()
 		file.Close()
 	})
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	return listener.Addr().String()
 }
 
 func write(t *testing.T, name string, data []byte) {

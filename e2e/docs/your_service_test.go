@@ -3,7 +3,6 @@ package docs
 import (
 	"context"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -40,7 +39,7 @@ func TestYourServiceIsTraced(t *testing.T) {
 		t.Skip("only some addresses of a stack that is up already are known")
 	}
 	page := string(repo.Read(t, yourService))
-	addr := freeAddr(t)
+	addr := testbed.FreeAddress(t)
 	here := strings.NewReplacer("127.0.0.1:7878", addr, "http://127.0.0.1:8084", demo.Services["uservice4"], "127.0.0.1:4317", demo.OTLPGRPC)
 	program := buildYourService(t, page, here)
 
@@ -92,17 +91,6 @@ func TestYourServiceIsTraced(t *testing.T) {
 	if !regexp.MustCompile(`msg=order .*trace_id=[0-9a-f]{32}`).MatchString(logs.String()) {
 		t.Errorf("the log line has no trace id:\n%s", logs)
 	}
-}
-
-// freeAddr returns an address on which nobody listens.
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	return listener.Addr().String()
 }
 
 // buildYourService builds the program of the page in a module of its own and returns its path.

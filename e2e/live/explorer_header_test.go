@@ -21,19 +21,10 @@ const (
 )
 
 // TestTheHeaderNamesItsSpan reads, in the healthy state and under each fault, whose span id the page
-// says that the header carries. It starts a demo of its own, because the faults would break the
-// other tests.
+// says that the header carries.
 func TestTheHeaderNamesItsSpan(t *testing.T) {
 	browser := startBrowser(t)
-	d, err := testbed.Start()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := d.Stop(); err != nil {
-			t.Errorf("stop: %v", err)
-		}
-	})
+	d := demoOfItsOwn(t)
 	const (
 		proxySpan   = "uber-trace-id carries the span id of ReverseProxy of gateway. "
 		callSpan    = "uber-trace-id carries the span id of other_uservice_call of uservice3. "

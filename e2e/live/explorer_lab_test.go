@@ -20,15 +20,7 @@ func chooseFault(p *page) {
 // hidden starts a demo with a seed, and returns it with the first faults that the seed gives.
 func hidden(t *testing.T) (*testbed.Demo, []lab.Fault) {
 	t.Helper()
-	d, err := testbed.Start("-break", "random:7")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { // after the pages are closed
-		if err := d.Stop(); err != nil {
-			t.Errorf("stop: %v", err)
-		}
-	})
+	d := demoOfItsOwn(t, "-break", "random:7")
 	var faults []lab.Fault
 	for _, name := range []string{"dead-exporter", "other-format", "not-sampled", "no-service-name"} {
 		f, ok := lab.Named(name)
@@ -149,6 +141,7 @@ func TestTheExplorerHuntsFaults(t *testing.T) {
 		p.click(".riddle [data-do=begin]")
 		p.until(fmt.Sprintf(`%s === "Something is broken" && document.querySelector(".riddle-head").textContent.includes("no. %d of this run, on since ")`, riddle, i+2))
 		p.until(`location.pathname === "/" && document.querySelector("#detail").hidden`)
+		p.until(`document.querySelector("#list .before") && !document.querySelector("#list li:not(.before)")`) // this fault has no trace yet
 	}
 	p.click("[data-do=give-up]")
 	p.until(riddle + ` === "Given up"`)

@@ -11,6 +11,9 @@ import (
 // wide makes the page use the widest font that is common on Linux. Verdana is as wide.
 const wide = `void document.documentElement.style.setProperty("--sans", "'DejaVu Sans', Verdana, sans-serif")`
 
+// cut lists the names in a waterfall that do not fit.
+const cut = `[...document.querySelectorAll("[data-span] %s")].filter((e) => e.scrollWidth > e.clientWidth).map((e) => e.textContent)`
+
 func TestServiceNamesAreNotCut(t *testing.T) {
 	browser := startBrowser(t)
 	address, send := inProcess(t, nil)
@@ -28,8 +31,6 @@ func TestServiceNamesAreNotCut(t *testing.T) {
 		all = append(all, resourceSpans(service, list...))
 	}
 	send(object{"resourceSpans": all})
-	const cut = `[...document.querySelectorAll("[data-span] %s")].filter((e) => e.scrollWidth > e.clientWidth).map((e) => e.textContent)`
-
 	p := open(t, browser, address+"/trace/"+id, 1280)
 	p.until(`document.querySelectorAll("[data-span]").length === 20`)
 	js[any](p, wide)
@@ -45,6 +46,46 @@ func TestServiceNamesAreNotCut(t *testing.T) {
 	js[any](p, wide)
 	if got := js[[]string](p, fmt.Sprintf(cut, ".wf-label > span")); len(got) > 0 {
 		t.Errorf("names that are cut: %q", got)
+	}
+}
+
+// TestTheWaterfallIsNear: what stands above it is short, also while something is broken, and on a
+// narrow screen.
+func TestTheWaterfallIsNear(t *testing.T) {
+	browser := startBrowser(t)
+	d := demoOfItsOwn(t)
+	const ends = "document.querySelector(%q).getBoundingClientRect().bottom"
+	for fault, want := range map[string]struct {
+		spans int
+		top   float64 // where the first span ends, in pixels
+	}{"": {7, 720}, "killed-before-flush": {5, 1020}} {
+		p := withFault(t, browser, d.Explorer, fault)
+		js[any](p, `void document.querySelector("input[name=fail][value=database]").click()`)
+		p.call("uservice3")
+		p.until(fmt.Sprintf(`document.querySelectorAll(".detail > .card [data-span]").length === %d && document.querySelector(".answer.bad")`, want.spans))
+		js[any](p, wide)
+		if calls, fails := js[float64](p, fmt.Sprintf(ends, ".caller button")), js[float64](p, fmt.Sprintf(ends, ".segments span")); fails <= calls {
+			t.Errorf("what shall fail ends %v pixels down, above the buttons, which end at %v", fails, calls)
+		}
+		p.width(360)
+		js[any](p, `void document.querySelector("input[name=fail][value='']").click()`)
+		if got := js[[]string](p, fmt.Sprintf(cut, ".wf-span")); len(got) > 0 {
+			t.Errorf("names that are cut: %q", got)
+		}
+		if at := js[float64](p, fmt.Sprintf(ends, "[data-span]")); at > want.top {
+			t.Errorf("with %q the first span ends %v pixels down, want %v at most", fault, at, want.top)
+		}
+		if fault == "" {
+			continue
+		}
+		button := js[float64](p, fmt.Sprintf(ends, ".fault-note button"))
+		if text := js[float64](p, fmt.Sprintf(ends, ".fault-note summary")); button > text {
+			t.Errorf("Repair ends %v pixels down, below its text, which ends at %v", button, text)
+		}
+		symptom := said{yes: []string{"Nothing is below other_uservice_call"}}
+		p.judge(".fault-note", said{no: symptom.yes})
+		p.click(".fault-note summary")
+		p.judge(".fault-note", symptom)
 	}
 }
 

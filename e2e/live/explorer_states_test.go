@@ -62,6 +62,28 @@ func TestTheExplorerSaysHowOftenARequestWasCut(t *testing.T) {
 	}
 }
 
+func TestTheExplorersListNamesWhoIsMissing(t *testing.T) {
+	browser := startBrowser(t)
+	const ago = 30 * time.Second
+	holed, cut := newTraceID(), newTraceID()
+	request := func(id, last string) object {
+		return object{"outcome": "whole", "summary": "", "hops": []object{hopOf("client", "gateway", "started", id, 1),
+			hopOf("gateway", "uservice3", "continued", id, 3), hopOf("uservice3", "uservice4", "continued", last, 5)}}
+	}
+	address, send := inProcess(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_ = json.NewEncoder(w).Encode(object{"requests": []object{request(holed, holed), request(cut, newTraceID())}})
+	}))
+	for _, id := range []string{holed, cut} {
+		send(object{"resourceSpans": []object{proxied(id, "uservice3", "/", "200", ago),
+			resourceSpans("uservice3", timed(id, 3, 2, "server", "handle_incoming_call", ago, 0, 1000))}})
+	}
+	p := open(t, browser, address, 1280)
+	for id, want := range map[string]string{holed: "uservice4", cut: ""} {
+		p.until(fmt.Sprintf(`document.querySelectorAll('#list a[data-id="%s"] .chip:not(.dark)').length === 2`, id))
+		p.until(fmt.Sprintf(`[...document.querySelectorAll('#list a[data-id="%s"] .chip.dark')].map((c) => c.textContent).join() === %q`, id, want))
+	}
+}
+
 func TestTheExplorersHeadlineCountsForeignServices(t *testing.T) {
 	browser := startBrowser(t)
 	id := newTraceID()

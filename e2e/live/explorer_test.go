@@ -114,6 +114,8 @@ func TestTheExplorerShowsWhereTheTimeWent(t *testing.T) {
 		js[any](p, `void document.querySelector("#f-errors").click()`)
 		p.until(fmt.Sprintf(`document.querySelector('#list a[data-id="%s"] .t-errors')?.textContent === "6 errors"`, id))
 		p.until(`[...document.querySelectorAll("#list li")].every((li) => li.classList.contains("failed"))`)
+		p.judge("#list .current .t-counts", said{yes: []string{"6 errors in 7 spans"}})
+		p.judge(".detail .facts .bad", said{yes: []string{"Failed spans\n6"}})
 	})
 
 	t.Run("a trace opens by its address, without leading zeros too", func(t *testing.T) {
@@ -169,18 +171,10 @@ func TestTheExplorerShowsWhereTheTimeWent(t *testing.T) {
 }
 
 // TestTheExplorerShowsEachFault switches each fault of the lab on, on the page, and looks for its
-// symptom. It starts a demo of its own, because the faults would break the other tests.
+// symptom.
 func TestTheExplorerShowsEachFault(t *testing.T) {
 	browser := startBrowser(t)
-	d, err := testbed.Start()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { // after the pages are closed
-		if err := d.Stop(); err != nil {
-			t.Errorf("stop: %v", err)
-		}
-	})
+	d := demoOfItsOwn(t)
 	const hops = `[...document.querySelectorAll(".ledger .hop:not(.loose)")].map((h) => h.dataset.to + " " + h.dataset.action).join()`
 	const spans = `document.querySelectorAll(".detail > .card [data-span]").length`
 	const whole = "gateway started,uservice3 continued,uservice4 continued"

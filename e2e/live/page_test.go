@@ -70,8 +70,7 @@ func open(t *testing.T, browser context.Context, address string, width int64) *p
 	}()
 	_, err := chromedp.Call(ctx, network.Enable, network.EnableParams{})
 	p.must(err)
-	_, err = chromedp.Call(ctx, emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{Width: width, Height: 900, DeviceScaleFactor: 1})
-	p.must(err)
+	p.width(width)
 	p.must(chromedp.Do(ctx, chromedp.Navigate(address)))
 	home, err := url.Parse(address)
 	p.must(err)
@@ -98,6 +97,13 @@ func (p *page) must(err error) {
 	if err != nil {
 		p.t.Fatal(err)
 	}
+}
+
+// width resizes the window.
+func (p *page) width(pixels int64) {
+	p.t.Helper()
+	_, err := chromedp.Call(p.ctx, emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{Width: pixels, Height: 900, DeviceScaleFactor: 1})
+	p.must(err)
 }
 
 // js evaluates an expression, which may be a promise.

@@ -45,7 +45,7 @@ const json = async (path, options) => JSON.parse(await ask(path, options));
 export const config = () => json("/api/config");
 export const call = (service, fail, slow) => json("/api/call", { method: "POST", body: { service, fail, slow }, timeout: 40_000 });
 export const ledger = (id, signal) => json("/api/ledger?trace=" + id, { signal });
-export const newestRequests = async () => (await json("/api/ledger")).requests;
+export const newestRequests = async (signal) => (await json("/api/ledger", { signal })).requests;
 export const faults = () => json("/api/faults");
 export const allFaults = () => json("/api/faults/all");
 export const riddle = (what, cause = "") => json("/api/riddle", { method: "POST", body: { do: what, cause }, timeout: 60_000 });

@@ -19,7 +19,7 @@ try {
 const detail = new Detail({ config, loaded: (trace) => list.remember(trace), call: (service, query) => calls.call(service, query), go });
 const list = new TraceList({ config, state: storeState });
 const calls = new Calls({ config, open: openAnswer, where: () => location.pathname, answered: () => faults.poll?.kick() });
-const faults = new Faults({ config, go });
+const faults = new Faults({ config, go, since: (began) => list.since(began) });
 
 setText($("#where"), `Traces from ${config.tempo}, requests through ${config.gateway}`);
 

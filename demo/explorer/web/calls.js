@@ -14,17 +14,8 @@ export class Calls {
     this.answered = answered; // told when a call has ended
     this.where = where;
     this.config = config;
-    this.names = config.services.map((s) => s.name);
-    const known = new Set();
     for (const box of document.querySelectorAll(".caller")) {
-      const { service } = box.dataset;
-      known.add(service);
-      box.hidden = !this.names.includes(service);
-      $("button", box).addEventListener("click", () => this.call(service));
-    }
-    for (const name of this.names.filter((n) => !known.has(n))) {
-      const button = h("button", { type: "button", onclick: () => this.call(name) }, "Call " + name);
-      $(".wishes").prepend(h("div", { class: "caller", "data-service": name }, button));
+      $("button", box).addEventListener("click", () => this.call(box.dataset.service));
     }
   }
 

@@ -5,16 +5,15 @@ import * as api from "./api.js";
 import { $, announce, h, icon, setText } from "./dom.js";
 import { clock, duration, fullID, multiline, percent, plural, visible } from "./format.js";
 import { colour } from "./colours.js";
-import { askedFor, darkness, httpStatus, parse, queryOf, relays, sameRequest } from "./trace.js";
+import { askedFor, darkness, httpStatus, parse, queryOf, relays, sameRequest, sent } from "./trace.js";
 import { rows } from "./time.js";
 import { legend, marks, Waterfall } from "./waterfall.js";
-import { spanDetails } from "./span.js";
+import { breakable, spanDetails } from "./span.js";
 import { story } from "./story.js";
 import { Ledger, sampledMeans } from "./ledger.js";
 
 const settled = 3; // answers without anything new after which a trace is taken to be complete
 const young = 20_000; // milliseconds after its end in which more spans may come
-const sent = 6000; // milliseconds in which an exporter sends what it has, unless it is told to wait longer
 const minute = 60_000; // milliseconds within which two requests can be compared
 const missing = 20_000; // milliseconds to wait for a trace before saying that it is not there
 const unheard = 8000; // the same for a trace of which the ledger does not know either
@@ -58,13 +57,12 @@ export class Detail {
         if (answer === last) {
           same++;
         } else {
-          const parsing = performance.now();
           const trace = parse(answer);
           if (trace) {
             last = answer;
             same = 0;
             this.text = answer;
-            this.show(trace, parsing);
+            this.show(trace);
           }
         }
         this.gone(null);
@@ -177,7 +175,7 @@ export class Detail {
   }
 
   // show draws a trace, or what has arrived of it since.
-  show(trace, parsing) {
+  show(trace) {
     const first = !this.trace;
     this.trace = trace;
     this.state = "shown";
@@ -203,7 +201,6 @@ export class Detail {
     this.plain = this.dark?.service?.plain ? this.dark.service : trace.spans.some((s) => s.outside) && target?.plain ? target : null;
     if (this.plain) this.compare();
     else this.twin.replaceChildren();
-    if (first) measure(parsing, trace);
     this.loaded(trace);
   }
 
@@ -235,8 +232,7 @@ export class Detail {
       h("header", { class: "d-head" },
         h("h2", { id: "detail-title", tabIndex: -1 }, this.title, " ", this.subtitle),
         h("div", { class: "d-id" }, h("code", {}, this.id),
-          copyButton("copy", "Copy id", () => this.id),
-          copyButton("link", "Copy link", () => location.origin + "/trace/" + this.id))),
+          copyButton(this.id))),
       this.facts, this.story,
       h("section", { class: "card", "aria-labelledby": "wf-title" },
         h("div", { class: "card-head" }, h("h3", { id: "wf-title" }, "Waterfall"), this.legend, this.fold), this.waterfall.element,
@@ -253,8 +249,7 @@ export class Detail {
       fact("Duration", duration(trace.duration), "big"),
       status && fact("Status", visible(status), Number(status) >= 400 ? "bad" : ""),
       fact("Spans", trace.spans.length.toLocaleString("en")),
-      fact("Services", String(trace.services.length)),
-      h("div", { class: trace.errors ? "bad" : "" }, h("dt", {}, "Errors"), h("dd", {}, trace.errors ? icon("error") : "", String(trace.errors))),
+      trace.errors && h("div", { class: "bad" }, h("dt", {}, "Failed spans"), h("dd", {}, icon("error"), trace.errors.toLocaleString("en"))),
       fact("Started", clock(trace.startedAt), "wide"),
     ].filter(Boolean);
   }
@@ -311,7 +306,7 @@ export class Detail {
     const table = (title, list, label) => h("div", { class: "table-box" }, h("table", {}, h("caption", {}, title),
       h("thead", {}, h("tr", {}, ...["", "Spans", "Time", "Share"].map((t, i) => h("th", { class: i ? "num" : "", scope: "col" }, t || h("span", { class: "unseen" }, "Name"))))),
       h("tbody", {}, ...list.slice(0, 12).map((r) => h("tr", { class: r.service === null ? "dark" : colour(r.service) },
-        h("th", { scope: "row" }, h("span", { class: "dot" }), r.service === null ? r.name : label(r), r.errors ? h("span", { class: "wf-error" }, icon("error"), String(r.errors)) : ""),
+        h("th", { scope: "row" }, h("span", { class: "dot" }), r.service === null ? r.name : label(r), r.errors ? h("span", { class: "wf-error", title: `${plural(r.errors, "span")} failed` }, icon("error"), String(r.errors)) : ""),
         h("td", { class: "num" }, r.service === null ? "–" : r.spans.toLocaleString("en")), h("td", { class: "num" }, duration(r.time)),
         h("td", { class: "num share" }, h("span", { class: "share-bar", style: { "--share": r.time / total } }), h("span", {}, percent(r.time / total)))))),
       list.length > 12 ? h("tfoot", {}, h("tr", {}, h("td", { colSpan: 4 }, `and ${list.length - 12} more`))) : ""));
@@ -319,7 +314,7 @@ export class Detail {
       h("div", { class: "card-head" }, h("h3", { id: "where-title" }, "Where the time went")),
       h("div", { class: "tables" },
         table("By service", rows(trace, (s) => s.service), (r) => visible(r.service)),
-        table("By span", rows(trace, (s) => s.service + "\n" + s.name), (r) => [visible(r.name) || "(no name)", h("span", { class: "of" }, " " + visible(r.service))])),
+        table("By span", rows(trace, (s) => s.service + "\n" + s.name), (r) => [...breakable(visible(r.name) || "(no name)"), h("span", { class: "of" }, " " + visible(r.service))])),
       h("p", { class: "hint" }, "Each moment counts for the span that was working, not waiting; spans that worked at the same time share it. Time that no span here covers is unexplained. The rows add up to the trace's duration."))];
   }
 
@@ -350,35 +345,14 @@ export class Detail {
   }
 }
 
-function copyButton(symbol, label, text) {
-  const word = h("span", {}, label);
-  const button = h("button", { type: "button", class: "quiet" }, icon(symbol), word);
-  button.addEventListener("click", async () => {
-    const done = await copy(text());
+function copyButton(text) {
+  const word = h("span", {}, "Copy id");
+  const copy = async () => {
+    // The clipboard is for secure contexts; a plain http address that is not loopback is none.
+    const done = await navigator.clipboard?.writeText(text).then(() => true, () => false);
     setText(word, done ? "Copied" : "Not allowed");
     announce(done ? "Copied." : "The browser does not allow copying here.");
-    setTimeout(() => setText(word, label), 1500);
-  });
-  return button;
-}
-
-async function copy(text) {
-  try {
-    await navigator.clipboard.writeText(text);
-    return true;
-  } catch {
-    // The clipboard is for secure contexts; a plain http address that is not loopback is none.
-    const box = h("textarea", { value: text, class: "unseen" });
-    document.body.append(box);
-    box.select();
-    const done = document.execCommand("copy");
-    box.remove();
-    return done;
-  }
-}
-
-// measure notes how long the first picture took, from the text's arrival to the frame after it: see the browser's
-// performance tools, or e2e.
-function measure(parsing, trace) {
-  requestAnimationFrame(() => setTimeout(() => performance.measure("trace-paint", { start: parsing, detail: { spans: trace.spans.length } })));
+    setTimeout(() => setText(word, "Copy id"), 1500);
+  };
+  return h("button", { type: "button", class: "quiet", onclick: copy }, icon("copy"), word);
 }

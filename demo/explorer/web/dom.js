@@ -10,14 +10,6 @@ export function h(tag, props = {}, ...children) {
   return el;
 }
 
-// svg makes an SVG element; all its properties are attributes.
-export function svg(tag, attributes = {}, ...children) {
-  const el = document.createElementNS("http://www.w3.org/2000/svg", tag);
-  for (const [name, value] of Object.entries(attributes)) el.setAttribute(name, value);
-  el.append(...children);
-  return el;
-}
-
 function set(el, props) {
   for (const [name, value] of Object.entries(props)) {
     if (value == null) continue;
@@ -32,9 +24,11 @@ export const $ = (selector, root = document) => root.querySelector(selector);
 
 // icon refers to a symbol in index.html. Icons only ever repeat what the text beside them says.
 export function icon(name) {
-  const el = svg("svg", { class: "icon", "aria-hidden": "true", viewBox: "0 0 16 16" });
-  el.append(svg("use", { href: "#i-" + name }));
-  return el;
+  const [svg, use] = ["svg", "use"].map((tag) => document.createElementNS("http://www.w3.org/2000/svg", tag));
+  set(svg, { class: "icon", "aria-hidden": "true" });
+  use.setAttribute("href", "#i-" + name);
+  svg.append(use);
+  return svg;
 }
 
 // setText writes only what has changed, so that nothing is laid out, or read out, again for nothing.

@@ -8,9 +8,10 @@ import { clock, plural, visible } from "./format.js";
 const outcomes = { found: ["good", "found"], "given-up": ["", "given up"], left: ["", "left unsolved"] };
 
 export class Faults {
-  constructor({ config, go }) {
+  constructor({ config, go, since }) {
     if (!config.faults) return;
     this.go = go; // opens an address
+    this.since = since; // told when the hidden fault began
     this.el = $("#faults");
     this.el.hidden = false;
     this.all = []; // the faults to choose from, once somebody wants to choose
@@ -25,6 +26,7 @@ export class Faults {
     const key = JSON.stringify([state, this.busy, this.failed, this.choosing, this.naming]);
     if (this.key === key) return;
     this.key = key;
+    this.since(state.riddle ? Date.parse(state.riddle.began) : 0);
     const focused = document.activeElement?.dataset?.do;
     this.el.replaceChildren(...this.section());
     const bar = $("#fault-banner");
@@ -116,7 +118,8 @@ export class Faults {
 
   given(fault) {
     return h("div", { class: "note bad fault-note", role: "status" }, icon("error"),
-      h("span", {}, h("strong", {}, "Broken on purpose: "), visible(fault.title), ". ", visible(fault.symptom), this.failed ? h("strong", { class: "problem" }, " ", visible(this.failed)) : ""),
+      h("details", {}, h("summary", {}, h("strong", {}, "Broken on purpose: "), visible(fault.title), "."), h("p", {}, visible(fault.symptom)),
+        this.failed ? h("strong", { class: "problem" }, " ", visible(this.failed)) : ""),
       this.repair());
   }
 
@@ -125,7 +128,7 @@ export class Faults {
     return h("section", { class: "card riddle", "aria-labelledby": "riddle-title" },
       h("div", { class: "riddle-head" },
         h("h2", { id: "riddle-title", tabIndex: -1 }, { found: "Right", "given-up": "Given up" }[r.outcome] ?? "Something is broken"),
-        h("span", { class: "soft" }, `no. ${r.number} of this run, on since ${clock(Date.parse(r.began))}: older traces do not tell of it`)),
+        h("span", { class: "soft" }, `no. ${r.number} of this run, on since ${clock(Date.parse(r.began)).slice(0, 8)}`)),
       ...(r.outcome ? this.solved(r) : this.unsolved(r)), this.trouble());
   }
 
@@ -133,7 +136,7 @@ export class Faults {
     const total = r.hints.length + r.more_hints;
     const wrong = r.wrong.at(-1);
     return [
-      h("p", {}, "One of seven faults is on. Call uservice3, look at its trace, at the list of traces and at the hop ledger, and name the cause. ", ...look(r)),
+      h("p", {}, ...look(r) ?? ["One of seven faults is on. Call uservice3, look at its trace, at the list of traces and at the hop ledger, and name the cause."]),
       r.hints.length ? h("ol", { class: "hints" }, ...r.hints.map((text) => h("li", {}, visible(text)))) : "",
       wrong ? h("p", { class: "note bad" }, icon("error"), h("span", {}, h("strong", {}, "No, it is something else. "), `If it were “${visible(wrong.title)}”, you would see this: ${visible(wrong.symptom)}`)) : "",
       this.naming ? this.causes(r) : "",
@@ -166,7 +169,7 @@ export class Faults {
     const right = r.outcome === "found";
     return [
       h("p", { class: "note " + (right ? "good" : "warn") }, icon(right ? "ok" : "error"), h("strong", {}, visible(answer.title), ".")),
-      h("p", {}, h("strong", {}, "What shows it: "), visible(answer.symptom), " ", ...look(r)),
+      h("p", {}, h("strong", {}, "What shows it: "), visible(answer.symptom), " ", ...look(r) ?? []),
       h("p", {}, h("strong", {}, "Diagnosis: "), visible(answer.diagnosis)),
       h("p", {}, h("strong", {}, "Fix: "), visible(answer.fix)),
       h("p", { class: "soft" }, this.state.tally),
@@ -212,9 +215,9 @@ function row(r) {
     r.wrong.length ? h("span", { class: "soft" }, plural(r.wrong.length, "wrong guess", "wrong guesses")) : "");
 }
 
-// look leads to what the learner has seen of it.
+// look leads to what the learner has seen of it, if anything.
 function look(r) {
-  if (!r.trace) return ["uservice3 was not called from this page yet."];
+  if (!r.trace) return null;
   const path = "/trace/" + r.trace;
   const scroll = (e) => {
     if (location.pathname !== path || !$(".ledger")) return;

@@ -52,12 +52,12 @@ const invisible = /[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b-\u200f\u2
 
 // visible makes such characters visible. Whatever a span says is shown with it, as text: a name may hold anything.
 export function visible(text) {
-  return wellFormed(String(text)).replace(invisible, show);
+  return String(text).toWellFormed().replace(invisible, show);
 }
 
 // multiline is visible for longer texts, such as stack traces: lines stay lines.
 export function multiline(text) {
-  return wellFormed(String(text)).replace(invisible, (c) => (c === "\n" || c === "\t" ? c : show(c)));
+  return String(text).toWellFormed().replace(invisible, (c) => (c === "\n" || c === "\t" ? c : show(c)));
 }
 
 function show(c) {
@@ -65,10 +65,6 @@ function show(c) {
   if (code < 0x20) return String.fromCodePoint(0x2400 + code); // Unicode's pictures of the controls
   if (code === 0x7f) return "\u2421";
   return `⟨U+${code.toString(16).toUpperCase().padStart(4, "0")}⟩`;
-}
-
-function wellFormed(text) {
-  return text.toWellFormed ? text.toWellFormed() : text;
 }
 
 // parseDuration reads "1.5s", "200ms" or "200" (milliseconds); NaN when it is none of them, 0 when it is empty.

@@ -4,7 +4,7 @@
 import * as api from "./api.js";
 import { $, h, icon, poller, setText } from "./dom.js";
 import { age, clock, duration, fullID, parseDuration, plural, visible } from "./format.js";
-import { askedFor, httpStatus, relays } from "./trace.js";
+import { askedFor, relays, sent } from "./trace.js";
 import { colour } from "./colours.js";
 
 const every = 1500; // milliseconds between two questions
@@ -21,6 +21,8 @@ export class TraceList {
     this.shown = []; // ids in order
     this.own = new Map(); // entries of traces that the page has seen whole, until the search finds them
     this.targets = new Map(); // trace id -> service that was asked for, or null
+    this.received = new Map(); // trace id -> services that received it, as the ledger has it
+    this.began = 0; // when the fault began that the reader looks for
     this.services = new Set();
     this.window = windows[0];
     this.paused = false;
@@ -121,6 +123,7 @@ export class TraceList {
       else if (Date.now() - entry.seen > 15_000) this.own.delete(id);
     }
     await this.findTargets([...entries.values()], range, signal);
+    if (this.config.ledger) await this.findReceivers(signal);
     const wanted = new Set(answers.slice(1).flat().map((s) => fullID(s.traceID)));
     const list = [...entries.values()]
       .filter((e) => !filtered || this.matches(e, service, min, errors, wanted))
@@ -181,6 +184,20 @@ export class TraceList {
     if (this.targets.size > 2000) this.targets = new Map([...this.targets].slice(-1000));
   }
 
+  // findReceivers learns from the ledger which services were in a trace.
+  async findReceivers(signal) {
+    for (const { hops = [] } of await api.newestRequests(signal).catch(() => [])) {
+      for (const { trace_id: id } of hops) this.received.set(id, hops.filter((x) => x.trace_id === id).map((x) => x.to));
+    }
+    if (this.received.size > 2000) this.received = new Map([...this.received].slice(-1000));
+  }
+
+  // since says when the fault began; 0 for none.
+  since(began) {
+    this.began = began;
+    for (const row of this.rows.values()) this.update(row, row.entry);
+  }
+
   // remember puts a trace that the page has read by its id into the list, before a search finds it.
   remember(trace) {
     const stats = {};
@@ -194,7 +211,7 @@ export class TraceList {
     this.own.set(trace.id, {
       id: trace.id, rootService: trace.root.orphan ? "" : trace.root.service, rootName: trace.root.name,
       startNano: trace.spans.reduce((min, s) => s.startNano < min ? s.startNano : min, trace.root.startNano),
-      start: trace.startedAt, duration: trace.duration, ...totals(stats), target, status: httpStatus(trace), seen: Date.now(),
+      start: trace.startedAt, duration: trace.duration, ...totals(stats), target, seen: Date.now(),
     });
     if (this.own.size > 20) this.own.delete(this.own.keys().next().value);
     this.poll.kick();
@@ -258,23 +275,20 @@ export class TraceList {
 
   update(row, entry) {
     row.entry = entry;
-    const known = this.config.services.some((s) => s.name === entry.target);
     const root = entry.rootService ? `${visible(entry.rootService)} · ${visible(entry.rootName)}` : "root span not yet received";
     setText(row.title, visible(entry.target || entry.rootService || Object.keys(entry.stats ?? {})[0] || "unknown"));
     setText(row.root, entry.target && entry.target !== entry.rootService ? root : visible(entry.rootName || root));
     const chips = Object.entries(entry.stats ?? {}).map(([service, n]) => [service, n.spanCount ?? 0]);
-    // Spans by a name that the demo does not know may be its own, under another name.
-    const named = (name) => relays.has(name) || this.config.services.some((s) => s.name === name);
-    const dark = known && entry.stats && !(entry.target in entry.stats) && Object.keys(entry.stats).every(named);
+    const dark = this.unseen(entry);
     const key = JSON.stringify([chips, dark, entry.target]);
     if (row.chipsKey !== key) {
       row.chipsKey = key;
       row.chips.replaceChildren(...chips.slice(0, 5).map(([service, n]) =>
         h("span", { class: "chip " + colour(service), title: plural(n, "span") }, h("span", { class: "dot" }), visible(service))));
       if (chips.length > 5) row.chips.append(h("span", { class: "chip more" }, "+" + (chips.length - 5)));
-      if (dark) row.chips.append(h("span", { class: "chip dark", title: "no spans" }, h("span", { class: "dot" }), entry.target));
+      row.chips.append(...dark.map((name) => h("span", { class: "chip dark", title: "no spans" }, h("span", { class: "dot" }), name)));
     }
-    setText(row.spans, entry.stats ? plural(entry.spans, "span") : "");
+    setText(row.spans, entry.stats ? (entry.errors ? "in " : "") + plural(entry.spans, "span") : "");
     const errors = entry.errors ? plural(entry.errors, "error") : "";
     if (row.errorText !== errors) {
       row.errorText = errors;
@@ -284,8 +298,18 @@ export class TraceList {
     const whole = Number.isInteger(entry.duration) && entry.duration < 100; // as summaries have it
     setText(row.duration, entry.duration < 1 ? "<1 ms" : whole ? entry.duration + " ms" : duration(entry.duration));
     row.bar.style.width = Math.max(1.5, entry.duration / this.longest * 100) + "%";
+    row.li.classList.toggle("before", entry.start < this.began);
     row.age.title = clock(entry.start);
     setText(row.age, age(Date.now() - entry.start));
+  }
+
+  // unseen are the services that were in a trace, and of which it has no span. Spans by a name that the demo does not know
+  // may be theirs, under another name.
+  unseen({ id, target, stats, start, duration: lasted }) {
+    const known = (name) => this.config.services.some((s) => s.name === name);
+    if (!stats || !Object.keys(stats).every((name) => relays.has(name) || known(name))) return [];
+    const received = Date.now() - start - lasted > sent ? this.received.get(id) ?? [] : [];
+    return [...new Set([target, ...received])].filter((name) => known(name) && !(name in stats));
   }
 
   tick() {
@@ -361,7 +385,7 @@ function newRow(id) {
     bar: h("span", { class: "t-bar" }), age: h("span", { class: "t-age" }),
   };
   row.a = h("a", { href: "/trace/" + id, "data-id": id, tabIndex: -1 },
-    h("span", { class: "t-what" }, row.title, " ", row.root), row.chips, row.spans, row.errors,
+    h("span", { class: "t-what" }, row.title, " ", row.root), row.chips, h("span", { class: "t-counts" }, row.errors, " ", row.spans),
     h("span", { class: "t-time" }, row.duration, h("span", { class: "t-track" }, row.bar)), row.age);
   row.li = h("li", {}, row.a);
   return row;

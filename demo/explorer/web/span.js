@@ -72,7 +72,7 @@ function values(list, none) {
   }));
 }
 
-// breakable lets a long key break after its dots.
-function breakable(key) {
-  return key.split(/(?<=\.)/).flatMap((part, i) => (i ? [h("wbr"), part] : [part]));
+// breakable lets a long key or name break after its dots and underscores.
+export function breakable(key) {
+  return key.split(/(?<=[._])/).flatMap((part, i) => (i ? [h("wbr"), part] : [part]));
 }

@@ -28,6 +28,8 @@ export function story(trace, { dark, hops, late }) {
   if (causes.length) {
     const cause = causes.reduce((a, b) => (b.end < a.end ? b : a));
     out.push(note("bad", "error", "The error began in ", spanLink(cause), cause.message ? [": ", h("q", {}, visible(cause.message).slice(0, 200))] : "", "."));
+  } else if (dark?.span?.status === "error" && !dark.service?.plain) {
+    out.push(note("bad", "error", "An error came back to ", spanLink(dark.span), ". No span here says where it began."));
   } else if (share >= 0.3 && !seen.length && most.spans === 1 && trace.spans.length > 1) {
     const span = trace.spans.find((s) => s.service === most.service && s.name === most.name);
     out.push(note(out.length ? "" : "good", out.length ? "wait" : "ok", `${Math.round(share * 100)} % of the time went into `, spanLink(span), ": ", h("span", { class: "num" }, duration(most.time) + ".")));

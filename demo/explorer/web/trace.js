@@ -3,15 +3,16 @@
 
 import { account, isDark, lengthOf } from "./time.js";
 
+export const sent = 6000; // milliseconds in which an exporter sends what it has, unless it is told to wait longer
+
 // parse returns null while the store knows no span of the trace.
 export function parse(text) {
   const answer = JSON.parse(text);
-  const data = answer.trace ?? answer;
   const spans = [];
-  for (const rs of data.resourceSpans ?? data.batches ?? []) {
+  for (const rs of answer.trace?.resourceSpans ?? []) {
     const resource = attributes(rs.resource?.attributes);
     const service = String(resource.find((a) => a.key === "service.name")?.value ?? "") || "unknown service";
-    for (const ss of rs.scopeSpans ?? rs.instrumentationLibrarySpans ?? []) {
+    for (const ss of rs.scopeSpans ?? []) {
       for (const s of ss.spans ?? []) spans.push(decode(s, service, resource, ss.scope ?? {}));
     }
   }
@@ -24,8 +25,8 @@ function decode(s, service, resource, scope) {
     service, resource, scope,
     outside: resource.some((a) => a.key === "telemetry.distro.name" && a.value === "opentelemetry-ebpf-instrumentation"),
     name: s.name ?? "",
-    kind: word(s.kind, "SPAN_KIND_", ["unspecified", "internal", "server", "client", "producer", "consumer"]),
-    status: word(s.status?.code, "STATUS_CODE_", ["unset", "ok", "error"]),
+    kind: word(s.kind, "SPAN_KIND_", "unspecified"),
+    status: word(s.status?.code, "STATUS_CODE_", "unset"),
     message: s.status?.message ?? "",
     startNano: nano(s.startTimeUnixNano), endNano: nano(s.endTimeUnixNano),
     attributes: attributes(s.attributes),
@@ -34,25 +35,12 @@ function decode(s, service, resource, scope) {
   };
 }
 
-// hex turns the base64 of an id into digits. An id that is digits already stays: some stores write it so.
-function hex(id) {
-  if (!id) return "";
-  if (/^([0-9a-f]{16}|[0-9a-f]{32})$/i.test(id)) return id.toLowerCase();
-  try {
-    return Array.from(atob(id), (c) => c.charCodeAt(0).toString(16).padStart(2, "0")).join("");
-  } catch {
-    return id;
-  }
-}
+// hex turns the base64 of an id into digits.
+const hex = (id = "") => Array.from(atob(id), (c) => c.charCodeAt(0).toString(16).padStart(2, "0")).join("");
 
-function word(value, prefix, words) {
-  if (typeof value === "number") return words[value] ?? words[0];
-  return typeof value === "string" ? value.replace(prefix, "").toLowerCase() : words[0];
-}
+const word = (name, prefix, none) => name?.replace(prefix, "").toLowerCase() ?? none;
 
-function nano(value) {
-  try { return BigInt(value ?? 0); } catch { return 0n; }
-}
+const nano = (text) => BigInt(text ?? 0);
 
 function attributes(list) {
   return (list ?? []).map((a) => ({ key: a.key ?? "", ...anyValue(a.value) }));

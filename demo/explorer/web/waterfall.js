@@ -65,7 +65,7 @@ export class Waterfall {
   // ticks writes the axis with round numbers, as many as there is room for.
   ticks() {
     if (!this.trace) return;
-    const room = Math.max(2, Math.floor(this.axis.clientWidth / 84));
+    const room = Math.max(2, Math.floor(this.axis.clientWidth / 70));
     const raw = this.scale / room;
     const power = 10 ** Math.floor(Math.log10(raw));
     const step = [1, 2, 5, 10].map((n) => n * power).find((n) => n >= raw) ?? raw;
@@ -267,7 +267,8 @@ export function marks(trace) {
 export function legend(trace, dark) {
   const items = trace.services.map((service) => {
     const spans = trace.spans.filter((s) => s.service === service);
-    return h("li", { class: colour(service) }, h("span", { class: "dot" }), h("span", { class: "legend-name" }, visible(service)), h("span", { class: "count" }, plural(spans.length, "span"), spans.some((s) => s.outside) && ", seen from outside"));
+    const outside = spans.some((s) => s.outside);
+    return h("li", { class: colour(service) + (outside ? " outside" : "") }, h("span", { class: "dot" }), h("span", { class: "legend-name" }, visible(service)), h("span", { class: "count" }, plural(spans.length, "span"), outside && ", seen from outside"));
   });
   if (dark?.service) items.push(h("li", { class: "dark" }, h("span", { class: "dot" }), h("span", { class: "legend-name" }, dark.service.name), h("span", { class: "count" }, "no spans")));
   return h("ul", { class: "legend", "aria-label": "Services in this trace" }, items);

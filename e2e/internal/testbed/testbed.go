@@ -70,7 +70,7 @@ func Shared(t *testing.T) *Stack {
 }
 
 // Run runs a package's tests, and then stops the shared demo and removes the built programs. It
-// returns the exit code. The TestMain of each package that uses this one calls it.
+// returns the exit code. The TestMain of each package that starts programs calls it.
 func Run(m *testing.M) int {
 	code := m.Run()
 	if started != nil {
@@ -181,6 +181,17 @@ func (s *Stack) Get(t *testing.T, host, path, uberTraceID string) (status int, t
 		t.Fatal(err)
 	}
 	return res.StatusCode, res.Header.Get("traceresponse")
+}
+
+// FreeAddress returns an address on which nobody listens.
+func FreeAddress(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	return listener.Addr().String()
 }
 
 // Poll calls f until it returns true, and then returns true; false when Timeout is over.
