@@ -9,6 +9,8 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"os"
+	"runtime"
 	"slices"
 	"time"
 
@@ -46,11 +48,8 @@ type Options struct {
 	// Wait is how long to wait, from the answer on, for what arrives later. With 0 each link gets
 	// what it usually needs and a margin, 10 to 50 s.
 	Wait time.Duration
-	// TracingOff reports that TRACING=false is set where the stack was presumably started.
-	TracingOff bool
-	// SelfTracing reports that SELF_TRACING=true is set there.
+	// SelfTracing reports that SELF_TRACING=true is set where the stack was presumably started.
 	SelfTracing bool
-
 	// EBPF examines the instrumentation from outside, too.
 	EBPF bool
 
@@ -62,7 +61,7 @@ type Options struct {
 	interval time.Duration // between two questions; 0 for the default
 	// dial replaces the network in tests; nil for the real one.
 	dial func(ctx context.Context, network, addr string) (net.Conn, error)
-	root fs.FS // likewise the file system
+	root fs.FS // likewise the file system, from which Linux tells about itself
 }
 
 // State is what was found out about a link.
@@ -188,7 +187,7 @@ func missing(detail string, judge judge) outcome {
 
 func skipped(detail string) outcome { return outcome{state: Skipped, detail: detail} }
 
-func absent(what string) outcome { return outcome{state: Absent, detail: "not in this stack: " + what} }
+var absent = outcome{state: Absent, detail: "not in this stack"}
 
 // yet is for what may change.
 func (out outcome) yet() outcome {
@@ -225,7 +224,6 @@ type visit struct {
 	ours           bool         // the answer is one of our services, if only to say that it failed
 	id             string       // of the trace
 	sampled        bool         // there is something to follow
-	further        []string     // ids of further requests' traces
 	trace          *tempo.Trace // as far as it has arrived; nil for nothing at all
 	own            string       // id of the trace that the stack makes of itself
 
@@ -244,6 +242,9 @@ func Run(ctx context.Context, o Options) (Report, error) {
 		transport.DialContext = o.dial
 	}
 	defer transport.CloseIdleConnections()
+	if o.root == nil && runtime.GOOS == "linux" {
+		o.root = os.DirFS("/")
+	}
 	report := Report{Stack: o.Stack}
 	v := &visit{o: o, states: map[string]State{}, down: map[string]bool{}}
 	v.http = &http.Client{
@@ -284,7 +285,7 @@ func Run(ctx context.Context, o Options) (Report, error) {
 // examine runs a check if there is something to examine.
 func (v *visit) examine(ctx context.Context, c check) outcome {
 	if v.o.URLs[c.part] == "" {
-		return absent(capital(c.part))
+		return absent
 	}
 	for _, need := range c.needs {
 		failed := v.states[need] == Broken || v.states[need] == Skipped
