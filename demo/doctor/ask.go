@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -93,15 +94,14 @@ func firstLine(body []byte) string {
 
 // failures are by words in errors of connections: the numbers differ by system, the words hardly.
 var failures = []struct {
-	words  []string
-	detail string // of an address
-	causes []cause
+	words, detail string // a regular expression, and what to say of an address
+	causes        []cause
 }{
-	{[]string{"no such host"}, "the name in %s is not known on this machine", []cause{"moved"}},
-	{[]string{"deadline exceeded", "timeout"}, "no answer from %s in time", []cause{"hangs"}},
-	{[]string{"refused"}, "connection refused: nobody listens at %s", []cause{"not running", "moved"}},
-	{[]string{"malformed HTTP", "tls:", "HTTP response to HTTPS"}, "what listens at %s does not speak plain HTTP", []cause{"other program"}},
-	{[]string{"EOF", "reset", "forcibly closed"}, "%s closes the connection without an answer", []cause{"not reachable"}},
+	{"no such host", "the name in %s is not known on this machine", []cause{"moved"}},
+	{"deadline exceeded|timeout", "no answer from %s in time", []cause{"hangs"}},
+	{"refused", "connection refused: nobody listens at %s", []cause{"not running", "moved"}},
+	{"malformed HTTP|tls:|HTTP response to HTTPS", "what listens at %s does not speak plain HTTP", []cause{"other program"}},
+	{"EOF|reset|forcibly closed", "%s closes the connection without an answer", []cause{"not reachable"}},
 }
 
 // unreachable judges a question to a part that got no useful answer.
@@ -113,9 +113,8 @@ func (v *visit) unreachable(part string, err error) outcome {
 		return out
 	}
 	v.down[part] = true
-	said := func(word string) bool { return strings.Contains(err.Error(), word) }
 	for _, f := range failures {
-		if slices.ContainsFunc(f.words, said) {
+		if regexp.MustCompile(f.words).MatchString(err.Error()) {
 			return broken(fmt.Sprintf(f.detail, addr), f.causes...)
 		}
 	}

@@ -30,7 +30,7 @@ func (v *visit) kernelChecks() []check {
 		{linkKernel, nil, topology.Gateway, 0, "", v.kernel},
 		{linkRights, []string{linkKernel}, topology.Gateway, 10 * s, "it is starting", v.rights},
 		{linkProbes, watching, topology.Gateway, 30 * s, "it looks for programs that are 5 s old", v.probes},
-		{linkOutside, append(watching, linkStore, linkProbes), topology.Tempo, 40 * s, "the spans arrive and can be searched", v.outside},
+		{linkOutside, append(watching, linkStore, linkProbes), topology.Tempo, 40 * s, "the spans can be searched", v.outside},
 		{linkJoined, []string{linkOutside}, topology.Tempo, 50 * s, "the other spans arrive", v.joined},
 	}
 }
@@ -48,7 +48,8 @@ func (v *visit) kernel(context.Context) outcome {
 	if err == nil && (major < 5 || major == 5 && minor < 8) {
 		problems = append(problems, "it is older than 5.8")
 	}
-	for _, path := range []string{"sys/kernel/btf/vmlinux", "sys/bus/event_source/devices/kprobe", "sys/bus/event_source/devices/uprobe"} {
+	const devices = "sys/bus/event_source/devices/"
+	for _, path := range []string{"sys/kernel/btf/vmlinux", devices + "kprobe", devices + "uprobe"} {
 		if _, err := fs.Stat(v.o.root, path); err != nil {
 			problems = append(problems, "there is no /"+path)
 		}

@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -129,21 +128,18 @@ func composeStack(given map[string]string, sys System) (Options, error) {
 		o.Stack = "the given addresses"
 	}
 	for _, p := range Parts() {
-		port := cmp.Or(getenv(p.Variable), p.Port)
 		address, isGiven := given[p.Name]
 		if !isGiven {
-			address = "http://127.0.0.1:" + port
+			address = "http://127.0.0.1:" + cmp.Or(getenv(p.Variable), p.Port)
 		}
-		n, err := strconv.ParseUint(port, 10, 16)
-		_, urlErr := topology.ParseURL(address)
+		_, err := topology.ParseURL(address)
 		switch {
-		case !isGiven && (err != nil || n == 0):
-			return Options{}, fmt.Errorf("%s=%q is no port: want a number from 1 to 65535, in the environment or in .env",
-				p.Variable, port)
 		case address == "" && p.required:
 			return Options{}, fmt.Errorf("-%s is empty: there is nothing to follow without it", p.Name)
-		case address != "" && urlErr != nil:
+		case address != "" && err != nil && isGiven:
 			return Options{}, fmt.Errorf("-%s=%s: want a URL such as http://127.0.0.1:3200", p.Name, address)
+		case address != "" && err != nil:
+			return Options{}, fmt.Errorf("%s=%q is no port: want a number, in the environment or in .env", p.Variable, getenv(p.Variable))
 		}
 		o.URLs[p.Name] = strings.TrimSuffix(address, "/")
 	}

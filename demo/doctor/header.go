@@ -24,32 +24,27 @@ func (v *visit) header(ctx context.Context) outcome {
 	if served != nil && served.ParentID == "" {
 		return v.notContinued(ctx, served)
 	}
-	var who []string
-	if served != nil || proxy != nil { // without its span: uservice3 has named the trace that the proxy is in
-		who = append(who, topology.Uservice3)
-	}
 	response, got := answer(caller)
-	switch s := inPlaceOfUservice4(found); {
-	case response.Valid && response.TraceID != v.id:
-		return broken("uservice4 is in a trace of its own, "+response.TraceID, "services' formats differ", "header changed between services")
-	case response.Valid, found[uservice4Server] != nil:
-		who = append(who, topology.Uservice4)
-	case s != nil:
-		who = append(who, s.Service)
-	}
-	switch {
-	case len(who) == 0:
-		return skipped("unknown: too few spans have arrived").yet()
-	case len(who) == 1 && caller != nil && caller.Status == "error" && !got:
-		return fine("continued by uservice3, whose call of uservice4 got no answer")
-	case len(who) == 1:
-		return fine("continued by %s; nothing shows who else did", who[0]).yet()
-	}
+	uservice3 := served != nil || proxy != nil // without its span: it has named the trace that the proxy is in
+	uservice4 := found[uservice4Server] != nil || response.Valid
 	starter := v.o.title(topology.Gateway)
 	if proxy != nil {
 		starter = proxy.Service
 	}
-	return fine("started by %s, continued by %s", starter, strings.Join(who, " and "))
+	switch {
+	case response.Valid && response.TraceID != v.id:
+		return broken("uservice4 is in a trace of its own, "+response.TraceID,
+			"services' formats differ", "header changed between services")
+	case uservice3 && uservice4:
+		return fine("started by %s, continued by uservice3 and uservice4", starter)
+	case uservice3 && caller != nil && caller.Status == "error" && !got:
+		return fine("continued by uservice3, whose call of uservice4 got no answer")
+	case uservice3:
+		return fine("continued by uservice3; nothing shows whether uservice4 did").yet()
+	case uservice4:
+		return fine("continued by uservice4; nothing shows who started it").yet()
+	}
+	return skipped("unknown: too few spans have arrived").yet()
 }
 
 // answer is the traceresponse that a call got, and whether it got any answer.
@@ -92,39 +87,40 @@ func (v *visit) notContinued(ctx context.Context, served *tempo.Span) outcome {
 			damaged = name + ": " + value
 		}
 	}
+	var out outcome
 	switch {
 	case asSent && (damaged != "" || orphan != "" && len(names) == 0):
-		return broken(detail, "header not sent").with(damaged)
+		out = broken(detail, "header not sent").with(damaged)
 	case damaged != "", headers != nil && orphan != "" && len(names) == 0:
-		return broken(detail, "header changed").with(damaged)
+		out = broken(detail, "header changed").with(damaged)
 	case len(names) > 0:
-		return broken(detail, "formats differ").with(strings.Join(names, " and "))
+		out = broken(detail, "formats differ").with(strings.Join(names, " and "))
 	case headers != nil:
-		return broken(detail, "proxy does not trace")
+		out = broken(detail, "proxy does not trace")
 	case orphan != "":
-		return broken(detail, "formats differ", "header changed")
+		out = broken(detail, "formats differ", "header changed")
+	default:
+		out = broken(detail, "proxy does not trace", "formats differ", "header changed")
 	}
-	return broken(detail, "proxy does not trace", "formats differ", "header changed")
+	out.retry = orphan == "" || headers == nil // the gateway's trace and log lines take their time
+	return out
 }
 
 // orphan looks for the proxy's trace that this request should have been in: one that no service
 // continued, with a client span that encloses what uservice3 did. It returns "" when there is none.
-func (v *visit) orphan(ctx context.Context, served *tempo.Span) (id string) {
+func (v *visit) orphan(ctx context.Context, served *tempo.Span) string {
 	const skew = 50 * time.Millisecond // between clocks
 	continued := func(s *tempo.Span) bool { return s.Kind == "server" && s.ParentID != "" }
 	encloses := func(s *tempo.Span) bool {
 		return s.Name == "ReverseProxy" && s.Start.Before(served.Start.Add(skew)) && s.End.After(served.End.Add(-skew))
 	}
-	v.poll(ctx, v.within(5*time.Second), v.o.title(topology.Gateway)+"'s own trace can be searched", func() bool {
-		traces, _ := v.findTraces(ctx, "name=ReverseProxy", served.Start)
-		for _, t := range traces {
-			if t.ID != v.id && !slices.ContainsFunc(t.Spans, continued) && slices.ContainsFunc(t.Spans, encloses) {
-				id = t.ID
-			}
+	traces, _ := v.findTraces(ctx, "name=ReverseProxy", served.Start)
+	for _, t := range traces {
+		if t.ID != v.id && !slices.ContainsFunc(t.Spans, continued) && slices.ContainsFunc(t.Spans, encloses) {
+			return t.ID
 		}
-		return id != ""
-	})
-	return id
+	}
+	return ""
 }
 
 // ledger returns what the hop ledger of a run without Docker has about the trace; elsewhere nothing.
@@ -155,19 +151,17 @@ func (v *visit) arrived(ctx context.Context) (headers map[string]string, asSent 
 	if v.o.Kind == Local {
 		return headers, asSent
 	}
-	v.poll(ctx, v.within(3*time.Second), "Loki has the request's headers", func() bool {
-		lines, err := v.lines(ctx, topology.Uservice3, fmt.Sprintf(` | trace_id=%q |= "request"`, v.id), 5*time.Minute)
-		for _, labels := range lines {
-			for label, value := range labels.Map() {
-				if name, ok := strings.CutPrefix(label, "headers_"); ok {
-					if headers == nil {
-						headers = map[string]string{}
-					}
-					headers[strings.ReplaceAll(name, "_", "-")] = value.String()
-				}
+	lines, _ := v.lines(ctx, topology.Uservice3, fmt.Sprintf(` | trace_id=%q |= "request"`, v.id), 5*time.Minute)
+	headers = map[string]string{}
+	for _, labels := range lines {
+		for label, value := range labels.Map() {
+			if name, ok := strings.CutPrefix(label, "headers_"); ok {
+				headers[strings.ReplaceAll(name, "_", "-")] = value.String()
 			}
 		}
-		return err != nil || headers != nil // without a Loki it is an error
-	})
+	}
+	if len(headers) == 0 {
+		return nil, false
+	}
 	return headers, false
 }

@@ -171,7 +171,8 @@ func (v *visit) told(ctx context.Context, running float64, details, unknown []st
 	}
 	if dropped, _ := v.number(ctx, unsampledQuery); dropped > 0 {
 		decided, _ := v.number(ctx, decidedQuery)
-		details = append(details, fmt.Sprintf("of %.0f traces collectors did not keep %.0f, as TRACES_SHARE tells them", decided, dropped))
+		details = append(details, fmt.Sprintf("of %.0f traces collectors did not keep %.0f, as TRACES_SHARE tells them",
+			decided, dropped))
 	}
 	if len(causes) > 0 {
 		return broken(strings.Join(details, "; "), causes...)

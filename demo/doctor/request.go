@@ -94,7 +94,7 @@ func (v *visit) traceID(ctx context.Context) outcome {
 	case caller.Valid:
 		return broken(detail, "uservice3 does not sample")
 	}
-	return broken(detail, "proxy does not sample", "uservice3 does not sample")
+	return broken(detail, "proxy does not sample", "uservice3 does not sample").yet()
 }
 
 // tempoReady asks the trace back end whether it is there.

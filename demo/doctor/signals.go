@@ -177,34 +177,32 @@ func (v *visit) noLine(ctx context.Context, detail string) outcome {
 // Each gets a question with a sampled traceparent, which it obeys: no span means no tracing. Grafana
 // is left out, as it samples some of its requests whatever it is sent.
 func (v *visit) ownSpans(ctx context.Context) outcome {
-	asked := map[string]string{prometheus: "/api/v1/query?query=1", loki: "/loki/api/v1/labels"}
+	var asked, lacking []string
+	for _, part := range []string{prometheus, loki} {
+		if !v.down[part] && v.o.URLs[part] != "" {
+			asked = append(asked, part)
+		}
+	}
 	if v.own == "" {
 		v.own = fmt.Sprintf("%016x%016x", rand.Uint64(), rand.Uint64()|1)
-		for part, path := range asked {
+		for _, part := range asked {
+			path := map[string]string{prometheus: "/api/v1/query?query=1", loki: "/loki/api/v1/labels"}[part]
 			_, _ = get(ctx, v.http, askTimeout, v.o.URLs[part]+path, "", "traceparent", "00-"+v.own+"-00000000000000ff-01")
 		}
 	}
 	trace, err := v.getTrace(ctx, v.own)
-	if errors.Is(err, tempo.ErrNotFound) {
-		trace, err = &tempo.Trace{}, nil
+	if err != nil && !errors.Is(err, tempo.ErrNotFound) {
+		return broken(err.Error(), "in trouble").yet()
 	}
-	if err != nil {
-		return v.unreachable(topology.Tempo, err)
-	}
-	var have, lack []string
-	for _, part := range []string{prometheus, loki} {
-		ofPart := func(s *tempo.Span) bool { return strings.HasPrefix(s.Service, part) }
-		switch {
-		case slices.ContainsFunc(trace.Spans, ofPart):
-			have = append(have, v.o.title(part))
-		case !v.down[part] && v.o.URLs[part] != "":
-			lack = append(lack, v.o.title(part))
+	for _, part := range asked {
+		if trace == nil || !slices.ContainsFunc(trace.Spans, func(s *tempo.Span) bool { return strings.HasPrefix(s.Service, part) }) {
+			lacking = append(lacking, v.o.title(part))
 		}
 	}
-	if len(lack) == 0 {
-		return fine("of %s", strings.Join(have, " and "))
+	if len(lacking) == 0 {
+		return fine("of %s", strings.Join(asked, " and "))
 	}
-	return missing(strings.Join(lack, " and "), v.noOwnSpans)
+	return missing(strings.Join(lacking, " and "), v.noOwnSpans)
 }
 
 // noOwnSpans knows of the Loki that cannot trace itself.

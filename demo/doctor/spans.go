@@ -90,18 +90,6 @@ func (v *visit) errorOrigin() (origin *tempo.Span, clause string) {
 	return origin, clause
 }
 
-// inPlaceOfUservice4 is the span of an unknown program that uservice3 has called; nil for none.
-func inPlaceOfUservice4(found []*tempo.Span) *tempo.Span {
-	if caller := found[uservice3Client]; caller != nil && found[uservice4Server] == nil {
-		for _, s := range caller.Children {
-			if !isOurs(s.Service) {
-				return s
-			}
-		}
-	}
-	return nil
-}
-
 // getTrace asks for a trace by its id.
 func (v *visit) getTrace(ctx context.Context, id string) (*tempo.Trace, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
@@ -206,8 +194,9 @@ func (v *visit) notMade(detail string, found []*tempo.Span, senders []string) ou
 		out.retry = v.response.status != http.StatusBadGateway // who was too slow may still send them
 		return out
 	}
-	if s := inPlaceOfUservice4(found); s != nil {
-		return broken(detail+fmt.Sprintf("; %s of %s is there instead", s.Name, s.Service), "another program").yet()
+	if services := v.foreign(found); len(services) > 0 && found[uservice4Server] == nil {
+		detail += "; there are spans of " + strings.Join(slices.Compact(services), ", ")
+		return broken(detail, "another program").yet()
 	}
 	return missing(detail, v.notSent(senders))
 }
