@@ -28,10 +28,7 @@ type sick struct {
 
 var cases = []sick{
 	{"all is well", func(*fake) {}, ""},
-	{"a run without Docker is well", func(f *fake) {
-		f.local = true
-		f.link = "http://page.test/trace/" + testTrace
-	}, ""},
+	{"a run without Docker is well", withoutDocker, ""},
 
 	{"the proxy is down", func(f *fake) { f.down["traefik"] = true }, linkGateway},
 	{"nothing runs without Docker", func(f *fake) {
@@ -43,8 +40,7 @@ var cases = []sick{
 	{"uservice3 is down", func(f *fake) { f.traceresponse, f.status, f.page = "", 502, "Bad Gateway" }, linkGateway},
 	{"uservice4 is down", uservice4Down, linkGateway},
 	{"uservice4 is down in a run without Docker", func(f *fake) {
-		f.local = true
-		f.link = "http://page.test/trace/" + testTrace
+		withoutDocker(f)
 		uservice4Down(f)
 	}, linkGateway},
 	{"uservice4 is down and tracing is off", func(f *fake) {
@@ -112,28 +108,24 @@ var cases = []sick{
 	}, linkHeader},
 	{"the header is damaged in a run without Docker", func(f *fake) {
 		ownTrace(f)
-		f.local = true
-		f.link = "http://page.test/trace/" + testTrace
+		withoutDocker(f)
 		f.ledger = `{"requests":[{"hops":[{"to":"gateway"},
 			{"to":"uservice3","arrived":{"headers":[{"name":"uber-trace-id","value":"1%3A2"}]}}]}]}`
 	}, linkHeader},
 	{"the header is lost in a run without Docker", func(f *fake) {
 		ownTrace(f)
-		f.local = true
-		f.link = "http://page.test/trace/" + testTrace
+		withoutDocker(f)
 		f.ledger = `{"requests":[{"hops":[{"to":"uservice3","arrived":{"headers":[]}}]}]}`
 	}, linkHeader},
 	{"the proxy sends the header damaged in a run without Docker", func(f *fake) {
 		ownTrace(f)
-		f.local = true
-		f.link = "http://page.test/trace/" + testTrace
+		withoutDocker(f)
 		const side = `{"source":"recorded","headers":[{"name":"uber-trace-id","value":"1%3A2"}]}`
 		f.ledger = `{"requests":[{"hops":[{"to":"uservice3","left":` + side + `,"arrived":` + side + `}]}]}`
 	}, linkHeader},
 	{"the proxy sends no header in a run without Docker", func(f *fake) {
 		ownTrace(f)
-		f.local = true
-		f.link = "http://page.test/trace/" + testTrace
+		withoutDocker(f)
 		const side = `{"source":"recorded","headers":[]}`
 		f.ledger = `{"requests":[{"hops":[{"to":"uservice3","left":` + side + `,"arrived":` + side + `}]}]}`
 	}, linkHeader},
@@ -228,6 +220,8 @@ var cases = []sick{
 	}, linkStore},
 }
 
+func withoutDocker(f *fake) { f.local, f.link = true, "http://page.test/trace/"+testTrace }
+
 // uservice4Down lets uservice3 answer 502, as nobody listens where it calls.
 func uservice4Down(f *fake) {
 	f.fail(502, "The service behind this one did not answer well.", "dial tcp 10.0.0.4:7878: connect: connection refused", 5, 3, 2, 1)
@@ -237,8 +231,7 @@ func uservice4Down(f *fake) {
 
 // inLedger is a run without Docker in which a service took part in the trace, and sent no spans.
 func inLedger(f *fake, service, telemetry string) {
-	f.local = true
-	f.link = "http://page.test/trace/" + testTrace
+	withoutDocker(f)
 	f.spans = without(seven(), service)
 	f.ledger = `{"requests":[{"hops":[{"to":"` + service + `","trace_id":"` + testTrace + `"}]}],"services":{"` + service + `":` + telemetry + `}}`
 }

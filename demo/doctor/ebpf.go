@@ -42,20 +42,11 @@ func (v *visit) kernel(context.Context) outcome {
 		return absent
 	}
 	version := strings.TrimSpace(v.read("proc/sys/kernel/osrelease"))
-	var major, minor int
-	_, err := fmt.Sscanf(version, "%d.%d", &major, &minor)
-	var problems []string
-	if err == nil && (major < 5 || major == 5 && minor < 8) {
-		problems = append(problems, "it is older than 5.8")
-	}
 	const devices = "sys/bus/event_source/devices/"
 	for _, path := range []string{"sys/kernel/btf/vmlinux", devices + "kprobe", devices + "uprobe"} {
 		if _, err := fs.Stat(v.o.root, path); err != nil {
-			problems = append(problems, "there is no /"+path)
+			return broken("Linux "+version+" has no /"+path, "kernel not able")
 		}
-	}
-	if len(problems) > 0 {
-		return broken("Linux "+version+": "+strings.Join(problems, ", "), "kernel not able")
 	}
 	return fine("Linux %s has BTF, kprobes and uprobes", version)
 }

@@ -13,7 +13,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -64,7 +64,6 @@ type fake struct {
 	listeners map[string]*httptest.Server
 	down      map[string]bool // parts that refuse connections
 	local     bool            // a run without Docker
-	wait      time.Duration
 
 	status        int
 	traceresponse string
@@ -108,14 +107,12 @@ type fake struct {
 	dataSource      int    // what Grafana answers for Tempo's
 	exploreTo       string // in place of an answer
 
-	mu       sync.Mutex
-	requests int
+	requests atomic.Int32
 }
 
 func newFake(t *testing.T) *fake {
 	f := &fake{
-		wait: 200 * time.Millisecond,
-		t:    t, collector: collector.New(slog.New(slog.DiscardHandler)), listeners: map[string]*httptest.Server{}, down: map[string]bool{},
+		t: t, collector: collector.New(slog.New(slog.DiscardHandler)), listeners: map[string]*httptest.Server{}, down: map[string]bool{},
 		status: 200, traceresponse: "00-" + testTrace + "-0000000000000003-01", spans: seven(),
 		searchable: true, tempoReady: 200,
 		flags:     map[string]string{"web.enable-remote-write-receiver": "true", "enable-feature": "exemplar-storage"},
@@ -143,7 +140,7 @@ func (f *fake) options() Options {
 		URLs: map[string]string{topology.Gateway: "http://traefik.test", topology.Tempo: "http://tempo.test",
 			prometheus: "http://prometheus.test", loki: "http://loki.test", grafana: "http://grafana.test"},
 		EBPF: f.root != nil, root: f.root, SelfTracing: f.selfTracing,
-		Wait: f.wait, interval: 5 * time.Millisecond,
+		Wait: 200 * time.Millisecond, interval: 5 * time.Millisecond,
 		dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
 			name, _, _ := strings.Cut(addr, ".")
 			s := f.listeners[name]
@@ -173,9 +170,7 @@ func (f *fake) proxy(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "404 page not found", http.StatusNotFound)
 		return
 	}
-	f.mu.Lock()
-	f.requests++
-	f.mu.Unlock()
+	f.requests.Add(1)
 	f.send(f.spans...)
 	if f.traceresponse != "" {
 		w.Header().Set("traceresponse", f.traceresponse)
@@ -288,9 +283,7 @@ func (f *fake) sendOwn(r *http.Request, service string) {
 
 func (f *fake) prometheus(w http.ResponseWriter, r *http.Request) {
 	f.sendOwn(r, "prometheus")
-	f.mu.Lock()
-	requests := f.requests
-	f.mu.Unlock()
+	requests := int(f.requests.Load())
 	vector := func(there bool, n int) {
 		result := []any{}
 		if there {

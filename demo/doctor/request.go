@@ -21,13 +21,11 @@ func (v *visit) gateway(ctx context.Context) outcome {
 	if err != nil {
 		return v.unreachable(topology.Gateway, err)
 	}
-	body := string(res.body)
-	// Our services' error pages name a trace too.
-	v.ours = res.header.Get("traceresponse") != "" || strings.Contains(body, "<p>Trace: ")
+	// Our services' pages name a trace, or say that there is none; those of errors too.
+	v.ours = res.header.Get("traceresponse") != "" || strings.Contains(string(res.body), "<p>Trace: ")
 	detail := said(res)
 	switch {
-	case res.status == http.StatusOK && (v.ours || strings.Contains(body, "Hello, world!")):
-		v.ours = true // perhaps a plain service
+	case res.status == http.StatusOK && v.ours:
 		return fine("uservice3 answered 200 through %s", v.o.title(topology.Gateway))
 	case v.ours && traceOf(res) != "":
 		return broken(detail, "the trace tells")
@@ -35,10 +33,10 @@ func (v *visit) gateway(ctx context.Context) outcome {
 		return broken(detail, "a service fails")
 	case res.status >= 502 && res.status <= 504:
 		return broken(detail, "uservice3 down")
-	case res.status == http.StatusNotFound: // Traefik listens before it has read its routes
-		return broken(detail, "other program", "no route").yet()
 	}
-	return broken(detail, "other program")
+	out := broken(detail, "other program", "no route")
+	out.retry = res.status == http.StatusNotFound // Traefik listens before it has read its routes
+	return out
 }
 
 // said is an answer in one line: its status, and the first words of its page that say more.
@@ -80,7 +78,7 @@ func (v *visit) traceID(ctx context.Context) outcome {
 	case v.sampled && value == "":
 		return broken("the answer has no traceresponse header; its page names "+v.id, "traceresponse changed")
 	case value == "":
-		return broken("the answer has no traceresponse header", "tracing off", "plain service")
+		return broken("the answer has no traceresponse header", "tracing off")
 	case !h.Valid:
 		return broken(fmt.Sprintf("traceresponse is %q, which names no trace", value), "traceresponse changed")
 	case v.sampled:
