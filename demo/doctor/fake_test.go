@@ -245,7 +245,7 @@ func (f *fake) fail(status int, sentence, message string, path ...int) {
 			f.failed[id] = message
 		}
 	}
-	f.page = fmt.Sprintf(`<title>x</title><h1>%d %s</h1><p>%s</p><p>Trace: <a href="%s">%s</a></p>`,
+	f.page = fmt.Sprintf(`<title>x</title><h1>%d %s</h1><p>%s</p><p>Ask again.</p><p>Trace: <a href="%s">%s</a></p>`,
 		status, http.StatusText(status), sentence, strings.ReplaceAll(f.link, "&", "&amp;"), testTrace)
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
@@ -41,10 +42,13 @@ func (v *visit) gateway(ctx context.Context) outcome {
 
 // said is an answer in one line: its status, and the first words of its page that say more.
 func said(res response) string {
-	status := strings.TrimSpace(fmt.Sprintf("%d %s", res.status, http.StatusText(res.status)))
-	_, below, _ := strings.Cut(string(res.body), "</h1>")
-	text, _, _ := strings.Cut(cmp.Or(firstText(below), firstText(string(res.body))), "Trace: ")
-	return strings.TrimRight("answered "+status+": "+strings.TrimPrefix(text, http.StatusText(res.status)), ": ")
+	page := string(res.body)
+	_, below, _ := strings.Cut(page, "</h1>")
+	below, _, _ = strings.Cut(below, "</p>")
+	text, _, _ := strings.Cut(cmp.Or(firstText(below), firstText(page)), "Trace: ")
+	text = strings.TrimPrefix(text, strconv.Itoa(res.status)+" ")
+	text = strings.TrimPrefix(text, http.StatusText(res.status))
+	return strings.TrimRight(fmt.Sprintf("answered %d %s: %s", res.status, http.StatusText(res.status), text), ": ")
 }
 
 var tags = regexp.MustCompile(`(?s)<(style|title|script)\b.*?</(style|title|script)>|<[^>]*>`)
