@@ -69,16 +69,13 @@ func (v *visit) traceLink(ctx context.Context) outcome {
 	if base == "" {
 		return absent
 	}
-	m := pageTrace.FindSubmatch(v.response.body)
-	if m == nil || len(m[1]) == 0 {
-		return broken("the page of uservice3 has no link to its trace", "wrong trace link")
+	var link string
+	if m := pageTrace.FindSubmatch(v.response.body); m != nil {
+		link = html.UnescapeString(string(m[1]))
 	}
-	link := html.UnescapeString(string(m[1]))
-	if !strings.Contains(link, v.id) {
-		return broken("the link on the page is not one to this trace: "+link, "wrong trace link")
-	}
-	if viewer == "Grafana" && !opensTrace(link, v.id) {
-		return broken("the link on the page is none by which Explore asks Tempo for the trace", "wrong trace link")
+	if !strings.Contains(link, v.id) || viewer == "Grafana" && !opensTrace(link, v.id) {
+		detail := fmt.Sprintf("the page of uservice3 has no link by which %s opens this trace: %s", viewer, link)
+		return broken(strings.TrimSuffix(detail, ": "), "wrong trace link")
 	}
 	res, err := get(ctx, v.http, askTimeout, link, "")
 	switch {
