@@ -209,11 +209,8 @@ type visit struct {
 	states  map[string]State // by link
 	down    map[string]bool  // by part
 
-	// What Prometheus knew before the request: what differs afterwards is alive.
-	before struct {
-		calls, edge float64 // -1 for no series
-		exemplars   map[string]bool
-	}
+	// What Prometheus knew before the request, -1 for no series: what differs afterwards is alive.
+	before struct{ calls, edge float64 }
 
 	sent, answered time.Time
 	response       response

@@ -314,9 +314,13 @@ func (f *fake) prometheus(w http.ResponseWriter, r *http.Request) {
 		pools := map[string][]string{collectors: {"collector"}, scale: {"collector", "distributor"}}[f.override]
 		inData(w, map[string]any{"scrapePools": append(pools, "uservice3")})
 	case "/api/v1/query_exemplars":
-		var list []any
-		if f.exemplar != "" && (requests > 0 || f.oldExemplar) {
-			list = append(list, map[string]any{"labels": map[string]string{"trace_id": f.exemplar}, "value": "1"})
+		list := []any{}
+		if f.exemplar != "" {
+			at := time.Now()
+			if f.oldExemplar {
+				at = at.Add(-time.Minute)
+			}
+			list = append(list, map[string]any{"labels": map[string]string{"trace_id": f.exemplar}, "timestamp": float64(at.UnixMilli()) / 1000})
 		}
 		inData(w, []any{map[string]any{"seriesLabels": map[string]string{"job": "uservice3"}, "exemplars": list}})
 	case "/api/v1/status/flags":

@@ -133,11 +133,11 @@ func (v *visit) stuck(ctx context.Context) outcome {
 		trouble, found, why := s.query, s.trouble, s.none
 		if s.job != "" {
 			query := fmt.Sprintf(`(sum(up{job=%q}%s) or vector(0))`, s.job, fresh)
-			up, _ := v.number(ctx, query)
+			up, err := v.number(ctx, query)
 			targets, _ := v.number(ctx, fmt.Sprintf(`count(up{job=%q}%s)`, s.job, fresh))
 			most, _ := v.number(ctx, fmt.Sprintf(mostQuery, query, hour))
 			want := max(targets, most)
-			if want <= 0 {
+			if err == nil && want <= 0 {
 				unknown = append(unknown, s.job)
 				continue
 			}
@@ -146,7 +146,11 @@ func (v *visit) stuck(ctx context.Context) outcome {
 			}
 			trouble, found = fmt.Sprintf(`%s < %.0f`, query, want), fmt.Sprintf("%s: %.0f of %.0f up", s.job, up, want)
 		}
-		if n, _ := v.number(ctx, trouble); n < 0 || s.back && (s.alone && len(causes) > 0 || v.whole(ctx)) { // others say why
+		n, err := v.number(ctx, trouble)
+		if err != nil {
+			return skipped("not known: Prometheus does not answer")
+		}
+		if n < 0 || s.back && (s.alone && len(causes) > 0 || v.whole(ctx)) { // others say why
 			continue
 		}
 		when := "not otherwise in the last hour"

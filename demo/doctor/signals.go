@@ -30,7 +30,6 @@ func (v *visit) readNumbers(ctx context.Context) {
 	defer cancel()
 	v.before.calls, _ = v.number(ctx, callsQuery)
 	v.before.edge, _ = v.number(ctx, edgeQuery)
-	v.before.exemplars, _ = v.exemplars(ctx)
 }
 
 // number asks Prometheus for one number; -1 when there is no such series.
@@ -85,36 +84,30 @@ func (v *visit) flag(ctx context.Context, name string) string {
 // metric is uservice3's own request durations. A job is a service: conf/prometheus/scrape.yaml.
 const metric = `http_server_request_duration_seconds`
 
-// exemplars returns the trace ids that exemplars of uservice3's metric had in the last minutes.
-func (v *visit) exemplars(ctx context.Context) (map[string]bool, error) {
-	now := time.Now()
-	answer, err := v.askJSON(ctx, prometheus, "/api/v1/query_exemplars", url.Values{
-		"query": {metric + `_bucket{job="uservice3"}`},
-		"start": {strconv.FormatInt(now.Add(-10*time.Minute).Unix(), 10)},
-		"end":   {strconv.FormatInt(now.Add(time.Minute).Unix(), 10)}})
-	ids := map[string]bool{}
-	for _, id := range answer.Get("data.#.exemplars.#.labels.trace_id|@flatten").Array() {
-		ids[id.String()] = true
-	}
-	return ids, err
-}
-
 // exemplar waits until a scrape has brought the trace's id beside uservice3's request durations. Of
 // several requests in one bucket the last one's id is kept: that of a later request will do.
 func (v *visit) exemplar(ctx context.Context) outcome {
-	seen, err := v.exemplars(ctx)
+	answer, err := v.askJSON(ctx, prometheus, "/api/v1/query_exemplars", url.Values{
+		"query": {metric + `_bucket{job="uservice3"}`},
+		"start": {strconv.FormatInt(v.sent.Add(-10*time.Minute).Unix(), 10)},
+		"end":   {strconv.FormatInt(time.Now().Add(time.Minute).Unix(), 10)}})
 	if err != nil {
 		return v.unreachable(prometheus, err)
 	}
-	if seen[v.id] {
-		return fine("on %s of uservice3", metric)
-	}
-	for id := range seen {
-		if !v.before.exemplars[id] {
-			return fine("overtaken by that of a later request, %s", id)
+	seen := answer.Get("data.#.exemplars|@flatten").Array()
+	later := ""
+	for _, e := range seen {
+		switch id := e.Get("labels.trace_id").String(); {
+		case id == v.id:
+			return fine("on %s of uservice3", metric)
+		case e.Get("timestamp").Float() > float64(v.answered.UnixMilli())/1000:
+			later = id
 		}
 	}
-	if len(seen) > 0 {
+	switch {
+	case later != "":
+		return fine("overtaken by that of a later request, %s", later)
+	case len(seen) > 0:
 		return broken(metric+" has exemplars, none of them since the request", "scrape interval").yet()
 	}
 	return missing(metric+" is there, without any trace's id", v.noExemplar)
