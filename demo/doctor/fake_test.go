@@ -112,7 +112,8 @@ type fake struct {
 
 func newFake(t *testing.T) *fake {
 	f := &fake{
-		t: t, collector: collector.New(slog.New(slog.DiscardHandler)), listeners: map[string]*httptest.Server{}, down: map[string]bool{},
+		t: t, collector: collector.New(slog.New(slog.DiscardHandler)),
+		listeners: map[string]*httptest.Server{}, down: map[string]bool{},
 		status: 200, traceresponse: "00-" + testTrace + "-0000000000000003-01", spans: seven(),
 		searchable: true, tempoReady: 200,
 		flags:     map[string]string{"web.enable-remote-write-receiver": "true", "enable-feature": "exemplar-storage"},
@@ -320,7 +321,8 @@ func (f *fake) prometheus(w http.ResponseWriter, r *http.Request) {
 			if f.oldExemplar {
 				at = at.Add(-time.Minute)
 			}
-			list = append(list, map[string]any{"labels": map[string]string{"trace_id": f.exemplar}, "timestamp": float64(at.UnixMilli()) / 1000})
+			list = append(list, map[string]any{"labels": map[string]string{"trace_id": f.exemplar},
+				"timestamp": float64(at.UnixMilli()) / 1000})
 		}
 		inData(w, []any{map[string]any{"seriesLabels": map[string]string{"job": "uservice3"}, "exemplars": list}})
 	case "/api/v1/status/flags":

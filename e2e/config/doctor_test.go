@@ -20,6 +20,7 @@ const age = "\n" + `process_start_time_seconds{job="prometheus"} 1800x240`
 // TestTheDoctorCountsParts: what Prometheus makes of the doctor's queries for its link pipeline.
 func TestTheDoctorCountsParts(t *testing.T) {
 	const a, b = `up{job="live-store",instance="a"} `, "\n" + `up{job="live-store",instance="b"} `
+	const kafka = `up{job="distributor"} 1x240` + "\n" + `tempo_distributor_connect_errors_total 7x236 8+2x3`
 	for series, want := range map[string]string{ // an hour, with a scrape every 15 s
 		a + "1x240" + b + "1x240":             "2 parts up",
 		a + "1x240" + b + "1x236 0x3":         "live-store: 1 of 2 up, since about ",
@@ -29,7 +30,7 @@ func TestTheDoctorCountsParts(t *testing.T) {
 		a + "1x236 _x4" + b + "_x230 1x9":     "live-store: 1 of 2 up, since about ",
 		a + "1x240" + b + "0x240":             "live-store: 1 of 2 up, not otherwise in the last hour",
 		a + "1x240" + b + "1x100 _x140" + age: "1 parts up", // of another stack
-		`up{job="distributor"} 1x240` + "\n" + `tempo_distributor_connect_errors_total 7x236 8+2x3`: "Kafka does not answer, since about ",
+		kafka:                                 "Kafka does not answer, since about ",
 	} {
 		t.Run(want, func(t *testing.T) {
 			suite, err := promqltest.NewLazyLoader("load 15s\n"+series, promqltest.LazyLoaderOpts{})
