@@ -26,9 +26,6 @@ stack does not have that part. The -gateway of a run of go run ./demo, alone, ex
 		for _, p := range doctor.Parts() {
 			urls[p.Name] = fs.String(p.Name, "", "`URL` of "+p.About+", in compose http://127.0.0.1:"+p.Port)
 		}
-		kind := choice(fs, "stack",
-			"which `stack` to examine when both run: auto, compose or local (go run ./demo) (default auto)",
-			string(doctor.Auto), string(doctor.Compose), string(doctor.Local))
 		wait := fs.Duration("wait", 0, "how long to wait, from the answer on, for what arrives later; "+
 			"0 waits for each as long as it usually needs")
 		ebpf := fs.Bool("ebpf", false, "examine the eBPF instrumentation of uservice1 and uservice2 too (docs/ebpf.md); as root it sees more")
@@ -44,7 +41,7 @@ stack does not have that part. The -gateway of a run of go run ./demo, alone, ex
 				}
 			}
 			system := doctor.System{Getenv: os.Getenv, Dir: ".", TempDir: os.TempDir()}
-			o, err := doctor.Find(s.ctx, doctor.Kind(*kind), addresses, system)
+			o, err := doctor.Find(s.ctx, addresses, system)
 			switch {
 			case errors.Is(err, doctor.ErrNothingRuns):
 				return err

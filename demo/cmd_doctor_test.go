@@ -30,8 +30,6 @@ func TestDoctorWrongUsageExitsWith2(t *testing.T) {
 		{[]string{"-nonsense"}, "", "nonsense"},
 		{[]string{"now"}, "", `"now"`},
 		{[]string{"-wait=-1s"}, "", "negative"},
-		{[]string{"-stack=podman"}, "", "auto, compose or local"},
-		{[]string{"-stack=local", "-tempo=http://127.0.0.1:1"}, "", "either"},
 		{[]string{"-tempo=127.0.0.1:3200"}, "", "http://127.0.0.1:3200"},
 		{[]string{"-gateway="}, "", "empty"},
 		{nil, "many", `TEMPO_PORT="many"`},
@@ -65,7 +63,7 @@ func TestDoctorWithNothingRunningSaysHowToStartAndStops(t *testing.T) {
 	}
 	t.Setenv("TMPDIR", t.TempDir())
 	t.Setenv("TMP", t.TempDir()) // Windows
-	for _, args := range [][]string{nil, {"-stack=local"}, {"-stack=compose"}, {"-json"}} {
+	for _, args := range [][]string{nil, {"-json"}} {
 		code, stdout, stderr := examine(t, args...)
 		if code != 1 || stdout != "" || strings.Contains(stderr, "Usage") || !strings.Contains(stderr, "\n  go run ./demo  ") {
 			t.Errorf("%v: exit code %d, printed %q and %q", args, code, stdout, stderr)
@@ -77,7 +75,7 @@ func TestDoctorExitsWith0WhenAllIsWell(t *testing.T) {
 	cmd, tmp := demo(t, append([]string{"up", "-json"}, anywhere()...)...)
 	r := up(t, cmd, tmp)
 	t.Setenv("TMPDIR", tmp)
-	code, stdout, stderr := examine(t, "-stack=local")
+	code, stdout, stderr := examine(t, "-gateway="+r.urls.Gateway)
 	if code != 0 || stderr != "" {
 		t.Errorf("exit code %d: %s", code, stderr)
 	}

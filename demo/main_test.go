@@ -21,7 +21,6 @@ func TestWrongUse(t *testing.T) {
 		{"a misspelled fault", "up -break drop-haeder", 2, "or random:7; did you mean drop-header?"},
 		{"the start of a fault", "up -break killed", 2, "did you mean killed-before-flush?"},
 		{"a misspelled level", "up -log-level wran", 2, "want debug, info, warn or error; did you mean warn?"},
-		{"a misspelled stack", "doctor -stack compse", 2, "did you mean compose?"},
 		{"an argument too many", "tour now", 2, `unexpected argument "now"`},
 		{"an address without port", "-gateway-addr 127.0.0.1", 2, "-gateway-addr: address"},
 		{"bounds the wrong way round", "up -redis-max 1ms", 2, "-redis-min=100ms is more than -redis-max=1ms"},

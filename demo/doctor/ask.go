@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -56,9 +56,9 @@ func get(
 	return response{res.StatusCode, res.Header, body}, err
 }
 
-// request calls uservice3 through the proxy.
-func (v *visit) request(ctx context.Context) (response, error) {
-	return get(ctx, v.http, answerTimeout, v.o.URLs[topology.Gateway]+"/", topology.Host(topology.Uservice3))
+// call sends a request to a service through the gateway.
+func (v *visit) call(ctx context.Context, service string) (response, error) {
+	return get(ctx, v.http, answerTimeout, v.o.URLs[topology.Gateway]+"/", topology.Host(service))
 }
 
 // ask asks one of the parts.
@@ -69,27 +69,22 @@ func (v *visit) ask(ctx context.Context, part, path string, params url.Values) (
 	return get(ctx, v.http, askTimeout, v.o.URLs[part]+path, "")
 }
 
-// askJSON asks one of the parts for JSON. An answer that is not 200, or no JSON, is a statusError.
+// askJSON asks one of the parts for JSON. An answer that is not 200, or no JSON, is a useless error.
 func (v *visit) askJSON(ctx context.Context, part, path string, params url.Values) (gjson.Result, error) {
 	res, err := v.ask(ctx, part, path, params)
-	switch {
-	case err != nil:
+	if err == nil && (res.status != http.StatusOK || !gjson.ValidBytes(res.body)) {
+		err = useless(res)
+	}
+	if err != nil {
 		return gjson.Result{}, err
-	case res.status != http.StatusOK:
-		return gjson.Result{}, statusError{res.status, firstLine(res.body)}
-	case !gjson.ValidBytes(res.body):
-		return gjson.Result{}, statusError{res.status, "an answer that is not JSON"}
 	}
 	return gjson.ParseBytes(res.body), nil
 }
 
-// statusError is an answer that is of no use.
-type statusError struct {
-	status int
-	line   string
-}
+// useless is an answer of which nothing can be made.
+type useless response
 
-func (e statusError) Error() string { return fmt.Sprintf("status %d: %s", e.status, e.line) }
+func (u useless) Error() string { return fmt.Sprintf("status %d: %s", u.status, firstLine(u.body)) }
 
 // firstLine is what is shown of a body; the rest may be a whole page.
 func firstLine(body []byte) string {
@@ -97,32 +92,31 @@ func firstLine(body []byte) string {
 	return term.Fit(strings.TrimSpace(line), 120, "...")
 }
 
+// failures are by words in errors of connections: the numbers differ by system, the words hardly.
+var failures = []struct {
+	words, detail string // a regular expression, and what to say of an address
+	causes        []cause
+}{
+	{"no such host", "the name in %s is not known on this machine", []cause{"moved"}},
+	{"deadline exceeded|timeout", "no answer from %s in time", []cause{"hangs"}},
+	{"refused", "connection refused: nobody listens at %s", []cause{"not running", "moved"}},
+	{"malformed HTTP|tls:|HTTP response to HTTPS", "what listens at %s does not speak plain HTTP", []cause{"other program"}},
+	{"EOF|reset|forcibly closed", "%s closes the connection without an answer", []cause{"not reachable"}},
+}
+
 // unreachable judges a question to a part that got no useful answer.
 func (v *visit) unreachable(part string, err error) outcome {
-	target := v.o.URLs[part]
-	addr := hostOf(target)
-	if useless, ok := errors.AsType[statusError](err); ok {
-		out := broken(fmt.Sprintf("%s answers %d at %s: %s", v.o.title(part), useless.status, addr, useless.line), "other answers")
-		out.retry = useless.status >= 500 // it may be starting
+	addr := hostOf(v.o.URLs[part])
+	if answer, ok := errors.AsType[useless](err); ok {
+		out := broken(fmt.Sprintf("%s at %s answers with %v", v.o.title(part), addr, answer), "in trouble")
+		out.retry = answer.status >= 500 // it may be starting
 		return out
 	}
 	v.down[part] = true
-	// The numbers of connection errors differ by system, the words hardly.
-	says := func(words ...string) bool {
-		return slices.ContainsFunc(words, func(w string) bool { return strings.Contains(err.Error(), w) })
-	}
-	_, unknownName := errors.AsType[*net.DNSError](err)
-	switch {
-	case unknownName:
-		return broken("the name in "+target+" is not known on this machine", "moved")
-	case errors.Is(err, context.DeadlineExceeded), says("timeout"):
-		return broken("no answer from "+addr+" in time", "hangs", "packets swallowed")
-	case says("refused"):
-		return broken("connection refused: nobody listens at "+addr, "not running", "moved")
-	case says("malformed HTTP", "tls:", "HTTP response to HTTPS"):
-		return broken("what listens at "+addr+" does not speak plain HTTP", "no HTTP")
-	case says("EOF", "reset", "forcibly closed"):
-		return broken(addr+" closes the connection without an answer", "starting or stopping")
+	for _, f := range failures {
+		if regexp.MustCompile(f.words).MatchString(err.Error()) {
+			return broken(fmt.Sprintf(f.detail, addr), f.causes...)
+		}
 	}
 	return broken(fmt.Sprintf("%s cannot be asked: %v", addr, err), "not reachable")
 }

@@ -67,10 +67,9 @@ func (a advice) Service() string { return a.name(a.asked) }
 func (a advice) Part() string    { return a.title(a.asked) }
 func (a advice) Gateway() string { return a.title(topology.Gateway) }
 
-// Flag is the flag for the part's address, URL the address, and Addr the host and port in it.
+// Flag is the flag for the part's address, and URL the address.
 func (a advice) Flag() string { return "-" + a.asked }
 func (a advice) URL() string  { return a.URLs[a.asked] }
-func (a advice) Addr() string { return hostOf(a.URL()) }
 
 // Logs shows what parts have to say. Their names have spaces between them, here and below.
 func (a advice) Logs(names string) string {

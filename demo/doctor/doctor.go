@@ -9,6 +9,8 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"os"
+	"runtime"
 	"slices"
 	"time"
 
@@ -46,11 +48,8 @@ type Options struct {
 	// Wait is how long to wait, from the answer on, for what arrives later. With 0 each link gets
 	// what it usually needs and a margin, 10 to 50 s.
 	Wait time.Duration
-	// TracingOff reports that TRACING=false is set where the stack was presumably started.
-	TracingOff bool
-	// SelfTracing reports that SELF_TRACING=true is set there.
+	// SelfTracing reports that SELF_TRACING=true is set where the stack was presumably started.
 	SelfTracing bool
-
 	// EBPF examines the instrumentation from outside, too.
 	EBPF bool
 
@@ -62,7 +61,7 @@ type Options struct {
 	interval time.Duration // between two questions; 0 for the default
 	// dial replaces the network in tests; nil for the real one.
 	dial func(ctx context.Context, network, addr string) (net.Conn, error)
-	root fs.FS // likewise the file system
+	root fs.FS // likewise the file system, from which Linux tells about itself
 }
 
 // State is what was found out about a link.
@@ -135,7 +134,7 @@ func (v *visit) checks() []check {
 	answer, trace := []string{linkTraceID}, []string{linkTraceID, linkStore}
 	list := []check{
 		{linkGateway, nil, topology.Gateway, 3 * s, "the gateway may have no routes yet", v.gateway},
-		{linkTraceID, []string{linkGateway}, topology.Gateway, 0, "", v.traceID},
+		{linkTraceID, []string{linkGateway}, topology.Gateway, 3 * s, "the log line arrives", v.traceID},
 		{linkStore, nil, topology.Tempo, 20 * s, v.o.title(topology.Tempo) + " is starting", v.tempoReady},
 		{linkHeader, trace, topology.Tempo, 10 * s, "the spans arrive", v.header},
 		{linkSpans, trace, topology.Tempo, 10 * s, "the spans arrive", v.spans},
@@ -188,7 +187,7 @@ func missing(detail string, judge judge) outcome {
 
 func skipped(detail string) outcome { return outcome{state: Skipped, detail: detail} }
 
-func absent(what string) outcome { return outcome{state: Absent, detail: "not in this stack: " + what} }
+var absent = outcome{state: Absent, detail: "not in this stack"}
 
 // yet is for what may change.
 func (out outcome) yet() outcome {
@@ -210,22 +209,14 @@ type visit struct {
 	states  map[string]State // by link
 	down    map[string]bool  // by part
 
-	// Of the link that is examined now.
-	link            string
-	began, deadline time.Time
-
-	// What Prometheus knew before the request: what differs afterwards is alive.
-	before struct {
-		calls, edge float64 // -1 for no series
-		exemplars   map[string]bool
-	}
+	// What Prometheus knew before the request, -1 for no series: what differs afterwards is alive.
+	before struct{ calls, edge float64 }
 
 	sent, answered time.Time
 	response       response
 	ours           bool         // the answer is one of our services, if only to say that it failed
 	id             string       // of the trace
 	sampled        bool         // there is something to follow
-	further        []string     // ids of further requests' traces
 	trace          *tempo.Trace // as far as it has arrived; nil for nothing at all
 	own            string       // id of the trace that the stack makes of itself
 
@@ -244,6 +235,9 @@ func Run(ctx context.Context, o Options) (Report, error) {
 		transport.DialContext = o.dial
 	}
 	defer transport.CloseIdleConnections()
+	if o.root == nil && runtime.GOOS == "linux" {
+		o.root = os.DirFS("/")
+	}
 	report := Report{Stack: o.Stack}
 	v := &visit{o: o, states: map[string]State{}, down: map[string]bool{}}
 	v.http = &http.Client{
@@ -255,7 +249,7 @@ func Run(ctx context.Context, o Options) (Report, error) {
 	v.look(ctx)
 	v.readNumbers(ctx)
 	for _, c := range v.checks() {
-		v.link, v.began = c.link, time.Now()
+		began := time.Now()
 		out := v.examine(ctx, c)
 		if ctx.Err() != nil {
 			return report, fmt.Errorf("stopped at the link %q: %w", c.link, context.Cause(ctx))
@@ -265,7 +259,7 @@ func Run(ctx context.Context, o Options) (Report, error) {
 			link.Causes = append(link.Causes, advice{v.o, c.part, out.about}.cause(name))
 		}
 		if out.state == OK || out.state == Broken {
-			link.Millis = float64(time.Since(v.began).Microseconds()) / 1000
+			link.Millis = float64(time.Since(began).Microseconds()) / 1000
 		}
 		v.states[c.link] = out.state
 		if out.state == Broken && report.FirstBroken == "" {
@@ -284,7 +278,7 @@ func Run(ctx context.Context, o Options) (Report, error) {
 // examine runs a check if there is something to examine.
 func (v *visit) examine(ctx context.Context, c check) outcome {
 	if v.o.URLs[c.part] == "" {
-		return absent(capital(c.part))
+		return absent
 	}
 	for _, need := range c.needs {
 		failed := v.states[need] == Broken || v.states[need] == Skipped
@@ -297,15 +291,7 @@ func (v *visit) examine(ctx context.Context, c check) outcome {
 	if v.down[c.part] {
 		return skipped("needs: " + v.o.title(c.part) + ", which is down")
 	}
-	v.deadline = v.within(c.usual)
-	if len(c.needs) > 0 {
-		v.deadline = v.answered.Add(cmp.Or(v.o.Wait, c.usual))
-	}
-	var out outcome
-	v.poll(ctx, v.deadline, c.waitingFor, func() bool {
-		out = c.run(ctx)
-		return !out.retry
-	})
+	out := v.retry(ctx, c)
 	if out.judge != nil {
 		out = out.judge(ctx, out.detail)
 	}
@@ -315,23 +301,21 @@ func (v *visit) examine(ctx context.Context, c check) outcome {
 	return out
 }
 
-// within is until when to wait for what does not depend on the request, such as a part that starts.
-func (v *visit) within(usual time.Duration) time.Time {
-	if v.o.Wait > 0 {
-		usual = min(usual, v.o.Wait)
+// retry runs a check until it finds what will not change, or there is no more time; at least once.
+func (v *visit) retry(ctx context.Context, c check) outcome {
+	began, wait := time.Now(), cmp.Or(v.o.Wait, c.usual)
+	deadline := v.answered.Add(wait)
+	if len(c.needs) == 0 { // it does not depend on the request, as a part that starts
+		deadline = began.Add(min(wait, c.usual))
 	}
-	return time.Now().Add(usual)
-}
-
-// poll calls done until it returns true, the deadline has passed, or ctx ends; at least once.
-func (v *visit) poll(ctx context.Context, deadline time.Time, waitingFor string, done func() bool) {
 	interval := cmp.Or(v.o.interval, 250*time.Millisecond)
-	for !done() {
-		if ctx.Err() != nil || time.Now().Add(interval).After(deadline) {
-			return
+	for {
+		out := c.run(ctx)
+		if !out.retry || ctx.Err() != nil || time.Now().Add(interval).After(deadline) {
+			return out
 		}
 		if v.o.Waiting != nil {
-			v.o.Waiting(v.link, waitingFor, time.Since(v.began))
+			v.o.Waiting(c.link, c.waitingFor, time.Since(began))
 		}
 		select {
 		case <-ctx.Done():

@@ -64,9 +64,6 @@ func TestTheRightLinkOfTheKernelsIsNamed(t *testing.T) {
 		"the kernel has no kprobes": {func(w *watched) {
 			delete(w.machine, "sys/bus/event_source/devices/kprobe/type")
 		}, linkKernel},
-		"the kernel is too old": {func(w *watched) {
-			w.machine["proc/sys/kernel/osrelease"] = &fstest.MapFile{Data: []byte("5.4.0-generic\n")}
-		}, linkKernel},
 		"eBPF was not started": {func(w *watched) {
 			for name := range w.machine {
 				if dir := filepath.Dir(name); dir == "proc/11" || dir == "proc/12" {

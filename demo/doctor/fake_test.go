@@ -12,9 +12,8 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -65,7 +64,6 @@ type fake struct {
 	listeners map[string]*httptest.Server
 	down      map[string]bool // parts that refuse connections
 	local     bool            // a run without Docker
-	wait      time.Duration
 
 	status        int
 	traceresponse string
@@ -76,19 +74,16 @@ type fake struct {
 	searchable  bool
 	tempoReady  int
 	traceStatus int // of queries by id; 0 for what the collector answers
-	cutoff      string
 
 	noCalls, noEdges bool // span metrics that do not come
 	stale            bool // they are there, and do not move
 	flags            map[string]string
-	tempoMetrics     string
 	exemplar         string // the trace id that the exemplar has; empty for none
+	oldExemplar      bool   // it was there before the request
 	noDurations      bool
-	target, scrape   string
 
 	logged  map[string]string // structured metadata of the request's line; nil for no line
 	other   bool              // other lines of uservice3 come in
-	older   bool              // some came before the request
 	spanLog bool              // one that says that spans are not sent
 
 	selfTracing bool
@@ -97,41 +92,35 @@ type fake struct {
 
 	// With an override: what Prometheus has scraped of it.
 	override string
-	up       map[string][]string // of each target of a job: 1, 0 or - for each of the last scrapes
-	scraped  time.Duration       // earlier than collectors need to decide
-	trouble  map[string]string   // by what a query has in it: 1 or - for each of the last scrapes
-	numbers  map[string]int      // by query
+	up       map[string]parts // by job
+	never    bool             // no part that is down was ever up
+	ago      time.Duration    // of the last scrape, beyond what collectors need to decide
+	trouble  string           // of which the queries have this in them
+	numbers  map[string]int   // by query
 
 	ledger string // JSON
 
 	root  fs.FS                     // of the machine, with -ebpf
 	plain func(http.ResponseWriter) // answers for uservice1
 
-	grafanaDB, link           string
-	health                    map[string]int // by data source
-	probe                     map[string]int
-	exploreStatus             int
-	exploreTo, lateExemplarID string
+	grafanaDB, link string
+	dataSource      int    // what Grafana answers for Tempo's
+	exploreTo       string // in place of an answer
 
-	mu       sync.Mutex
-	requests int
+	requests atomic.Int32
 }
 
 func newFake(t *testing.T) *fake {
 	f := &fake{
-		wait: 200 * time.Millisecond,
-		t:    t, collector: collector.New(slog.New(slog.DiscardHandler)), listeners: map[string]*httptest.Server{}, down: map[string]bool{},
+		t: t, collector: collector.New(slog.New(slog.DiscardHandler)),
+		listeners: map[string]*httptest.Server{}, down: map[string]bool{},
 		status: 200, traceresponse: "00-" + testTrace + "-0000000000000003-01", spans: seven(),
-		searchable: true, tempoReady: 200, cutoff: "0s",
-		flags:        map[string]string{"web.enable-remote-write-receiver": "true", "enable-feature": "exemplar-storage"},
-		tempoMetrics: "tempo_metrics_generator_spans_received_total{tenant=\"a\"} 7\nprometheus_remote_storage_samples_total 30\n",
-		exemplar:     testTrace, target: "up",
-		scrape:    "global:\n  scrape_protocols:\n  - OpenMetricsText1.0.0\n  - PrometheusText0.0.4\n",
+		searchable: true, tempoReady: 200,
+		flags:     map[string]string{"web.enable-remote-write-receiver": "true", "enable-feature": "exemplar-storage"},
+		exemplar:  testTrace,
 		logged:    map[string]string{"trace_id": testTrace, "headers_uber_trace_id": testTrace + ":2:0:1"},
 		other:     true,
-		grafanaDB: "ok", exploreStatus: 200,
-		health: map[string]int{"tempo": 200, "prometheus": 200, "loki": 200},
-		probe:  map[string]int{"tempo": 200, "prometheus": 200, "loki": 200},
+		grafanaDB: "ok", dataSource: 200,
 	}
 	f.link = `http://grafana.test/explore?schemaVersion=1&panes=` +
 		url.QueryEscape(`{"aaa":{"datasource":"tempo","queries":[{"query":"`+testTrace+`","datasource":{"uid":"tempo"}}]}}`)
@@ -152,7 +141,7 @@ func (f *fake) options() Options {
 		URLs: map[string]string{topology.Gateway: "http://traefik.test", topology.Tempo: "http://tempo.test",
 			prometheus: "http://prometheus.test", loki: "http://loki.test", grafana: "http://grafana.test"},
 		EBPF: f.root != nil, root: f.root, SelfTracing: f.selfTracing,
-		Wait: f.wait, interval: 5 * time.Millisecond,
+		Wait: 200 * time.Millisecond, interval: 5 * time.Millisecond,
 		dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
 			name, _, _ := strings.Cut(addr, ".")
 			s := f.listeners[name]
@@ -182,9 +171,7 @@ func (f *fake) proxy(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "404 page not found", http.StatusNotFound)
 		return
 	}
-	f.mu.Lock()
-	f.requests++
-	f.mu.Unlock()
+	f.requests.Add(1)
 	f.send(f.spans...)
 	if f.traceresponse != "" {
 		w.Header().Set("traceresponse", f.traceresponse)
@@ -259,7 +246,7 @@ func (f *fake) fail(status int, sentence, message string, path ...int) {
 			f.failed[id] = message
 		}
 	}
-	f.page = fmt.Sprintf(`<title>x</title><h1>%d %s</h1><p>%s</p><p>Trace: <a href="%s">%s</a></p>`,
+	f.page = fmt.Sprintf(`<title>x</title><h1>%d %s</h1><p>%s</p><p>Ask again.</p><p>Trace: <a href="%s">%s</a></p>`,
 		status, http.StatusText(status), sentence, strings.ReplaceAll(f.link, "&", "&amp;"), testTrace)
 }
 
@@ -275,12 +262,8 @@ func (f *fake) tempo(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprint(w, "| query-frontend  | Running |              |\n")
 	case r.URL.Path == "/status/services":
 		fmt.Fprint(w, "| distributor | Running | |\n| query-frontend | Running | |\n")
-	case r.URL.Path == "/status/config":
-		fmt.Fprintf(w, "query_frontend:\n    query_end_cutoff: %s\n", f.cutoff)
 	case strings.HasPrefix(r.URL.Path, "/api/v2/traces/") && f.traceStatus != 0:
 		http.Error(w, "error querying", f.traceStatus)
-	case r.URL.Path == "/metrics":
-		fmt.Fprint(w, f.tempoMetrics)
 	case r.URL.Path == "/api/search" && !f.searchable && strings.Contains(r.URL.RawQuery, "service.name"):
 		fmt.Fprint(w, `{"traces":[]}`)
 	default:
@@ -301,9 +284,7 @@ func (f *fake) sendOwn(r *http.Request, service string) {
 
 func (f *fake) prometheus(w http.ResponseWriter, r *http.Request) {
 	f.sendOwn(r, "prometheus")
-	f.mu.Lock()
-	requests := f.requests
-	f.mu.Unlock()
+	requests := int(f.requests.Load())
 	vector := func(there bool, n int) {
 		result := []any{}
 		if there {
@@ -323,38 +304,29 @@ func (f *fake) prometheus(w http.ResponseWriter, r *http.Request) {
 		case strings.Contains(query, "service_graph"):
 			vector(requests > 0 && !f.noEdges, requests)
 		case strings.HasPrefix(query, "min(timestamp(up)"):
-			vector(true, int(time.Now().Add(10*time.Second-f.scraped).Unix()))
-		case strings.Contains(query, "otelcol"), query == startQuery:
-			vector(f.numbers[query] > 0, f.numbers[query])
-		default:
+			vector(true, int(time.Now().Add(10*time.Second-f.ago).Unix()))
+		case strings.HasPrefix(query, "count(http_server"):
 			vector(!f.noDurations, 2)
+		default:
+			n, known := f.scraped(query)
+			vector(known, n)
 		}
-	case "/api/v1/query_range":
-		f.lastHour(w, r, query)
 	case "/api/v1/scrape_pools":
 		pools := map[string][]string{collectors: {"collector"}, scale: {"collector", "distributor"}}[f.override]
 		inData(w, map[string]any{"scrapePools": append(pools, "uservice3")})
 	case "/api/v1/query_exemplars":
-		var list []any
-		id := f.exemplar
-		if requests > 1 && f.lateExemplarID != "" {
-			id = f.lateExemplarID
-		}
-		if requests > 0 && id != "" {
-			list = append(list, map[string]any{"labels": map[string]string{"trace_id": id}, "value": "1"})
+		list := []any{}
+		if f.exemplar != "" {
+			at := time.Now()
+			if f.oldExemplar {
+				at = at.Add(-time.Minute)
+			}
+			list = append(list, map[string]any{"labels": map[string]string{"trace_id": f.exemplar},
+				"timestamp": float64(at.UnixMilli()) / 1000})
 		}
 		inData(w, []any{map[string]any{"seriesLabels": map[string]string{"job": "uservice3"}, "exemplars": list}})
 	case "/api/v1/status/flags":
 		inData(w, f.flags)
-	case "/api/v1/status/config":
-		inData(w, map[string]string{"yaml": f.scrape})
-	case "/api/v1/targets":
-		list := []any{}
-		if f.target != "" {
-			list = append(list, map[string]any{"labels": map[string]string{"job": "uservice3"},
-				"health": f.target, "lastError": "connection refused"})
-		}
-		inData(w, map[string]any{"activeTargets": list})
 	default:
 		http.NotFound(w, r)
 	}
@@ -379,17 +351,11 @@ func (f *fake) loki(w http.ResponseWriter, r *http.Request) {
 		stream(map[string]string{"endpoint": "http://127.0.0.1:1"})
 	case strings.Contains(query, "trace_id") && f.logged != nil:
 		stream(f.logged)
-	case query == `{service_name="uservice3"}` && (f.other || f.older && old(r)):
+	case query == `{service_name="uservice3"}` && f.other:
 		stream(map[string]string{})
 	default:
 		inData(w, map[string]any{"result": []any{}})
 	}
-}
-
-// old tells whether a query reaches back further than any test runs.
-func old(r *http.Request) bool {
-	start, err := strconv.ParseInt(r.URL.Query().Get("start"), 10, 64)
-	return err == nil && time.Since(time.Unix(0, start)) > 5*time.Minute
 }
 
 func (f *fake) grafana(w http.ResponseWriter, r *http.Request) {
@@ -406,19 +372,13 @@ func (f *fake) grafana(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, f.exploreTo, http.StatusFound)
 			return
 		}
-		w.WriteHeader(f.exploreStatus)
 		fmt.Fprint(w, "<title>Grafana</title>")
 		return
 	}
-	if rest, ok := strings.CutPrefix(r.URL.Path, "/api/datasources/uid/"); ok {
-		uid, _, _ := strings.Cut(rest, "/")
-		w.WriteHeader(f.health[uid])
-		fmt.Fprint(w, `{"message":"dial tcp: lookup tempo: no such host"}`)
-		return
-	}
-	if rest, ok := strings.CutPrefix(r.URL.Path, "/api/datasources/proxy/uid/"); ok {
-		uid, _, _ := strings.Cut(rest, "/")
-		w.WriteHeader(f.probe[uid])
+	if uid, ok := strings.CutPrefix(r.URL.Path, "/api/datasources/proxy/uid/"); ok {
+		if strings.HasPrefix(uid, "tempo/") {
+			w.WriteHeader(f.dataSource)
+		}
 		return
 	}
 	http.NotFound(w, r)

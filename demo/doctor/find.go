@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -48,81 +47,69 @@ type System struct {
 	Dir, TempDir string
 }
 
-// Auto is, for Find, whichever kind of stack runs; so is an empty one.
-const Auto Kind = "auto"
-
 // Find finds out which stack to examine. Addresses in given, by part, replace those of compose; an
 // empty one says that the stack lacks that part. The address of a run's gateway alone finds that run.
 // The errors say which setting is wrong, or that nothing runs: ErrNothingRuns.
-func Find(ctx context.Context, which Kind, given map[string]string, sys System) (Options, error) {
-	if len(given) > 0 && which == Local {
-		return Options{}, errors.New("-stack=local finds its addresses by itself: give either that or addresses")
-	}
+func Find(ctx context.Context, given map[string]string, sys System) (Options, error) {
 	compose, err := composeStack(given, sys)
 	if err != nil {
 		return Options{}, err
 	}
-	gateway := compose.URLs[topology.Gateway]
-	runs := localRuns(ctx, sys.TempDir)
-	i := slices.IndexFunc(runs, func(o Options) bool { return hostOf(o.URLs[topology.Gateway]) == hostOf(gateway) })
-	switch {
-	case len(given) == 1 && given[topology.Gateway] != "" && i >= 0:
-		return runs[i], nil
-	case len(given) > 0:
+	found := localRuns(ctx, sys.TempDir)
+	if len(given) > 0 {
+		for _, run := range found {
+			if len(given) == 1 && hostOf(run.gateway()) == hostOf(given[topology.Gateway]) {
+				return run, nil
+			}
+		}
 		return compose, nil
 	}
-	var found []Options
-	if which != Local && composeRuns(ctx, compose, runs) {
-		found = append(found, compose)
-	}
-	if which != Compose {
-		found = append(found, runs...)
+	if composeRuns(ctx, compose, found) {
+		found = slices.Insert(found, 0, compose)
 	}
 	if len(found) == 0 {
-		return Options{}, nothingRuns(which, compose, runs)
+		return Options{}, fmt.Errorf(nothingRuns, ErrNothingRuns,
+			hostOf(compose.gateway()), hostOf(compose.URLs[topology.Tempo]), hostOf(compose.URLs[grafana]))
 	}
 	chosen := found[0]
 	if len(found) > 1 {
 		chosen.Note = fmt.Sprintf("%d runs of the demo are up. This one is examined:\n  %s at %s\nTo examine another:\n",
-			len(found), chosen.Stack, gatewayOf(chosen))
+			len(found), chosen.Stack, chosen.gateway())
 		for _, o := range found[1:] {
-			chosen.Note += fmt.Sprintf("  %s: go run ./demo doctor -gateway=%s\n", o.Stack, gatewayOf(o))
+			chosen.Note += fmt.Sprintf("  %s: go run ./demo doctor -gateway=%s\n", o.Stack, o.gateway())
 		}
 	}
 	return chosen, nil
 }
 
-// gatewayOf is the address by which Find knows a stack.
-func gatewayOf(o Options) string { return o.URLs[topology.Gateway] }
+// gateway is the address by which Find knows a stack.
+func (o Options) gateway() string { return o.URLs[topology.Gateway] }
 
 // ErrNothingRuns is wrapped by an error that says how to start the demo.
 var ErrNothingRuns = errors.New("no running demo was found")
 
-func nothingRuns(which Kind, compose Options, runs []Options) error {
-	const docker, local = "  docker compose up --build    with Docker\n", "  go run ./demo                without Docker\n"
-	looked := fmt.Sprintf("the stack with Docker at %s (gateway), %s (Tempo) and %s (Grafana)",
-		hostOf(gatewayOf(compose)), hostOf(compose.URLs[topology.Tempo]), hostOf(compose.URLs[grafana]))
-	switch {
-	case which == Local:
-		return fmt.Errorf("%w. Start one, then ask again:\n%sLooked for: a run of go run ./demo", ErrNothingRuns, local)
-	case which == Compose && len(runs) > 0:
-		looked += fmt.Sprintf(".\nAnother is up, %s: leave out -stack to examine it", runs[0].Stack)
-	case which != Compose:
-		looked = "a run of go run ./demo;\n" + looked
-	}
-	return fmt.Errorf("%w. Start one, either way, then ask again:\n%s%sLooked for: %s.\n"+
-		"If yours is elsewhere, give its addresses with -gateway and -tempo", ErrNothingRuns, docker, local, looked)
-}
+const nothingRuns = `%w. Start one, either way, then ask again:
+  docker compose up --build    with Docker
+  go run ./demo                without Docker
+Looked for: a run of go run ./demo;
+the stack with Docker at %s (gateway), %s (Tempo) and %s (Grafana).
+If yours is elsewhere, give its addresses with -gateway and -tempo`
 
 // localRuns are the runs without Docker, the latest first. There is no Prometheus, no Loki, and a
-// page of its own where Grafana would be. A run that was killed may have left its announcement.
+// page of its own where Grafana would be. A run that was killed may have left its announcement, and
+// a later one may have taken over its address.
 func localRuns(ctx context.Context, tempDir string) (runs []Options) {
-	seen := map[string]bool{} // gateways: a later run may have taken over the address
+	seen := map[string]bool{} // gateways
 	for _, r := range discover.Find(tempDir) {
-		if seen[r.URLs.Gateway] || !alive(ctx, r.URLs) {
+		if seen[r.URLs.Gateway] {
 			continue
 		}
 		seen[r.URLs.Gateway] = true
+		conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", hostOf(r.URLs.Gateway))
+		if err != nil {
+			continue
+		}
+		_ = conn.Close()
 		runs = append(runs, Options{Kind: Local, Stack: fmt.Sprintf("the run of go run ./demo (process %d)", r.PID),
 			URLs: map[string]string{topology.Gateway: r.URLs.Gateway, topology.Tempo: r.URLs.Tempo,
 				topology.Explorer: r.URLs.Explorer}})
@@ -136,46 +123,27 @@ func composeStack(given map[string]string, sys System) (Options, error) {
 	if err != nil {
 		return Options{}, err
 	}
-	o := Options{Kind: Compose, Stack: "the compose stack", URLs: map[string]string{},
-		TracingOff: getenv("TRACING") == "false", SelfTracing: getenv("SELF_TRACING") == "true"}
+	o := Options{Kind: Compose, Stack: "the compose stack", URLs: map[string]string{}, SelfTracing: getenv("SELF_TRACING") == "true"}
 	if len(given) > 0 {
 		o.Stack = "the given addresses"
 	}
 	for _, p := range Parts() {
-		port := cmp.Or(getenv(p.Variable), p.Port)
 		address, isGiven := given[p.Name]
 		if !isGiven {
-			address = "http://127.0.0.1:" + port
+			address = "http://127.0.0.1:" + cmp.Or(getenv(p.Variable), p.Port)
 		}
-		n, err := strconv.ParseUint(port, 10, 16)
-		_, urlErr := topology.ParseURL(address)
+		_, err := topology.ParseURL(address)
 		switch {
-		case !isGiven && (err != nil || n == 0):
-			return Options{}, fmt.Errorf("%s=%q is no port: want a number from 1 to 65535, in the environment or in .env",
-				p.Variable, port)
 		case address == "" && p.required:
 			return Options{}, fmt.Errorf("-%s is empty: there is nothing to follow without it", p.Name)
-		case address != "" && urlErr != nil:
+		case address != "" && err != nil && isGiven:
 			return Options{}, fmt.Errorf("-%s=%s: want a URL such as http://127.0.0.1:3200", p.Name, address)
+		case address != "" && err != nil:
+			return Options{}, fmt.Errorf("%s=%q is no port: want a number, in the environment or in .env", p.Variable, getenv(p.Variable))
 		}
 		o.URLs[p.Name] = strings.TrimSuffix(address, "/")
 	}
 	return o, nil
-}
-
-// alive reports whether an announced run listens. Anybody could have written the announcement.
-func alive(ctx context.Context, u discover.URLs) bool {
-	for _, address := range []string{u.Gateway, u.Tempo, u.Explorer} {
-		if _, err := topology.ParseURL(address); err != nil {
-			return false
-		}
-	}
-	conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", hostOf(u.Gateway))
-	if err != nil {
-		return false
-	}
-	_ = conn.Close()
-	return true
 }
 
 // composeRuns tells our stack, whole or in part, from the runs without Docker, some of whose ports
@@ -187,27 +155,16 @@ func composeRuns(ctx context.Context, o Options, runs []Options) bool {
 			taken[hostOf(address)] = true
 		}
 	}
-	for _, probe := range []struct {
-		part, path, host string
-		ours             func(response) bool
-	}{
-		{topology.Gateway, "/healthz", topology.Host(topology.Uservice3), func(r response) bool {
-			return r.status >= 502 && r.status <= 504 || r.status == http.StatusOK && strings.TrimSpace(string(r.body)) == "ok"
-		}},
-		{topology.Tempo, "/ready", "", func(r response) bool {
-			return r.status == http.StatusOK || r.status == http.StatusServiceUnavailable
-		}},
-		{grafana, "/api/health", "", func(r response) bool { return gjson.GetBytes(r.body, "database").Exists() }},
-	} {
-		address := o.URLs[probe.part]
-		if taken[hostOf(address)] {
-			continue
+	answer := func(part, path, host string) (r response) {
+		if !taken[hostOf(o.URLs[part])] {
+			r, _ = get(ctx, http.DefaultClient, 2*time.Second, o.URLs[part]+path, host)
 		}
-		if res, err := get(ctx, http.DefaultClient, 2*time.Second, address+probe.path, probe.host); err == nil && probe.ours(res) {
-			return true
-		}
+		return r
 	}
-	return false
+	proxy, tempo := answer(topology.Gateway, "/healthz", topology.Host(topology.Uservice3)), answer(topology.Tempo, "/ready", "")
+	return proxy.status >= 502 && proxy.status <= 504 || strings.TrimSpace(string(proxy.body)) == "ok" ||
+		tempo.status == http.StatusOK || tempo.status == http.StatusServiceUnavailable ||
+		gjson.GetBytes(answer(grafana, "/api/health", "").body, "database").Exists()
 }
 
 // withDotEnv adds the .env beside docker-compose.yaml. The environment wins, as with Compose.

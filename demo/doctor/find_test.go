@@ -88,7 +88,7 @@ func portOf(url string) string { return url[strings.LastIndex(url, ":")+1:] }
 
 func TestComposesPortsComeFromTheEnvironmentAndDotEnv(t *testing.T) {
 	sys := system(t, "# ports\nTRAEFIK_PORT=8001\nexport TEMPO_PORT = '3201' # moved\nGRAFANA_PORT=\"3009\"\nnonsense\n",
-		map[string]string{"TRAEFIK_PORT": "8002", "TRACING": "false", "SELF_TRACING": "true"})
+		map[string]string{"TRAEFIK_PORT": "8002", "SELF_TRACING": "true"})
 	o, err := composeStack(nil, sys)
 	if err != nil {
 		t.Fatal(err)
@@ -98,7 +98,7 @@ func TestComposesPortsComeFromTheEnvironmentAndDotEnv(t *testing.T) {
 		got = append(got, o.URLs[p.Name])
 	}
 	want := "http://127.0.0.1:8002 http://127.0.0.1:3201 http://127.0.0.1:9090 http://127.0.0.1:3100 http://127.0.0.1:3009"
-	if strings.Join(got, " ") != want || o.Kind != Compose || !o.TracingOff || !o.SelfTracing {
+	if strings.Join(got, " ") != want || o.Kind != Compose || !o.SelfTracing {
 		t.Errorf("addresses are %s, want %s", got, want)
 	}
 }
@@ -106,17 +106,14 @@ func TestComposesPortsComeFromTheEnvironmentAndDotEnv(t *testing.T) {
 func TestTheStackThatRunsIsChosen(t *testing.T) {
 	for _, c := range []struct {
 		name               string
-		which              Kind
 		compose            bool // our proxy is on compose's port
 		runs               int
 		wantLocal, wantSay bool
 	}{
-		{"compose when it is alone", Auto, true, 0, false, false},
-		{"the run without Docker when it is alone", Auto, false, 1, true, false},
-		{"the latest of two runs", Auto, false, 2, true, true},
-		{"compose when it is wished for and both run", Compose, true, 1, false, false},
-		{"compose when both run, with a word on the other", Auto, true, 1, false, true},
-		{"the run without Docker when both run and it is wished for", Local, true, 1, true, false},
+		{"compose when it is alone", true, 0, false, false},
+		{"the run without Docker when it is alone", false, 1, true, false},
+		{"the latest of two runs", false, 2, true, true},
+		{"compose when both run, with a word on the other", true, 1, false, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			port := closedPort(t)
@@ -128,7 +125,7 @@ func TestTheStackThatRunsIsChosen(t *testing.T) {
 			for i := range c.runs {
 				latest = announced(t, sys, 1000+i, time.Duration(c.runs-i)*time.Minute)
 			}
-			o, err := Find(t.Context(), c.which, nil, sys)
+			o, err := Find(t.Context(), nil, sys)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -148,31 +145,17 @@ func TestWhereNothingRunsItSaysHowToStart(t *testing.T) {
 	t.Cleanup(other.Close)
 	closed := closedPort(t)
 	env := map[string]string{"TRAEFIK_PORT": portOf(other.URL), "TEMPO_PORT": closed, "GRAFANA_PORT": portOf(other.URL)}
-	for _, c := range []struct {
-		which Kind
-		runs  int
-		want  []string // in this order
-	}{
-		{Auto, 0, []string{"docker compose up --build", "go run ./demo", "127.0.0.1:" + closed}},
-		{Local, 0, []string{"go run ./demo"}},
-		{Compose, 1, []string{"docker compose up --build", "Another is up, the run of go run ./demo (process 1000)"}},
-	} {
-		sys := system(t, "", env)
-		for i := range c.runs {
-			announced(t, sys, 1000+i, 0)
+	_, err := Find(t.Context(), nil, system(t, "", env))
+	if !errors.Is(err, ErrNothingRuns) {
+		t.Fatalf("error is %v", err)
+	}
+	rest := err.Error()
+	for _, want := range []string{"docker compose up --build", "go run ./demo", "127.0.0.1:" + closed} { // in this order
+		_, after, ok := strings.Cut(rest, want)
+		if !ok {
+			t.Errorf("no %q where it should be in\n%v", want, err)
 		}
-		_, err := Find(t.Context(), c.which, nil, sys)
-		if !errors.Is(err, ErrNothingRuns) {
-			t.Fatalf("%s: error is %v", c.which, err)
-		}
-		rest := err.Error()
-		for _, want := range c.want {
-			_, after, ok := strings.Cut(rest, want)
-			if !ok {
-				t.Errorf("%s: no %q where it should be in\n%v", c.which, want, err)
-			}
-			rest = after
-		}
+		rest = after
 	}
 }
 
@@ -188,7 +171,7 @@ func TestPartsOfComposeAreAStackThatRuns(t *testing.T) {
 		t.Cleanup(s.Close)
 		env := nowhere(t, closedPort(t))
 		env[variable] = portOf(s.URL)
-		if o, err := Find(t.Context(), Auto, nil, system(t, "", env)); err != nil || o.Kind != Compose {
+		if o, err := Find(t.Context(), nil, system(t, "", env)); err != nil || o.Kind != Compose {
 			t.Errorf("%s alone: chose %q (%v)", variable, o.Stack, err)
 		}
 	}
@@ -197,7 +180,7 @@ func TestPartsOfComposeAreAStackThatRuns(t *testing.T) {
 func TestAllRunsAreNamed(t *testing.T) {
 	sys := system(t, "", nowhere(t, portOf(gateway(t))))
 	older, latest := announced(t, sys, 1000, time.Hour), announced(t, sys, 1001, 0)
-	o, err := Find(t.Context(), Auto, nil, sys)
+	o, err := Find(t.Context(), nil, sys)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -207,7 +190,7 @@ func TestAllRunsAreNamed(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, o.Note)
 		}
 	}
-	o, err = Find(t.Context(), Auto, map[string]string{topology.Gateway: older}, sys)
+	o, err = Find(t.Context(), map[string]string{topology.Gateway: older}, sys)
 	if err != nil || o.Kind != Local || o.URLs[topology.Gateway] != older || o.URLs[topology.Tempo] != "http://127.0.0.1:3201" {
 		t.Errorf("the address of a run's gateway finds %+v (%v)", o, err)
 	}
@@ -223,7 +206,7 @@ func TestARunThatHasTakenOverAnAddressIsOne(t *testing.T) {
 	if err := discover.Announce(killed, discover.URLs{Gateway: latest, Tempo: latest, Explorer: latest}); err != nil {
 		t.Fatal(err)
 	}
-	if o, err := Find(t.Context(), Auto, nil, sys); err != nil || o.Note != "" {
+	if o, err := Find(t.Context(), nil, sys); err != nil || o.Note != "" {
 		t.Errorf("chose %s (%v): %s", o.Stack, err, o.Note)
 	}
 }
@@ -233,7 +216,7 @@ func TestARunOnComposesPortIsARunWithoutDocker(t *testing.T) {
 	sys := system(t, "", env)
 	env["TRAEFIK_PORT"] = portOf(announced(t, sys, 77, 0))
 	env["TEMPO_PORT"] = env["TRAEFIK_PORT"] // its collector has Tempo's port, too
-	if o, err := Find(t.Context(), Auto, nil, sys); err != nil || o.Kind != Local || o.Note != "" {
+	if o, err := Find(t.Context(), nil, sys); err != nil || o.Kind != Local || o.Note != "" {
 		t.Errorf("chose %s (%v)", o.Stack, err)
 	}
 }
@@ -248,17 +231,14 @@ func TestARunThatWasKilledIsNotChosen(t *testing.T) {
 	if err := discover.Announce(dir, urls); err != nil {
 		t.Fatal(err)
 	}
-	if o, err := Find(t.Context(), Auto, nil, sys); !errors.Is(err, ErrNothingRuns) {
+	if o, err := Find(t.Context(), nil, sys); !errors.Is(err, ErrNothingRuns) {
 		t.Errorf("chose %s (%v)", o.Stack, err)
-	}
-	if _, err := Find(t.Context(), Local, nil, sys); err == nil || !strings.Contains(err.Error(), "go run ./demo") {
-		t.Errorf("-stack=local: error is %v, want one that says what to do", err)
 	}
 }
 
 func TestGivenAddressesReplaceComposes(t *testing.T) {
 	given := map[string]string{"tempo": "https://tempo.example:3200", "grafana": ""}
-	o, err := Find(t.Context(), Auto, given, system(t, "", nil))
+	o, err := Find(t.Context(), given, system(t, "", nil))
 	if err != nil || o.URLs[topology.Tempo] != "https://tempo.example:3200" || o.URLs[grafana] != "" ||
 		o.URLs[topology.Gateway] != "http://127.0.0.1:80" {
 		t.Errorf("chose %+v (%v)", o, err)
@@ -267,17 +247,15 @@ func TestGivenAddressesReplaceComposes(t *testing.T) {
 
 func TestWrongSettingsAreErrors(t *testing.T) {
 	for _, c := range []struct {
-		which Kind
 		given map[string]string
 		env   map[string]string
 		want  string
 	}{
-		{Local, map[string]string{"tempo": "http://127.0.0.1:1"}, nil, "either"},
-		{Auto, map[string]string{"tempo": "127.0.0.1:3200"}, nil, "http://127.0.0.1:3200"},
-		{Auto, map[string]string{"gateway": ""}, nil, "empty"},
-		{Auto, nil, map[string]string{"TEMPO_PORT": "many"}, `TEMPO_PORT="many"`},
+		{map[string]string{"tempo": "127.0.0.1:3200"}, nil, "http://127.0.0.1:3200"},
+		{map[string]string{"gateway": ""}, nil, "empty"},
+		{nil, map[string]string{"TEMPO_PORT": "many"}, `TEMPO_PORT="many"`},
 	} {
-		if _, err := Find(t.Context(), c.which, c.given, system(t, "", c.env)); err == nil || !strings.Contains(err.Error(), c.want) {
+		if _, err := Find(t.Context(), c.given, system(t, "", c.env)); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%v %v: error is %v, want %q in it", c.given, c.env, err, c.want)
 		}
 	}
@@ -291,7 +269,7 @@ func given(t *testing.T, f *fake) Options {
 		addresses[p.Name] = f.listeners[strings.Replace(p.Name, "gateway", "traefik", 1)].URL
 	}
 	f.link = strings.Replace(f.link, "http://grafana.test", f.listeners["grafana"].URL, 1)
-	o, err := Find(t.Context(), Auto, addresses, system(t, "", nil))
+	o, err := Find(t.Context(), addresses, system(t, "", nil))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,13 +1,12 @@
 package doctor
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"html"
 	"net/http"
 	"net/url"
-	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/tidwall/gjson"
@@ -27,64 +26,38 @@ func (v *visit) grafana(ctx context.Context) outcome {
 	return fine("version %s, its database is ok", health.Get("version"))
 }
 
-// dataSources asks each back end a question by way of Grafana.
+// dataSources asks each back end a question through Grafana's proxy.
 func (v *visit) dataSources(ctx context.Context) outcome {
-	var good, down, problems, unreached []string
-	var causes []cause
-	for _, s := range []struct{ uid, probe string }{ // the data source of a part has its name
+	var good, problems []string
+	var why cause = "data source"
+	for _, s := range []struct{ uid, question string }{ // the data source of a part has its name
 		{topology.Tempo, "/api/echo"},
 		{prometheus, "/api/v1/query?query=1"},
 		{loki, "/loki/api/v1/labels"},
 	} {
-		if v.o.URLs[s.uid] == "" {
+		if v.o.URLs[s.uid] == "" || v.down[s.uid] {
 			continue
 		}
-		if v.down[s.uid] {
-			down = append(down, s.uid)
-			continue
+		answer, err := v.ask(ctx, grafana, "/api/datasources/proxy/uid/"+s.uid+s.question, nil)
+		if err != nil {
+			return v.unreachable(grafana, err)
 		}
-		problem, cause := v.askSource(ctx, s.uid, s.probe)
-		switch cause {
-		case "":
+		switch answer.status {
+		case http.StatusOK:
 			good = append(good, s.uid)
 			continue
-		case "data source unreachable":
-			unreached = append(unreached, s.uid)
+		case http.StatusUnauthorized, http.StatusForbidden, http.StatusFound:
+			why = "visitors not let in"
 		}
-		problems = append(problems, s.uid+": "+problem)
-		if !slices.Contains(causes, cause) {
-			causes = append(causes, cause)
-		}
+		problems = append(problems, fmt.Sprintf("%s: status %d %s", s.uid, answer.status, firstLine(answer.body)))
 	}
 	switch {
 	case len(problems) > 0:
-		return broken(strings.Join(problems, "; "), causes...).with(strings.Join(unreached, " and "))
+		return broken(strings.Join(problems, "; "), why)
 	case len(good) == 0:
-		return skipped("needs: " + strings.Join(down, ", "))
-	case len(down) > 0:
-		return fine("%s answer; %s not asked, being down", strings.Join(good, ", "), strings.Join(down, ", "))
+		return skipped("needs: tempo, prometheus or loki")
 	}
 	return fine("%s answer through Grafana", strings.Join(good, ", "))
-}
-
-// askSource asks for a data source's own health, which not all of them tell, and sends a question
-// to its back end through Grafana's proxy.
-func (v *visit) askSource(ctx context.Context, uid, probe string) (problem string, why cause) {
-	health, err := v.ask(ctx, grafana, "/api/datasources/uid/"+uid+"/health", nil)
-	answer, proxyErr := v.ask(ctx, grafana, "/api/datasources/proxy/uid/"+uid+probe, nil)
-	said := gjson.ParseBytes(health.body)
-	switch {
-	case health.status/100 == 2 && said.Get("status").String() != "ERROR", answer.status/100 == 2:
-		return "", ""
-	case err != nil || proxyErr != nil:
-		return cmp.Or(err, proxyErr).Error(), "grafana stopped"
-	case answer.status == http.StatusNotFound && health.status == http.StatusNotFound:
-		return "Grafana knows no data source of this uid", "not provisioned"
-	case answer.status == http.StatusUnauthorized, answer.status == http.StatusForbidden, answer.status == http.StatusFound:
-		return "Grafana does not let a visitor ask", "visitors without a role"
-	}
-	message := cmp.Or(said.Get("message").String(), firstLine(answer.body))
-	return fmt.Sprintf("status %d: %s", answer.status, message), "data source unreachable"
 }
 
 // traceLink follows the link that the service's page has for its trace.
@@ -94,18 +67,15 @@ func (v *visit) traceLink(ctx context.Context) outcome {
 		viewer, base = "the page", v.o.URLs[topology.Explorer]
 	}
 	if base == "" {
-		return absent("page for traces")
+		return absent
 	}
-	m := pageTrace.FindSubmatch(v.response.body)
-	if m == nil || len(m[1]) == 0 {
-		return broken("the page of uservice3 has no link to its trace", "no trace link")
+	var link string
+	if m := pageTrace.FindSubmatch(v.response.body); m != nil {
+		link = html.UnescapeString(string(m[1]))
 	}
-	link := html.UnescapeString(string(m[1]))
-	if !strings.Contains(link, v.id) {
-		return broken("the link on the page is not one to this trace: "+link, "wrong trace link")
-	}
-	if problem := checkPanes(link, v.id); problem != "" && viewer == "Grafana" {
-		return broken("the link on the page is none that Explore understands: "+problem, "wrong trace link")
+	if !strings.Contains(link, v.id) || viewer == "Grafana" && !opensTrace(link, v.id) {
+		detail := fmt.Sprintf("the page of uservice3 has no link by which %s opens this trace: %s", viewer, link)
+		return broken(strings.TrimSuffix(detail, ": "), "wrong trace link")
 	}
 	res, err := get(ctx, v.http, askTimeout, link, "")
 	switch {
@@ -122,20 +92,12 @@ func (v *visit) traceLink(ctx context.Context) outcome {
 	return fine("%s opens it: 200 from %s", viewer, hostOf(link))
 }
 
-// checkPanes says what is wrong with a deep link into Explore, whose parameter panes is JSON.
-func checkPanes(link, id string) string {
+// opensTrace reports whether a deep link into Explore, whose parameter panes is JSON, asks for a trace.
+func opensTrace(link, id string) bool {
 	u, err := url.Parse(link)
 	if err != nil {
-		return err.Error()
+		return false
 	}
-	panes := u.Query().Get("panes")
-	if !gjson.Valid(panes) {
-		return "its parameter panes is not JSON"
-	}
-	for _, uid := range gjson.Get(panes, `@values.#.queries.#(query=="`+id+`").datasource.uid`).Array() {
-		if uid.String() == topology.Tempo {
-			return ""
-		}
-	}
-	return "no query in its panes asks the data source tempo for the trace"
+	uids := gjson.Get(u.Query().Get("panes"), `@values.#.queries.#(query=="`+id+`").datasource.uid`)
+	return strings.Contains(uids.Raw, strconv.Quote(topology.Tempo))
 }

@@ -17,53 +17,45 @@ import (
 // gateway sends the request.
 func (v *visit) gateway(ctx context.Context) outcome {
 	v.sent = time.Now()
-	res, err := v.request(ctx)
+	res, err := v.call(ctx, topology.Uservice3)
 	v.response, v.answered = res, time.Now()
 	if err != nil {
 		return v.unreachable(topology.Gateway, err)
 	}
-	body := string(res.body)
-	// Our services' error pages name a trace too.
-	v.ours = res.header.Get("traceresponse") != "" || strings.Contains(body, "<p>Trace: ")
+	// Our services' pages name a trace, or say that there is none; those of errors too.
+	v.ours = res.header.Get("traceresponse") != "" || strings.Contains(string(res.body), "<p>Trace: ")
 	detail := said(res)
 	switch {
-	case res.status == http.StatusOK && (v.ours || strings.Contains(body, "Hello, world!")):
-		v.ours = true // perhaps a plain service
+	case res.status == http.StatusOK && v.ours:
 		return fine("uservice3 answered 200 through %s", v.o.title(topology.Gateway))
 	case v.ours && traceOf(res) != "":
 		return broken(detail, "the trace tells")
 	case v.ours && res.status >= 500:
-		return broken(detail, "uservice4 fails", "uservice3 fails")
+		return broken(detail, "a service fails")
 	case res.status >= 502 && res.status <= 504:
 		return broken(detail, "uservice3 down")
-	case res.status == http.StatusNotFound: // Traefik listens before it has read its routes
-		return broken(detail, "other program", "no route").yet()
 	}
-	return broken(detail, "other program")
+	out := broken(detail, "other program", "no route")
+	out.retry = res.status == http.StatusNotFound // Traefik listens before it has read its routes
+	return out
 }
 
 // said is an answer in one line: its status, and the first words of its page that say more.
 func said(res response) string {
-	status := strings.TrimSpace(fmt.Sprintf("%d %s", res.status, http.StatusText(res.status)))
-	for _, text := range append(blocks.FindAllString(string(res.body), 3), string(res.body)) {
-		text = strings.TrimPrefix(firstText(text), status)
-		text = strings.TrimSpace(strings.TrimPrefix(text, strconv.Itoa(res.status)))
-		if text != "" && !strings.HasPrefix(text, "Trace: ") {
-			return "answered " + status + ": " + text
-		}
-	}
-	return "answered " + status
+	page := string(res.body)
+	_, below, _ := strings.Cut(page, "</h1>")
+	below, _, _ = strings.Cut(below, "</p>")
+	text, _, _ := strings.Cut(cmp.Or(firstText(below), firstText(page)), "Trace: ")
+	text = strings.TrimPrefix(text, strconv.Itoa(res.status)+" ")
+	text = strings.TrimPrefix(text, http.StatusText(res.status))
+	return strings.TrimRight(fmt.Sprintf("answered %d %s: %s", res.status, http.StatusText(res.status), text), ": ")
 }
 
-var (
-	blocks = regexp.MustCompile(`(?s)<(h1|p)>.*?</(h1|p)>`)
-	tags   = regexp.MustCompile(`(?s)<(style|title|script)\b.*?</(style|title|script)>|<[^>]*>`)
-)
+var tags = regexp.MustCompile(`(?s)<(style|title|script)\b.*?</(style|title|script)>|<[^>]*>`)
 
 // firstText is the first words of a page.
 func firstText(page string) string {
-	text := strings.Join(strings.Fields(tags.ReplaceAllString(page, " ")), " ")
-	return cmp.Or(firstLine([]byte(text)), "(an empty answer)")
+	return firstLine([]byte(strings.Join(strings.Fields(tags.ReplaceAllString(page, " ")), " ")))
 }
 
 // pageTrace is a trace's id on uservice3's page, of an error too, with the link to it.
@@ -88,25 +80,23 @@ func (v *visit) traceID(ctx context.Context) outcome {
 	v.sampled = v.id != "" && (!h.Valid || *h.Sampled) // a page names sampled traces only
 	switch {
 	case v.sampled && value == "":
-		return broken("the answer has no traceresponse header; its page names "+v.id, "traceresponse stripped")
+		return broken("the answer has no traceresponse header; its page names "+v.id, "traceresponse changed")
 	case value == "":
-		return broken("the answer has no traceresponse header", "tracing off", "plain service")
+		return broken("the answer has no traceresponse header", "tracing off")
 	case !h.Valid:
-		return broken(fmt.Sprintf("traceresponse is %q, which names no trace", value), "traceresponse replaced")
+		return broken(fmt.Sprintf("traceresponse is %q, which names no trace", value), "traceresponse changed")
 	case v.sampled:
 		return fine("%s, sampled", v.id)
 	}
 	detail := v.id + " was not sampled, so no span of it is sent"
-	switch caller := ledger.Decode(ledger.UberTraceID, v.arrived(ctx)[ledger.UberTraceID]); {
+	headers, _ := v.arrived(ctx)
+	switch caller := ledger.Decode(ledger.UberTraceID, headers[ledger.UberTraceID]); {
 	case caller.Valid && !*caller.Sampled:
 		return broken(detail, "proxy does not sample")
 	case caller.Valid:
 		return broken(detail, "uservice3 does not sample")
 	}
-	if v.o.Kind == Local {
-		return broken(detail, "proxy does not sample", "uservice3 does not sample")
-	}
-	return broken(detail, "tracing off", "proxy does not sample", "uservice3 does not sample")
+	return broken(detail, "proxy does not sample", "uservice3 does not sample").yet()
 }
 
 // tempoReady asks the trace back end whether it is there.
@@ -115,9 +105,9 @@ func (v *visit) tempoReady(ctx context.Context) outcome {
 	case err != nil:
 		return v.unreachable(topology.Tempo, err)
 	case res.status == http.StatusServiceUnavailable:
-		return broken("not ready: "+firstLine(res.body), "tempo starting", "tempo cannot write").yet()
+		return broken("not ready: "+firstLine(res.body), "tempo starting").yet()
 	case res.status != http.StatusOK:
-		return broken(fmt.Sprintf("/ready answers %d: %s", res.status, firstLine(res.body)), "not tempo")
+		return broken(fmt.Sprintf("/ready answers %d: %s", res.status, firstLine(res.body)), "other program")
 	}
 	return fine("ready at %s", v.o.URLs[topology.Tempo])
 }

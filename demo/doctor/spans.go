@@ -6,12 +6,9 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/tidwall/gjson"
 
 	"example.com/grafana-tempo-go-demo/demo/ledger"
 	"example.com/grafana-tempo-go-demo/demo/tempo"
@@ -20,11 +17,9 @@ import (
 
 // expected is a span that every request of the instrumented pair has.
 type expected struct {
-	service, name, kind string
-	parent              int // index; -1 for none
+	service, name string
+	parent        int // index; -1 for none
 }
-
-func (e expected) String() string { return e.service + " " + e.name }
 
 // The expected spans that are looked at one by one.
 const (
@@ -39,13 +34,13 @@ const (
 func (v *visit) expected() []expected {
 	proxy := v.o.name(topology.Gateway)
 	return []expected{
-		{proxy, "GET", "server", -1},
-		{proxy, "ReverseProxy", "client", proxyServer},
-		{topology.Uservice3, "handle_incoming_call", "server", proxyClient},
-		{topology.Uservice3, "redis_call", "client", uservice3Server},
-		{topology.Uservice3, "other_uservice_call", "client", uservice3Server},
-		{topology.Uservice4, "handle_incoming_call", "server", uservice3Client},
-		{topology.Uservice4, "database_call", "client", uservice4Server},
+		{proxy, "GET", -1},
+		{proxy, "ReverseProxy", proxyServer},
+		{topology.Uservice3, "handle_incoming_call", proxyClient},
+		{topology.Uservice3, "redis_call", uservice3Server},
+		{topology.Uservice3, "other_uservice_call", uservice3Server},
+		{topology.Uservice4, "handle_incoming_call", uservice3Client},
+		{topology.Uservice4, "database_call", uservice4Server},
 	}
 }
 
@@ -72,15 +67,15 @@ func isOurs(name string) bool {
 	return slices.ContainsFunc(topology.Services(), func(s topology.Service) bool { return s.Name == name })
 }
 
-// foreign returns the spans of programs that the demo does not know, and the programs' names.
-func (v *visit) foreign(found []*tempo.Span) (spans []*tempo.Span, services []string) {
+// foreign are the services of spans by programs that the demo does not know, a name for each span.
+func (v *visit) foreign(found []*tempo.Span) (services []string) {
 	for _, s := range v.trace.Spans {
 		if !slices.Contains(found, s) && !isOurs(s.Service) && s.Service != v.o.name(topology.Gateway) {
-			spans, services = append(spans, s), append(services, s.Service)
+			services = append(services, s.Service)
 		}
 	}
 	slices.Sort(services)
-	return spans, slices.Compact(services)
+	return services
 }
 
 // errorOrigin is the span in which the error of an answer began, and a clause that says so.
@@ -95,41 +90,38 @@ func (v *visit) errorOrigin() (origin *tempo.Span, clause string) {
 	return origin, clause
 }
 
-// inPlaceOfUservice4 is the span of an unknown program that uservice3 has called; nil for none.
-func (v *visit) inPlaceOfUservice4(found []*tempo.Span) *tempo.Span {
-	caller := found[uservice3Client]
-	if caller == nil || found[uservice4Server] != nil {
-		return nil
-	}
-	foreign, _ := v.foreign(found)
-	for _, s := range foreign {
-		if s.ParentID == caller.SpanID {
-			return s
-		}
-	}
-	return nil
+// getTrace asks for a trace by its id.
+func (v *visit) getTrace(ctx context.Context, id string) (*tempo.Trace, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	return v.backend.Trace(ctx, id)
 }
 
-// above is the nearest span above another one, apart from the given ones; nil for none.
-func (v *visit) above(s *tempo.Span, apart []*tempo.Span) *tempo.Span {
-	for range len(apart) + 1 { // spans may form a circle
-		i := slices.IndexFunc(v.trace.Spans, func(p *tempo.Span) bool { return p.SpanID == s.ParentID })
-		if i < 0 {
-			return nil
-		}
-		if s = v.trace.Spans[i]; !slices.Contains(apart, s) {
-			break
+const searchLimit = 200 // traces
+
+// find searches for traces since some time up to now, and returns their ids.
+func (v *visit) find(ctx context.Context, tags string, since time.Time) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	return v.backend.Search(ctx, tempo.Query{Tags: tags, Limit: searchLimit,
+		Start: since.Add(-2 * time.Second), End: time.Now().Add(time.Second)})
+}
+
+// findTraces searches likewise, and returns what can be read of the traces.
+func (v *visit) findTraces(ctx context.Context, tags string, since time.Time) (traces []*tempo.Trace, err error) {
+	ids, err := v.find(ctx, tags, since)
+	for _, id := range ids {
+		if t, err := v.getTrace(ctx, id); err == nil {
+			traces = append(traces, t)
 		}
 	}
-	return s
+	return traces, err
 }
 
 // fetch gets what there is of the trace. Less than before is not taken: Tempo may be moving it. An
 // error says why nothing of it is known.
 func (v *visit) fetch(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
-	t, err := v.backend.Trace(ctx, v.id)
+	t, err := v.getTrace(ctx, v.id)
 	if err == nil && (v.trace == nil || len(t.Spans) >= len(v.trace.Spans)) {
 		v.trace = t
 	}
@@ -158,171 +150,107 @@ func (v *visit) spans(ctx context.Context) outcome {
 		return broken(err.Error(), "in trouble").yet()
 	}
 	want, found := v.expected(), v.match()
-	var lacking, senders, names []string
-	first := 0 // that is missing
-	madeUp := false
+	var lacking, senders, others []string
+	named := true
 	for i, e := range want {
-		if found[i] == nil {
-			if len(lacking) == 0 {
-				first = i
-			}
-			lacking, senders = append(lacking, e.String()), append(senders, e.service)
-		} else if i >= uservice3Server && found[i].Service != e.service {
-			names = append(names, fmt.Sprintf("%s of %s is by %q", e.name, e.service, found[i].Service))
-			madeUp = madeUp || strings.HasPrefix(found[i].Service, "unknown_service")
+		switch s := found[i]; {
+		case s == nil:
+			lacking, senders = append(lacking, e.service+" "+e.name), append(senders, e.service)
+		case i >= uservice3Server && s.Service != e.service:
+			others = append(others, fmt.Sprintf("%s of %s is by %q", e.name, e.service, s.Service))
+			named = named && !strings.HasPrefix(s.Service, "unknown_service")
 		}
 	}
 	senders = slices.Compact(senders)
-	wrong := v.misplaced(found)
 	switch {
 	case len(lacking) == len(want):
-		return missing(fmt.Sprintf("none of %d has arrived", len(want)), v.notSent(senders...))
+		return missing(fmt.Sprintf("none of %d has arrived", len(want)), v.notSent(senders))
 	case len(lacking) > 0:
 		detail := fmt.Sprintf("%d of %d missing: %s", len(lacking), len(want), strings.Join(lacking, ", "))
-		return v.notMade(detail, found, first, senders)
-	case madeUp:
-		return broken(strings.Join(names, "; "), "no service name")
-	case len(names) > 0:
-		return broken(strings.Join(names, "; "), "another service name")
-	case len(wrong) > 0:
-		return broken("all there, and not as they should be: "+strings.Join(wrong, "; "), "instrumentation changed")
+		return v.notMade(detail, found, senders)
+	case !named:
+		return broken(strings.Join(others, "; "), "no service name")
+	case len(others) > 0:
+		return broken(strings.Join(others, "; "), "another service name")
 	}
 	_, also := v.errorOrigin()
-	if more, services := v.foreign(found); len(more) > 0 {
-		also = fmt.Sprintf("; and %d of %s", len(more), strings.Join(services, ", ")) + also
+	if services := v.foreign(found); len(services) > 0 {
+		also = fmt.Sprintf("; and %d of %s", len(services), strings.Join(slices.Compact(services), ", ")) + also
 	}
-	return fine("all %d, of %s, uservice3 and uservice4, each below its parent%s", len(want), found[0].Service, also)
-}
-
-// misplaced says which spans are of the wrong kind or in the wrong place. A program that the demo
-// does not know may stand between two that it knows.
-func (v *visit) misplaced(found []*tempo.Span) (wrong []string) {
-	want := v.expected()
-	if v.trace == nil {
-		return nil
-	}
-	foreign, _ := v.foreign(found)
-	for i, e := range want {
-		s := found[i]
-		if s == nil {
-			continue
-		}
-		if s.Kind != e.kind {
-			wrong = append(wrong, fmt.Sprintf("%s is of kind %s, not %s", e, s.Kind, e.kind))
-		}
-		if e.parent < 0 && s.ParentID != "" {
-			wrong = append(wrong, fmt.Sprintf("%s has a parent", e))
-		}
-		if e.parent >= 0 && found[e.parent] != nil && v.above(s, foreign) != found[e.parent] {
-			wrong = append(wrong, fmt.Sprintf("%s is not below %s", e, want[e.parent]))
-		}
-	}
-	return wrong
+	return fine("all %d, of %s, uservice3 and uservice4%s", len(want), found[0].Service, also)
 }
 
 // notMade judges missing spans that may never have been made: a call before them failed, or another
-// program took it. First is the first of them.
-func (v *visit) notMade(detail string, found []*tempo.Span, first int, senders []string) outcome {
+// program took it.
+func (v *visit) notMade(detail string, found []*tempo.Span, senders []string) outcome {
 	origin, began := v.errorOrigin()
 	index := slices.Index(found, origin)
-	about := struct{ Span, Service, Sender, Other string }{Sender: strings.Join(senders, " and ")}
-	answered := index == uservice3Client && !unanswered(origin) // then uservice4 knows where it began
-	if index >= uservice3Server && index < first && !answered {
-		about.Span, about.Service = origin.Name, origin.Service
-		detail += began
-		if index != uservice3Client {
-			return broken(detail, "failed before").with(about).yet()
+	_, answered := answer(origin) // then uservice4 knows where it began
+	if index >= uservice3Server && index < slices.Index(found, nil) && !answered {
+		out := broken(detail+began, "failed before")
+		if index == uservice3Client {
+			out = broken(detail+began, "did not answer")
 		}
-		out := broken(detail, "did not answer").with(about)
 		out.retry = v.response.status != http.StatusBadGateway // who was too slow may still send them
 		return out
 	}
-	if s := v.inPlaceOfUservice4(found); s != nil {
-		about.Other = s.Service
-		return broken(detail+fmt.Sprintf("; %s of %s is there instead", s.Name, s.Service), "another program").with(about).yet()
+	if services := v.foreign(found); len(services) > 0 && found[uservice4Server] == nil {
+		detail += "; there are spans of " + strings.Join(slices.Compact(services), ", ")
+		return broken(detail, "another program").yet()
 	}
-	return missing(detail, v.notSent(senders...))
+	return missing(detail, v.notSent(senders))
 }
 
 // notSent tells why spans of these processes do not arrive.
-func (v *visit) notSent(senders ...string) judge {
+func (v *visit) notSent(senders []string) judge {
 	return func(ctx context.Context, detail string) outcome {
-		seen := true // all have taken part in the trace
 		for _, sender := range senders {
-			own := v.logged(ctx, sender)
-			seen = seen && own.seen
-			switch {
+			switch own := v.logged(ctx, sender); {
 			case own.Vain != "":
 				return broken(detail, "endpoint in vain").with(struct{ Sender, Endpoint string }{sender, own.Vain})
 			case own.Started.After(v.sent):
 				return broken(detail, "restarted").with(sender)
 			}
 		}
-		who := strings.Join(senders, " ")
-		if len(senders) == 3 {
-			return v.noneSent(ctx, detail, who)
+		out := broken(detail, "wrong endpoint", "killed too early", "exporter off")
+		dropped, _ := v.number(ctx, unsampledQuery)
+		switch {
+		case len(senders) == 3 && dropped > 0:
+			out = broken(detail, "sampled away", "wrong endpoint", "exporter off")
+		case len(senders) == 3:
+			out = broken(detail, "wrong endpoint", "exporter off", "tempo drops")
+		case slices.Equal(senders, []string{v.o.name(topology.Gateway)}): // it has sent the header, so it traces
+			out = broken(detail, "wrong endpoint", "killed too early")
 		}
-		if who == v.o.name(topology.Gateway) { // it has sent the header, so it traces
-			return broken(detail, "wrong endpoint", "killed too early").with(who)
-		}
-		if seen { // tracing is on
-			return broken(detail, "wrong endpoint", "killed too early", "exporter off").with(who)
-		}
-		return broken(detail, "wrong endpoint", "no export", "killed too early").with(who)
+		return out.with(strings.Join(senders, " "))
 	}
 }
 
-// noneSent tells why no span arrives at all.
-func (v *visit) noneSent(ctx context.Context, detail, who string) outcome {
-	if v.o.override == "" {
-		return broken(detail, "sent elsewhere", "exporter off", "tempo drops").with(who)
-	}
-	if dropped, _ := v.number(ctx, unsampledQuery); dropped > 0 {
-		return broken(detail, "sampled away", "sent elsewhere", "exporter off").with(who)
-	}
-	return broken(detail, "sent elsewhere", "exporter off").with(who)
-}
-
-// evidence is what the log of a service says, of its telemetry and of the trace.
-type evidence struct {
-	ledger.Telemetry
-	seen bool // it has taken part in the trace
-}
-
-// logged asks the hop ledger, which reads the logs of a run without Docker, or Loki.
-func (v *visit) logged(ctx context.Context, service string) (e evidence) {
+// logged is what the log of a service says of its telemetry. The hop ledger reads the logs of a run
+// without Docker; else Loki has them, which take another way than spans.
+func (v *visit) logged(ctx context.Context, service string) (own ledger.Telemetry) {
 	if v.o.Kind == Local {
-		answer := v.ledger(ctx)
-		hop := v.hopTo(answer, service)
-		return evidence{answer.Services[service], hop != nil && hop.TraceID == v.id}
+		return v.ledger(ctx).Services[service]
 	}
-	ask := func(query string, before time.Duration) []gjson.Result {
-		lines, _ := v.lines(ctx, fmt.Sprintf(`{service_name=%q}`, service)+query, before)
-		return lines
+	// Our services say so once a minute.
+	lines, _ := v.lines(ctx, service, ` | what="spans" |= "does not reach the back end"`, 5*time.Minute)
+	if len(lines) > 0 {
+		own.Vain = lines[0].Get("endpoint").String()
 	}
-	// Our services log it themselves, once a minute, and log lines take another way.
-	if lines := ask(` | what="spans" |= "does not reach the back end"`, 5*time.Minute); len(lines) > 0 {
-		e.Vain = lines[0].Get("endpoint").String()
+	if lines, _ = v.lines(ctx, service, ` |= "listening"`, 0); len(lines) > 0 {
+		own.Started = time.Now()
 	}
-	if len(ask(` |= "listening"`, 0)) > 0 {
-		e.Started = time.Now()
-	}
-	e.seen = len(ask(fmt.Sprintf(` | trace_id=%q`, v.id), 0)) > 0
-	return e
+	return own
 }
-
-const searchLimit = 200 // traces
 
 // search looks for the trace as somebody would who does not know its id.
 func (v *visit) search(ctx context.Context) outcome {
 	if !v.served(ctx) {
 		return skipped(needsServed)
 	}
-	ask, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
-	list, err := v.backend.Search(ask, tempo.Query{Tags: "service.name=" + topology.Uservice3,
-		Limit: searchLimit, Start: v.sent.Add(-2 * time.Second), End: time.Now().Add(time.Second)})
+	list, err := v.find(ctx, "service.name="+topology.Uservice3, v.sent)
 	since := time.Since(v.answered).Seconds()
+	detail := fmt.Sprintf("known by its id, not found by service and time in %.0f s", since)
 	switch {
 	case slices.Contains(list, v.id):
 		return fine("found by service and time, %.1f s after the answer%s", since, v.others(ctx))
@@ -330,46 +258,28 @@ func (v *visit) search(ctx context.Context) outcome {
 		return broken(err.Error(), "in trouble").yet()
 	case len(list) >= searchLimit:
 		return broken(fmt.Sprintf("not among the first %d traces of uservice3", len(list)), "too much traffic to search").yet()
+	case v.o.Kind == Local:
+		return broken(detail, "in trouble").yet()
 	}
-	return missing(fmt.Sprintf("known by its id, not found by service and time in %.0f s", since), v.notSearchable)
+	return broken(detail, "not written", "held back", "newest left out", "clocks differ").yet()
 }
 
 // others names programs that the demo does not know, of which traces have arrived lately.
 func (v *visit) others(ctx context.Context) string {
-	known := []string{"prober", prometheus, loki, grafana, topology.Tempo, v.o.name(topology.Gateway)}
+	known := []string{"", "prober", prometheus, loki, grafana, topology.Tempo, v.o.name(topology.Gateway)}
 	var names []string
 	answer, _ := v.askJSON(ctx, topology.Tempo, "/api/search", url.Values{"limit": {fmt.Sprint(searchLimit)},
 		"start": {fmt.Sprint(v.sent.Add(-10 * time.Minute).Unix())}, "end": {fmt.Sprint(time.Now().Unix() + 1)}})
 	for _, root := range answer.Get("traces.#.rootServiceName").Array() {
 		name := root.String()
 		// Tempo writes "<root span not yet received>", the SDK unknown_service.
-		if isOurs(name) || slices.Contains(known, name) || strings.HasPrefix(name, "<") || strings.HasPrefix(name, "unknown_service") {
-			continue
+		if !isOurs(name) && !slices.Contains(known, name) && name[0] != '<' && !strings.HasPrefix(name, "unknown_service") {
+			names = append(names, name)
 		}
-		names = append(names, name)
 	}
-	slices.Sort(names)
-	if names = slices.Compact(names); len(names) == 0 || names[0] == "" {
+	if len(names) == 0 {
 		return ""
 	}
-	return "; in the last 10 minutes there are traces of " + strings.Join(names, ", ") + ", too"
+	slices.Sort(names)
+	return "; in the last 10 minutes there are traces of " + strings.Join(slices.Compact(names), ", ") + ", too"
 }
-
-// notSearchable tells why a search does not find the trace.
-func (v *visit) notSearchable(ctx context.Context, detail string) outcome {
-	if v.o.Kind == Local {
-		return broken(detail, "collector in trouble")
-	}
-	config, _ := v.ask(ctx, topology.Tempo, "/status/config", nil)
-	cutoff := endCutoff.FindSubmatch(config.body)
-	switch {
-	case cutoff == nil:
-		return broken(detail, "newest left out", "held back", "not written", "clocks differ")
-	case string(cutoff[1]) == "0s":
-		return broken(detail, "not written", "held back", "clocks differ")
-	}
-	return broken(detail, "newest left out").with(string(cutoff[1]))
-}
-
-// endCutoff finds how much of the present searches leave out, in Tempo's settings: text around YAML.
-var endCutoff = regexp.MustCompile(`(?m)^\s*query_end_cutoff:\s*(\S+)`)

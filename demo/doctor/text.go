@@ -20,7 +20,6 @@ type printer struct {
 
 	skipped []string // links that are skipped for one reason, not yet printed
 	reason  string
-	absent  []string // links that the stack does not have
 }
 
 // RunText runs and tells people about it: what is examined, each link as it is done, and what to
@@ -84,10 +83,9 @@ func (p *printer) waiting(link, waitingFor string, since time.Duration) {
 
 func (p *printer) finished(l Link) {
 	if l.State == Absent { // all in one line at the end
-		p.absent = append(p.absent, l.Name)
 		return
 	}
-	if p.reason != "" && (l.State != Skipped || l.Detail != p.reason) {
+	if l.Detail != p.reason {
 		p.several("skipped", p.skipped, " ("+p.reason+")")
 		p.skipped, p.reason = nil, ""
 	}
@@ -119,29 +117,28 @@ func (p *printer) line(colour, lead, text string) {
 
 // verdict says what it all comes to, and what to do.
 func (p *printer) verdict(r Report) {
+	names := map[State][]string{}
+	for _, l := range r.Links {
+		names[l.State] = append(names[l.State], l.Name)
+	}
 	p.several("skipped", p.skipped, " ("+p.reason+")")
-	p.several("not here", p.absent, "")
-	counts := map[State]int{}
-	for _, l := range r.Links {
-		counts[l.State]++
-	}
+	p.several("not here", names[Absent], "")
+	hold, unknown, absent := len(names[OK]), len(names[Skipped]), len(names[Absent])
 	switch {
-	case r.OK && counts[Skipped] > 0:
-		p.print("\nNothing broken was found: %d links hold, %d could not be examined.\n", counts[OK], counts[Skipped])
-	case r.OK && counts[Absent] > 0:
-		p.print("\nAll is well: %d links hold, %d are not in this stack.\n", counts[OK], counts[Absent])
+	case r.OK && unknown > 0:
+		p.print("\nNothing broken was found: %d links hold, %d could not be examined.\n", hold, unknown)
+	case r.OK && absent > 0:
+		p.print("\nAll is well: %d links hold, %d are not in this stack.\n", hold, absent)
 	case r.OK:
-		p.print("\nAll is well: %d links hold.\n", counts[OK])
+		p.print("\nAll is well: %d links hold.\n", hold)
 	}
 	for _, l := range r.Links {
-		switch {
-		case l.State != Broken:
-		case l.Name == r.FirstBroken:
+		if l.Name == r.FirstBroken {
 			p.print("\n%s\n", term.Paint(p.live, term.Red, "The first broken link: "+l.Name))
 			for i, c := range l.Causes {
 				p.cause(i+1, c)
 			}
-		default: // one at a time
+		} else if l.State == Broken { // one at a time
 			p.print("\nBroken too: %s\n", l.Name)
 			p.cause(1, l.Causes[0])
 		}

@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"go.opentelemetry.io/contrib/propagators/jaeger"
-	"go.opentelemetry.io/otel/baggage"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 
@@ -46,15 +45,6 @@ type Header struct {
 	ParentID string `json:"parent_id,omitempty"` // of uber-trace-id: deprecated, and read by nobody
 	Flags    string `json:"flags,omitempty"`     // as written, such as 1 or 01
 	Sampled  *bool  `json:"sampled,omitempty"`   // the flags' lowest bit; nil where there are no flags
-
-	// Members are a baggage header's; OpenTelemetry's reader leaves out those after 64.
-	Members []Member `json:"members,omitempty"`
-}
-
-// Member is one key of a baggage header with its value, decoded.
-type Member struct {
-	Key   string `json:"key"`
-	Value string `json:"value"`
 }
 
 // split returns the contexts among headers, and those that should be contexts but are malformed.
@@ -118,9 +108,8 @@ func decodeJoined(name, value string) Header {
 // not matter in the name; a header of an unknown name is not valid. Work and result are bounded by
 // the value's length. The formats:
 //   - uber-trace-id: https://www.jaegertracing.io/docs/1.76/sdk-migration/#propagation-format
-//   - traceparent, tracestate: https://www.w3.org/TR/trace-context/
+//   - traceparent: https://www.w3.org/TR/trace-context/
 //   - traceresponse: https://www.w3.org/TR/trace-context-2/#traceresponse-header, like traceparent
-//   - baggage: https://www.w3.org/TR/baggage/
 func Decode(name, value string) Header {
 	h := Header{Name: strings.ToLower(name), Value: value}
 	if len(value) > maxValue {
@@ -132,12 +121,7 @@ func Decode(name, value string) Header {
 		h.Problem = h.decodeJaeger(value)
 	case TraceParent, TraceResponse:
 		h.Problem = h.decodeW3C(value)
-	case TraceState:
-		if _, err := trace.ParseTraceState(value); err != nil {
-			h.Problem = "no list of key=value"
-		}
-	case Baggage:
-		h.Problem = h.decodeBaggage(value)
+	case TraceState, Baggage: // they name no trace, and are shown as they are
 	default:
 		h.Problem = "the ledger does not know this header"
 	}
@@ -222,22 +206,6 @@ func idProblem(traceID, spanID string, short bool) string {
 	}
 	if problem := traceid.Problem(spanID, traceid.SpanDigits, short); problem != "" {
 		return "its span id " + problem
-	}
-	return ""
-}
-
-func (h *Header) decodeBaggage(value string) string {
-	bag, err := baggage.Parse(value)
-	for _, m := range bag.Members() {
-		h.Members = append(h.Members, Member{m.Key(), m.Value()})
-	}
-	switch {
-	case err != nil && len(h.Members) > 0:
-		h.note("parts of it are not key=value, and are left out")
-	case err != nil && len(value) > 8192:
-		return "it is longer than 8192 bytes"
-	case err != nil:
-		return "no list of key=value"
 	}
 	return ""
 }

@@ -63,11 +63,8 @@ func TestDecode(t *testing.T) {
 		"a traceresponse":                       {TraceResponse, "00-" + traceA + "-" + span1 + "-01", traceA, span1, true, "", ""},
 		"a header by its name in any case":      {"Uber-Trace-Id", traceA + ":2:0:1", traceA, "0000000000000002", true, "", ""},
 		"a header that nobody knows":            {"X-B3-TraceId", traceA, "", "", false, "does not know", ""},
-		"a tracestate that is none":             {TraceState, "=", "", "", false, "key=value", ""},
-		"a baggage that is none":                {Baggage, "=", "", "", false, "key=value", ""},
-		"a baggage that is too long":            {Baggage, "k=" + strings.Repeat("v", 9000), "", "", false, "8192", "9002 bytes"},
-		"a baggage with one part that is none":  {Baggage, "a=1,=", "", "", false, "", "left out"},
-		"a tracestate that is one":              {TraceState, "a=1", "", "", false, "", ""},
+		"a long baggage":                        {Baggage, "k=" + strings.Repeat("v", 9000), "", "", false, "", "9002 bytes"},
+		"a tracestate":                          {TraceState, "a=1", "", "", false, "", ""},
 		"a value with a terminal's own letters": {UberTraceID, "\x1b[2J\xff:1:0:1", "", "", false, "not hexadecimal", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -82,18 +79,6 @@ func TestDecode(t *testing.T) {
 				t.Errorf("%d bytes are kept", len(h.Value))
 			}
 		})
-	}
-}
-
-func TestBaggageIsDecoded(t *testing.T) {
-	h := Decode(Baggage, "user=J%C3%BCrgen;secret,tier=gold")
-	if !h.Valid || len(h.Members) != 2 {
-		t.Fatalf("decoded as %+v", h)
-	}
-	for _, m := range h.Members {
-		if want := map[string]string{"user": "Jürgen", "tier": "gold"}[m.Key]; m.Value != want {
-			t.Errorf("%s is %q, want %q", m.Key, m.Value, want)
-		}
 	}
 }
 
@@ -157,7 +142,7 @@ func FuzzDecode(f *testing.F) {
 		}
 		for _, name := range []string{Baggage, TraceState, UberTraceID, TraceParent} {
 			h := decodeJoined(name, value)
-			if len(h.Value) > maxValue || len(h.Members) > 64 || len(h.Problem)+len(h.Note) > 400 {
+			if len(h.Value) > maxValue || len(h.Problem)+len(h.Note) > 400 {
 				t.Fatalf("%s %q: decoded without bounds as %+v", name, value, h)
 			}
 		}

@@ -108,7 +108,7 @@ func TestAnUntiedHopsHeadersStandInOneColumn(t *testing.T) {
 		t.Fatal(err)
 	}
 	indent := "\n" + strings.Repeat(" ", len("     arrived "))
-	if !strings.Contains(b.String(), "     arrived uber-trace-id x"+indent+"malformed") || !strings.Contains(b.String(), indent+"baggage a=1"+indent+`a is "1"`) {
+	if !strings.Contains(b.String(), "     arrived uber-trace-id x"+indent+"malformed") || !strings.Contains(b.String(), indent+"baggage a=1\n") {
 		t.Error(b.String())
 	}
 }

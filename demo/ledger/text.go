@@ -78,9 +78,6 @@ func meaning(h Header) (paragraphs []string) {
 			parts = append(parts, "not sampled")
 		}
 	}
-	for _, m := range h.Members[:min(4, len(h.Members))] {
-		parts = append(parts, fmt.Sprintf("%s is %+q", safe(m.Key), cut(m.Value, 64)))
-	}
 	if h.Note != "" {
 		parts = append(parts, h.Note)
 	}

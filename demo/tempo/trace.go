@@ -39,11 +39,12 @@ type Event struct {
 	Attributes map[string]any `json:"attributes,omitempty"` // as of Span
 }
 
+// OutsideDistro is telemetry.distro.name of what Outside reports.
+const OutsideDistro = "opentelemetry-ebpf-instrumentation"
+
 // Outside reports whether the kernel saw the span from outside (eBPF): its service says nothing of
 // what it did meanwhile.
-func (s *Span) Outside() bool {
-	return s.Resource["telemetry.distro.name"] == "opentelemetry-ebpf-instrumentation"
-}
+func (s *Span) Outside() bool { return s.Resource["telemetry.distro.name"] == OutsideDistro }
 
 // Roots returns the spans whose parent is not in the trace, or not yet, by start.
 func (t *Trace) Roots() []*Span {

@@ -213,8 +213,7 @@ function header(x, id, source = "recorded") {
     h("p", { class: "h-facts" },
       x.valid ? facts.length ? h("span", {}, facts.join(", ")) : null : h("span", { class: "problem" }, icon("error"), visible(x.problem || "not valid")),
       foreign ? h("span", { class: "problem" }, icon("error"), "another trace: ", h("a", { href: "/trace/" + x.trace_id }, x.trace_id.slice(0, 8) + "…")) : null,
-      x.note ? h("span", {}, visible(x.note)) : null,
-      x.members?.length ? h("span", {}, x.members.slice(0, 8).map((m) => `${visible(m.key)} = ${visible(m.value)}`).join(", ")) : null));
+      x.note ? h("span", {}, visible(x.note)) : null));
 }
 
 // marked finds ids in a value, also where leading zeros are missing.
