@@ -50,6 +50,11 @@ var pipelineCases = []sick{
 	}, linkPipeline},
 	{"microservices are not scraped yet", func(f *fake) { atScale(f); clear(f.up) }, ""},
 	{"microservices were scraped before the request", func(f *fake) { atScale(f); f.ago = 20 * time.Second }, ""},
+	{"spans wait, and microservices are not scraped yet", func(f *fake) {
+		atScale(f)
+		clear(f.up)
+		f.spans = nil
+	}, linkSpans},
 	{"microservices without a Prometheus that answers", func(f *fake) { atScale(f); f.down[prometheus] = true }, linkMetrics},
 	{"a collector keeps a share", func(f *fake) {
 		withCollector(f)

@@ -215,6 +215,8 @@ func (v *visit) notSent(senders []string) judge {
 		out := broken(detail, "wrong endpoint", "killed too early", "exporter off")
 		dropped, _ := v.number(ctx, unsampledQuery)
 		switch {
+		case len(senders) == 3 && v.states[linkPipeline] == Skipped:
+			out = broken(detail, "pipeline not known", "wrong endpoint", "exporter off")
 		case len(senders) == 3 && dropped > 0:
 			out = broken(detail, "sampled away", "wrong endpoint", "exporter off")
 		case len(senders) == 3:
