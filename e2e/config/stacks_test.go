@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -141,6 +142,24 @@ func TestTempoAtScaleIsWhole(t *testing.T) {
 		t.Error("Kafka keeps everything, or nobody knows for how long")
 	} else if keeps, err := time.ParseDuration(string(retention[1]) + "m"); err != nil || keeps < 40*time.Minute {
 		t.Errorf("Kafka keeps %s minutes: a live-store that starts needs forty", retention[1])
+	}
+}
+
+// TestALiveStoreThatReadsAgainFitsItsMemory: killed after 36,000 requests, with the defaults of both,
+// one that started again was killed for its memory. In there, unfinished traces took five times
+// their size, and what comes from Kafka, compressed, six times.
+func TestALiveStoreThatReadsAgainFitsItsMemory(t *testing.T) {
+	setting := func(file, pattern string) int64 {
+		found := regexp.MustCompile(`(?m)^ *` + pattern + `(\d[\d_]*)$`).FindSubmatch(repo.Read(t, file))
+		if found == nil {
+			t.Fatalf("%s does not set %s", file, pattern)
+		}
+		n, _ := strconv.ParseInt(strings.ReplaceAll(string(found[1]), "_", ""), 10, 64)
+		return n
+	}
+	needs := 5*setting("conf/scale/tempo.yaml", "max_live_traces_bytes: ") + 6*setting("conf/scale/server.properties", `fetch\.max\.bytes=`)
+	if has := int64(compose.Stack(t, "scale", nil).Services["live-store-zone-a-0"].MemLimit); needs > has/2 {
+		t.Errorf("a start takes %d MiB and more, its limit is %d MiB", needs>>20, has>>20)
 	}
 }
 
