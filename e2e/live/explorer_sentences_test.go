@@ -137,8 +137,8 @@ func TestTheExplorerSaysNothingFalse(t *testing.T) {
 		}
 	})
 	for fault, want := range map[string]said{
-		"no-service-name": {[]string{"A request like it, instrumented: uservice3"}, []string{"There is no whole trace"}},
-		"drop-header":     {[]string{"There is no whole trace"}, []string{"instrumented: uservice3"}},
+		"no-service-name": {[]string{"A request like it, instrumented: uservice3"}, []string{"There is no trace of it to compare"}},
+		"drop-header":     {[]string{"There is no trace of it to compare"}, []string{"instrumented: uservice3"}},
 	} {
 		t.Run("a whole trace is compared, whatever its services are called: "+fault, func(t *testing.T) {
 			p := withFault(t, browser, d.Explorer, fault)
@@ -164,6 +164,6 @@ func TestTheExplorerSaysNothingFalse(t *testing.T) {
 		js[any](p, `void document.querySelector("input[name=fail][value=database]").click()`)
 		p.call("uservice1")
 		p.judge(story, said{yes: []string{"Nobody outside can tell whether Redis, uservice2 or its database failed, and which of them took the time."}})
-		p.judge(".twin", said{yes: []string{"There is no whole trace of the same request to it within a minute, answered 502 too"}})
+		p.judge(".twin", said{yes: []string{"There is no trace of it to compare: a whole one, of the same request, within a minute, also answered 502."}})
 	})
 }
