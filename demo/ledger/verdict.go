@@ -32,7 +32,8 @@ func judge(h Hop, instrumented, expected bool) (Action, string) {
 	case len(malformed) > 0 && traced:
 		return IgnoredMalformed, h.To + " ignored what arrived and started trace " + h.TraceID + ", because " + problem
 	case len(malformed) > 0:
-		return Dropped, h.To + " dropped what arrived: it is not instrumented. An instrumented service would have ignored it, because " + problem
+		return Dropped, h.To + " dropped what arrived: it is not instrumented. " +
+			"An instrumented service would have ignored it, because " + problem
 	case !traced:
 		return NotReceived, h.To + " received no trace id, and started no trace."
 	case h.From == client:
