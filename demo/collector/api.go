@@ -22,10 +22,10 @@ func (c *Collector) serveTrace(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	answer := []byte(`{"trace":{},"metrics":{}}`)
+	answer := []byte(`{"trace":{}}`)
 	if t := c.store.get(id); t != nil {
 		data, _ := protojson.Marshal(t.data()) // it was decoded, so it can be encoded
-		answer = fmt.Appendf(nil, `{"trace":%s,"metrics":{"inspectedBytes":"%d"}}`, data, t.bytes)
+		answer = fmt.Appendf(nil, `{"trace":%s}`, data)
 	}
 	w.Header().Set("Content-Type", contentJSON)
 	_, _ = w.Write(answer) // the client may be gone

@@ -16,15 +16,11 @@ import (
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 )
 
-// Tempo's defaults.
-const (
-	defaultLimit = 20
-	spansPerSet  = 3
-)
+const defaultLimit = 20 // Tempo's
 
 // query is a search as its parameters ask for it.
 type query struct {
-	traceQL     bool // q={}, which is answered with span sets
+	traceQL     bool // q={}, which is answered with counts by service
 	limit       uint64
 	minDuration time.Duration // of the whole trace
 	start, end  uint64        // Unix seconds; 0: any
@@ -116,15 +112,9 @@ func (q *query) parseTags(tags string) error {
 	return nil
 }
 
-// searchAnswer is what /api/search answers, Tempo's tempopb.SearchResponse.
+// searchAnswer is what /api/search answers: of Tempo's tempopb.SearchResponse what the demo reads.
 type searchAnswer struct {
-	Traces  []summary `json:"traces"` // also when there are none
-	Metrics struct {
-		InspectedTraces int   `json:"inspectedTraces,omitempty"` // not with TraceQL
-		InspectedBytes  int64 `json:"inspectedBytes,string,omitempty"`
-		CompletedJobs   int   `json:"completedJobs"`
-		TotalJobs       int   `json:"totalJobs"`
-	} `json:"metrics"`
+	Traces []summary `json:"traces"` // also when there are none
 }
 
 // summary describes one found trace.
@@ -135,21 +125,7 @@ type summary struct {
 	StartTimeUnixNano uint64 `json:"startTimeUnixNano,string,omitempty"`
 	DurationMs        uint32 `json:"durationMs,omitempty"`
 
-	// With TraceQL only. The single set is deprecated, for old clients.
-	SpanSet      *spanSet                `json:"spanSet,omitempty"`
-	SpanSets     []*spanSet              `json:"spanSets,omitempty"`
-	ServiceStats map[string]serviceStats `json:"serviceStats,omitempty"`
-}
-
-type spanSet struct {
-	Spans   []spanSummary `json:"spans"`
-	Matched int           `json:"matched"`
-}
-
-type spanSummary struct {
-	SpanID            string `json:"spanID"` // hexadecimal
-	StartTimeUnixNano uint64 `json:"startTimeUnixNano,string,omitempty"`
-	DurationNanos     uint64 `json:"durationNanos,string,omitempty"`
+	ServiceStats map[string]serviceStats `json:"serviceStats,omitempty"` // with TraceQL only
 }
 
 type serviceStats struct {
@@ -160,13 +136,8 @@ type serviceStats struct {
 // run searches traces, the latest to arrive first. Like Tempo it answers them by start.
 func (q *query) run(traces []trace) *searchAnswer {
 	answer := &searchAnswer{Traces: []summary{}}
-	answer.Metrics.CompletedJobs, answer.Metrics.TotalJobs = 1, 1
 	for i := range traces {
 		t := &traces[i]
-		if !q.traceQL {
-			answer.Metrics.InspectedTraces++
-		}
-		answer.Metrics.InspectedBytes += t.bytes
 		if !q.matches(t) {
 			continue
 		}
@@ -193,18 +164,8 @@ func (q *query) summarize(t *trace) summary {
 	if !q.traceQL {
 		return s
 	}
-	sorted := t.sorted()
-	s.SpanSet = &spanSet{Matched: len(sorted)}
-	s.SpanSets = []*spanSet{s.SpanSet}
 	s.ServiceStats = map[string]serviceStats{}
-	for i, sp := range sorted {
-		if i < spansPerSet {
-			s.SpanSet.Spans = append(s.SpanSet.Spans, spanSummary{
-				SpanID:            hex.EncodeToString(sp.SpanId),
-				StartTimeUnixNano: sp.StartTimeUnixNano,
-				DurationNanos:     sp.EndTimeUnixNano - sp.StartTimeUnixNano,
-			})
-		}
+	for _, sp := range t.spans {
 		stats := s.ServiceStats[sp.origin.service]
 		stats.SpanCount++
 		if sp.Status.GetCode() == tracepb.Status_STATUS_CODE_ERROR {

@@ -59,19 +59,15 @@ func (t *trace) add(s span) {
 	t.bytes += s.bytes
 }
 
-// sorted returns the spans in the order of Tempo's answers.
-func (t *trace) sorted() []span {
-	return slices.SortedFunc(slices.Values(t.spans), func(a, b span) int {
-		return cmp.Or(cmp.Compare(a.StartTimeUnixNano, b.StartTimeUnixNano), bytes.Compare(a.SpanId, b.SpanId))
-	})
-}
-
 // data groups the spans by resource and scope, earliest first.
 func (t *trace) data() *tracepb.TracesData {
 	d := &tracepb.TracesData{}
 	resources := map[string]*tracepb.ResourceSpans{}
 	scopes := map[*origin]*tracepb.ScopeSpans{}
-	for _, s := range t.sorted() {
+	earliest := func(a, b span) int {
+		return cmp.Or(cmp.Compare(a.StartTimeUnixNano, b.StartTimeUnixNano), bytes.Compare(a.SpanId, b.SpanId))
+	}
+	for _, s := range slices.SortedFunc(slices.Values(t.spans), earliest) {
 		o := s.origin
 		ss := scopes[o]
 		if ss == nil {

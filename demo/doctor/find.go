@@ -88,7 +88,7 @@ func (o Options) gateway() string { return o.URLs[topology.Gateway] }
 // ErrNothingRuns is wrapped by an error that says how to start the demo.
 var ErrNothingRuns = errors.New("no running demo was found")
 
-const nothingRuns = `%w. Start one, either way, then ask again:
+const nothingRuns = `%w. Start one, with Docker or without, then ask again:
   docker compose up --build    with Docker
   go run ./demo                without Docker
 Looked for: a run of go run ./demo;
@@ -137,7 +137,7 @@ func composeStack(given map[string]string, sys System) (Options, error) {
 		case address == "" && p.required:
 			return Options{}, fmt.Errorf("-%s is empty: there is nothing to follow without it", p.Name)
 		case address != "" && err != nil && isGiven:
-			return Options{}, fmt.Errorf("-%s=%s: want a URL such as http://127.0.0.1:3200", p.Name, address)
+			return Options{}, fmt.Errorf("-%s=%s: want a URL such as http://127.0.0.1:%s", p.Name, address, p.Port)
 		case address != "" && err != nil:
 			return Options{}, fmt.Errorf("%s=%q is no port: want a number, in the environment or in .env", p.Variable, getenv(p.Variable))
 		}

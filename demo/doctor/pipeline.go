@@ -153,7 +153,7 @@ func (v *visit) stuck(ctx context.Context) outcome {
 		if n < 0 || s.back && (s.alone && len(causes) > 0 || v.whole(ctx)) { // others say why
 			continue
 		}
-		when := "not otherwise in the last hour"
+		when := "for as long as is known"
 		if good, _ := v.number(ctx, fmt.Sprintf(goodQuery, trouble, hour)); good > 0 {
 			when = "since about " + time.Unix(int64(good), 0).Format("15:04")
 		}
@@ -175,8 +175,8 @@ func (v *visit) told(ctx context.Context, running float64, details, unknown []st
 	}
 	if dropped, _ := v.number(ctx, unsampledQuery); dropped > 0 {
 		decided, _ := v.number(ctx, decidedQuery)
-		details = append(details, fmt.Sprintf("of %.0f traces collectors did not keep %.0f, as TRACES_SHARE tells them",
-			decided, dropped))
+		details = append(details, fmt.Sprintf("collectors did not keep %.0f of %.0f traces, as TRACES_SHARE tells them",
+			dropped, decided))
 	}
 	if len(causes) > 0 {
 		return broken(strings.Join(details, "; "), causes...)

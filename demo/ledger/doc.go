@@ -21,9 +21,9 @@
 //
 // A line is a candidate of a request if it arrived without a context, at a service that the request
 // may have called, while the request was open. So is one with a context that nobody else knows,
-// where neither sender nor receiver is instrumented: the kernel may have written it, by eBPF. Any number of requests may share a candidate. It is
-// listed with them as untied, and is no request of its own. All other lines that are not claimed
-// start a request.
+// where neither sender nor receiver is instrumented: the kernel may have written it, by eBPF. Any
+// number of requests may share a candidate. It is listed with them as untied, and is no request of
+// its own. All other lines that are not claimed start a request.
 //
 // A trace is severed after an instrumented service if that got an answer from the service it calls,
 // but no line of the latter carries the trace, and there are candidates.

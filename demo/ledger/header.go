@@ -39,12 +39,11 @@ type Header struct {
 	Problem string `json:"problem,omitempty"` // why not, in plain words
 	Note    string `json:"note,omitempty"`    // what is odd about it, or its display, that is no problem
 
-	TraceID  string `json:"trace_id,omitempty"`  // 32 hexadecimal digits, also for a 64-bit id
-	SpanID   string `json:"span_id,omitempty"`   // 16 hexadecimal digits
-	Sender   string `json:"sender,omitempty"`    // whose span that is, where it is known
-	ParentID string `json:"parent_id,omitempty"` // of uber-trace-id: deprecated, and read by nobody
-	Flags    string `json:"flags,omitempty"`     // as written, such as 1 or 01
-	Sampled  *bool  `json:"sampled,omitempty"`   // the flags' lowest bit; nil where there are no flags
+	TraceID string `json:"trace_id,omitempty"` // 32 hexadecimal digits, also for a 64-bit id
+	SpanID  string `json:"span_id,omitempty"`  // 16 hexadecimal digits
+	Sender  string `json:"sender,omitempty"`   // whose span that is, where it is known
+	Flags   string `json:"flags,omitempty"`    // as written, such as 1 or 01
+	Sampled *bool  `json:"sampled,omitempty"`  // the flags' lowest bit; nil where there are no flags
 }
 
 // split returns the contexts among headers, and those that should be contexts but are malformed.
@@ -149,14 +148,14 @@ func (h *Header) extract(propagator propagation.TextMapPropagator, name, value s
 // decodeJaeger reads {trace}:{span}:{parent}:{flags} and returns what is wrong with it.
 func (h *Header) decodeJaeger(value string) string {
 	if n := strings.Count(value, ":") + 1; n != 4 {
-		problem := fmt.Sprintf("it has %s, and trace:span:parent:flags has 4", term.Count(n, "part"))
+		problem := fmt.Sprintf("it has %s instead of the 4 of trace:span:parent:flags", term.Count(n, "part"))
 		if strings.Contains(strings.ToLower(value), "%3a") {
-			problem += "; its colons are percent-encoded, which is not decoded"
+			problem += "; its colons are percent-encoded"
 		}
 		return problem
 	}
 	parts := strings.Split(value, ":")
-	h.ParentID, h.Flags = cut(parts[2], 32), cut(parts[3], 32)
+	h.Flags = cut(parts[3], 32)
 	if !h.extract(jaeger.Jaeger{}, UberTraceID, value) {
 		return cmp.Or(idProblem(parts[0], parts[1], true), "its flags are no hexadecimal number")
 	}
@@ -173,7 +172,7 @@ func (h *Header) decodeJaeger(value string) string {
 func (h *Header) decodeW3C(value string) string {
 	parts := strings.SplitN(value, "-", 5)
 	if len(parts) < 4 {
-		return fmt.Sprintf("it has %s, and version-trace-span-flags has 4", term.Count(len(parts), "part"))
+		return fmt.Sprintf("it has %s instead of the 4 of version-trace-span-flags", term.Count(len(parts), "part"))
 	}
 	version, flags := parts[0], parts[3]
 	h.Flags = cut(flags, 32)

@@ -18,25 +18,26 @@ func judge(h Hop, instrumented, expected bool) (Action, string) {
 		names = append(names, c.Name)
 	}
 	for _, m := range malformed {
-		problems = append(problems, m.Name+" is malformed, "+m.Problem)
+		problems = append(problems, m.Name+" is malformed: "+m.Problem)
 	}
 	problem := strings.Join(problems, ", and ") + "."
 	switch traced := h.TraceID != ""; {
 	case len(contexts) > 0 && traced:
 		return IgnoredFormat, h.To + " ignored " + strings.Join(names, " and ") + " and started trace " + h.TraceID +
-			": it reads another format, see its OTEL_PROPAGATORS."
+			": it reads another format; see its OTEL_PROPAGATORS."
 	case len(contexts) > 0 && instrumented:
 		return Dropped, h.To + " dropped the trace: it is instrumented, but was in no trace this time."
 	case len(contexts) > 0:
 		return Dropped, h.To + " dropped the trace: it is not instrumented, so it neither reads the header nor sends it on."
 	case len(malformed) > 0 && traced:
-		return IgnoredMalformed, h.To + " ignored what arrived and started trace " + h.TraceID + ": " + problem
+		return IgnoredMalformed, h.To + " ignored what arrived and started trace " + h.TraceID + ", because " + problem
 	case len(malformed) > 0:
-		return Dropped, h.To + " dropped what arrived: it is not instrumented. An instrumented service would have ignored it: " + problem
+		return Dropped, h.To + " dropped what arrived: it is not instrumented. " +
+			"An instrumented service would have ignored it, because " + problem
 	case !traced:
 		return NotReceived, h.To + " received no trace id, and started no trace."
 	case h.From == client:
-		return Started, h.To + " started the trace: no trace id arrived."
+		return Started, h.To + " started a trace: no trace id arrived."
 	case expected:
 		return NotReceived, h.To + " received no trace id, and started trace " + h.TraceID + "."
 	default:

@@ -28,7 +28,7 @@ func TestTheDoctorCountsParts(t *testing.T) {
 		a + "1x237 _x3" + b + "1x236 _x4":     "live-store: 0 of 2 up, since about ",
 		a + "1x236 _x4" + b + "_x235 1x4":     "1 parts up", // replaced: two for 30 s
 		a + "1x236 _x4" + b + "_x230 1x9":     "live-store: 1 of 2 up, since about ",
-		a + "1x240" + b + "0x240":             "live-store: 1 of 2 up, not otherwise in the last hour",
+		a + "1x240" + b + "0x240":             "live-store: 1 of 2 up, for as long as is known",
 		a + "1x240" + b + "1x100 _x140" + age: "1 parts up", // of another stack
 		kafka:                                 "Kafka does not answer, since about ",
 	} {

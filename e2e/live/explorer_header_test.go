@@ -30,8 +30,8 @@ func TestTheHeaderNamesItsSpan(t *testing.T) {
 		callSpan    = "uber-trace-id carries the span id of other_uservice_call of uservice3. "
 		continues3  = "uservice3 continued the trace: it made the span in uber-trace-id the parent of its own."
 		continues4  = "uservice4 continued the trace: it made the span in uber-trace-id the parent of its own."
-		unrecorded3 = "uber-trace-id carries the id of a span of gateway, which was not recorded. uservice3 continued the trace in uber-trace-id, which is not sampled."
-		unrecorded4 = "uber-trace-id carries the id of a span of uservice3, which was not recorded. uservice4 continued the trace in uber-trace-id, which is not sampled."
+		unrecorded3 = "uber-trace-id carries the id of a span of gateway that was not recorded. uservice3 continued the trace in uber-trace-id, which is not sampled."
+		unrecorded4 = "uber-trace-id carries the id of a span of uservice3 that was not recorded. uservice4 continued the trace in uber-trace-id, which is not sampled."
 	)
 	for _, tc := range []struct {
 		fault, service       string
@@ -43,7 +43,7 @@ func TestTheHeaderNamesItsSpan(t *testing.T) {
 		{"malformed-header", "uservice3", 5, "uservice3 ignored what arrived and started trace ", callSpan + continues4},
 		{"not-sampled", "uservice3", 0, unrecorded3, unrecorded4},
 		{"other-format", "uservice3", 5, proxySpan + continues3, callSpan + "uservice4 ignored uber-trace-id and started trace "},
-		{"dead-exporter", "uservice3", 4, proxySpan + continues3, "uber-trace-id carries the id of a span of uservice3, which is not in the trace store. " + continues4},
+		{"dead-exporter", "uservice3", 4, proxySpan + continues3, "uber-trace-id carries the id of a span of uservice3 that is not in the trace store. " + continues4},
 		{"no-service-name", "uservice3", 7, proxySpan + continues3, "uber-trace-id carries the span id of other_uservice_call of unknown_service:uservice3. " + continues4},
 		{"killed-before-flush", "uservice3", 5, proxySpan + continues3, callSpan + continues4},
 	} {

@@ -77,9 +77,9 @@ func TestTheExplorerSaysNothingFalse(t *testing.T) {
 		story, ledger  said
 	}{
 		{"", "uservice3", said{[]string{"of the time went into"}, []string{"unexplained"}}, whole},
-		{"", "uservice2", said{[]string{"What took the time inside it, nobody outside can tell."}, []string{"Redis", "failed"}},
+		{"", "uservice2", said{[]string{"Nobody outside can tell what took the time inside it."}, []string{"Redis", "failed"}},
 			said{[]string{"The trace ends at uservice2"}, nil}},
-		{"", "uservice1", said{[]string{"Whether Redis, uservice2 or its database took the time, nobody outside can tell."}, []string{"failed"}},
+		{"", "uservice1", said{[]string{"Nobody outside can tell whether Redis, uservice2 or its database took the time."}, []string{"failed"}},
 			said{[]string{"The trace ends at uservice1"}, nil}},
 		{"drop-header", "uservice1", said{[]string{"uservice1 is not instrumented"}, []string{"was handed"}},
 			said{[]string{"The trace is cut before uservice1."}, nil}},
@@ -137,8 +137,8 @@ func TestTheExplorerSaysNothingFalse(t *testing.T) {
 		}
 	})
 	for fault, want := range map[string]said{
-		"no-service-name": {[]string{"A request like it, instrumented: uservice3"}, []string{"There is no whole trace"}},
-		"drop-header":     {[]string{"There is no whole trace"}, []string{"instrumented: uservice3"}},
+		"no-service-name": {[]string{"A request like it, instrumented: uservice3"}, []string{"There is no trace of it to compare"}},
+		"drop-header":     {[]string{"There is no trace of it to compare"}, []string{"instrumented: uservice3"}},
 	} {
 		t.Run("a whole trace is compared, whatever its services are called: "+fault, func(t *testing.T) {
 			p := withFault(t, browser, d.Explorer, fault)
@@ -163,7 +163,7 @@ func TestTheExplorerSaysNothingFalse(t *testing.T) {
 		p := withFault(t, browser, d.Explorer, "")
 		js[any](p, `void document.querySelector("input[name=fail][value=database]").click()`)
 		p.call("uservice1")
-		p.judge(story, said{yes: []string{"Whether Redis, uservice2 or its database failed, and which of them took the time, nobody outside can tell."}})
-		p.judge(".twin", said{yes: []string{"There is no whole trace of the same request to it within a minute, answered 502 too"}})
+		p.judge(story, said{yes: []string{"Nobody outside can tell whether Redis, uservice2 or its database failed, and which of them took the time."}})
+		p.judge(".twin", said{yes: []string{"There is no trace of it to compare: a whole one, of the same request, within a minute, also answered 502."}})
 	})
 }

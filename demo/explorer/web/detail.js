@@ -284,8 +284,8 @@ export class Detail {
     const status = visible(httpStatus(trace));
     if (!other) {
       this.twin.replaceChildren(h("section", { class: "card invite" }, head("The answer is one call away"),
-        h("p", {}, `${twin.name} is the same program, instrumented. `, query === null ? "There is nothing to compare, because the gateway hides what this request asked for. "
-          : `There is no whole trace of the same request to it within a minute, answered ${status} too, so there is nothing to compare. `, "Call it, and see what happens inside."),
+        h("p", {}, `${twin.name} is the same program, instrumented. `, query === null ? "The gateway hides what this request asked for, so no trace can be compared with it. "
+          : `There is no trace of it to compare: a whole one, of the same request, within a minute, also answered ${status}. `, "Call it, and see what happens inside."),
         h("button", { type: "button", class: "primary", onclick: () => this.call(twin.name, query) }, `Call ${twin.name} now`)));
       return;
     }

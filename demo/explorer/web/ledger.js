@@ -162,7 +162,7 @@ function hop(x, at) {
       x.ambiguous ? h("span", { class: "badge", title: "It may belong to another request of the same trace." }, "ambiguous") : null),
     h("p", { class: "hop-says" }, ...carries(x, at), visible(x.says)),
     h("div", { class: "sides" }, side("left " + visible(from), x.left, id), side("arrived at " + visible(x.to), x.arrived, id)),
-    back ? h("div", { class: "back-again" }, h("span", { class: "side-name" }, "came back", answered ? [", with the span id of ", spanLink(answered)] : ""), header(back, id, back.source)) : null);
+    back ? h("div", { class: "back-again" }, h("span", { class: "side-name" }, "came back", back.source === "inferred" ? " (inferred)" : "", answered ? [", with the span id of ", spanLink(answered)] : ""), header(back, id, back.source)) : null);
 }
 
 // carries says whose span's id the headers carry that arrived, a sentence for each span.
@@ -180,10 +180,10 @@ function whose(x, header, { id, trace }) {
   const span = header.trace_id === id && trace?.find(header.span_id);
   const passed = header.sender && header.sender !== x.from ? `, passed on by ${visible(x.from)}` : "";
   if (span) return ["the span id of ", spanLink(span), passed];
-  const one = "the id of a span" + (header.sender ? ` of ${visible(header.sender)}` : "") + passed;
-  if (header.sampled === false) return [one, ", which was not recorded"];
-  if (header.trace_id !== id) return [one, ", in ", h("a", { href: `/trace/${header.trace_id}#${header.span_id}` }, "another trace")];
-  return [one, ", which is not in the trace store"];
+  const one = "the id of a span" + (header.sender ? ` of ${visible(header.sender)}` : "");
+  if (header.sampled === false) return [one, " that was not recorded", passed];
+  if (header.trace_id !== id) return [one, ", in ", h("a", { href: `/trace/${header.trace_id}#${header.span_id}` }, "another trace"), passed];
+  return [one, " that is not in the trace store", passed];
 }
 
 function side(name, s, id) {

@@ -80,9 +80,9 @@ function reasons(trace, { service, span, name }, hops, late) {
 // inside says what cannot be known of a plain service from outside.
 function inside(service, status) {
   const failed = Number(status) >= 500;
-  const what = service.calls ? `Whether Redis, ${service.calls} or its database ${failed ? "failed, and which of them took the time" : "took the time"}`
-    : `What ${failed ? "failed inside it, and what took the time" : "took the time inside it"}`;
-  return what + ", nobody outside can tell.";
+  const what = service.calls ? `whether Redis, ${service.calls} or its database ${failed ? "failed, and which of them took the time" : "took the time"}`
+    : `what ${failed ? "failed inside it, and what took the time" : "took the time inside it"}`;
+  return `Nobody outside can tell ${what}.`;
 }
 
 // partLink leads to another trace of a request that was cut.
