@@ -72,6 +72,7 @@ const (
 	Broken  State = "broken"
 	Skipped State = "skipped" // it depends on one that is broken
 	Absent  State = "absent"  // the stack does not have it
+	Unseen  State = "unseen"  // it is not for this machine, or this user, to see
 )
 
 // Cause is a likely cause of a broken link.
@@ -187,7 +188,10 @@ func missing(detail string, judge judge) outcome {
 
 func skipped(detail string) outcome { return outcome{state: Skipped, detail: detail} }
 
-var absent = outcome{state: Absent, detail: "not in this stack"}
+var (
+	absent = outcome{state: Absent, detail: "not in this stack"}
+	unseen = outcome{state: Unseen, detail: "only root can see it, on the machine that has the kernel"}
+)
 
 // yet is for what may change.
 func (out outcome) yet() outcome {

@@ -39,7 +39,7 @@ func (v *visit) kernelChecks() []check {
 func (v *visit) kernel(context.Context) outcome {
 	v.answered = time.Now() // what follows is not about the first request
 	if v.o.root == nil {
-		return absent
+		return unseen
 	}
 	version := strings.TrimSpace(v.read("proc/sys/kernel/osrelease"))
 	const devices = "sys/bus/event_source/devices/"
@@ -73,7 +73,7 @@ var needed = []struct {
 // Docker; with Docker each has its own.
 func (v *visit) rights(context.Context) outcome {
 	if v.o.root == nil {
-		return absent
+		return unseen
 	}
 	want, running := map[Kind]int{Compose: 2, Local: 1}[v.o.Kind], 0
 	for _, folder := range v.processes() {
@@ -104,7 +104,7 @@ func (v *visit) rights(context.Context) outcome {
 // service's memory. Only root may look.
 func (v *visit) probes(ctx context.Context) outcome {
 	if v.o.root == nil {
-		return absent
+		return unseen
 	}
 	if out := v.callPlain(ctx); out.state == Broken {
 		return out
@@ -121,7 +121,7 @@ func (v *visit) probes(ctx context.Context) outcome {
 		}
 	}
 	if notIn(seen) != "" {
-		return absent // or only root can tell
+		return unseen
 	}
 	if missed := notIn(met); missed != "" {
 		return broken("the request met no probe in "+missed, "not found yet", "ebpf looks elsewhere", "probes refused").yet()

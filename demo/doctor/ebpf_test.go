@@ -77,6 +77,10 @@ func TestTheRightLinkOfTheKernelsIsNamed(t *testing.T) {
 			w.process(21, "service", "0", "OTEL_SERVICE_NAME=uservice1\x00", "7fff-8000 r-xp [vdso]\n")
 			w.spans = w.spans[:2]
 		}, linkProbes},
+		"only root can see the probes": {func(w *watched) {
+			delete(w.machine, "proc/21/environ")
+			delete(w.machine, "proc/22/environ")
+		}, ""},
 		"eBPF cannot export":              {func(w *watched) { w.spans = w.spans[:2] }, linkOutside},
 		"eBPF of uservice2 cannot export": {func(w *watched) { w.spans = w.spans[:4] }, linkOutside},
 		"eBPF knows no name": {func(w *watched) {

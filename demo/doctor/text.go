@@ -82,7 +82,7 @@ func (p *printer) waiting(link, waitingFor string, since time.Duration) {
 }
 
 func (p *printer) finished(l Link) {
-	if l.State == Absent { // all in one line at the end
+	if l.State == Absent || l.State == Unseen { // in one line each at the end
 		return
 	}
 	if l.Detail != p.reason {
@@ -122,8 +122,9 @@ func (p *printer) verdict(r Report) {
 		names[l.State] = append(names[l.State], l.Name)
 	}
 	p.several("skipped", p.skipped, " ("+p.reason+")")
+	p.several("not seen", names[Unseen], " ("+unseen.detail+")")
 	p.several("not here", names[Absent], "")
-	hold, unknown, absent := len(names[OK]), len(names[Skipped]), len(names[Absent])
+	hold, unknown, absent := len(names[OK]), len(names[Skipped])+len(names[Unseen]), len(names[Absent])
 	switch {
 	case r.OK && unknown > 0:
 		p.print("\nNothing broken was found: %d links hold, %d could not be examined.\n", hold, unknown)
