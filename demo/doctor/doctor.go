@@ -190,7 +190,7 @@ func skipped(detail string) outcome { return outcome{state: Skipped, detail: det
 
 var (
 	absent = outcome{state: Absent, detail: "not in this stack"}
-	unseen = outcome{state: Unseen, detail: "only root can see it, on the machine that has the kernel"}
+	unseen = outcome{state: Unseen, detail: "only root can see this, on the machine that has the kernel"}
 )
 
 // yet is for what may change.
