@@ -145,7 +145,6 @@ func BenchmarkQuery(b *testing.B) {
 	for _, q := range []struct{ name, path string }{
 		{"trace by id", fmt.Sprintf("/api/v2/traces/%x", latest.id)},
 		{"latest traces", "/api/search?limit=20"},
-		{"latest traces with span sets", "/api/search?limit=20&q=%7B%7D"},
 		{"search that all match", "/api/search?tags=service.name%3Duservice3"},
 		{"search that none match by name", "/api/search?tags=name%3Dnothing"},
 		{"search that none match by attribute", "/api/search?tags=nothing%3Dhere"},
