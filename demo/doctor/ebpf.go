@@ -109,30 +109,31 @@ func (v *visit) probes(ctx context.Context) outcome {
 	if out := v.callPlain(ctx); out.state == Broken {
 		return out
 	}
-	v.answered = v.plainAnswered // the next link waits from here on
-	seen, met := map[string]bool{}, map[string]bool{}
+	v.answered = v.plainAnswered  // the next link waits from here on
+	memory := map[string]string{} // by service
 	for _, folder := range v.processes() {
-		env, maps := v.read(folder+"/environ"), v.read(folder+"/maps")
-		for _, name := range []string{topology.Uservice1, topology.Uservice2} {
+		env := v.read(folder + "/environ")
+		for _, name := range plainPair {
 			if strings.Contains("\x00"+env, "\x00OTEL_SERVICE_NAME="+name+"\x00") {
-				seen[name] = true
-				met[name] = met[name] || strings.Contains(maps, "[uprobes")
+				memory[name] += v.read(folder + "/maps")
 			}
 		}
 	}
-	if notIn(seen) != "" {
+	if lacking(func(name string) bool { return memory[name] != "" }) != "" {
 		return unseen
 	}
-	if missed := notIn(met); missed != "" {
+	if missed := lacking(func(name string) bool { return strings.Contains(memory[name], "[uprobes") }); missed != "" {
 		return broken("the request met no probe in "+missed, "not found yet", "ebpf looks elsewhere", "probes refused").yet()
 	}
 	return fine("a request met probes in uservice1 and uservice2")
 }
 
-// notIn names those of the plain pair that are not in a set.
-func notIn(set map[string]bool) string {
-	lacking := slices.DeleteFunc([]string{topology.Uservice1, topology.Uservice2}, func(name string) bool { return set[name] })
-	return strings.Join(lacking, " and ")
+// plainPair are the services that are watched.
+var plainPair = []string{topology.Uservice1, topology.Uservice2}
+
+// lacking names those of the plain pair that lack something.
+func lacking(has func(name string) bool) string {
+	return strings.Join(slices.DeleteFunc(slices.Clone(plainPair), has), " and ")
 }
 
 // callPlain sends a request to uservice1.
@@ -172,19 +173,18 @@ func (v *visit) outside(ctx context.Context) outcome {
 		return broken(err.Error(), "in trouble").yet()
 	}
 	v.seen = map[string]*tempo.Trace{}
-	arrived := map[string]bool{}
 	for _, t := range traces {
 		for _, s := range t.Spans {
 			if s.Outside() && s.Kind == "server" && s.Start.After(v.plainSent.Add(-skew)) && s.Start.Before(v.plainAnswered.Add(skew)) {
-				v.seen[s.Service], arrived[s.Service] = t, true
+				v.seen[s.Service] = t
 			}
 		}
 	}
-	switch lacking := notIn(arrived); {
-	case lacking != "" && arrived["service"]:
-		return broken("no server span of "+lacking+"; there are spans of a service called service", "ebpf knows no name").yet()
-	case lacking != "":
-		return broken("no server span of "+lacking, "ebpf cannot export", "not found yet", "probes refused").yet()
+	switch missed := lacking(func(name string) bool { return v.seen[name] != nil }); {
+	case missed != "" && v.seen["service"] != nil:
+		return broken("no server span of "+missed+"; there are spans of a service called service", "ebpf knows no name").yet()
+	case missed != "":
+		return broken("no server span of "+missed, "ebpf cannot export", "not found yet", "probes refused").yet()
 	}
 	return fine("server spans of uservice1 and uservice2 have arrived")
 }

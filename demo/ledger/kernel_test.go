@@ -14,13 +14,19 @@ func traceParent(traceID, spanID string) map[string]string {
 	return map[string]string{TraceParent: "00-" + traceID + "-" + spanID + "-01"}
 }
 
-func TestTheKernelHandsATraceOn(t *testing.T) {
+// handedOn has a request whose trace the kernel handed on from uservice1 to uservice2.
+func handedOn() *Ledger {
 	both := jaegerHeader(kernelsTrace, span(2))
 	both[TraceParent] = traceParent(kernelsTrace, span(2))[TraceParent]
 	l := New(10)
 	l.AddProxy(gatewayRecord(0, "uservice1", kernelsTrace, nil, both))
 	l.AddLine("uservice1", requestLine(1, both, "", ""))
 	l.AddLine("uservice2", requestLine(10, traceParent(kernelsTrace, span(7)), "", ""))
+	return l
+}
+
+func TestTheKernelHandsATraceOn(t *testing.T) {
+	l := handedOn()
 	requests := l.Recent(10)
 	if len(requests) != 1 || len(requests[0].Hops) != 3 || len(requests[0].Untied) != 0 {
 		t.Fatalf("%d requests: %+v", len(requests), requests)
@@ -61,12 +67,7 @@ func TestTheKernelBeginsATraceOfItsOwn(t *testing.T) {
 
 // TestARequestThatCallsNobody is what its log lines leave open: the trace may have spans of it.
 func TestARequestThatCallsNobody(t *testing.T) {
-	both := jaegerHeader(kernelsTrace, span(2))
-	both[TraceParent] = traceParent(kernelsTrace, span(2))[TraceParent]
-	l := New(10)
-	l.AddProxy(gatewayRecord(0, "uservice1", kernelsTrace, nil, both))
-	l.AddLine("uservice1", requestLine(1, both, "", ""))
-	l.AddLine("uservice2", requestLine(10, traceParent(kernelsTrace, span(7)), "", ""))
+	l := handedOn()
 	failed := traceParent(otherTrace, span(2))
 	l.AddProxy(gatewayRecord(100, "uservice1", otherTrace, nil, failed))
 	l.AddLine("uservice1", requestLine(101, failed, "", ""))

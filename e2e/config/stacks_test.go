@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/compose-spec/compose-go/v2/types"
 	"go.yaml.in/yaml/v3"
@@ -138,26 +137,34 @@ func TestTempoAtScaleIsWhole(t *testing.T) {
 		}
 	}
 	// A live-store reads twice its complete_block_timeout (20m) again when it starts.
-	if retention := regexp.MustCompile(`(?m)^log\.retention\.minutes=(\d+)$`).FindSubmatch(repo.Read(t, "conf/scale/server.properties")); retention == nil {
-		t.Error("Kafka keeps everything, or nobody knows for how long")
-	} else if keeps, err := time.ParseDuration(string(retention[1]) + "m"); err != nil || keeps < 40*time.Minute {
-		t.Errorf("Kafka keeps %s minutes: a live-store that starts needs forty", retention[1])
+	if keeps := brokerSetting(t, "log.retention.minutes"); keeps < 40 {
+		t.Errorf("Kafka keeps %d minutes: a live-store that starts needs forty", keeps)
 	}
+}
+
+// brokerSetting reads a number from Kafka's server.properties.
+func brokerSetting(t *testing.T, name string) int64 {
+	t.Helper()
+	found := regexp.MustCompile(`(?m)^` + regexp.QuoteMeta(name) + `=(\d+)$`).FindSubmatch(repo.Read(t, "conf/scale/server.properties"))
+	if found == nil {
+		t.Fatalf("conf/scale/server.properties does not set %s to a number", name)
+	}
+	n, err := strconv.ParseInt(string(found[1]), 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 // TestALiveStoreThatReadsAgainFitsItsMemory: killed after 36,000 requests, with the defaults of both,
 // one that started again was killed for its memory. In there, unfinished traces took five times
 // their size, and what comes from Kafka, compressed, six times.
 func TestALiveStoreThatReadsAgainFitsItsMemory(t *testing.T) {
-	setting := func(file, pattern string) int64 {
-		found := regexp.MustCompile(`(?m)^ *` + pattern + `(\d[\d_]*)$`).FindSubmatch(repo.Read(t, file))
-		if found == nil {
-			t.Fatalf("%s does not set %s", file, pattern)
-		}
-		n, _ := strconv.ParseInt(strings.ReplaceAll(string(found[1]), "_", ""), 10, 64)
-		return n
+	unfinished, err := strconv.ParseInt(leaves(t, "conf/scale/tempo.yaml")["live_store.max_live_traces_bytes"], 10, 64)
+	if err != nil {
+		t.Fatalf("max_live_traces_bytes: %v", err)
 	}
-	needs := 5*setting("conf/scale/tempo.yaml", "max_live_traces_bytes: ") + 6*setting("conf/scale/server.properties", `fetch\.max\.bytes=`)
+	needs := 5*unfinished + 6*brokerSetting(t, "fetch.max.bytes")
 	if has := int64(compose.Stack(t, "scale", nil).Services["live-store-zone-a-0"].MemLimit); needs > has/2 {
 		t.Errorf("a start takes %d MiB and more, its limit is %d MiB", needs>>20, has>>20)
 	}

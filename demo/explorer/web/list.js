@@ -8,6 +8,7 @@ import { askedFor, relays, sent } from "./trace.js";
 import { colour } from "./colours.js";
 
 const every = 1500; // milliseconds between two questions
+const rested = 20_000; // milliseconds from a trace's start, after which no more is learned of it
 const limit = 50; // rows
 const windows = [[3600, "the last hour"], [86_400, "the last 24 hours"]]; // seconds to look back
 const fewAtOnce = 3; // more new rows than this do not push away what the reader points at
@@ -123,7 +124,7 @@ export class TraceList {
       else if (Date.now() - entry.seen > 15_000) this.own.delete(id);
     }
     await this.findTargets([...entries.values()], range, signal);
-    if (this.config.ledger) await this.findReceivers(signal);
+    if (this.config.ledger) await this.findReceivers([...entries.values()], signal);
     const wanted = new Set(answers.slice(1).flat().map((s) => fullID(s.traceID)));
     const list = [...entries.values()]
       .filter((e) => !filtered || this.matches(e, service, min, errors, wanted))
@@ -179,13 +180,14 @@ export class TraceList {
     for (const e of unknown) {
       e.target = this.targets.get(e.id) ?? null;
       // A trace that has rested for a while will not become findable any more; ask no further.
-      if (!e.target && Date.now() - e.start > 20_000) this.targets.set(e.id, null);
+      if (!e.target && Date.now() - e.start > rested) this.targets.set(e.id, null);
     }
     if (this.targets.size > 2000) this.targets = new Map([...this.targets].slice(-1000));
   }
 
-  // findReceivers learns from the ledger which services were in a trace.
-  async findReceivers(signal) {
+  // findReceivers learns from the ledger which services were in a trace. What has rested for a while does not change.
+  async findReceivers(entries, signal) {
+    if (this.received.size && entries.every((e) => Date.now() - e.start > rested)) return;
     for (const { hops = [] } of await api.newestRequests(signal).catch(() => [])) {
       for (const { trace_id: id } of hops) this.received.set(id, hops.filter((x) => x.trace_id === id).map((x) => x.to));
     }
