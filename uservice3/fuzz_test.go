@@ -48,6 +48,7 @@ func FuzzPropagationHeader(f *testing.F) {
 		{strings.ToUpper(id) + ":" + span + ":0:1", "00-" + id + "-" + span + "-01", "a=1,b@c=2", "a=1,b=2;p"},
 		{":::", "00---", "=", ","}, {"%3A", "ff-" + id + "-" + span + "-ff", "a=\xff", "%zz=%00"},
 		{id + ":" + span + ":0:99999999999999999999", "00-" + strings.Repeat("0", 32) + "-" + span + "-01", strings.Repeat("a=1,", 40), strings.Repeat("a=1,", 200)},
+		{"", "00-" + id + "-" + span + "-02", "", ""}, {id + ":" + span + ":0:1", "00-" + id + "-" + span + "-03", "", ""},
 		{"<script>:1:0:1", "00-<b>", "\"><img>", "a=<script>"}, {strings.Repeat(":", 1<<10), strings.Repeat("-", 1<<10), "", "a=" + strings.Repeat("x", 9000)},
 	} {
 		f.Add(header[0], header[1], header[2], header[3])
@@ -59,7 +60,7 @@ func FuzzPropagationHeader(f *testing.F) {
 	otel.SetTextMapPropagator(propagator)
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(error) {})) // malformed baggage is told to it
 	otel.SetTracerProvider(sdktrace.NewTracerProvider())
-	response := regexp.MustCompile(`^00-([0-9a-f]{32})-[0-9a-f]{16}-0[01]$`)
+	response := regexp.MustCompile(`^00-([0-9a-f]{32})-[0-9a-f]{16}-0[0-3]$`) // sampled is 1, random is 2
 	f.Fuzz(func(t *testing.T, uberTraceID, traceParent, traceState, baggage string) {
 		var logs bytes.Buffer
 		var left http.Header
@@ -84,7 +85,7 @@ func FuzzPropagationHeader(f *testing.F) {
 		}
 		checkPage(t, strings.ReplaceAll(res.Body.String(), named[1], "<id>"))
 		// What leaves is well formed, of the same trace, and no longer than the formats allow.
-		for name, want := range map[string]string{"Uber-Trace-Id": `^` + named[1] + `:[0-9a-f]{16}:0:[013]$`, "Traceparent": `^00-` + named[1] + `-[0-9a-f]{16}-0[01]$`} {
+		for name, want := range map[string]string{"Uber-Trace-Id": `^` + named[1] + `:[0-9a-f]{16}:0:[013]$`, "Traceparent": `^00-` + named[1] + `-[0-9a-f]{16}-0[0-3]$`} {
 			if got := left.Get(name); !regexp.MustCompile(want).MatchString(got) {
 				t.Errorf("%s leaves as %q, want %s", name, got, want)
 			}

@@ -178,6 +178,9 @@ func (h *Header) decodeW3C(value string) string {
 	h.Flags = cut(flags, 32)
 	valid := h.extract(propagation.TraceContext{}, TraceParent, value)
 	problem := idProblem(parts[1], parts[2], false)
+	if bits, _ := strconv.ParseUint(flags, 16, 8); valid && bits&2 != 0 {
+		h.note("the random flag is set: the trace id is random")
+	}
 	switch {
 	case valid && version != "00":
 		h.note("version %s is read as 00, without what it adds", version)
