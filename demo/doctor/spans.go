@@ -103,8 +103,8 @@ const searchLimit = 200 // traces
 func (v *visit) find(ctx context.Context, tags string, since time.Time) ([]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	return v.backend.Search(ctx, tempo.Query{Tags: tags, Limit: searchLimit,
-		Start: since.Add(-2 * time.Second), End: time.Now().Add(time.Second)})
+	return v.backend.Search(ctx, url.Values{"tags": {tags}, "limit": {fmt.Sprint(searchLimit)},
+		"start": {fmt.Sprint(since.Unix() - 2)}, "end": {fmt.Sprint(time.Now().Unix() + 2)}})
 }
 
 // findTraces searches likewise, and returns what can be read of the traces.

@@ -60,7 +60,7 @@ const (
 func (e *explorer) newest(ctx context.Context) string {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	if _, err := e.client().Search(ctx, tempo.Query{TraceQL: newestTraces, Limit: 1}); err != nil {
+	if _, err := e.client().Search(ctx, url.Values{"q": {newestTraces}, "limit": {"1"}}); err != nil {
 		return allTraces // also when it is down; the page asks again when it is back
 	}
 	return newestTraces

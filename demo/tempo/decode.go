@@ -2,7 +2,6 @@ package tempo
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -34,10 +33,7 @@ func decode(body []byte) ([]*Span, error) {
 		service, _ := resource["service.name"].(string)
 		for _, ss := range rs.ScopeSpans {
 			for _, pb := range ss.Spans {
-				s, err := newSpan(pb)
-				if err != nil {
-					return nil, fmt.Errorf("span %q: %w", pb.Name, err)
-				}
+				s := newSpan(pb)
 				s.Resource, s.Service = resource, service
 				spans = append(spans, s)
 			}
@@ -46,10 +42,7 @@ func decode(body []byte) ([]*Span, error) {
 	return spans, nil
 }
 
-func newSpan(pb *tracepb.Span) (*Span, error) {
-	if len(pb.SpanId) == 0 {
-		return nil, errors.New("it has no spanId")
-	}
+func newSpan(pb *tracepb.Span) *Span {
 	s := &Span{
 		SpanID:        traceid.Hex(pb.SpanId, traceid.SpanDigits), // some back ends leave out leading zeros
 		ParentID:      traceid.Hex(pb.ParentSpanId, traceid.SpanDigits),
@@ -61,16 +54,13 @@ func newSpan(pb *tracepb.Span) (*Span, error) {
 		StatusMessage: pb.GetStatus().GetMessage(),
 		Attributes:    attributes(pb.Attributes),
 	}
-	if len(s.SpanID) > traceid.SpanDigits || len(s.ParentID) > traceid.SpanDigits {
-		return nil, fmt.Errorf("one of its ids is too long: span %s, parent %q", s.SpanID, s.ParentID)
-	}
 	if strings.Trim(s.ParentID, "0") == "" {
 		s.ParentID = ""
 	}
 	for _, e := range pb.Events {
 		s.Events = append(s.Events, Event{Name: e.Name, Time: unixNano(e.TimeUnixNano), Attributes: attributes(e.Attributes)})
 	}
-	return s, nil
+	return s
 }
 
 // enumName turns SPAN_KIND_SERVER into server.

@@ -10,9 +10,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
-	"time"
 
 	"example.com/grafana-tempo-go-demo/demo/traceid"
 )
@@ -29,19 +27,6 @@ type Client struct {
 	URL string
 	// HTTP makes the requests; nil means http.DefaultClient. Deadlines come from the contexts.
 	HTTP *http.Client
-}
-
-// Query says which traces Search looks for. The zero value finds the latest.
-type Query struct {
-	// Tags are logfmt, such as service.name=uservice3. Values are strings; Tempo finds a part of
-	// service.name and of name, and the whole of most others.
-	Tags string
-	// TraceQL is a query such as {}, in place of Tags.
-	TraceQL string
-	// Limit is the most traces to answer; 0 leaves it to the trace store, which stops at 20.
-	Limit int
-	// Start and End bound the time, by seconds; give both or neither.
-	Start, End time.Time
 }
 
 // Ready returns nil when the trace store is up and ready, and otherwise why not.
@@ -74,9 +59,12 @@ func (c *Client) Trace(ctx context.Context, id string) (*Trace, error) {
 	return newTrace(id, spans), nil
 }
 
-// Search returns the ids of the traces that match, the latest first.
-func (c *Client) Search(ctx context.Context, q Query) ([]string, error) {
-	body, _, err := c.get(ctx, "/api/search", q.params())
+// Search returns the ids of the traces that match, the latest first. The parameters are Tempo's: q
+// is TraceQL, tags are logfmt, such as service.name=uservice3, and start and end are seconds since
+// 1970. Tempo finds a part of service.name and of name, and the whole of most other tags. Without a
+// limit, it finds 20.
+func (c *Client) Search(ctx context.Context, params url.Values) ([]string, error) {
+	body, _, err := c.get(ctx, "/api/search", params)
 	if err != nil {
 		return nil, err
 	}
@@ -95,23 +83,6 @@ func (c *Client) Search(ctx context.Context, q Query) ([]string, error) {
 		}
 	}
 	return ids, nil
-}
-
-func (q Query) params() url.Values {
-	v := url.Values{}
-	for name, search := range map[string]string{"q": q.TraceQL, "tags": q.Tags} {
-		if search != "" {
-			v.Set(name, search)
-		}
-	}
-	if q.Limit > 0 {
-		v.Set("limit", strconv.Itoa(q.Limit))
-	}
-	if !q.Start.IsZero() {
-		v.Set("start", strconv.FormatInt(q.Start.Unix(), 10))
-		v.Set("end", strconv.FormatInt(q.End.Add(time.Second-1).Unix(), 10)) // rounded up
-	}
-	return v
 }
 
 // get returns the body of a 200. Any other status is an error.
@@ -139,12 +110,9 @@ func (c *Client) get(ctx context.Context, path string, params url.Values) (body 
 		line, _, _ := strings.Cut(strings.TrimSpace(string(page)), "\n")
 		return nil, res.StatusCode, fmt.Errorf("GET %s: %s", u, strings.TrimSuffix(res.Status+": "+strings.TrimSpace(line), ": "))
 	}
-	body, err = io.ReadAll(io.LimitReader(res.Body, maxAnswerBytes+1))
+	body, err = io.ReadAll(io.LimitReader(res.Body, maxAnswerBytes))
 	if err != nil {
 		return nil, 0, fmt.Errorf("GET %s: the answer broke off: %w", u, err)
-	}
-	if len(body) > maxAnswerBytes {
-		return nil, 0, fmt.Errorf("GET %s: the answer is larger than %d bytes", u, maxAnswerBytes)
 	}
 	return body, res.StatusCode, nil
 }

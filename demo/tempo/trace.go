@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Trace is one trace as far as it is known.
+// Trace is one trace as far as it is known: one span at least.
 type Trace struct {
 	ID    string  // 32 lower-case hexadecimal digits
 	Spans []*Span // by start, but parents before their children
@@ -48,32 +48,20 @@ func (s *Span) Outside() bool { return s.Resource["telemetry.distro.name"] == Ou
 
 // Roots returns the spans whose parent is not in the trace, or not yet, by start.
 func (t *Trace) Roots() []*Span {
-	child := make(map[*Span]bool, len(t.Spans))
+	children := map[*Span]bool{}
 	for _, s := range t.Spans {
 		for _, c := range s.Children {
-			child[c] = true
+			children[c] = true
 		}
 	}
-	var roots []*Span
-	for _, s := range t.Spans {
-		if !child[s] {
-			roots = append(roots, s)
-		}
-	}
-	return roots
+	return slices.DeleteFunc(slices.Clone(t.Spans), func(s *Span) bool { return children[s] })
 }
 
-// Bounds returns the earliest start and the latest end; zero for a trace without spans.
+// Bounds returns the earliest start and the latest end.
 func (t *Trace) Bounds() (start, end time.Time) {
-	for i, s := range t.Spans {
-		if i == 0 || s.Start.Before(start) {
-			start = s.Start
-		}
-		if i == 0 || s.End.After(end) {
-			end = s.End
-		}
-	}
-	return start, end
+	first := slices.MinFunc(t.Spans, func(a, b *Span) int { return a.Start.Compare(b.Start) })
+	last := slices.MaxFunc(t.Spans, func(a, b *Span) int { return a.End.Compare(b.End) })
+	return first.Start, last.End
 }
 
 // Complete reports whether all of a trace has arrived: it has a root, every span's parent, and for

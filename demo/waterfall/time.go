@@ -7,50 +7,34 @@ import (
 	"example.com/grafana-tempo-go-demo/demo/tempo"
 )
 
-// maxOrphans bounds for how many spans without their parent a place is looked for: each costs a look
-// at every span.
-const maxOrphans = 100
-
 type interval struct{ from, to time.Time }
 
 // unexplained returns the time of a trace that nobody measured, and the longest call that was
-// answered by somebody of whom the trace has no span; nil if there is none. The explorer's page
-// counts in the same way, in web/time.js.
-func unexplained(t *tempo.Trace) (pieces []interval, total time.Duration, behind *tempo.Span) {
-	known := map[string]bool{"": true}
-	for _, s := range t.Spans {
-		known[s.SpanID] = true
-	}
+// answered by somebody of whom the trace has no span; nil if there is none. A span whose parent's
+// id is not known has lost it. The explorer's page counts in the same way, in web/time.js.
+func unexplained(t *tempo.Trace, known map[string]bool) (pieces []interval, total time.Duration, behind *tempo.Span) {
 	orphans := slices.DeleteFunc(slices.Clone(t.Spans), func(s *tempo.Span) bool { return known[s.ParentID] })
-	orphans = orphans[:min(len(orphans), maxOrphans)]
 	var busy []interval
-	tree := t.Roots() // without spans whose parents form a circle: each would wait for the other
-	for i := 0; i < len(tree); i++ {
-		s := tree[i]
-		tree = append(tree, s.Children...)
+	for _, s := range t.Spans {
 		if isDark(s) { // it waited for whoever is not in the trace
 			if behind == nil || length(s) > length(behind) {
 				behind = s
 			}
 			continue
 		}
-		waits := slices.Clone(s.Children)
+		var others []interval
+		for _, c := range s.Children {
+			others = append(others, interval{c.Start, c.End})
+		}
 		for _, o := range orphans { // a span around them that may have called somebody waited for them
 			called := len(s.Children) > 0 || s.Kind != "client"
 			if called && length(s) > length(o) && !s.Start.After(o.Start) && !s.End.Before(o.End) {
-				waits = append(waits, o)
+				others = append(others, interval{o.Start, o.End})
 			}
-		}
-		var others []interval
-		for _, w := range waits {
-			others = append(others, interval{w.Start, w.End})
 		}
 		busy = append(busy, without(interval{s.Start, s.End}, others)...)
 	}
 	start, end := t.Bounds()
-	if len(tree) < len(t.Spans) {
-		return nil, 0, behind
-	}
 	pieces = without(interval{start, end}, busy)
 	for _, p := range pieces {
 		total += p.to.Sub(p.from)
@@ -67,8 +51,7 @@ func length(s *tempo.Span) time.Duration { return s.End.Sub(s.Start) }
 // no span. A call of a database is measured by the caller alone, and is not.
 func isDark(s *tempo.Span) bool {
 	_, answered := s.Attributes["http.response.status_code"]
-	_, before := s.Attributes["http.status_code"] // its name until 2023
-	return s.Kind == "client" && len(s.Children) == 0 && (answered || before)
+	return s.Kind == "client" && len(s.Children) == 0 && answered
 }
 
 // without returns an interval without the time of others.

@@ -5,7 +5,6 @@ package waterfall
 import (
 	"cmp"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -18,7 +17,6 @@ const (
 	minBars    = 16 // columns of bars below which the names are shortened instead
 	minName    = 10 // columns of a name below which the lines of the tree are shortened instead
 	maxService = 16
-	maxMessage = 5 // lines of an error's message
 )
 
 // Options say how to draw.
@@ -54,9 +52,6 @@ type row struct {
 // Render returns the drawing, every line ended by a newline. Characters in names that could move
 // the cursor or reorder the text become visible ones.
 func Render(t *tempo.Trace, o Options) string {
-	if len(t.Spans) == 0 {
-		return "no spans yet\n"
-	}
 	wide, narrow := unicodeGlyphs, unicodeNarrow
 	if o.ASCII {
 		wide, narrow = asciiGlyphs, asciiNarrow
@@ -79,7 +74,7 @@ type drawing struct {
 	gaps       []interval      // the unexplained time
 	gap        *tempo.Span     // the row for it, or nil
 	behind     *tempo.Span     // the span under which it stands, or nil
-	known      map[string]bool // by span id
+	known      map[string]bool // ids of the spans that are here, and no id
 	start, end time.Time
 	errors     int
 	colourOf   map[string]string // by service
@@ -90,65 +85,48 @@ type drawing struct {
 }
 
 func newDrawing(t *tempo.Trace, o Options, g glyphs) *drawing {
-	d := &drawing{Options: o, glyphs: g, known: map[string]bool{}, colourOf: map[string]string{}}
+	d := &drawing{Options: o, glyphs: g, known: map[string]bool{"": true}, colourOf: map[string]string{}}
 	d.start, d.end = t.Bounds()
 	for _, s := range t.Spans {
 		d.known[s.SpanID] = true
 	}
 	var total time.Duration
-	if d.gaps, total, d.behind = unexplained(t); d.behind != nil || total > 0 {
+	if d.gaps, total, d.behind = unexplained(t, d.known); d.behind != nil || total > 0 {
 		d.gap = &tempo.Span{Name: "unexplained", Start: d.start, End: d.start.Add(total)}
 	}
-	seen := map[*tempo.Span]bool{}
-	for _, root := range append(t.Roots(), t.Spans...) { // spans whose parents form a circle have no root
-		d.addTree(root, seen)
+	for _, root := range t.Roots() {
+		d.add(row{span: root})
 	}
 	if d.gap != nil && d.behind == nil {
-		d.addTree(d.gap, seen)
+		d.add(row{span: d.gap})
 	}
 	return d
 }
 
-// addTree adds a row for a span and for each span below it. Each span is drawn once, whatever the
-// data says about parents.
-func (d *drawing) addTree(root *tempo.Span, seen map[*tempo.Span]bool) {
-	// A stack instead of recursion: a trace may be as deep as it is long.
-	stack := []row{{span: root}}
-	for len(stack) > 0 {
-		r := stack[len(stack)-1]
-		stack = stack[:len(stack)-1]
-		s := r.span
-		if seen[s] {
-			continue
+// add adds a row, and one for each span below it.
+func (d *drawing) add(r row) {
+	s, indent := r.span, r.below
+	children := s.Children
+	if s == d.behind {
+		children = []*tempo.Span{d.gap} // it has no others
+	}
+	if len(children) > 0 {
+		r.below += d.pipe
+	}
+	r.name, r.service, r.duration = d.clean(s.Name), d.clean(s.Service), term.Duration(s.End.Sub(s.Start))
+	d.rows = append(d.rows, r)
+	if s.Status == "error" {
+		d.errors++
+	}
+	if _, ok := d.colourOf[s.Service]; !ok && s != d.gap {
+		d.colourOf[s.Service] = colours[len(d.colourOf)%len(colours)]
+	}
+	for i, c := range children {
+		child := row{span: c, prefix: indent + d.tee, below: indent + d.pipe}
+		if i == len(children)-1 {
+			child.prefix, child.below = indent+d.corner, indent+d.blank
 		}
-		seen[s] = true
-		indent := r.below
-		// Only a line's width of it is ever drawn; the rest would cost the square of the depth.
-		if lines := []rune(indent); len(lines) > d.Width {
-			indent = string(lines[len(lines)-d.Width:])
-		}
-		children := slices.DeleteFunc(slices.Clone(s.Children), func(c *tempo.Span) bool { return seen[c] })
-		if s == d.behind {
-			children = append(children, d.gap)
-		}
-		if len(children) > 0 {
-			r.below += d.pipe
-		}
-		r.name, r.service, r.duration = d.clean(s.Name), d.clean(s.Service), term.Duration(s.End.Sub(s.Start))
-		d.rows = append(d.rows, r)
-		if s.Status == "error" {
-			d.errors++
-		}
-		if _, ok := d.colourOf[s.Service]; !ok && s != d.gap {
-			d.colourOf[s.Service] = colours[len(d.colourOf)%len(colours)]
-		}
-		for i, c := range slices.Backward(children) {
-			child := row{span: c, prefix: indent + d.tee, below: indent + d.pipe}
-			if i == len(children)-1 {
-				child.prefix, child.below = indent+d.corner, indent+d.blank
-			}
-			stack = append(stack, child)
-		}
+		d.add(child)
 	}
 }
 
@@ -193,7 +171,7 @@ func (d *drawing) draw(t *tempo.Trace) {
 		}
 		d.out.WriteString(strings.TrimRight(line, " ") + "\n")
 		below := d.clip(r.below, room)
-		if parent := r.span.ParentID; parent != "" && !d.known[parent] {
+		if !d.known[r.span.ParentID] {
 			d.under(below, term.Faint, "(its parent is not here)")
 		}
 		if r.span.Status == "error" {
@@ -216,12 +194,7 @@ func (d *drawing) clip(prefix string, limit int) string {
 
 // under writes a text about the row above it, wrapped.
 func (d *drawing) under(below, colour, text string) {
-	room := d.Width - term.Columns(below)
-	lines := term.Wrap(text, room)
-	if len(lines) > maxMessage {
-		lines = append(lines[:maxMessage-1], term.Fit(strings.Join(lines[maxMessage-1:], " "), room, d.cut))
-	}
-	for _, line := range lines {
+	for _, line := range term.Wrap(text, d.Width-term.Columns(below)) {
 		d.out.WriteString(below + d.paint(colour, line) + "\n")
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -51,9 +52,9 @@ func TestYourServiceIsTraced(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	url := here.Replace(strings.TrimPrefix(call, "curl "))
+	address := here.Replace(strings.TrimPrefix(call, "curl "))
 	answered := testbed.Poll(t, func(ctx context.Context) bool {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -76,7 +77,7 @@ func TestYourServiceIsTraced(t *testing.T) {
 	var err error
 	if !testbed.Poll(t, func(ctx context.Context) bool {
 		var ids []string
-		ids, err = client.Search(ctx, tempo.Query{Tags: fmt.Sprintf("service.name=%s name=%q", want[0].service, want[0].name)})
+		ids, err = client.Search(ctx, url.Values{"tags": {fmt.Sprintf("service.name=%s name=%q", want[0].service, want[0].name)}})
 		if err != nil || len(ids) == 0 {
 			return false
 		}

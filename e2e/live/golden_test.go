@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -114,9 +115,9 @@ func TestATraceCanBeSearched(t *testing.T) {
 	t.Parallel()
 	_, response := testbed.Shared(t).Get(t, "uservice3.localhost", "/", "")
 	id := strings.Split(response+"---", "-")[1]
-	for name, query := range map[string]tempo.Query{
-		"by its service": {Tags: "service.name=uservice3", Limit: 100},
-		"with all":       {TraceQL: "{}", Limit: 100},
+	for name, query := range map[string]url.Values{
+		"by its service": {"tags": {"service.name=uservice3"}, "limit": {"100"}},
+		"with all":       {"q": {"{}"}, "limit": {"100"}},
 	} {
 		if !testbed.Poll(t, func(ctx context.Context) bool {
 			found, err := testbed.Shared(t).Tempo.Search(ctx, query)

@@ -325,7 +325,7 @@ func (r *rig) tellArrived(got *spec.Result) {
 
 // seen are the ids of the traces that the collector has.
 func (r *rig) seen() (map[string]bool, error) {
-	ids, err := r.client.Search(context.Background(), tempo.Query{Limit: 10000})
+	ids, err := r.client.Search(context.Background(), url.Values{"limit": {"10000"}})
 	all := map[string]bool{}
 	for _, id := range ids {
 		all[id] = true
