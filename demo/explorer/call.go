@@ -19,8 +19,6 @@ const maxCalls = 64
 type callResult struct {
 	visit.Answer
 	StatusText string `json:"status_text"`
-	// Started is when the request was sent, in milliseconds since 1970.
-	Started int64 `json:"started_ms"`
 	// TraceID is from the answer's traceresponse header; empty when there is none, which is how the
 	// plain services answer. Their trace, which ends at the gateway, can be searched by the tag
 	// user_agent.original.
@@ -72,7 +70,6 @@ func (e *explorer) call(w http.ResponseWriter, r *http.Request) {
 	answer(w, http.StatusOK, callResult{
 		Answer:     *got,
 		StatusText: http.StatusText(got.Status),
-		Started:    got.Sent.UnixMilli(),
 		TraceID:    own.TraceID,
 		UserAgent:  userAgent,
 		Sampled:    own.Sampled != nil && *own.Sampled,

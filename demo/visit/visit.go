@@ -35,8 +35,6 @@ type Answer struct {
 	// TraceResponse is the header of that name, 00-<trace id>-<span id>-<flags>; the plain pair
 	// sends none. https://www.w3.org/TR/trace-context-2/#traceresponse-header
 	TraceResponse string `json:"traceresponse,omitempty"`
-
-	Sent time.Time `json:"-"`
 }
 
 // Get sends one GET through the gateway, a base URL. It follows no redirect: that is an answer, too.
@@ -78,6 +76,5 @@ func Get(ctx context.Context, transport http.RoundTripper, gateway *url.URL, wan
 		Status:        res.StatusCode,
 		DurationMS:    float64(time.Since(sent).Microseconds()) / 1000,
 		TraceResponse: res.Header.Get("traceresponse"),
-		Sent:          sent,
 	}, nil
 }

@@ -30,7 +30,7 @@ export class Calls {
     while (answers.children.length > 3) answers.lastElementChild.remove();
     const button = $(`.caller[data-service="${CSS.escape(service)}"] button`);
     this.busy(button, 1);
-    const start = performance.now();
+    const began = Date.now(), start = performance.now();
     const clock = setInterval(() => setText(item.lastElementChild, duration(performance.now() - start)), 100);
     let answer;
     try {
@@ -52,7 +52,7 @@ export class Calls {
     item.replaceChildren(icon(good ? "ok" : "error"), h("span", { class: "answer-service" }, service),
       h("span", { class: "answer-status" }, String(answer.status), h("span", { class: "word" }, " " + answer.status_text)), h("span", { class: "answer-time" }, time), link);
     announce(`${service} answered ${answer.status} in ${time}.`);
-    const { id, sampled } = answer.trace_id ? { id: answer.trace_id, sampled: answer.sampled } : await this.findByAgent(answer);
+    const { id, sampled } = answer.trace_id ? { id: answer.trace_id, sampled: answer.sampled } : await this.findByAgent(answer.user_agent, began);
     if (!id) {
       setText(link, "no trace found");
       link.title = "The gateway made none or did not sample it, or the trace store does not find it.";
@@ -67,14 +67,14 @@ export class Calls {
 
   // findByAgent looks for the trace by the User-Agent that this one call had: the gateway records it, and that is all there
   // is to find a plain service's trace by. Of a trace that is not sampled only the ledger knows.
-  async findByAgent(answer) {
+  async findByAgent(agent, began) {
     const end = Date.now() + patience;
     for (let pause = 300; Date.now() < end; pause = Math.min(pause * 1.3, 1500)) {
-      const range = { start: Math.floor(answer.started_ms / 1000) - 60, end: Math.floor(Date.now() / 1000) + 60 };
+      const range = { start: Math.floor(began / 1000) - 60, end: Math.floor(Date.now() / 1000) + 60 };
       try {
-        const found = await api.search({ tags: api.tags({ "user_agent.original": answer.user_agent }), limit: 1, ...range });
+        const found = await api.search({ tags: api.tags({ "user_agent.original": agent }), limit: 1, ...range });
         if (found.length) return { id: fullID(found[0].traceID), sampled: true };
-        const request = this.config.ledger && (await api.newestRequests()).find((r) => r.user_agent === answer.user_agent);
+        const request = this.config.ledger && (await api.newestRequests()).find((r) => r.user_agent === agent);
         if (request && headersOf([request]).some((header) => header.sampled === false)) return { id: request.hops[0].trace_id, sampled: false };
       } catch { /* the list says that the store does not answer */ }
       await new Promise((done) => setTimeout(done, pause));
