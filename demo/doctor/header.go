@@ -82,8 +82,7 @@ func (v *visit) notContinued(ctx context.Context, served *tempo.Span) outcome {
 		if value != "" {
 			names = append(names, name)
 		}
-		known := name == ledger.UberTraceID || name == ledger.TraceParent
-		if value != "" && known && !ledger.Decode(name, value).Valid {
+		if value != "" && !ledger.Decode(name, value).Valid {
 			damaged = name + ": " + value
 		}
 	}

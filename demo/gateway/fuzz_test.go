@@ -54,7 +54,7 @@ func FuzzHostAndQuery(f *testing.F) {
 		f.Add(seed[0], seed[1], seed[2], seed[3])
 	}
 	var passed *http.Request
-	var record ledger.ProxyRecord
+	var record ledger.Record
 	var logs bytes.Buffer
 	upstream := &url.URL{Scheme: "http", Host: "127.0.0.1:9"}
 	g := New(Options{
@@ -62,7 +62,7 @@ func FuzzHostAndQuery(f *testing.F) {
 		TracerProvider: sdktrace.NewTracerProvider(),
 		Propagator:     jaeger.Jaeger{},
 		Logger:         slog.New(slog.NewJSONHandler(&logs, nil)),
-		Record:         func(r ledger.ProxyRecord) { record = r },
+		Record:         func(r ledger.Record) { record = r },
 	})
 	next := upstreamFunc(func(r *http.Request) (*http.Response, error) {
 		passed = r

@@ -45,7 +45,7 @@ type Options struct {
 	Logger *slog.Logger
 	// Record is called once for each request, when it has been answered. The record's Service is
 	// empty if there was no route. Requests call it concurrently, and each waits for it.
-	Record func(ledger.ProxyRecord)
+	Record func(ledger.Record)
 	// Tamper breaks telemetry on purpose: it changes a request's headers after the propagator has
 	// written them. Requests call it concurrently; nil leaves the headers alone.
 	Tamper func(http.Header)
@@ -131,8 +131,8 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer func() {
 		setStatus(span, pass.status, http.StatusInternalServerError)
 		span.End()
-		record := ledger.ProxyRecord{
-			Time: start, Duration: time.Since(start), Proxy: topology.Gateway,
+		record := ledger.Record{
+			Time: start, Duration: time.Since(start), Name: topology.Gateway,
 			TraceID: span.SpanContext().TraceID().String(), SpanID: span.SpanContext().SpanID().String(),
 			Method: r.Method, Host: r.Host, Path: r.URL.Path, Query: r.URL.RawQuery, Agent: r.UserAgent(),
 			Arrived: arrived, Left: pass.left, Status: pass.status, TraceResponse: pass.traceResponse,
@@ -157,7 +157,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // log writes a request's line, whose headers, as in the services' own, are all `demo ledger` needs.
-func (g *Gateway) log(ctx context.Context, r ledger.ProxyRecord, err error) {
+func (g *Gateway) log(ctx context.Context, r ledger.Record, err error) {
 	level := slog.LevelInfo
 	args := []any{
 		"method", r.Method, "host", r.Host, "path", r.Path, "query", r.Query,

@@ -18,7 +18,7 @@ import (
 
 // recorded sends one request through a gateway, and returns what it recorded, what arrived
 // upstream, and what it logged.
-func recorded(t *testing.T, o Options, req *http.Request) (r ledger.ProxyRecord, arrived http.Header, log map[string]any) {
+func recorded(t *testing.T, o Options, req *http.Request) (r ledger.Record, arrived http.Header, log map[string]any) {
 	t.Helper()
 	up := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		arrived = r.Header
@@ -35,7 +35,7 @@ func recorded(t *testing.T, o Options, req *http.Request) (r ledger.ProxyRecord,
 		up.Close()
 	}
 	calls := 0
-	o.Record = func(got ledger.ProxyRecord) { calls++; r = got }
+	o.Record = func(got ledger.Record) { calls++; r = got }
 	var b strings.Builder
 	o.Logger = slog.New(slog.NewJSONHandler(&b, nil))
 	New(o).ServeHTTP(httptest.NewRecorder(), req)
@@ -83,7 +83,7 @@ func TestWhatPassesIsRecorded(t *testing.T) {
 			o := Options{Propagator: jaeger.Jaeger{}, TracerProvider: provider, Tamper: tc.tamper}
 			req := request(tc.url, tc.header)
 			r, arrived, log := recorded(t, o, req)
-			if r.Service != tc.service || r.Status != tc.status || r.TraceResponse != tc.response || r.Proxy != "gateway" || r.Time.IsZero() || r.Duration <= 0 ||
+			if r.Service != tc.service || r.Status != tc.status || r.TraceResponse != tc.response || r.Name != "gateway" || r.Time.IsZero() || r.Duration <= 0 ||
 				r.Method != "GET" || r.Host != req.Host || r.Path != req.URL.Path || r.Query != req.URL.RawQuery || r.Agent != "somebody" {
 				t.Errorf("%+v", r)
 			}

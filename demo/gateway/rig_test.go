@@ -67,7 +67,7 @@ func newRigTo(t *testing.T, upstream string) *rig {
 		TracerProvider: provider,
 		Propagator:     jaeger.Jaeger{},
 		Logger:         slog.New(slog.NewJSONHandler(r.logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
-		Record:         func(ledger.ProxyRecord) {},
+		Record:         func(ledger.Record) {},
 	})
 	front := httptest.NewServer(r.gw)
 	t.Cleanup(front.Close)

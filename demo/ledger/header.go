@@ -49,11 +49,9 @@ type Header struct {
 // split returns the contexts among headers, and those that should be contexts but are malformed.
 func split(headers []Header) (contexts, malformed []Header) {
 	for _, h := range headers {
-		switch {
-		case h.Name != UberTraceID && h.Name != TraceParent:
-		case h.Valid:
+		if h.TraceID != "" {
 			contexts = append(contexts, h)
-		default:
+		} else if !h.Valid {
 			malformed = append(malformed, h)
 		}
 	}
@@ -94,7 +92,7 @@ func decodeAll(all Headers) []Header {
 func decodeJoined(name, value string) Header {
 	h := Decode(name, value)
 	if first, _, several := strings.Cut(value, ","); several && !h.Valid {
-		if f := Decode(name, first); f.Valid && f.TraceID != "" {
+		if f := Decode(name, first); f.Valid {
 			f.Value = h.Value
 			f.note("it came several times, and the first is read")
 			return f
@@ -103,26 +101,22 @@ func decodeJoined(name, value string) Header {
 	return h
 }
 
-// Decode decodes a header with OpenTelemetry's own readers, and says what they object to. Case does
-// not matter in the name; a header of an unknown name is not valid. Work and result are bounded by
-// the value's length. The formats:
+// Decode decodes a header with OpenTelemetry's own readers, and says what they object to. Work and
+// result are bounded by the value's length. Headers of other names are not judged. The formats:
 //   - uber-trace-id: https://www.jaegertracing.io/docs/1.76/sdk-migration/#propagation-format
 //   - traceparent: https://www.w3.org/TR/trace-context/
 //   - traceresponse: https://www.w3.org/TR/trace-context-2/#traceresponse-header, like traceparent
 func Decode(name, value string) Header {
-	h := Header{Name: strings.ToLower(name), Value: value}
+	h := Header{Name: name, Value: value}
 	if len(value) > maxValue {
 		h.Value = strings.ToValidUTF8(value[:maxValue], "")
 		h.note("it has %d bytes, of which %d are kept", len(value), len(h.Value))
 	}
-	switch h.Name {
+	switch name {
 	case UberTraceID:
 		h.Problem = h.decodeJaeger(value)
 	case TraceParent, TraceResponse:
 		h.Problem = h.decodeW3C(value)
-	case TraceState, Baggage: // they name no trace, and are shown as they are
-	default:
-		h.Problem = "the ledger does not know this header"
 	}
 	h.Valid = h.Problem == ""
 	return h
@@ -168,7 +162,7 @@ func (h *Header) decodeJaeger(value string) string {
 	return ""
 }
 
-// decodeW3C does so with {version}-{trace}-{span}-{flags}. Versions after 00 may add parts.
+// decodeW3C reads {version}-{trace}-{span}-{flags} likewise. Versions after 00 may add parts.
 func (h *Header) decodeW3C(value string) string {
 	parts := strings.SplitN(value, "-", 5)
 	if len(parts) < 4 {
@@ -176,24 +170,24 @@ func (h *Header) decodeW3C(value string) string {
 	}
 	version, flags := parts[0], parts[3]
 	h.Flags = cut(flags, 32)
-	valid := h.extract(propagation.TraceContext{}, TraceParent, value)
-	problem := idProblem(parts[1], parts[2], false)
-	if bits, _ := strconv.ParseUint(flags, 16, 8); valid && bits&2 != 0 {
-		h.note("the random flag is set: the trace id is random")
+	if h.extract(propagation.TraceContext{}, TraceParent, value) {
+		if bits, _ := strconv.ParseUint(flags, 16, 8); bits&2 != 0 {
+			h.note("the random flag is set: the trace id is random")
+		}
+		if version != "00" {
+			h.note("version %s is read as 00, without what it adds", version)
+		}
+		return ""
 	}
-	switch {
-	case valid && version != "00":
-		h.note("version %s is read as 00, without what it adds", version)
-		return ""
-	case valid:
-		return ""
-	case len(version) != 2 || !traceid.IsHex(version):
+	twoDigits := func(s string) bool { return len(s) == 2 && traceid.IsHex(s) }
+	switch problem := idProblem(parts[1], parts[2], false); {
+	case !twoDigits(version):
 		return "its version is not 2 digits of lower-case hexadecimal"
 	case version == "ff":
 		return "its version is ff, which is forbidden"
 	case problem != "":
 		return problem
-	case len(flags) != 2 || !traceid.IsHex(flags):
+	case !twoDigits(flags):
 		return "its flags are not 2 digits of lower-case hexadecimal"
 	case len(parts) > 4 && parts[4] != "":
 		return "version 00 has 4 parts and no more"

@@ -16,39 +16,41 @@ const maxUntied = 8
 // request describes the request that starts at a node.
 func (b *builder) request(start *node) Request {
 	r := Request{
-		Time: start.time, Method: start.method, Host: start.host, Path: start.path, Query: start.query, Agent: start.agent,
-		Status: start.status, DurationMS: float64(start.duration.Microseconds()) / 1000, Traces: []string{}, Untied: []Hop{},
+		Time: start.Time, Method: start.Method, Host: start.Host, Path: start.Path, Query: start.Query, Agent: start.Agent,
+		Status: start.Status, DurationMS: float64(start.Duration.Microseconds()) / 1000, Traces: []string{}, Untied: []Hop{},
 	}
-	from, says := client, ""
+	from := client
 	if start.forwarded {
-		from, says = topology.Gateway, " The gateway sent it; what the gateway recorded of it is not here (yet)."
+		from = topology.Gateway
 	}
 	first := b.hop(from, start, false)
-	first.Says += says
+	if start.forwarded {
+		first.Says += " The gateway sent it; what the gateway recorded of it is not here (yet)."
+	}
 	r.Hops = append(r.Hops, first)
 	severed := "" // the service after which the trace is severed
 	start.walk(func(c *node) {
-		if c.proxy && len(c.callees) == 0 && c.service != "" {
-			r.Hops = append(r.Hops, unlogged(c))
-		}
 		for _, callee := range c.callees {
 			r.Hops = append(r.Hops, b.hopFrom(c, callee))
 		}
-		if c.traceID != "" && c.answered != 0 && len(c.callees) == 0 {
-			severed = c.name
+		switch {
+		case len(c.callees) > 0:
+		case c.Service != "":
+			r.Hops = append(r.Hops, unlogged(c))
+		case c.TraceID != "" && c.answered != 0:
+			severed = c.Name
 		}
 	})
 	b.candidates(start, func(from, n *node) {
 		if r.UntiedTotal++; r.UntiedTotal > maxUntied {
 			return
 		}
-		hop := b.hop(from.name, n, true)
-		hop.Tie = TieNone
+		hop := b.hop(from.Name, n, true)
 		if hop.Kernel = len(n.contexts) > 0; hop.Kernel {
-			hop.Says = "It arrived while this request was open. " + from.name + " writes no header: if " + from.name +
+			hop.Says = "It arrived while this request was open. " + from.Name + " writes no header: if " + from.Name +
 				" sent it, the kernel wrote the header (eBPF), and began a trace that the first has nothing to do with."
 		} else {
-			hop.Says += " It arrived while this request was open, and may have come from " + from.name +
+			hop.Says += " It arrived while this request was open, and may have come from " + from.Name +
 				" or from anybody else: nothing in it says which."
 		}
 		r.Untied = append(r.Untied, hop)
@@ -82,30 +84,22 @@ func (r *Request) nameSenders() {
 // hop is a hop as n recorded it; see judge. What left is what arrived, unless callers know better.
 func (b *builder) hop(from string, n *node, expected bool) Hop {
 	h := Hop{
-		From: from, To: n.name, Time: n.time, Left: side(Inferred, n.arrived), Arrived: side(Recorded, n.arrived),
-		TraceID: n.traceID, SpanID: n.spanID, Status: n.status, Tie: cmp.Or(n.tie, TieFirst), Ambiguous: n.doubtful,
+		From: from, To: n.Name, Time: n.Time, Left: side(Inferred, n.arrived), Arrived: side(Recorded, n.arrived),
+		TraceID: n.TraceID, SpanID: n.SpanID, Status: n.Status, Ambiguous: n.doubtful,
 	}
-	switch {
-	case n.arrived != nil:
-		h.Action, h.Says = judge(h, b.services[n.name], expected)
-	case n.traceID != "":
-		h.Action = NoAction
-		h.Says = n.name + " started or continued the trace: its log does not say whether the client sent a trace id."
-	default:
-		h.Action, h.Says = NoAction, "The log of "+n.name+" does not say whether the client sent a trace id."
-	}
+	h.Action, h.Says = judge(h, b.instrumented[n.Name], expected)
 	if n.doubtful {
 		h.Says += " It may belong to another request of the same trace."
 	}
-	if n.tie == TieTime {
-		h.Says += " Nothing in it says that it is this request, but no other came to " + n.name + " through the gateway in that time."
+	if n.byTime {
+		h.Says += " Nothing in it says that it is this request, but no other came to " + n.Name + " through the gateway in that time."
 	}
 	if n.response != nil {
 		h.TraceResponse = &Response{Inferred, *n.response}
-	} else if n.traceID != "" && !n.proxy {
-		h.TraceResponse = &Response{Inferred, Header{Name: TraceResponse, Valid: true, TraceID: n.traceID, SpanID: n.spanID}}
+	} else if n.TraceID != "" && !n.gateway {
+		h.TraceResponse = &Response{Inferred, Header{Name: TraceResponse, Valid: true, TraceID: n.TraceID, SpanID: n.SpanID}}
 	}
-	h.byKernel(n, b.seen[n.name])
+	h.byKernel(n, b.seen[n.Name])
 	return h
 }
 
@@ -119,14 +113,14 @@ func side(source Source, headers []Header) Side {
 
 // hopFrom is the hop from the gateway or a service to another service that logged it.
 func (b *builder) hopFrom(c, n *node) Hop {
-	h := b.hop(c.name, n, c.traceID != "")
-	if !c.proxy {
+	h := b.hop(c.Name, n, c.TraceID != "")
+	if !c.gateway {
 		if len(c.callees) == 1 {
 			h.Status = cmp.Or(c.answered, h.Status)
 		}
 		return h
 	}
-	h.Status = cmp.Or(h.Status, c.status)
+	h.Status = cmp.Or(h.Status, c.Status)
 	if c.response != nil {
 		h.TraceResponse = &Response{Recorded, *c.response}
 	}
@@ -139,11 +133,11 @@ func (b *builder) hopFrom(c, n *node) Hop {
 	}
 	contexts, malformed := split(c.left)
 	switch {
-	case c.traceID == "" || len(n.contexts) > 0 || len(contexts) > 0:
+	case c.TraceID == "" || len(n.contexts) > 0 || len(contexts) > 0:
 	case len(malformed) > 0:
-		h.Says += " " + c.name + " sent it like that."
+		h.Says += " " + c.Name + " sent it like that."
 	default:
-		h.Says += " " + c.name + " was in a trace, but sent no header for it."
+		h.Says += " " + c.Name + " was in a trace, but sent no header for it."
 	}
 	return h
 }
@@ -151,25 +145,25 @@ func (b *builder) hopFrom(c, n *node) Hop {
 // unlogged is the hop from the gateway to a service whose line was not found.
 func unlogged(p *node) Hop {
 	h := Hop{
-		From: p.name, To: p.service, Left: side(Recorded, p.left), Arrived: side(Inferred, p.left),
-		Action: NoAction, Status: p.status, Tie: TieRecord,
+		From: p.Name, To: p.Service, Left: side(Recorded, p.left), Arrived: side(Inferred, p.left),
+		Action: NoAction, Status: p.Status,
 	}
 	contexts, malformed := split(p.left)
 	switch {
 	case p.left == nil:
-		h.Says = "What left is not recorded, and nothing ties a request that " + p.service + " logged to this one."
+		h.Says = "What left is not recorded, and nothing ties a request that " + p.Service + " logged to this one."
 	case len(contexts)+len(malformed) > 0:
-		h.Says = p.service + " logged no request that carries this: " +
+		h.Says = p.Service + " logged no request that carries this: " +
 			"it was not reached, does not log this path, or its log is missing."
 	default:
 		h.Action = NotReceived
-		h.Says = p.name + " sent no trace id, so nothing ties a request that " + p.service + " logged to this one."
+		h.Says = p.Name + " sent no trace id, so nothing ties a request that " + p.Service + " logged to this one."
 	}
 	if p.response != nil {
 		h.TraceResponse = &Response{Recorded, *p.response}
 		h.TraceID, h.SpanID = p.response.TraceID, p.response.SpanID
 		if h.TraceID != "" && h.Action == NotReceived {
-			h.Says += " Its answer names a trace that " + p.service + " started."
+			h.Says += " Its answer names a trace that " + p.Service + " started."
 		}
 	}
 	return h

@@ -2,7 +2,7 @@ package ledger
 
 import (
 	"encoding/json"
-	"fmt"
+	"errors"
 	"maps"
 	"net/http"
 	"net/url"
@@ -38,8 +38,6 @@ func (l *Ledger) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		found, err := l.answer(r.URL.RawQuery)
 		w.Header().Set("Content-Type", "application/json")
-		w.Header().Set("Cache-Control", "no-store")
-		w.Header().Set("X-Content-Type-Options", "nosniff")
 		var body any = Answer{found, l.telemetry()}
 		if err != nil {
 			w.WriteHeader(http.StatusBadRequest)
@@ -55,21 +53,23 @@ func (l *Ledger) telemetry() map[string]Telemetry {
 	return maps.Clone(l.services)
 }
 
+func (l *Ledger) addTelemetry(service string, f func(*Telemetry)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	own := l.services[service]
+	f(&own)
+	l.services[service] = own
+}
+
 func (l *Ledger) answer(rawQuery string) ([]Request, error) {
 	query, err := url.ParseQuery(rawQuery)
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
-	}
-	for name, values := range query {
-		if name != "trace" {
-			return nil, fmt.Errorf("there is no parameter %q; trace is the only one", cut(name, 64))
-		}
-		if len(values) > 1 {
-			return nil, fmt.Errorf("trace is given %d times; give it once", len(values))
-		}
-	}
-	if !query.Has("trace") {
+	case len(query) == 0:
 		return l.Recent(DefaultLimit), nil
+	case len(query) > 1 || len(query["trace"]) != 1:
+		return nil, errors.New("trace is the only parameter; give it once")
 	}
 	return l.Trace(query.Get("trace"), DefaultLimit)
 }

@@ -3,7 +3,6 @@ package ledger
 import (
 	"cmp"
 	"encoding/json"
-	"io"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -30,8 +29,8 @@ func TestHandler(t *testing.T) {
 		"an id that is none":       {query: "trace=xyz", status: 400, want: "not hexadecimal"},
 		"an id that is too long":   {query: "trace=" + traceA + "0", status: 400, want: "too long"},
 		"an empty id":              {query: "trace=", status: 400, want: "empty"},
-		"an unknown parameter":     {query: "traceid=1", status: 400, want: "there is no parameter"},
-		"two of a kind":            {query: "trace=1&trace=2", status: 400, want: "give it once"},
+		"an unknown parameter":     {query: "traceid=1", status: 400, want: "trace is the only parameter"},
+		"two of a kind":            {query: "trace=1&trace=2", status: 400, want: "trace is the only parameter; give it once"},
 		"a malformed query":        {query: "%zz", status: 400, want: "invalid URL escape"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -75,14 +74,14 @@ func TestTheShapeOfTheAPI(t *testing.T) {
 // FuzzAPI asks the HTTP API whatever may stand in a query.
 func FuzzAPI(f *testing.F) {
 	for _, query := range []string{
-		"", "limit=1", "limit=-1", "limit=99999999999999999999", "trace=" + traceA, "trace=1", "trace=" + strings.ToUpper(traceA), "trace=",
-		"request=1", "request=x&trace=1", "limit=1&limit=2", "a=<script>", "%zz", "a;b", "trace=%00", "trace=" + strings.Repeat("0", 1<<10),
+		"", "trace=" + traceA, "trace=1", "trace=" + strings.ToUpper(traceA), "trace=", "a=1&trace=1", "trace=1&trace=2", "a=<script>",
+		"%zz", "a;b", "trace=%00", "trace=" + strings.Repeat("0", 1<<10),
 	} {
 		f.Add(query)
 	}
 	l := New(DefaultMaxRecords)
 	log := "u | " + string(requestLine(1, jaegerHeader(traceA, span(2)), traceA, span(3))) + "\nu | " + string(answeredLine(2, 200, traceA, span(3)))
-	if err := l.readLog(strings.NewReader(log), io.Discard); err != nil {
+	if err := l.readLog(strings.NewReader(log)); err != nil {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, query string) {
@@ -90,11 +89,11 @@ func FuzzAPI(f *testing.F) {
 		r.URL.RawQuery = query
 		w := httptest.NewRecorder()
 		l.Handler().ServeHTTP(w, r)
-		if w.Code != http.StatusOK && w.Code != http.StatusBadRequest && w.Code != http.StatusNotFound {
+		if w.Code != http.StatusOK && w.Code != http.StatusBadRequest {
 			t.Errorf("%q was answered with %d", query, w.Code)
 		}
 		if !json.Valid(w.Body.Bytes()) || w.Body.Len() > 8<<10 || strings.ContainsAny(w.Body.String(), "<>") ||
-			w.Header().Get("Content-Type") != "application/json" || w.Header().Get("X-Content-Type-Options") != "nosniff" {
+			w.Header().Get("Content-Type") != "application/json" {
 			t.Errorf("%q was answered with %.200q", query, w.Body)
 		}
 	})

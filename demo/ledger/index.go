@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"cmp"
 	"slices"
 	"time"
 )
@@ -16,109 +17,68 @@ const (
 // node is a record with its place among the requests, which start at nodes that are not claimed.
 type node struct {
 	record
-	contexts           []Header // of the headers that arrived
-	claimed, candidate bool
-	kernel             bool    // the kernel handed on the trace that arrived
-	written            bool    // the kernel wrote the header that arrived
-	callees            []*node // the records of the requests that this one led to
-	tie                Tie
-	doubtful           bool
-}
-
-// nodes copies records.
-func nodes(records []*record) []*node {
-	all := make([]*node, len(records))
-	for i, r := range records {
-		all[i] = &node{record: *r}
-	}
-	return all
+	callees   []*node // the records of the requests that this one led to
+	claimed   bool    // it is a callee
+	candidate bool    // it may be one, of some requests
+	doubtful  bool    // it may belong to another request of the same trace
+	byTime    bool    // only its time says that it is a callee
+	kernel    bool    // the kernel handed on the trace that arrived
+	written   bool    // the kernel wrote the header that arrived
 }
 
 // walk calls f for a node and for all that it led to.
 func (n *node) walk(f func(*node)) {
 	f(n)
-	for _, c := range n.callees { // later than n, so this comes to an end
+	for _, c := range n.callees { // services call in one direction, so this comes to an end
 		c.walk(f)
 	}
 }
 
-// key is what records are found by: a word that says what, and one or two values.
-type key struct{ what, value, more string }
-
 // builder makes requests out of records. It works on copies, without the ledger's lock.
 type builder struct {
-	upstreams map[string]string
-	proxied   []*node
-	lines     []*node
-
-	starts   []*node         // of the requests, in order of time
-	by       map[key][]*node // also in order of time
-	services map[string]bool // those that logged; true for those that were in a trace
-	seen     map[string]bool // those for which the kernel wrote or received a header in some request
+	upstreams    map[string]string
+	all          []*node            // in order of time, as are all lists below
+	starts       []*node            // of the requests
+	byService    map[string][]*node // the lines of each service
+	byTrace      map[string][]*node // records that know a trace: it is their own, or arrived
+	instrumented map[string]bool    // services that were ever in a trace
+	seen         map[string]bool    // those for which the kernel wrote or received a header in some request
 }
 
 // build finds out which records belong together.
 func (b *builder) build() {
 	b.index()
-	b.tieToProxy()
+	b.tieToGateway()
 	b.tieByTime()
-	b.watched()
 	b.tieToCallers()
-	all := slices.Concat(b.proxied, b.lines)
-	for _, n := range all {
+	for _, n := range b.all {
 		if !n.claimed {
 			b.candidates(n, func(_, c *node) { c.candidate = true })
 		}
 	}
-	for _, n := range all {
-		if !n.claimed && !n.candidate {
-			b.starts = append(b.starts, n)
-		}
-	}
-	slices.SortStableFunc(b.starts, byTime)
+	b.starts = slices.DeleteFunc(slices.Clone(b.all), func(n *node) bool { return n.claimed || n.candidate })
 }
 
-func byTime(x, y *node) int { return x.time.Compare(y.time) }
-
 func (b *builder) index() {
-	slices.SortStableFunc(b.lines, byTime)
-	slices.SortStableFunc(b.proxied, byTime)
-	b.by, b.services, b.seen = map[key][]*node{}, map[string]bool{}, map[string]bool{}
-	add := func(n *node, what, value, more string) {
-		k := key{what, value, more}
-		b.by[k] = append(b.by[k], n)
-	}
-	keeps := map[string]bool{} // gateways whose logs keep clients' headers
-	for _, n := range b.proxied {
-		keeps[n.name] = keeps[n.name] || n.arrived != nil
-		_, malformed := split(n.left)
-		for _, h := range malformed {
-			add(n, "left", h.Name, h.Value)
-		}
-	}
-	for _, n := range slices.Concat(b.proxied, b.lines) {
+	slices.SortStableFunc(b.all, func(x, y *node) int { return x.Time.Compare(y.Time) })
+	// A log that has one client's headers has those of all: none kept means none sent.
+	kept := slices.ContainsFunc(b.all, func(n *node) bool { return n.gateway && n.arrived != nil })
+	for _, n := range b.all {
 		if n.end.IsZero() {
-			n.end = n.time.Add(openFor)
+			n.end = n.Time.Add(cmp.Or(max(n.Duration, 0), openFor))
 		}
-		if n.proxy && n.arrived == nil && keeps[n.name] {
-			n.arrived = []Header{} // none kept means none sent
+		if n.gateway && n.arrived == nil && kept {
+			n.arrived = []Header{}
 		}
-		n.contexts, _ = split(n.arrived)
-	}
-	for _, n := range b.lines {
-		b.services[n.name] = b.services[n.name] || n.traceID != ""
-		add(n, "service", n.name, "")
-		if n.traceID != "" {
-			add(n, "span", n.traceID, n.spanID)
-			add(n, "trace", n.traceID, "")
+		if !n.gateway {
+			b.byService[n.Name] = append(b.byService[n.Name], n)
+			b.instrumented[n.Name] = b.instrumented[n.Name] || n.TraceID != ""
 		}
+		b.byTrace[n.TraceID] = append(b.byTrace[n.TraceID], n)
 		for _, h := range n.contexts {
-			add(n, "context arrived", h.TraceID, h.SpanID)
-			add(n, "trace arrived", h.TraceID, "")
-		}
-		_, malformed := split(n.arrived)
-		for _, h := range malformed {
-			add(n, "arrived", h.Name, h.Value)
+			if list := b.byTrace[h.TraceID]; len(list) == 0 || list[len(list)-1] != n {
+				b.byTrace[h.TraceID] = append(list, n)
+			}
 		}
 	}
 }
@@ -127,10 +87,7 @@ func (b *builder) index() {
 func (b *builder) newest(limit int, traceID string) []Request {
 	found := []Request{}
 	for _, start := range slices.Backward(b.starts) {
-		if len(found) >= limit {
-			break
-		}
-		if traceID == "" || b.touches(start, traceID) {
+		if len(found) < limit && (traceID == "" || b.touches(start, traceID)) {
 			found = append(found, b.request(start))
 		}
 	}
@@ -141,7 +98,7 @@ func (b *builder) newest(limit int, traceID string) []Request {
 func (b *builder) touches(start *node, traceID string) (found bool) {
 	inTrace := func(h Header) bool { return h.TraceID == traceID }
 	look := func(n *node) {
-		found = found || n.traceID == traceID || n.response != nil && inTrace(*n.response) ||
+		found = found || n.TraceID == traceID || n.response != nil && inTrace(*n.response) ||
 			slices.ContainsFunc(n.contexts, inTrace) || slices.ContainsFunc(n.left, inTrace)
 	}
 	start.walk(look)
@@ -152,19 +109,12 @@ func (b *builder) touches(start *node, traceID string) (found bool) {
 // candidates calls f for each candidate of a request, with its possible sender.
 func (b *builder) candidates(start *node, f func(from, candidate *node)) {
 	start.walk(func(from *node) {
-		callee := b.upstreams[from.name]
-		if from.proxy {
-			callee = from.service
-		}
-		if callee == "" || len(from.callees) > 0 {
+		if len(from.callees) > 0 {
 			return
 		}
-		for _, n := range after(b.by[key{"service", callee, ""}], from.time.Add(-clockSlack)) {
-			if !within(n.time, from.time, from.end) {
-				break
-			}
+		for _, n := range b.meanwhile(from) {
 			// A service calls another without a gateway, and only after it was called itself.
-			possible := from.proxy || !n.forwarded && !n.time.Before(from.time)
+			possible := from.gateway || !n.forwarded && !n.Time.Before(from.Time)
 			if possible && !n.claimed && (len(n.contexts) == 0 || b.stray(from, n)) {
 				f(from, n)
 			}
@@ -172,12 +122,20 @@ func (b *builder) candidates(start *node, f func(from, candidate *node)) {
 	})
 }
 
-// after skips the nodes before a time.
-func after(nodes []*node, t time.Time) []*node {
-	i, _ := slices.BinarySearchFunc(nodes, t, func(n *node, t time.Time) int { return n.time.Compare(t) })
-	return nodes[i:]
+// meanwhile returns the lines that the service wrote that n calls, in the time in which n was open.
+func (b *builder) meanwhile(n *node) []*node {
+	return during(b.byService[cmp.Or(n.Service, b.upstreams[n.Name])], n.Time, n.end)
 }
 
-func within(t, since, until time.Time) bool {
-	return !t.Before(since.Add(-clockSlack)) && !t.After(until.Add(clockSlack))
+// during returns the nodes of a period.
+func during(nodes []*node, since, until time.Time) []*node {
+	earlier := func(n *node, t time.Time) int { return n.Time.Compare(t) }
+	from, _ := slices.BinarySearchFunc(nodes, since.Add(-clockSlack), earlier)
+	to, _ := slices.BinarySearchFunc(nodes, until.Add(clockSlack+1), earlier)
+	return nodes[from:max(from, to)]
+}
+
+// mayCall reports whether a service may have sent what another received.
+func (b *builder) mayCall(c, n *node) bool {
+	return b.upstreams[c.Name] == n.Name && !n.Time.Before(c.Time) && !n.Time.After(c.end.Add(clockSlack))
 }

@@ -87,6 +87,11 @@ func TestTheKernelIsNotBlamed(t *testing.T) {
 		"the same header, passed on as it came": func(l *Ledger) {
 			l.AddLine("uservice2", requestLine(10, jaegerHeader(kernelsTrace, span(2)), "", ""))
 		},
+		"both headers, of which the kernel writes one": func(l *Ledger) {
+			both := jaegerHeader(otherTrace, span(7))
+			both[TraceParent] = traceParent(otherTrace, span(7))[TraceParent]
+			l.AddLine("uservice2", requestLine(10, both, "", ""))
+		},
 		"another service of the proxy's": func(l *Ledger) {
 			headers := traceParent(otherTrace, span(7))
 			headers["x-forwarded-server"] = "gateway"

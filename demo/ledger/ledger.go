@@ -8,128 +8,112 @@ import (
 	"example.com/grafana-tempo-go-demo/demo/traceid"
 )
 
-// DefaultMaxRecords is how many of the gateway's records a running demo keeps.
-const DefaultMaxRecords = 2048
+// DefaultMaxRecords is how many records a running demo keeps: some 2000 requests.
+const DefaultMaxRecords = 6144
 
-// ProxyRecord is one request as the gateway saw it. What is zero or nil was not recorded. The run
-// without Docker logs it under the names of its tags.
-type ProxyRecord struct {
+// Record is what the gateway, or a service, wrote of a request. What is zero or nil was not
+// recorded. The run without Docker logs it under the names of its tags.
+type Record struct {
 	Time     time.Time     `json:"-"` // when the request arrived
 	Duration time.Duration `json:"-"` // how long its answer took
-	Proxy    string        `json:"-"` // the gateway's name: gateway or traefik
-	Service  string        `json:"-"` // to which it sent the request on, if it did
+	Name     string        `json:"-"` // who wrote it: gateway, traefik or a service
+	Service  string        `json:"-"` // to which the gateway sent the request on, if it did
 	Agent    string        `json:"-"` // the client's User-Agent, by which a client finds its own request
 	Method   string        `json:"method"`
 	Host     string        `json:"host"` // with or without port
 	Path     string        `json:"path"`
 	Query    string        `json:"query"`
-	TraceID  string        `json:"trace_id"` // of the gateway's own server span, hexadecimal, if it made one
+	TraceID  string        `json:"trace_id"` // of its own server span, hexadecimal, if it made one
 	SpanID   string        `json:"span_id"`
-	Arrived  Headers       `json:"arrived"` // what the client sent
+	Arrived  Headers       `json:"arrived"` // what it received
 	Left     Headers       `json:"left"`    // what the gateway sent on
-	Status   int           `json:"status"`  // what the client was answered
+	Status   int           `json:"status"`  // what it answered; of a service only if it failed
 
-	TraceResponse string `json:"traceresponse"` // a header of the service's answer
+	TraceResponse string `json:"traceresponse"` // a header of the answer that the gateway got
 }
 
-// record is what the gateway or a service wrote of a request. What is zero or nil was not recorded.
+// record is a Record with its headers decoded, and what else is known of it.
 type record struct {
-	time, end                 time.Time // when the request arrived, and when it was over
-	name                      string    // of the gateway or the service
-	method, host, path, query string
-	traceID, spanID           string // of its span
-	arrived                   []Header
-	status                    int // what it answered; of a service only if it failed
-
-	// Of a gateway:
-	proxy    bool
-	service  string // to which it sent the request
-	left     []Header
-	response *Header // the service's traceresponse
-	agent    string  // the client's User-Agent
-	duration time.Duration
-
-	// Of a service:
+	Record
+	gateway   bool // wrote it
 	forwarded bool // the request came through a gateway, as its X-Forwarded-* headers say
-	answered  int  // the status that the service it called answered
+	arrived   []Header
+	contexts  []Header // of arrived
+	left      []Header
+	response  *Header   // the service's traceresponse
+	end       time.Time // when the request was over
+	answered  int       // the status that the service it called answered
 }
 
 // Ledger keeps the newest records. It can be used by several goroutines at once.
 type Ledger struct {
 	maxRecords int
 
-	mu      sync.Mutex
-	proxied []*record
-	lines   []*record
-	bySpan  map[string]*record // lines by trace and span id, for later lines of the same span
-
+	mu       sync.Mutex
+	records  []*record
+	bySpan   map[string]*record // of services, by trace and span id, for later lines of the same span
 	services map[string]Telemetry
 }
 
-// New returns an empty Ledger that keeps the newest maxRecords of the gateway's records, and four
-// times as many lines of services; a request makes two. A record takes 1 kB, rarely 10 kB.
+// New returns an empty Ledger that keeps the newest maxRecords records; a request makes three. A
+// record takes 1 kB, rarely 10 kB.
 func New(maxRecords int) *Ledger {
 	return &Ledger{maxRecords: maxRecords, bySpan: map[string]*record{}, services: map[string]Telemetry{}}
 }
 
-// AddProxy adds a request that the gateway has seen, ideally once it has been answered.
-func (l *Ledger) AddProxy(in ProxyRecord) {
-	r := record{
-		time: in.Time, duration: in.Duration, name: in.Proxy, proxy: true, service: cut(in.Service, 128), agent: cut(in.Agent, 128),
-		method: in.Method, host: in.Host, path: in.Path, query: in.Query, status: in.Status,
-		arrived: decodeAll(in.Arrived), left: decodeAll(in.Left),
-	}
-	r.traceID, _ = traceid.Trace(in.TraceID) // a malformed id is as good as none
-	r.spanID, _ = traceid.Span(in.SpanID)
-	if r.duration > 0 {
-		r.end = r.time.Add(r.duration)
-	}
+// AddProxy adds a request that the gateway has seen, once it has been answered.
+func (l *Ledger) AddProxy(in Record) {
+	r := record{Record: in, gateway: true}
 	if in.TraceResponse != "" {
 		r.response = new(Decode(TraceResponse, in.TraceResponse))
-	}
-	contexts, _ := split(r.left)
-	if n := len(contexts); n > 0 && r.traceID == "" {
-		r.traceID = contexts[n-1].TraceID // a gateway that is in a trace sends it on
 	}
 	l.add(&r)
 }
 
 // add keeps a record.
 func (l *Ledger) add(r *record) {
-	r.name, r.method, r.host = cut(r.name, 128), cut(r.method, 32), cut(r.host, 255)
-	r.path, r.query = cut(r.path, maxValue), cut(r.query, maxValue)
+	for _, s := range []*string{&r.Name, &r.Service, &r.Agent, &r.Method, &r.Host, &r.Path, &r.Query} {
+		*s = cut(*s, maxValue)
+	}
+	r.TraceID, _ = traceid.Trace(r.TraceID) // a malformed id is as good as none
+	r.SpanID, _ = traceid.Span(r.SpanID)
+	r.arrived, r.left = decodeAll(r.Arrived), decodeAll(r.Left)
+	r.contexts, _ = split(r.arrived)
+	r.Arrived, r.Left = nil, nil // decoded, they take less memory
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	list, most := &l.lines, 4*l.maxRecords
-	if r.proxy {
-		list, most = &l.proxied, l.maxRecords
-	}
-	*list = append(*list, r)
-	if oldest := (*list)[0]; len(*list) > most {
-		(*list)[0] = nil // the array lives on for a while
-		*list = (*list)[1:]
-		if key := oldest.traceID + oldest.spanID; l.bySpan[key] == oldest {
+	l.records = append(l.records, r)
+	if oldest := l.records[0]; len(l.records) > l.maxRecords {
+		l.records[0] = nil // the array lives on for a while
+		l.records = l.records[1:]
+		if key := oldest.TraceID + oldest.SpanID; l.bySpan[key] == oldest {
 			delete(l.bySpan, key)
 		}
 	}
-	if !r.proxy && r.traceID != "" {
-		l.bySpan[r.traceID+r.spanID] = r
+	if !r.gateway && r.TraceID != "" {
+		l.bySpan[r.TraceID+r.SpanID] = r
 	}
 }
 
 // addFollowUp adds to a service's record what a later line of the same span says.
-func (l *Ledger) addFollowUp(traceID, spanID string, f func(*record)) {
+func (l *Ledger) addFollowUp(line Record, f func(*record)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if r := l.bySpan[traceID+spanID]; r != nil {
+	if r := l.bySpan[line.TraceID+line.SpanID]; r != nil {
 		f(r)
 	}
 }
 
 // view makes requests out of copies of the records, so that it does not hold up the services' logs.
 func (l *Ledger) view() *builder {
+	b := &builder{
+		upstreams: topology.Upstreams(), byService: map[string][]*node{}, byTrace: map[string][]*node{},
+		instrumented: map[string]bool{}, seen: map[string]bool{},
+	}
 	l.mu.Lock()
-	b := &builder{upstreams: topology.Upstreams(), proxied: nodes(l.proxied), lines: nodes(l.lines)}
+	for _, r := range l.records {
+		b.all = append(b.all, &node{record: *r})
+	}
 	l.mu.Unlock()
 	b.build()
 	return b

@@ -49,15 +49,15 @@ func jaegerHeader(traceID, spanID string) map[string]string {
 
 // gatewayRecord is a request of the gateway in traceID that takes 50 ms, and sends the given
 // headers on.
-func gatewayRecord(ms int, service, traceID string, arrived, left Headers) ProxyRecord {
+func gatewayRecord(ms int, service, traceID string, arrived, left Headers) Record {
 	if left == nil {
 		left = Headers{}
 	}
 	if arrived == nil {
 		arrived = Headers{}
 	}
-	return ProxyRecord{
-		Time: at(ms), Duration: 50 * time.Millisecond, Proxy: "gateway", Method: "GET", Host: service + ".localhost:8000", Path: "/",
+	return Record{
+		Time: at(ms), Duration: 50 * time.Millisecond, Name: "gateway", Method: "GET", Host: service + ".localhost:8000", Path: "/",
 		Service: service, TraceID: traceID, SpanID: span(1), Arrived: arrived, Left: left, Status: 200,
 	}
 }
@@ -65,24 +65,18 @@ func gatewayRecord(ms int, service, traceID string, arrived, left Headers) Proxy
 func uber(value string) Headers { return Headers{UberTraceID: value} }
 
 func TestTheNewestRecordsAreKept(t *testing.T) {
-	l := New(3)
+	l := New(15)
 	for i := range 100 {
 		l.AddLine("uservice4", requestLine(100*i+1, jaegerHeader(traceA, span(1000+i)), traceA, span(i+1)))
 		l.AddProxy(gatewayRecord(100*i, "uservice4", traceA, nil, uber(traceA+":"+span(1000+i)+":0:1")))
 		l.AddLine(fmt.Sprintf("no-%d", i), requestLine(100*i+50, nil, "", ""))
 	}
-	if len(l.proxied) != 3 || len(l.lines) != 12 || len(l.bySpan) != 6 {
-		t.Errorf("%d records, %d lines, %d spans are kept", len(l.proxied), len(l.lines), len(l.bySpan))
+	if len(l.records) != 15 || len(l.bySpan) != 5 {
+		t.Errorf("%d records, %d spans are kept", len(l.records), len(l.bySpan))
 	}
 	first := l.Recent(1000)
 	if len(first) < 3 || !first[0].Time.After(first[1].Time) {
 		t.Errorf("%d requests, not newest first", len(first))
-	}
-	for i := range 512 {
-		l.AddLine(fmt.Sprintf("name-%d", i), requestLine(i, nil, "", ""))
-	}
-	if n := len(l.view().services); n > 12 {
-		t.Errorf("%d names of services are kept", n)
 	}
 }
 
@@ -193,7 +187,9 @@ func BenchmarkRecent(b *testing.B) {
 func BenchmarkOneTrace(b *testing.B) {
 	l := New(DefaultMaxRecords)
 	for i := range DefaultMaxRecords {
-		l.AddLine("uservice3", requestLine(5*i+1, jaegerHeader(traceA, span(2)), traceA, span(3+i)))
+		forwarded := jaegerHeader(traceA, span(2))
+		forwarded["x-forwarded-server"] = "gateway"
+		l.AddLine("uservice3", requestLine(5*i+1, forwarded, traceA, span(3+i)))
 		l.AddLine("uservice4", requestLine(5*i+150, jaegerHeader(traceA, span(4)), traceA, span(100000+i)))
 		r := gatewayRecord(5*i, "uservice3", traceA, uber(traceA+":"+span(1)+":0:1"), nil)
 		r.Duration, r.Left = 1700*time.Millisecond, nil

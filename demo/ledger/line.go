@@ -3,97 +3,84 @@ package ledger
 import (
 	"bytes"
 	"encoding/json"
-	"maps"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/tidwall/gjson"
+
 	"example.com/grafana-tempo-go-demo/demo/topology"
-	"example.com/grafana-tempo-go-demo/demo/traceid"
 )
 
-// Marks by which lines that matter are told from all others without parsing them. Text inside of a
-// JSON string has its quotes escaped, so that it does not look like one of them.
+// marks tell lines that matter from all others without parsing them. Text inside of a JSON string
+// has its quotes escaped, so that it does not look like one of them.
 var (
-	markRequest = []byte(`"msg":"request`) // or "request failed"
-	markAnswer  = []byte(`"msg":"answer of other service"`)
 	markTraefik = []byte(`"DownstreamStatus":`)
-	markListens = []byte(`"msg":"listening"`)
-	markVain    = []byte(`"msg":"telemetry does not reach the back end`)
+	marks       = [][]byte{
+		markTraefik,
+		[]byte(`"msg":"request`), // or "request failed"
+		[]byte(`"msg":"answer of other service"`),
+		[]byte(`"msg":"listening"`),
+		[]byte(`"msg":"` + inVain),
+	}
 )
 
-// serviceLine is a line of the gateway, or of a service, which has Headers and less of the rest.
-type serviceLine struct {
-	ProxyRecord
-	Time       time.Time `json:"time"` // when the line was written
-	Msg        string    `json:"msg"`
-	Headers    Headers   `json:"headers"`
-	DurationMS float64   `json:"duration_ms"`
+// inVain begins what a service says once a minute while it sends telemetry in vain.
+const inVain = "telemetry does not reach the back end"
+
+// marked reports whether a line may say something about a request or a service's telemetry.
+func marked(line []byte) bool {
+	return slices.ContainsFunc(marks, func(mark []byte) bool { return bytes.Contains(line, mark) })
 }
 
-// traefikLine is a line of Traefik's access log in JSON (v3.7, pkg/middlewares/accesslog). Its
-// request_* are headers of the client, if Traefik was told to keep them. Those that left are not
-// there: Traefik puts its own context into a copy.
-type traefikLine struct {
-	StartUTC                                             time.Time
-	Duration                                             time.Duration
-	DownstreamStatus                                     int
-	ServiceName, RequestMethod, RequestAddr, RequestPath string
-	TraceID                                              string `json:"trace_id"`
-	SpanID                                               string `json:"span_id"`
-	UberTraceID                                          string `json:"request_Uber-Trace-Id"`
-	TraceParent                                          string `json:"request_Traceparent"`
-	TraceState                                           string `json:"request_Tracestate"`
-	Baggage                                              string `json:"request_Baggage"`
-	TraceResponse                                        string `json:"origin_Traceresponse"`
+// logLine is a line of the gateway or of a service.
+type logLine struct {
+	Record
+	Time           time.Time `json:"time"` // when the line was written
+	Msg            string    `json:"msg"`
+	Headers        Headers   `json:"headers"` // all that a service received
+	DurationMS     float64   `json:"duration_ms"`
+	What, Endpoint string    // which telemetry is sent in vain, and to where
 }
 
-// AddLine adds a line that a service has logged, without whatever a log viewer put in front of it.
-// It passes over lines that say nothing about a request and its headers, at little cost, and over
-// those that it cannot read. It does not keep data.
-//
-// It reads the services' own lines, the access log of Traefik, and the log of the gateway of the
-// run without Docker. A caller of AddProxy must not add the gateway's lines too.
+// AddLine adds a line of a log, without whatever a log viewer put in front of it: a service's, of
+// Traefik's access log, or of the gateway of the run without Docker. It passes over lines that say
+// nothing of a request or of telemetry, at little cost, and over those that it cannot read. It does
+// not keep data. A caller of AddProxy must not add the gateway's lines too.
 func (l *Ledger) AddLine(service string, data []byte) {
 	if bytes.Contains(data, markTraefik) {
 		l.addTraefik(service, data)
 		return
 	}
-	if bytes.Contains(data, markListens) || bytes.Contains(data, markVain) {
-		l.addTelemetry(service, data)
+	var in logLine
+	if !marked(data) || json.Unmarshal(data, &in) != nil || !credible(in.Time) {
 		return
 	}
-	if !bytes.Contains(data, markRequest) && !bytes.Contains(data, markAnswer) {
-		return
-	}
-	var in serviceLine
-	if json.Unmarshal(data, &in) != nil || !credible(in.Time) {
-		return
-	}
-	in.TraceID, _ = traceid.Trace(in.TraceID)
-	if in.SpanID, _ = traceid.Span(in.SpanID); in.SpanID == "" {
-		in.TraceID = ""
-	}
+	r := in.Record
+	r.Name, r.Time = service, in.Time
 	switch {
 	case in.Msg == "request" && in.Headers != nil:
+		r.Arrived = in.Headers
 		_, forwarded := in.Headers["x-forwarded-server"]
-		l.add(&record{
-			time: in.Time, name: service, method: in.Method, host: in.Host, path: in.Path, query: in.Query,
-			traceID: in.TraceID, spanID: in.SpanID, arrived: decodeAll(in.Headers), forwarded: forwarded,
-		})
+		l.add(&record{Record: r, forwarded: forwarded})
 	case in.Msg == "request" && service == topology.Gateway:
-		r := in.ProxyRecord
 		r.Duration = time.Duration(in.DurationMS * float64(time.Millisecond))
-		r.Time, r.Proxy = in.Time.Add(-r.Duration), service
-		host := topology.HostName(in.Host)
-		if slices.ContainsFunc(topology.Services(), func(s topology.Service) bool { return s.Host() == host }) {
-			r.Service = topology.ServiceOf(host)
+		r.Time = in.Time.Add(-r.Duration)
+		for _, s := range topology.Services() {
+			if s.Host() == topology.HostName(in.Host) {
+				r.Service = s.Name
+			}
 		}
 		l.AddProxy(r)
 	case in.Msg == "answer of other service":
-		l.addFollowUp(in.TraceID, in.SpanID, func(r *record) { r.end, r.answered = in.Time, in.Status })
+		l.addFollowUp(r, func(r *record) { r.end, r.answered = in.Time, in.Status })
 	case in.Msg == "request failed":
-		l.addFollowUp(in.TraceID, in.SpanID, func(r *record) { r.end, r.status = in.Time, in.Status })
+		l.addFollowUp(r, func(r *record) { r.end, r.Status = in.Time, in.Status })
+	case in.Msg == "listening":
+		l.addTelemetry(service, func(own *Telemetry) { *own = Telemetry{Started: in.Time} })
+	case strings.HasPrefix(in.Msg, inVain) && in.What == "spans":
+		l.addTelemetry(service, func(own *Telemetry) { own.Vain = cut(in.Endpoint, maxValue) })
 	}
 }
 
@@ -101,43 +88,30 @@ func (l *Ledger) AddLine(service string, data []byte) {
 // after it, the year is still one that JSON can have: 0 to 9999.
 func credible(t time.Time) bool { return t.Year() >= 1970 && t.Year() < 9000 }
 
-// addTelemetry adds a line in which a service says that it has started, or that it sends spans in vain.
-func (l *Ledger) addTelemetry(service string, data []byte) {
-	var in struct {
-		Time                time.Time
-		Msg, What, Endpoint string
-	}
-	if json.Unmarshal(data, &in) != nil || !credible(in.Time) {
+// addTraefik adds a line of Traefik's access log in JSON (v3.7, pkg/middlewares/accesslog). Its
+// request_* are headers of the client, if Traefik was told to keep them. Those that left are not
+// there: Traefik puts its own context into a copy.
+func (l *Ledger) addTraefik(gateway string, data []byte) {
+	in := gjson.ParseBytes(data)
+	start := in.Get("StartUTC").Time()
+	if !gjson.ValidBytes(data) || !credible(start) {
 		return
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	switch own := l.services[service]; {
-	case in.Msg == "listening":
-		l.services[service] = Telemetry{Started: in.Time}
-	case in.What == "spans":
-		own.Vain = cut(in.Endpoint, maxValue)
-		l.services[service] = own
+	arrived := Headers{}
+	for _, name := range headerNames {
+		if value := in.Get("request_" + http.CanonicalHeaderKey(name)).String(); value != "" && value != "REDACTED" {
+			arrived[name] = value
+		}
 	}
-}
-
-// addTraefik adds a line of Traefik's access log.
-func (l *Ledger) addTraefik(proxy string, data []byte) {
-	var in traefikLine
-	if json.Unmarshal(data, &in) != nil || !credible(in.StartUTC) {
-		return
+	if len(arrived) == 0 {
+		arrived = nil // not sent, or not kept
 	}
-	sent := Headers{UberTraceID: in.UberTraceID, TraceParent: in.TraceParent, TraceState: in.TraceState, Baggage: in.Baggage}
-	maps.DeleteFunc(sent, func(_, value string) bool { return value == "" || value == "REDACTED" })
-	if len(sent) == 0 {
-		sent = nil // not sent, or not kept
-	}
-	service, _, _ := strings.Cut(in.ServiceName, "@") // uservice3@file; none if no route matched
-	path, query, _ := strings.Cut(in.RequestPath, "?")
-	l.AddProxy(ProxyRecord{
-		Time: in.StartUTC, Duration: in.Duration, Proxy: proxy, Service: service,
-		Method: in.RequestMethod, Host: in.RequestAddr, Path: path, Query: query,
-		TraceID: in.TraceID, SpanID: in.SpanID, Status: in.DownstreamStatus,
-		Arrived: sent, TraceResponse: in.TraceResponse,
+	service, _, _ := strings.Cut(in.Get("ServiceName").String(), "@") // uservice3@file; none if no route matched
+	path, query, _ := strings.Cut(in.Get("RequestPath").String(), "?")
+	l.AddProxy(Record{
+		Time: start, Duration: time.Duration(in.Get("Duration").Int()), Name: gateway, Service: service,
+		Method: in.Get("RequestMethod").String(), Host: in.Get("RequestAddr").String(), Path: path, Query: query,
+		TraceID: in.Get("trace_id").String(), SpanID: in.Get("span_id").String(), Arrived: arrived,
+		Status: int(in.Get("DownstreamStatus").Int()), TraceResponse: in.Get("origin_Traceresponse").String(),
 	})
 }

@@ -18,11 +18,11 @@ import (
 )
 
 const (
-	// maxLogLine is the longest line that is read; longer ones are left out. The services' longest
-	// have the body of an answer, of 64 KiB before it is escaped.
+	// maxLogLine is the longest line that is read; the pieces of a longer one say nothing. The
+	// services' longest have the body of an answer, of 64 KiB before it is escaped.
 	maxLogLine = 1 << 20
-	// maxLogRecords is how many of the gateway's records of a log are kept; the newest.
-	maxLogRecords = 16 << 10
+	// maxLogRecords is how many records of a log are kept; the newest.
+	maxLogRecords = 48 << 10
 )
 
 // RunOptions say what Run is to print.
@@ -41,7 +41,7 @@ func Run(stdin io.Reader, stdout, stderr io.Writer, o RunOptions) error {
 		return err
 	}
 	l := New(maxLogRecords)
-	if err := l.readLog(stdin, stderr); err != nil {
+	if err := l.readLog(stdin); err != nil {
 		return err
 	}
 	b := l.view()
@@ -69,41 +69,33 @@ func Run(stdin io.Reader, stdout, stderr io.Writer, o RunOptions) error {
 }
 
 // readLog adds a whole log, see Run. The error says what a log without any request lacks.
-func (l *Ledger) readLog(r io.Reader, notes io.Writer) (err error) {
-	var lines, tooLong, unnamed int
+func (l *Ledger) readLog(r io.Reader) error {
+	lines, unnamed := 0, false
 	in := bufio.NewReaderSize(r, maxLogLine)
-	for err == nil {
-		var data []byte
-		if data, err = in.ReadSlice('\n'); errors.Is(err, bufio.ErrBufferFull) {
+	for {
+		data, _, err := in.ReadLine()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return fmt.Errorf("read the log: %w", err)
+		}
+		if len(bytes.TrimSpace(data)) > 0 {
 			lines++
-			tooLong++
-			for errors.Is(err, bufio.ErrBufferFull) {
-				_, err = in.ReadSlice('\n')
-			}
-			continue
 		}
-		if len(bytes.TrimSpace(data)) == 0 {
-			continue
-		}
-		lines++
 		container, text := splitPrefix(data)
 		if container != "" {
 			l.AddLine(serviceOf(container), text)
-		} else if bytes.HasPrefix(text, []byte("{")) && (bytes.Contains(text, markRequest) || bytes.Contains(text, markTraefik)) {
-			unnamed++
+		} else {
+			unnamed = unnamed || bytes.HasPrefix(text, []byte("{")) && marked(text)
 		}
 	}
-	if tooLong > 0 {
-		fmt.Fprintf(notes, "%s longer than %d bytes left out\n", term.Count(tooLong, "line"), maxLogLine)
-	}
 	switch {
-	case !errors.Is(err, io.EOF):
-		return fmt.Errorf("read the log: %w", err)
-	case len(l.lines)+len(l.proxied) > 0:
+	case len(l.records) > 0:
 		return nil
 	case lines == 0:
 		return errors.New("the log is empty: pipe one in, such as docker compose logs | go run ./demo ledger")
-	case unnamed > 0:
+	case unnamed:
 		return errors.New("the log does not say which service wrote which line: " +
 			"run docker compose logs without --no-log-prefix")
 	}

@@ -46,8 +46,8 @@ type Hop struct {
 	Kernel bool `json:"kernel,omitempty"`
 
 	TraceResponse *Response `json:"traceresponse,omitempty"` // the header that came back
-	Tie           Tie       `json:"tie"`                     // why the hop belongs to this request
-	Ambiguous     bool      `json:"ambiguous,omitempty"`     // marks a doubtful tie
+	// Ambiguous reports whether the hop may belong to another request of the same trace.
+	Ambiguous bool `json:"ambiguous,omitempty"`
 }
 
 // Side is what is known of one end of a hop. Headers is empty for none, and if unknown.

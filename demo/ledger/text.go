@@ -20,17 +20,17 @@ var requestsText string
 var requestsTemplate = template.Must(template.New("requests").Funcs(template.FuncMap{
 	"clock":   func(t time.Time) string { return t.UTC().Format("15:04:05.000") }, // as logs have it
 	"inc":     func(n int) int { return n + 1 },
-	"meaning": meaning,
 	"more":    func(r Request) int { return r.UntiedTotal - len(r.Untied) },
 	"safe":    safe,
 	"same":    sameHeaders,
+	"sampled": func(h Header) bool { return *h.Sampled },
 	"status":  http.StatusText,
 	"upper":   func(word any) string { return strings.ToUpper(strings.ReplaceAll(fmt.Sprint(word), "-", " ")) },
 	// A header's value is one word, so that it does not look like two.
 	"word": func(value string) string { return strings.ReplaceAll(safe(value), " ", `\x20`) },
 }).Parse(requestsText))
 
-// leads are what the further lines of a paragraph are indented by.
+// leads match how a paragraph begins; its further lines are indented by as much.
 var leads = regexp.MustCompile(`^ {0,5}((\d{1,3}\.|\?|left|arrived|back|so) {1,6})?`)
 
 // Fprint writes requests for a reader at a terminal of 80 columns, in the given order, without
@@ -57,34 +57,6 @@ func Fprint(w io.Writer, requests []Request) error {
 	}
 	_, err := io.WriteString(w, text.String())
 	return err
-}
-
-// meaning is a header in words, a paragraph each.
-func meaning(h Header) (paragraphs []string) {
-	var parts []string
-	switch {
-	case !h.Valid:
-		parts = append(parts, "malformed: "+h.Problem)
-	case h.TraceID != "":
-		paragraphs = append(paragraphs, "trace "+h.TraceID)
-		span := "span " + h.SpanID
-		if h.Sender != "" {
-			span += " of " + safe(h.Sender)
-		}
-		parts = append(parts, span)
-		if *h.Sampled {
-			parts = append(parts, "sampled")
-		} else {
-			parts = append(parts, "not sampled")
-		}
-	}
-	if h.Note != "" {
-		parts = append(parts, h.Note)
-	}
-	if len(parts) > 0 {
-		paragraphs = append(paragraphs, strings.Join(parts, ", "))
-	}
-	return paragraphs
 }
 
 // safe returns a text in printable ASCII, with everything else escaped.

@@ -3,114 +3,94 @@ package ledger
 import (
 	"cmp"
 	"slices"
-	"time"
-
-	"example.com/grafana-tempo-go-demo/demo/topology"
 )
 
 // claim makes a line a callee of the gateway's record or of another line.
-func (n *node) claim(caller *node, tie Tie, doubtful bool) {
+func (n *node) claim(caller *node, doubtful bool) {
 	caller.callees = append(caller.callees, n)
-	n.claimed, n.tie, n.doubtful = true, tie, doubtful
-	n.end = slices.MinFunc([]time.Time{n.end, caller.end}, time.Time.Compare)
-}
-
-// tieToProxy finds the line that a service logged of each request that passed the gateway.
-func (b *builder) tieToProxy() {
-	for _, tie := range []Tie{TieResponse, TieContext, TieValue, TieTrace} { // the strongest first
-		for _, p := range b.proxied {
-			if len(p.callees) > 0 || p.service == "" {
-				continue
-			}
-			found := b.match(p, tie)
-			if len(found) == 1 || len(found) > 1 && tie != TieValue {
-				found[0].claim(p, tie, len(found) > 1)
-			}
-		}
+	n.claimed, n.doubtful = true, doubtful
+	if caller.end.Before(n.end) {
+		n.end = caller.end
 	}
 }
 
-// tieByTime finds the line of each request that the gateway sent on without a context: the one that
-// came through it meanwhile, if that can be no other's. Nothing in the line says whose it is.
-func (b *builder) tieByTime() {
-	fitting := func(p *node) (found []*node) {
-		if len(p.callees) > 0 || p.left == nil || p.service == "" {
-			return nil
-		}
-		for _, n := range after(b.by[key{"service", p.service, ""}], p.time.Add(-clockSlack)) {
-			if !within(n.time, p.time, p.end) {
-				break
+// tieToGateway finds the line that a service logged of each request that passed the gateway, by
+// what both have: the strongest sign first.
+func (b *builder) tieToGateway() {
+	for _, same := range []func(g, n *node) bool{sameSpan, sameContext, sameTrace} {
+		for _, g := range b.all {
+			if found := b.fitting(g, same); len(found) > 0 {
+				found[0].claim(g, len(found) > 1)
 			}
-			if !n.claimed && n.forwarded && sameHeaders(p.left, n.arrived) {
-				found = append(found, n)
-			}
-		}
-		return found
-	}
-	lines, requests := map[*node][]*node{}, map[*node]int{}
-	for _, p := range b.proxied {
-		if contexts, malformed := split(p.left); len(contexts)+len(malformed) > 0 {
-			continue
-		}
-		lines[p] = fitting(p)
-		for _, n := range lines[p] {
-			requests[n]++
-		}
-	}
-	for p, found := range lines {
-		if len(found) == 1 && requests[found[0]] == 1 {
-			found[0].claim(p, TieTime, false)
 		}
 	}
 }
 
-// match returns the lines that a tie connects with a request of the gateway, at most two.
-func (b *builder) match(p *node, tie Tie) (found []*node) {
-	take := func(k key, fits func(*node) bool) {
-		for _, n := range b.by[k] {
-			if len(found) > 1 {
-				return
-			}
-			if !n.claimed && n.name == p.service && fits(n) && !slices.Contains(found, n) {
-				found = append(found, n)
-			}
-		}
+// sameSpan reports whether the answer's traceresponse names the span of the line.
+func sameSpan(g, n *node) bool {
+	return g.response != nil && g.response.Valid && g.response.TraceID == n.TraceID && g.response.SpanID == n.SpanID
+}
+
+// sameContext reports whether a context that left is one that arrived.
+func sameContext(g, n *node) bool {
+	return slices.ContainsFunc(g.left, func(h Header) bool {
+		return slices.ContainsFunc(n.contexts, func(x Header) bool { return x.TraceID == h.TraceID && x.SpanID == h.SpanID })
+	})
+}
+
+// sameTrace reports whether the gateway's trace arrived, where it does not log what left.
+func sameTrace(g, n *node) bool {
+	return g.left == nil && n.forwarded && slices.ContainsFunc(n.contexts, func(h Header) bool { return h.TraceID == g.TraceID })
+}
+
+// fitting returns the lines that a request of the gateway may have led to, as far as same tells.
+func (b *builder) fitting(g *node, same func(g, n *node) bool) (found []*node) {
+	if !g.gateway || len(g.callees) > 0 {
+		return nil
 	}
-	inTime := func(n *node) bool { return within(n.time, p.time, p.end) }
-	contexts, malformed := split(p.left)
-	switch {
-	case tie == TieResponse && p.response != nil && p.response.Valid:
-		take(key{"span", p.response.TraceID, p.response.SpanID}, func(*node) bool { return true })
-	case tie == TieContext:
-		for _, h := range contexts {
-			take(key{"context arrived", h.TraceID, h.SpanID}, inTime)
+	for _, n := range b.meanwhile(g) {
+		if !n.claimed && same(g, n) {
+			found = append(found, n)
 		}
-	case tie == TieValue:
-		for _, h := range malformed {
-			if len(b.by[key{"left", h.Name, h.Value}]) == 1 {
-				take(key{"arrived", h.Name, h.Value}, inTime)
-			}
-		}
-	case tie == TieTrace && p.left == nil && p.traceID != "":
-		// The gateway passes the Host header on; services that call each other send another one.
-		host := topology.HostName(p.host)
-		take(key{"trace arrived", p.traceID, ""}, func(n *node) bool {
-			return inTime(n) && (host == "" || n.host == "" || topology.HostName(n.host) == host)
-		})
 	}
 	return found
 }
 
+// tieByTime finds the line of each request that the gateway sent on without a context: one with the
+// same headers that came meanwhile, if it can be no other's.
+func (b *builder) tieByTime() {
+	lines, requests := map[*node][]*node{}, map[*node]int{}
+	for _, g := range b.all {
+		lines[g] = b.fitting(g, alike)
+		for _, n := range lines[g] {
+			requests[n]++
+		}
+	}
+	for g, found := range lines {
+		if len(found) == 1 && requests[found[0]] == 1 {
+			found[0].claim(g, false)
+			_, malformed := split(g.left)
+			found[0].byTime = len(malformed) == 0 // else their values tie it, too
+		}
+	}
+}
+
+// alike reports whether what left is what arrived, without a context.
+func alike(g, n *node) bool {
+	return g.left != nil && n.forwarded && len(n.contexts) == 0 && sameHeaders(g.left, n.arrived)
+}
+
 // tieToCallers finds the service that sent each of the requests that did not come from the gateway.
 func (b *builder) tieToCallers() {
-	for _, n := range b.lines {
-		if n.claimed || n.forwarded {
+	for _, n := range b.all {
+		if n.gateway || n.claimed || n.forwarded {
 			continue
 		}
+		b.watched(n)
 		if callers := b.callers(n); len(callers) > 0 {
 			// Services call once: prefer who has not called yet, then who waits longest.
 			c := slices.MinFunc(callers, func(x, y *node) int { return cmp.Compare(len(x.callees), len(y.callees)) })
-			n.claim(c, TieTrace, len(callers) > 1)
+			n.claim(c, len(callers) > 1)
 		}
 	}
 }
@@ -121,11 +101,8 @@ func (b *builder) callers(n *node) (found []*node) {
 		if i > 0 && h.TraceID == n.contexts[0].TraceID {
 			continue // two headers of one trace
 		}
-		for _, c := range after(b.by[key{"trace", h.TraceID, ""}], n.time.Add(-2*openFor)) {
-			if c == n || c.time.After(n.time) {
-				break // only earlier lines, so that no circle can come about
-			}
-			if b.upstreams[c.name] == n.name && within(n.time, c.time, c.end) {
+		for _, c := range during(b.byTrace[h.TraceID], n.Time.Add(-2*openFor), n.Time) {
+			if c.TraceID == h.TraceID && b.mayCall(c, n) {
 				found = append(found, c)
 			}
 		}

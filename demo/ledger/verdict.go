@@ -22,6 +22,10 @@ func judge(h Hop, instrumented, expected bool) (Action, string) {
 	}
 	problem := strings.Join(problems, ", and ") + "."
 	switch traced := h.TraceID != ""; {
+	case h.Arrived.Source == NotKnown && traced:
+		return NoAction, h.To + " started or continued the trace: its log does not say whether the client sent a trace id."
+	case h.Arrived.Source == NotKnown:
+		return NoAction, "The log of " + h.To + " does not say whether the client sent a trace id."
 	case len(contexts) > 0 && traced:
 		return IgnoredFormat, h.To + " ignored " + strings.Join(names, " and ") + " and started trace " + h.TraceID +
 			": it reads another format; see its OTEL_PROPAGATORS."
@@ -38,11 +42,12 @@ func judge(h Hop, instrumented, expected bool) (Action, string) {
 		return NotReceived, h.To + " received no trace id, and started no trace."
 	case h.From == client:
 		return Started, h.To + " started a trace: no trace id arrived."
-	case expected:
-		return NotReceived, h.To + " received no trace id, and started trace " + h.TraceID + "."
-	default:
-		return Started, h.To + " received no trace id, and started trace " + h.TraceID + "."
 	}
+	action := Started
+	if expected {
+		action = NotReceived
+	}
+	return action, h.To + " received no trace id, and started trace " + h.TraceID + "."
 }
 
 // continued says how the receiver went on in the trace of c, one of the contexts that arrived.

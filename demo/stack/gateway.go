@@ -45,7 +45,7 @@ func (s *Stack) startGateway(ctx context.Context) error {
 		TracerProvider: s.provider,
 		Propagator:     propagator,
 		Logger:         log,
-		Record:         func(r ledger.ProxyRecord) { s.ledger.AddProxy(r) },
+		Record:         func(r ledger.Record) { s.ledger.AddProxy(r) },
 		Tamper: func(h http.Header) {
 			if f := s.fault.Load(); f.tamper != nil {
 				f.tamper(h)

@@ -1,6 +1,9 @@
 package traceid
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 func TestTrace(t *testing.T) {
 	const whole = "0123456789abcdef0123456789abcdef"
@@ -13,10 +16,11 @@ func TestTrace(t *testing.T) {
 		"0":                                "",
 		"xyz":                              "",
 		whole + "0":                        "",
+		strings.Repeat("9", 1<<20):         "",
 	} {
 		got, err := Trace(id)
-		if got != want || (err == nil) != (want != "") {
-			t.Errorf("Trace(%q) = %q, %v; want %q", id, got, err, want)
+		if got != want || (err == nil) != (want != "") || err != nil && len(err.Error()) > 300 {
+			t.Errorf("Trace(%.40q) = %q, %v; want %q", id, got, err, want)
 		}
 	}
 }

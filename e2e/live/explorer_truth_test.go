@@ -286,7 +286,7 @@ func TestTheExplorerFindsTheTraceThatTheKernelBegan(t *testing.T) {
 	browser := startBrowser(t)
 	id, begun := newTraceID(), newTraceID()
 	address, send := inProcess(t, ledgerOf(id, object{"outcome": "ended", "summary": "", "hops": []object{}, "untied_total": 1, "untied": []object{{
-		"from": "uservice1", "to": "uservice2", "action": "dropped", "tie": "none", "kernel": true, "left": object{},
+		"from": "uservice1", "to": "uservice2", "action": "dropped", "kernel": true, "left": object{},
 		"arrived": object{"source": "recorded", "headers": []object{{"name": "traceparent", "trace_id": begun, "valid": true}}},
 	}}}))
 	send(object{"resourceSpans": []object{proxied(id, "uservice1", "/", "200", 40*time.Second)}})

@@ -125,7 +125,7 @@ function request(r, at) {
     r.untied?.length ? h("div", { class: "untied" },
       h("h4", {}, "May belong to this request"),
       h("p", { class: "soft" }, `These arrived while it was open, and nothing in them says whose they are.${r.untied_total > r.untied.length ? ` ${r.untied.length} of ${r.untied_total} are shown.` : ""}`),
-      h("ol", { class: "hops" }, ...r.untied.map((x) => hop(x, at)))) : null);
+      h("ol", { class: "hops" }, ...r.untied.map((x) => hop(x, at, true)))) : null);
 }
 
 // headline is the summary of a request. Spans may tell more of where its trace begins and ends than the logs, which those
@@ -140,7 +140,8 @@ function headline(r, { id, trace }) {
   return r.summary.replace(/^One trace, (in .+? alone|from .+? to .+?)\.(?= |$)/, () => `One trace, ${ends}.`);
 }
 
-function hop(x, at) {
+// hop draws one hop; a loose one may belong to another request.
+function hop(x, at, loose = false) {
   const { id, trace } = at;
   const [kind, word, meaning] = words[x.action] ?? ["", visible(x.action), ""];
   // A sender that the records do not know has its own span's id in the header that arrived.
@@ -153,11 +154,11 @@ function hop(x, at) {
   }
   const answered = back?.trace_id === id && trace?.find(back.span_id);
   const who = (name) => h("span", { class: "who " + colour(name) }, name === "client" ? "" : h("span", { class: "dot" }), visible(name));
-  return h("li", { class: `hop ${x.tie === "none" ? "loose" : ""}`, "data-action": x.action, "data-from": x.from, "data-to": x.to },
+  return h("li", { class: "hop" + (loose ? " loose" : ""), "data-action": x.action, "data-from": x.from, "data-to": x.to },
     h("div", { class: "hop-head" },
       h("span", { class: "hop-who" }, who(from), h("span", { class: "arrow", "aria-label": "to" }, " → "), who(x.to)),
       h("span", { class: "badge " + kind, title: meaning }, word),
-      x.kernel ? h("span", { class: "badge", title: "The sender is not instrumented and writes no header." }, x.tie === "none" ? "perhaps the kernel's header" : "the kernel's header") : null,
+      x.kernel ? h("span", { class: "badge", title: "The sender is not instrumented and writes no header." }, loose ? "perhaps the kernel's header" : "the kernel's header") : null,
       x.status ? h("span", { class: x.status >= 500 ? "hop-status bad" : "hop-status" }, String(x.status)) : null,
       x.ambiguous ? h("span", { class: "badge", title: "It may belong to another request of the same trace." }, "ambiguous") : null),
     h("p", { class: "hop-says" }, ...carries(x, at), visible(x.says)),
