@@ -139,6 +139,21 @@ var scenarios = []scenario{
 		l.AddLine("uservice4", requestLine(10, jaegerHeader(traceA, span(4)), traceA, span(5)))
 	}, []string{"whole | client>uservice3 continued first | uservice3>uservice4 continued trace"}},
 
+	{"uservice4 records what is not sampled", func(l *Ledger) {
+		header := uber(traceA + ":" + span(2) + ":0:0")
+		l.AddLine("uservice4", requestLine(1, header, traceA, span(3)))
+		r := gatewayRecord(0, "uservice4", traceA, nil, header)
+		r.TraceResponse = "00-" + traceA + "-" + span(3) + "-01"
+		l.AddProxy(r)
+	}, []string{"whole | client>gateway started first | gateway>uservice4 continued traceresponse"}},
+
+	{"only what everybody ignores is not sampled", func(l *Ledger) {
+		ignored := Headers{TraceParent: "00-" + traceB + "-" + span(9) + "-00"}
+		both := Headers{TraceParent: ignored[TraceParent], UberTraceID: traceA + ":" + span(2) + ":0:1"}
+		l.AddLine("uservice4", requestLine(1, both, traceA, span(3)))
+		l.AddProxy(gatewayRecord(0, "uservice4", traceA, ignored, both))
+	}, []string{"cut | client>gateway ignored-format first | gateway>uservice4 continued context"}},
+
 	{"two headers name two traces", func(l *Ledger) {
 		l.AddLine("uservice4", requestLine(1, map[string]string{
 			UberTraceID: traceA + ":" + span(2) + ":0:1", TraceParent: "00-" + traceB + "-" + span(6) + "-01", Baggage: "user=1",
@@ -228,6 +243,7 @@ func TestTheSummarySaysWhereATraceBeginsEndsAndIsCut(t *testing.T) {
 		"uservice4 speaks traceparent only":                      "The trace is cut before uservice4.",
 		"the sampled flag is 0":                                  "One trace, from the client to uservice4. It is not sampled: services that obey the flag record no span.",
 		"the sampled flag changes on the way":                    "One trace, from the client to uservice4. A part of it is not sampled.",
+		"only what everybody ignores is not sampled":             "The trace is cut before gateway.",
 	} {
 		i := slices.IndexFunc(scenarios, func(s scenario) bool { return s.name == name })
 		l := New(DefaultMaxRecords)

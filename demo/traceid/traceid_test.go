@@ -1,6 +1,10 @@
 package traceid
 
-import "testing"
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
 
 func TestTrace(t *testing.T) {
 	const whole = "0123456789abcdef0123456789abcdef"
@@ -17,6 +21,9 @@ func TestTrace(t *testing.T) {
 		got, err := Trace(id)
 		if got != want || (err == nil) != (want != "") {
 			t.Errorf("Trace(%q) = %q, %v; want %q", id, got, err, want)
+		}
+		if err != nil && !strings.HasPrefix(err.Error(), fmt.Sprintf("trace id %q is ", id)) {
+			t.Errorf("Trace(%q): %v", id, err)
 		}
 	}
 }

@@ -70,9 +70,10 @@ export function rows(trace, keyOf) {
   for (const s of trace.spans) {
     const key = keyOf(s);
     let row = found.get(key);
-    if (!row) found.set(key, row = { service: s.service, name: s.name, spans: 0, errors: 0, time: 0 });
+    if (!row) found.set(key, row = { service: s.service, name: s.name, spans: 0, errors: 0, time: 0, dark: true });
     row.spans++;
     row.time += s.share;
+    row.dark &&= s.dark; // it waited for somebody unknown, and nobody knows what it did itself
     if (s.status === "error") row.errors++;
   }
   const list = [...found.values()];
