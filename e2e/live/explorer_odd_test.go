@@ -36,7 +36,7 @@ func TestTheExplorerSaysNothingFalseOfOddTraces(t *testing.T) {
 		}, func(id string) []object {
 			return []object{failed(proxied(id, "uservice3", "/", "502", ago))}
 		}, map[string]said{
-			story: {[]string{"the call did not reach it, and gateway answered 502 itself", "ReverseProxy of gateway failed. No span here says where the error began."},
+			story: {[]string{"the call did not reach it and gateway answered 502 itself", "ReverseProxy of gateway failed. No span here says where the error began."},
 				[]string{"came back"}},
 			".where .table-box:last-child tbody tr:last-child": {[]string{"ReverseProxy", "–"}, []string{"0 ms", "%"}},
 			".hop:last-child": {[]string{"uber-trace-id carries the span id of ReverseProxy of gateway.", "not recorded"}, nil},

@@ -77,8 +77,8 @@ function reasons(trace, { service, span, name }, hops, late) {
   const list = [
     !late && "its spans are still on their way",
     !took && !service && "it is not instrumented",
-    !took && relays.has(span.service) && status >= 502 && status <= 504 && `the call did not reach it, and ${span.service} answered ${status} itself`,
-    !took && "it did not receive the propagation header, and is in another trace",
+    !took && relays.has(span.service) && status >= 502 && status <= 504 && `the call did not reach it and ${span.service} answered ${status} itself`,
+    !took && "it did not receive the propagation header and is in another trace",
     hops.unsampled() && "it did not record them, because the header says that the trace is not sampled",
     "its exporter does not reach the trace store",
     "its process ended before it sent them",
