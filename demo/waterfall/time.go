@@ -63,12 +63,13 @@ func unexplained(t *tempo.Trace) (pieces []interval, total time.Duration, behind
 
 func length(s *tempo.Span) time.Duration { return s.End.Sub(s.Start) }
 
-// isDark reports whether a span is an HTTP call that was answered by somebody of whom the trace has
-// no span. A call of a database is measured by the caller alone, and is not.
+// isDark reports whether a span is an HTTP call of somebody of whom the trace has no span, answered
+// or not. A call of a database is measured by the caller alone, and is not.
 func isDark(s *tempo.Span) bool {
-	_, answered := s.Attributes["http.response.status_code"]
-	_, before := s.Attributes["http.status_code"] // its name until 2023
-	return s.Kind == "client" && len(s.Children) == 0 && (answered || before)
+	ofHTTP := slices.ContainsFunc([]string{
+		"http.request.method", "http.response.status_code", "http.method", "http.status_code", // the last two until 2023
+	}, func(key string) bool { return s.Attributes[key] != nil })
+	return s.Kind == "client" && len(s.Children) == 0 && ofHTTP
 }
 
 // without returns an interval without the time of others.

@@ -41,6 +41,11 @@ func TestTheExplorerSaysNothingFalseOfOddTraces(t *testing.T) {
 			".where .table-box:last-child tbody tr:last-child": {[]string{"ReverseProxy", "–"}, []string{"0 ms", "%"}},
 			".hop:last-child": {[]string{"uber-trace-id carries the span id of ReverseProxy of gateway.", "not recorded"}, nil},
 		}},
+		{"a service hangs", nil, func(id string) []object {
+			return []object{resourceSpans("uservice3", timed(id, 3, 0, "server", "handle_incoming_call", ago, 0, 1000)), failed(resourceSpans("uservice3",
+				timed(id, 5, 3, "client", "other_uservice_call", ago, 200, 1000, attribute("http.request.method", "GET"))))}
+		}, map[string]said{story: {[]string{"uservice4 is instrumented, yet no span of it is here.", "the call did not reach it, it is still at work, it did not receive",
+			"The error began in other_uservice_call of uservice3"}, []string{"No span here says"}}}},
 		{"a clock is ahead", nil, func(id string) []object { return served(id, 5000) }, map[string]said{story: {[]string{outside}, nil}}},
 		{"a clock is behind", nil, func(id string) []object { return served(id, -5000) }, map[string]said{story: {[]string{outside}, nil}}},
 		{"nobody's clock", nil, func(id string) []object {

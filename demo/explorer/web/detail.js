@@ -158,7 +158,7 @@ export class Detail {
     return Date.now() - (this.trace.startedAt + this.trace.duration);
   }
 
-  // missing reports whether an answer came from somebody who may have made spans, of which none is here.
+  // missing reports whether somebody was called who may have made spans, of which none is here.
   missing() {
     return Boolean(this.dark?.span && !this.dark.service?.plain);
   }

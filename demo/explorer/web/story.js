@@ -3,7 +3,7 @@
 import { h, icon } from "./dom.js";
 import { duration, percent, visible } from "./format.js";
 import { spanLink } from "./span.js";
-import { rows } from "./time.js";
+import { isAnswered, rows } from "./time.js";
 import { answers, httpStatus, relays } from "./trace.js";
 
 // story says in a sentence or two what the picture of a trace shows. dark is what it leaves unexplained, hops the ledger;
@@ -23,7 +23,7 @@ export function story(trace, { dark, hops, late }) {
   }
   const seen = seenFromOutside(trace);
   if (seen.length) out.push(fromOutside(seen));
-  const causes = trace.spans.filter((s) => s.status === "error" && !s.dark && !s.children.some((c) => c.status === "error"));
+  const causes = trace.spans.filter((s) => s.status === "error" && !(s.dark && isAnswered(s)) && !s.children.some((c) => c.status === "error"));
   const [most] = rows(trace, (s) => s.service + "\n" + s.name).filter((r) => r.service !== null);
   const share = most.time / (trace.duration || 1);
   if (causes.length) {
@@ -47,7 +47,7 @@ function mystery(trace, dark, hops, late, elsewhere, parts) {
       ? [`${name} is not instrumented: it sends no spans and passes no propagation header on. The trace ends at `, spanLink(span), ". ", inside(service, httpStatus(trace))]
       : elsewhere && elsewhere !== trace.id
         ? [`${name} answered from another trace: no propagation header that it could read reached it, so it started its own. `, partLink(elsewhere, parts)]
-        : [service ? `${name} is instrumented, yet no span of it is here. ` : `${visible(name)} answered a call, and no span of it is here. `, ...reasons(trace, dark, hops, late)];
+        : [service ? `${name} is instrumented, yet no span of it is here. ` : `${visible(name)} ${isAnswered(span) ? "answered a call" : "was called"}, and no span of it is here. `, ...reasons(trace, dark, hops, late)];
   const much = time ? `${duration(time)} unexplained, ${percent(time / trace.duration)} of the total.` : `No span of ${visible(name)} is here.`;
   return h("div", { class: "note mystery" }, h("p", { class: "note-title" }, much), h("p", {}, ...why));
 }
@@ -77,6 +77,8 @@ function reasons(trace, { service, span, name }, hops, late) {
   const list = [
     !late && "its spans are still on their way",
     !took && !service && "it is not instrumented",
+    !isAnswered(span) && "the call did not reach it",
+    !isAnswered(span) && "it is still at work",
     !took && relays.has(span.service) && status >= 502 && status <= 504 && `the call did not reach it and ${span.service} answered ${status} itself`,
     !took && "it did not receive the propagation header and is in another trace",
     hops.unsampled() && "it did not record them, because the header says that the trace is not sampled",
