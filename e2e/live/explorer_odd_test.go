@@ -18,6 +18,11 @@ func TestTheExplorerSaysNothingFalseOfOddTraces(t *testing.T) {
 		}
 		return spans
 	}
+	unlogged := func(id, service string) []object {
+		return []object{hopOf("client", "gateway", "started", id, 1),
+			{"from": "gateway", "to": service, "action": "unknown", "left": object{"source": "recorded", "headers": []object{headerOf(id, 2)}},
+				"arrived": object{"source": "unknown", "headers": []object{}}}}
+	}
 	served := func(id string, from int) []object {
 		return []object{resourceSpans("front", timed(id, 1, 0, "server", "GET", ago, 0, 1000), timed(id, 2, 1, "client", "call", ago, 0, 1000)),
 			resourceSpans("back", timed(id, 3, 2, "server", "serve", ago, from, from+200))}
@@ -29,11 +34,10 @@ func TestTheExplorerSaysNothingFalseOfOddTraces(t *testing.T) {
 		spans func(id string) []object
 		says  map[string]said // by selector
 	}{
-		{"the gateway reached nobody", func(id string) []object {
-			return []object{hopOf("client", "gateway", "started", id, 1),
-				{"from": "gateway", "to": "uservice3", "action": "unknown", "left": object{"source": "recorded", "headers": []object{headerOf(id, 2)}},
-					"arrived": object{"source": "unknown", "headers": []object{}}}}
-		}, func(id string) []object {
+		{"the gateway reached no plain service", func(id string) []object { return unlogged(id, "uservice1") }, func(id string) []object {
+			return []object{failed(proxied(id, "uservice1", "/", "502", ago))}
+		}, map[string]said{story: {[]string{"The trace ends at ReverseProxy of gateway. Nothing says whether the call reached it."}, []string{"Redis"}}}},
+		{"the gateway reached nobody", func(id string) []object { return unlogged(id, "uservice3") }, func(id string) []object {
 			return []object{failed(proxied(id, "uservice3", "/", "502", ago))}
 		}, map[string]said{
 			story: {[]string{"the call did not reach it and gateway answered 502 itself", "ReverseProxy of gateway failed. No span here says where the error began."},

@@ -90,6 +90,11 @@ export class Ledger {
     return ids.includes(this.id) ? this.id : ids.find(Boolean) ?? null;
   }
 
+  // unlogged reports whether a service was called, and logged nothing of it.
+  unlogged(service) {
+    return (this.requests ?? []).some((r) => r.hops?.some((x) => x.to === service && x.action === "unknown"));
+  }
+
   headers() {
     return headersOf(this.requests ?? []);
   }

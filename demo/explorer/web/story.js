@@ -44,7 +44,8 @@ function mystery(trace, dark, hops, late, elsewhere, parts) {
     : service?.plain && hops.watched()
       ? [`${name} is not instrumented. The kernel seems to watch it from outside (eBPF): it did not read this header, and began a trace of its own. `, partLink(hops.watched(), [])]
     : service?.plain
-      ? [`${name} is not instrumented: it sends no spans and passes no propagation header on. The trace ends at `, spanLink(span), ". ", inside(service, httpStatus(trace))]
+      ? [`${name} is not instrumented: it sends no spans and passes no propagation header on. The trace ends at `, spanLink(span), ". ",
+        hops.unlogged(name) ? "Nothing says whether the call reached it." : inside(service, httpStatus(trace))]
       : elsewhere && elsewhere !== trace.id
         ? [`${name} answered from another trace: no propagation header that it could read reached it, so it started its own. `, partLink(elsewhere, parts)]
         : [service ? `${name} is instrumented, yet no span of it is here. ` : `${visible(name)} ${isAnswered(span) ? "answered a call" : "was called"}, and no span of it is here. `, ...reasons(trace, dark, hops, late)];
