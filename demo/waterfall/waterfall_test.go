@@ -75,7 +75,9 @@ func TestRender(t *testing.T) {
 	for _, s := range outside[2:] {
 		s.Resource = map[string]any{"telemetry.distro.name": "opentelemetry-ebpf-instrumentation"}
 	}
-	hung := []*tempo.Span{span("1", "", "uservice3", "handle_incoming_call", 0, 1000), span("2", "1", "uservice3", "other_uservice_call", 200, 1000)}
+	hung := []*tempo.Span{
+		span("1", "", "uservice3", "handle_incoming_call", 0, 1000), span("2", "1", "uservice3", "other_uservice_call", 200, 1000),
+	}
 	hung[1].Kind, hung[1].Attributes = "client", map[string]any{"http.request.method": "GET"}
 	circle := []*tempo.Span{span("1", "2", "a", "chicken", 0, 1), span("2", "1", "a", "egg", 0, 1)}
 
