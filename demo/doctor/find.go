@@ -62,6 +62,9 @@ func Find(ctx context.Context, given map[string]string, sys System) (Options, er
 				return run, nil
 			}
 		}
+		if len(found) > 0 {
+			compose.Note = "Runs without Docker are up. To examine one:\n" + howTo(found)
+		}
 		return compose, nil
 	}
 	if composeRuns(ctx, compose, found) {
@@ -74,12 +77,17 @@ func Find(ctx context.Context, given map[string]string, sys System) (Options, er
 	chosen := found[0]
 	if len(found) > 1 {
 		chosen.Note = fmt.Sprintf("%d runs of the demo are up. This one is examined:\n  %s at %s\nTo examine another:\n",
-			len(found), chosen.Stack, chosen.gateway())
-		for _, o := range found[1:] {
-			chosen.Note += fmt.Sprintf("  %s: go run ./demo doctor -gateway=%s\n", o.Stack, o.gateway())
-		}
+			len(found), chosen.Stack, chosen.gateway()) + howTo(found[1:])
 	}
 	return chosen, nil
+}
+
+// howTo says how to examine each of some stacks, a line each.
+func howTo(stacks []Options) (lines string) {
+	for _, o := range stacks {
+		lines += fmt.Sprintf("  %s: go run ./demo doctor -gateway=%s\n", o.Stack, o.gateway())
+	}
+	return lines
 }
 
 // gateway is the address by which Find knows a stack.

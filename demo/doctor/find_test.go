@@ -194,6 +194,10 @@ func TestAllRunsAreNamed(t *testing.T) {
 	if err != nil || o.Kind != Local || o.URLs[topology.Gateway] != older || o.URLs[topology.Tempo] != "http://127.0.0.1:3201" {
 		t.Errorf("the address of a run's gateway finds %+v (%v)", o, err)
 	}
+	o, err = Find(t.Context(), map[string]string{topology.Gateway: "http://127.0.0.1:" + closedPort(t)}, sys)
+	if err != nil || o.Kind != Compose || !strings.Contains(o.Note, "(process 1000): go run ./demo doctor -gateway="+older) {
+		t.Errorf("an address of nobody finds %s (%v) and says %q", o.Stack, err, o.Note)
+	}
 }
 
 func TestARunThatHasTakenOverAnAddressIsOne(t *testing.T) {

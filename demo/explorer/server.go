@@ -88,7 +88,7 @@ func newHandler(o Options, backends http.RoundTripper) http.Handler {
 	mux.HandleFunc("GET /tempo/api/search", e.passToTempo)
 	mux.HandleFunc("GET /tempo/api/v2/traces/{id}", func(w http.ResponseWriter, r *http.Request) {
 		if !isTraceID(r.PathValue("id")) {
-			fail(w, http.StatusBadRequest, "This is not a trace id, which has up to 32 hexadecimal digits.")
+			fail(w, http.StatusBadRequest, "This is not a trace id, which has up to 32 hexadecimal digits, not all of them 0.")
 			return
 		}
 		e.passToTempo(w, r)

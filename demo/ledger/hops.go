@@ -123,6 +123,10 @@ func (b *builder) hopFrom(c, n *node) Hop {
 	h.Status = cmp.Or(h.Status, c.Status)
 	if c.response != nil {
 		h.TraceResponse = &Response{Recorded, *c.response}
+		overruled := func(x Header) bool { return x.TraceID == h.TraceID && !*x.Sampled }
+		if s := c.response.Sampled; s != nil && *s && slices.ContainsFunc(n.contexts, overruled) {
+			h.Says += " Its answer says that it recorded its span all the same."
+		}
 	}
 	if c.left == nil {
 		return h
@@ -145,7 +149,7 @@ func (b *builder) hopFrom(c, n *node) Hop {
 // unlogged is the hop from the gateway to a service whose line was not found.
 func unlogged(p *node) Hop {
 	h := Hop{
-		From: p.Name, To: p.Service, Left: side(Recorded, p.left), Arrived: side(Inferred, p.left),
+		From: p.Name, To: p.Service, Left: side(Recorded, p.left), Arrived: side(NotKnown, nil),
 		Action: NoAction, Status: p.Status,
 	}
 	contexts, malformed := split(p.left)

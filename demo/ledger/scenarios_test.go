@@ -139,6 +139,21 @@ var scenarios = []scenario{
 		l.AddLine("uservice4", requestLine(10, jaegerHeader(traceA, span(4)), traceA, span(5)))
 	}, []string{"whole | client>uservice3 continued | uservice3>uservice4 continued"}},
 
+	{"uservice4 records what is not sampled", func(l *Ledger) {
+		header := uber(traceA + ":" + span(2) + ":0:0")
+		l.AddLine("uservice4", requestLine(1, header, traceA, span(3)))
+		r := gatewayRecord(0, "uservice4", traceA, nil, header)
+		r.TraceResponse = "00-" + traceA + "-" + span(3) + "-01"
+		l.AddProxy(r)
+	}, []string{"whole | client>gateway started | gateway>uservice4 continued"}},
+
+	{"only what everybody ignores is not sampled", func(l *Ledger) {
+		ignored := Headers{TraceParent: "00-" + traceB + "-" + span(9) + "-00"}
+		both := Headers{TraceParent: ignored[TraceParent], UberTraceID: traceA + ":" + span(2) + ":0:1"}
+		l.AddLine("uservice4", requestLine(1, both, traceA, span(3)))
+		l.AddProxy(gatewayRecord(0, "uservice4", traceA, ignored, both))
+	}, []string{"cut | client>gateway ignored-format | gateway>uservice4 continued"}},
+
 	{"two headers name two traces", func(l *Ledger) {
 		l.AddLine("uservice4", requestLine(1, map[string]string{
 			UberTraceID: traceA + ":" + span(2) + ":0:1", TraceParent: "00-" + traceB + "-" + span(6) + "-01", Baggage: "user=1",

@@ -63,7 +63,7 @@ func continued(h Hop, c Header, contexts []Header) string {
 	switch {
 	case c.SpanID == h.SpanID:
 		return h.To + " continued the trace in " + names + ", and made no span of its own." + rest
-	case !*c.Sampled: // whether the receiver recorded a span is not in the records
+	case !*c.Sampled: // whether the receiver recorded a span only its answer says
 		return h.To + " continued the trace in " + names + ", which is not sampled." + rest
 	}
 	return h.To + " continued the trace: it made the span in " + names + " the parent of its own." + rest
@@ -118,12 +118,16 @@ func conclude(r *Request, severed string) {
 	}
 }
 
-// unsampled says so of a request if headers of it do.
+// unsampled says so of a request if headers of its traces do, and not those that everybody ignored.
 func (r *Request) unsampled() string {
-	said := map[bool]bool{}
+	said, own := map[bool]bool{}, map[string]bool{}
+	for _, hop := range r.Hops {
+		own[hop.TraceID] = true
+	}
+	delete(own, "")
 	for _, hop := range r.Hops {
 		for _, h := range hop.Arrived.Headers {
-			if h.Sampled != nil {
+			if h.Sampled != nil && (own[h.TraceID] || len(own) == 0) {
 				said[*h.Sampled] = true
 			}
 		}

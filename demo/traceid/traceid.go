@@ -56,7 +56,7 @@ func normalize(what, id string, digits int) (string, error) {
 		if len(id) > 64 {
 			id = id[:64] + "..."
 		}
-		return "", fmt.Errorf("%[1]s %[2]q: its %[1]s id %[3]s; want up to %[4]d hexadecimal digits",
+		return "", fmt.Errorf("%s id %q %s; want up to %d hexadecimal digits",
 			what, strings.ToValidUTF8(id, ""), problem, digits)
 	}
 	return Pad(lower, digits), nil

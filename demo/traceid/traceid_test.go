@@ -22,6 +22,9 @@ func TestTrace(t *testing.T) {
 		if got != want || (err == nil) != (want != "") || err != nil && len(err.Error()) > 300 {
 			t.Errorf("Trace(%.40q) = %q, %v; want %q", id, got, err, want)
 		}
+		if err != nil && !strings.HasPrefix(err.Error(), `trace id "`) {
+			t.Errorf("Trace(%.40q): %v", id, err)
+		}
 	}
 }
 

@@ -47,11 +47,12 @@ func unexplained(t *tempo.Trace, known map[string]bool) (pieces []interval, tota
 
 func length(s *tempo.Span) time.Duration { return s.End.Sub(s.Start) }
 
-// isDark reports whether a span is an HTTP call that was answered by somebody of whom the trace has
-// no span. A call of a database is measured by the caller alone, and is not.
+// isDark reports whether a span is an HTTP call of somebody of whom the trace has no span, answered
+// or not. A call of a database is measured by the caller alone, and is not.
 func isDark(s *tempo.Span) bool {
+	_, asked := s.Attributes["http.request.method"]
 	_, answered := s.Attributes["http.response.status_code"]
-	return s.Kind == "client" && len(s.Children) == 0 && answered
+	return s.Kind == "client" && len(s.Children) == 0 && (asked || answered)
 }
 
 // without returns an interval without the time of others.

@@ -75,6 +75,10 @@ func TestRender(t *testing.T) {
 	for _, s := range outside[2:] {
 		s.Resource = map[string]any{"telemetry.distro.name": "opentelemetry-ebpf-instrumentation"}
 	}
+	hung := []*tempo.Span{
+		span("1", "", "uservice3", "handle_incoming_call", 0, 1000), span("2", "1", "uservice3", "other_uservice_call", 200, 1000),
+	}
+	hung[1].Kind, hung[1].Attributes = "client", map[string]any{"http.request.method": "GET"}
 
 	for _, tc := range []struct {
 		name  string
@@ -106,6 +110,13 @@ GET                  gateway    1.71 s  ================
     'database_call   uservice4  1.55 s   ===============
      ERROR: connection refused by a server that has a
      long name
+`},
+		{"a call that nobody answered", hung, Options{}, `
+trace 0af7651916cd43dd8448eb211c80319c  2 spans  1.00 s
+                                           0                              1.00 s
+handle_incoming_call    uservice3  1.00 s  █████████████████████████████████████
+└─ other_uservice_call  uservice3  800 ms         ██████████████████████████████
+   └─ unexplained                  800 ms         ░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░
 `},
 		{"seen from outside as far as uservice1", outside, Options{}, `
 trace 0af7651916cd43dd8448eb211c80319c  5 spans  1.00 s

@@ -120,6 +120,7 @@ func TestTheExplorerSaysNothingFalse(t *testing.T) {
 		p.call("uservice1")
 		p.until(`[...document.querySelectorAll(".hop")].map((h) => h.dataset.from + " " + h.dataset.to + (h.classList.contains("loose") ? "?" : "")).join() ===
 			"client gateway,gateway uservice1,uservice1 uservice2?"`)
+		p.judge(".hop.loose .hop-who", said{yes: []string{"?", "uservice2"}, no: []string{"uservice1"}})
 	})
 	t.Run("the traceresponse that is in the other half's event is not called unwritten", func(t *testing.T) {
 		p := withFault(t, browser, d.Explorer, "drop-header")
@@ -157,13 +158,13 @@ func TestTheExplorerSaysNothingFalse(t *testing.T) {
 		p := withFault(t, browser, d.Explorer, "killed-before-flush")
 		js[any](p, `void document.querySelector("input[name=fail][value=database]").click()`)
 		p.call("uservice3")
-		p.judge(story, said{yes: []string{"An error came back to other_uservice_call of uservice3. No span here says where it began."}, no: []string{"began in"}})
+		p.judge(story, said{yes: []string{"other_uservice_call of uservice3 failed. No span here says where the error began."}, no: []string{"began in"}})
 	})
 	t.Run("a failure that nobody saw from inside", func(t *testing.T) {
 		p := withFault(t, browser, d.Explorer, "")
 		js[any](p, `void document.querySelector("input[name=fail][value=database]").click()`)
 		p.call("uservice1")
 		p.judge(story, said{yes: []string{"Nobody outside can tell whether Redis, uservice2 or its database failed, and which of them took the time."}})
-		p.judge(".twin", said{yes: []string{"There is no trace of it to compare: a whole one, of the same request, within a minute, also answered 502."}})
+		p.judge(".twin", said{yes: []string{"There is no trace of it to compare: that takes a whole one of the same request, within a minute, also answered 502."}})
 	})
 }

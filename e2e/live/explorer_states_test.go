@@ -199,7 +199,7 @@ func TestTheExplorerComparesWithWhatExplainsIt(t *testing.T) {
 		resourceSpans("uservice3", timed(holed, 3, 2, "server", "handle_incoming_call", ago, 0, 1000),
 			calling(timed(holed, 4, 3, "client", "other_uservice_call", ago, 0, 1000)))}})
 	p := open(t, browser, address+"/trace/"+plain, 1280)
-	p.judge(".twin", said{yes: []string{"The answer is one call away", "There is no trace of it to compare: a whole one, of the same request, within a minute, also answered 200."}})
+	p.judge(".twin", said{yes: []string{"The answer is one call away", "There is no trace of it to compare: that takes a whole one of the same request, within a minute, also answered 200."}})
 	// A whole trace explains it, also that of a service that does not say its name.
 	send(object{"resourceSpans": []object{proxied(unnamed, "uservice3", "/", "200", ago-time.Second),
 		resourceSpans("unknown_service:uservice3", timed(unnamed, 3, 2, "server", "handle_incoming_call", ago-time.Second, 0, 1000))}})

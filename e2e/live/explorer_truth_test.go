@@ -53,6 +53,10 @@ func TestTheExplorerCountsEachMomentOnce(t *testing.T) {
 		{"a plain service", func(id string) []object {
 			return []object{proxied(id, "uservice1", "/", "200", ago)}
 		}, []string{"unexplained 1.00 s 100 %", "gateway 0 ms 0.0 %"}, "1.00 s unexplained, 100 % of the total."},
+		{"a call that nobody answered", func(id string) []object {
+			return []object{resourceSpans("uservice3", timed(id, 3, 0, "server", "handle_incoming_call", ago, 0, 1000),
+				timed(id, 5, 3, "client", "other_uservice_call", ago, 200, 1000, attribute("http.request.method", "GET")))}
+		}, []string{"unexplained 800 ms 80 %", "uservice3 200 ms 20 %"}, "800 ms unexplained, 80 % of the total."},
 		{"one span of the way is lost", func(id string) []object {
 			return []object{proxied(id, "uservice3", "/", "200", ago),
 				resourceSpans("uservice3", timed(id, 3, 2, "server", "handle_incoming_call", ago, 0, 1000)),

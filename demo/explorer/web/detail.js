@@ -3,7 +3,7 @@
 
 import * as api from "./api.js";
 import { $, announce, h, icon, setText } from "./dom.js";
-import { clock, duration, fullID, multiline, percent, plural, visible } from "./format.js";
+import { clock, duration, fullID, multiline, percent, plural, rootName, visible } from "./format.js";
 import { colour } from "./colours.js";
 import { askedFor, darkness, httpStatus, parse, queryOf, relays, sameRequest, sent } from "./trace.js";
 import { rows } from "./time.js";
@@ -42,7 +42,7 @@ export class Detail {
     this.wantedSpan = spanID;
     if (!id) {
       document.title = "Not a trace id";
-      this.message("error", "This is not a trace id", "A trace id has up to 32 hexadecimal digits. Leading zeros may be left out.", visible(text).slice(0, 80));
+      this.message("error", "This is not a trace id", "A trace id has up to 32 hexadecimal digits, not all of them 0. Leading zeros may be left out.", visible(text).slice(0, 80));
       return;
     }
     document.title = "Trace " + id.replace(/^0+(?=.)/, "").slice(0, 8);
@@ -71,7 +71,7 @@ export class Detail {
           if (this.awaited && this.age() > sent) this.retell();
           if (same || old) this.announceTrace();
           if (old || same >= settled && !this.trace.root.orphan && !this.missing()) return;
-        } else if (performance.now() - began > (this.hops.requests?.length === 0 ? unheard : missing)) {
+        } else if (performance.now() - began > (this.hops.requests?.length === 0 || this.hops.unused() ? unheard : missing)) {
           this.absent(id);
           return;
         } else if (performance.now() - began > 1200 || this.isUnsampled()) {
@@ -113,7 +113,8 @@ export class Detail {
     if (this.isUnsampled()) { this.waiting(id); return; }
     const { requests } = this.hops;
     this.message("unplugged", "This trace is not here",
-      requests?.length ? "The hop ledger knows the request, but none of its spans is here: their exporters do not reach the trace store, or the store no longer keeps them."
+      this.hops.unused() ? "A request brought this id, and nobody here went on in its trace: the hop ledger says why."
+        : requests?.length ? "The hop ledger knows the request, but none of its spans is here: their exporters do not reach the trace store, or the store no longer keeps them."
         : requests ? "Neither the trace store nor the hop ledger knows this id: it is mistyped, or older than what they keep."
           : "It was not sampled, a collector in front of the trace store did not keep it, its spans do not reach the store, or it is older than what the store keeps.", id);
     $(".state", this.el).append(h("button", { type: "button", onclick: () => this.open(id, this.wantedSpan) }, "Look again"));
@@ -157,7 +158,7 @@ export class Detail {
     return Date.now() - (this.trace.startedAt + this.trace.duration);
   }
 
-  // missing reports whether an answer came from somebody who may have made spans, of which none is here.
+  // missing reports whether somebody was called who may have made spans, of which none is here.
   missing() {
     return Boolean(this.dark?.span && !this.dark.service?.plain);
   }
@@ -184,7 +185,7 @@ export class Detail {
     if (first) this.frame();
     const title = target?.name ?? visible(trace.root.service);
     setText(this.title, title);
-    setText(this.subtitle, trace.root.orphan ? "its first span has not arrived" : `${visible(trace.root.service)} · ${visible(trace.root.name)}`);
+    setText(this.subtitle, trace.root.orphan ? "its first span has not arrived" : rootName(trace.root.service, trace.root.name, title));
     document.title = `${title} ${duration(trace.duration)}`;
     this.facts.replaceChildren(...this.factList(trace));
     this.retell();
@@ -285,7 +286,7 @@ export class Detail {
     if (!other) {
       this.twin.replaceChildren(h("section", { class: "card invite" }, head("The answer is one call away"),
         h("p", {}, `${twin.name} is the same program, instrumented. `, query === null ? "The gateway hides what this request asked for, so no trace can be compared with it. "
-          : `There is no trace of it to compare: a whole one, of the same request, within a minute, also answered ${status}. `, "Call it, and see what happens inside."),
+          : `There is no trace of it to compare: that takes a whole one of the same request, within a minute, also answered ${status}. `, "Call it, and see what happens inside."),
         h("button", { type: "button", class: "primary", onclick: () => this.call(twin.name, query) }, `Call ${twin.name} now`)));
       return;
     }
@@ -307,8 +308,8 @@ export class Detail {
       h("thead", {}, h("tr", {}, ...["", "Spans", "Time", "Share"].map((t, i) => h("th", { class: i ? "num" : "", scope: "col" }, t || h("span", { class: "unseen" }, "Name"))))),
       h("tbody", {}, ...list.slice(0, 12).map((r) => h("tr", { class: r.service === null ? "dark" : colour(r.service) },
         h("th", { scope: "row" }, h("span", { class: "dot" }), r.service === null ? r.name : label(r), r.errors ? h("span", { class: "wf-error", title: `${plural(r.errors, "span")} failed` }, icon("error"), String(r.errors)) : ""),
-        h("td", { class: "num" }, r.service === null ? "–" : r.spans.toLocaleString("en")), h("td", { class: "num" }, duration(r.time)),
-        h("td", { class: "num share" }, h("span", { class: "share-bar", style: { "--share": r.time / total } }), h("span", {}, percent(r.time / total)))))),
+        h("td", { class: "num" }, r.service === null ? "–" : r.spans.toLocaleString("en")), h("td", { class: "num" }, r.dark ? "–" : duration(r.time)),
+        h("td", { class: "num share" }, h("span", { class: "share-bar", style: { "--share": r.time / total } }), h("span", {}, r.dark ? "–" : percent(r.time / total)))))),
       list.length > 12 ? h("tfoot", {}, h("tr", {}, h("td", { colSpan: 4 }, `and ${list.length - 12} more`))) : ""));
     return [h("section", { class: "card", "aria-labelledby": "where-title" },
       h("div", { class: "card-head" }, h("h3", { id: "where-title" }, "Where the time went")),

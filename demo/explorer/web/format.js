@@ -77,7 +77,12 @@ export function parseDuration(text) {
 }
 
 // fullID is a trace id as the page knows it: 32 lower-case digits. Search results lack leading zeros, and so do some
-// people's notes. It is null when the text is no trace id.
+// people's notes. It is null when the text is no trace id: zeros alone are none.
 export function fullID(text) {
-  return /^[0-9a-f]{1,32}$/i.test(text) ? text.toLowerCase().padStart(32, "0") : null;
+  return /^(?=.*[^0])[0-9a-f]{1,32}$/i.test(text) ? text.toLowerCase().padStart(32, "0") : null;
+}
+
+// rootName is the name of a trace's first span, with its service unless the title has it.
+export function rootName(service, name, title) {
+  return (service === title ? "" : visible(service) + " · ") + (visible(name) || "(no name)");
 }

@@ -90,6 +90,11 @@ export class Ledger {
     return ids.includes(this.id) ? this.id : ids.find(Boolean) ?? null;
   }
 
+  // unlogged reports whether a service was called, and logged nothing of it.
+  unlogged(service) {
+    return (this.requests ?? []).some((r) => r.hops?.some((x) => x.to === service && x.action === "unknown"));
+  }
+
   headers() {
     return headersOf(this.requests ?? []);
   }
@@ -102,7 +107,13 @@ export class Ledger {
 
   // unsampled reports whether a header said that the trace is not recorded.
   unsampled() {
-    return this.headers().some((header) => header.trace_id === this.id && header.sampled === false);
+    const hops = (this.requests ?? []).flatMap((r) => r.hops ?? []).filter((x) => [this.id, undefined].includes(x.trace_id));
+    return headersOf([{ hops }]).some((header) => header.trace_id === this.id && header.sampled === false);
+  }
+
+  // unused reports whether the id arrived, and nobody went on in its trace.
+  unused() {
+    return Boolean(this.requests?.length) && !this.unsampled() && !this.requests.some((r) => r.hops?.some((x) => x.trace_id === this.id));
   }
 }
 
@@ -117,7 +128,7 @@ function absent() {
 
 // request and hop draw what the ledger at knows.
 function request(r, at) {
-  const unsampled = r.outcome === "whole" && headersOf([r]).some((header) => header.sampled === false);
+  const unsampled = r.outcome === "whole" && /not sampled/.test(r.summary);
   const [kind, symbol] = unsampled ? outcomes.ended : outcomes[r.outcome] ?? outcomes.unknown;
   return h("article", { class: "l-request" },
     h("p", { class: "note " + kind }, icon(symbol), h("span", {}, visible(headline(r, at)))),
@@ -146,14 +157,14 @@ function hop(x, at, loose = false) {
   const [kind, word, meaning] = words[x.action] ?? ["", visible(x.action), ""];
   // A sender that the records do not know has its own span's id in the header that arrived.
   const sent = x.from === "client" && x.arrived?.headers?.find((header) => header.trace_id === id && trace?.find(header.span_id));
-  const from = sent ? trace.find(sent.span_id).service : x.from;
+  const from = loose ? "?" : sent ? trace.find(sent.span_id).service : x.from;
   const back = x.traceresponse && { ...x.traceresponse, name: "traceresponse" };
   if (back && !back.value) {
     const answer = trace?.spans.flatMap(answers).find((a) => a.spanID === back.span_id);
     if (answer) Object.assign(back, { value: answer.value, source: "recorded", note: `from the event "${answer.event}"` });
   }
   const answered = back?.trace_id === id && trace?.find(back.span_id);
-  const who = (name) => h("span", { class: "who " + colour(name) }, name === "client" ? "" : h("span", { class: "dot" }), visible(name));
+  const who = (name) => h("span", { class: "who " + colour(name) }, ["client", "?"].includes(name) ? "" : h("span", { class: "dot" }), visible(name));
   return h("li", { class: "hop" + (loose ? " loose" : ""), "data-action": x.action, "data-from": x.from, "data-to": x.to },
     h("div", { class: "hop-head" },
       h("span", { class: "hop-who" }, who(from), h("span", { class: "arrow", "aria-label": "to" }, " → "), who(x.to)),
@@ -162,14 +173,14 @@ function hop(x, at, loose = false) {
       x.status ? h("span", { class: x.status >= 500 ? "hop-status bad" : "hop-status" }, String(x.status)) : null,
       x.ambiguous ? h("span", { class: "badge", title: "It may belong to another request of the same trace." }, "ambiguous") : null),
     h("p", { class: "hop-says" }, ...carries(x, at), visible(x.says)),
-    h("div", { class: "sides" }, side("left " + visible(from), x.left, id), side("arrived at " + visible(x.to), x.arrived, id)),
+    h("div", { class: "sides" }, side("left " + (loose ? "its sender" : visible(from)), x.left, id), side("arrived at " + visible(x.to), x.arrived, id)),
     back ? h("div", { class: "back-again" }, h("span", { class: "side-name" }, "came back", back.source === "inferred" ? " (inferred)" : "", answered ? [", with the span id of ", spanLink(answered)] : ""), header(back, id, back.source)) : null);
 }
 
 // carries says whose span's id the headers carry that arrived, a sentence for each span.
 function carries(x, at) {
   const bySpan = new Map();
-  for (const header of x.arrived?.headers ?? []) {
+  for (const header of (x.arrived?.source === "unknown" ? x.left : x.arrived)?.headers ?? []) {
     const key = header.trace_id + header.span_id;
     if (header.valid && header.span_id) bySpan.set(key, [...bySpan.get(key) ?? [], header]);
   }

@@ -3,7 +3,7 @@
 
 import * as api from "./api.js";
 import { $, h, icon, poller, setText } from "./dom.js";
-import { age, clock, duration, fullID, parseDuration, plural, visible } from "./format.js";
+import { age, clock, duration, fullID, parseDuration, plural, rootName, visible } from "./format.js";
 import { askedFor, relays, sent } from "./trace.js";
 import { colour } from "./colours.js";
 
@@ -277,9 +277,9 @@ export class TraceList {
 
   update(row, entry) {
     row.entry = entry;
-    const root = entry.rootService ? `${visible(entry.rootService)} · ${visible(entry.rootName)}` : "root span not yet received";
-    setText(row.title, visible(entry.target || entry.rootService || Object.keys(entry.stats ?? {})[0] || "unknown"));
-    setText(row.root, entry.target && entry.target !== entry.rootService ? root : visible(entry.rootName || root));
+    const title = entry.target || entry.rootService || Object.keys(entry.stats ?? {})[0] || "unknown";
+    setText(row.title, visible(title));
+    setText(row.root, entry.rootService ? rootName(entry.rootService, entry.rootName, title) : "its first span has not arrived");
     const chips = Object.entries(entry.stats ?? {}).map(([service, n]) => [service, n.spanCount ?? 0]);
     const dark = this.unseen(entry);
     const key = JSON.stringify([chips, dark, entry.target]);

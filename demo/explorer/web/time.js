@@ -34,11 +34,13 @@ export function account(spans, duration) {
   return lengthOf(unexplained) > duration / 1000 ? unexplained : [];
 }
 
-// isDark reports whether a span is an HTTP call that was answered by somebody of whom the trace has no span. What it
-// waited for is not its own time. A call of a database is measured by the caller alone, and is.
+// isDark reports whether a span is an HTTP call of somebody of whom the trace has no span, answered or not. What it waited
+// for is not its own time. A call of a database is measured by the caller alone, and is.
 export function isDark(s) {
-  return s.kind === "client" && !s.children.length && s.attributes.some((a) => /^http\.(response\.)?status_code$/.test(a.key));
+  return s.kind === "client" && !s.children.length && (isAnswered(s) || s.attributes.some((a) => /^http\.(request\.)?method$/.test(a.key)));
 }
+
+export const isAnswered = (s) => s.attributes.some((a) => /^http\.(response\.)?status_code$/.test(a.key));
 
 // hostOf guesses where a span belongs whose parent is missing: in a dark call around it, or else in the shortest span
 // around it that may have called somebody.
@@ -70,9 +72,10 @@ export function rows(trace, keyOf) {
   for (const s of trace.spans) {
     const key = keyOf(s);
     let row = found.get(key);
-    if (!row) found.set(key, row = { service: s.service, name: s.name, spans: 0, errors: 0, time: 0 });
+    if (!row) found.set(key, row = { service: s.service, name: s.name, spans: 0, errors: 0, time: 0, dark: true });
     row.spans++;
     row.time += s.share;
+    row.dark &&= s.dark; // it waited for somebody unknown, and nobody knows what it did itself
     if (s.status === "error") row.errors++;
   }
   const list = [...found.values()];

@@ -156,8 +156,8 @@ export function queryOf(trace, requests) {
   return /REDACTED/.test(query) ? null : query;
 }
 
-// darkness is what a trace leaves unexplained: its intervals, and the longest call that was answered by somebody of whom
-// the trace has no span, who that is, and the trace that the answer named if it was another. It is null if all is told.
+// darkness is what a trace leaves unexplained: its intervals, and the longest call of somebody of whom the trace has no
+// span, who that is, and the trace that the answer named if it was another. It is null if all is told.
 export function darkness(trace, services) {
   const pieces = trace.unexplained;
   const [span] = trace.spans.filter((s) => s.dark).sort((a, b) => b.duration - a.duration);
