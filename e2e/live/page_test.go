@@ -130,8 +130,14 @@ func (p *page) click(selector string) {
 	p.t.Helper()
 	ctx, cancel := context.WithTimeout(p.ctx, testbed.Timeout)
 	defer cancel()
-	if err := chromedp.Do(ctx, chromedp.Click(chromedp.CSS(selector))); err != nil {
-		p.t.Fatalf("click %s: %v", selector, err)
+	for { // the page may replace what is about to be clicked
+		err := chromedp.Do(ctx, chromedp.Click(chromedp.CSS(selector)))
+		if err == nil {
+			return
+		}
+		if ctx.Err() != nil {
+			p.t.Fatalf("click %s: %v", selector, err)
+		}
 	}
 }
 
