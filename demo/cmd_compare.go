@@ -44,10 +44,10 @@ func declareCompare(fs *flag.FlagSet) action {
 	plot := fs.String("plot", "", "also draw the ratios and the latencies to this `file`, which ends in .svg")
 	return func(s session) error {
 		set := given(fs)
-		if *quick && !set["rounds"] {
+		if *quick && set["rounds"] == "" {
 			o.Rounds = 2
 		}
-		if *quick && !set["duration"] {
+		if *quick && set["duration"] == "" {
 			o.Duration = time.Second
 		}
 		for _, f := range []struct {

@@ -10,8 +10,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"maps"
-	"net/http"
 	"net/url"
 	"os"
 	"slices"
@@ -20,7 +18,6 @@ import (
 	"text/template"
 
 	"example.com/grafana-tempo-go-demo/demo/discover"
-	"example.com/grafana-tempo-go-demo/demo/explorer"
 	"example.com/grafana-tempo-go-demo/demo/lab"
 	"example.com/grafana-tempo-go-demo/demo/stack"
 	"example.com/grafana-tempo-go-demo/demo/term"
@@ -40,9 +37,8 @@ An address whose port is taken moves to a free one, unless it was given: then it
 }
 
 func declareUp(fs *flag.FlagSet) action {
-	addrs := map[string]*string{} // by part
 	for _, p := range topology.Parts() {
-		addrs[p.Name] = fs.String(p.Name+"-addr", p.Addr, "`host:port` of "+p.About)
+		fs.String(p.Name+"-addr", p.Addr, "`host:port` of "+p.About)
 	}
 	asJSON := fs.Bool("json", false,
 		"when all is ready, print the addresses as one line of JSON; logs go to standard error")
@@ -84,8 +80,7 @@ func declareUp(fs *flag.FlagSet) action {
 			return err
 		}
 		o := stack.Options{
-			Addrs:       map[string]stack.Addr{},
-			Page:        func(p stack.Page) http.Handler { return explorer.New(explorer.Options(p)) },
+			Addrs:       map[string]string{},
 			Env:         env,
 			LogLevel:    *level,
 			Break:       fault,
@@ -97,11 +92,15 @@ func declareUp(fs *flag.FlagSet) action {
 			propagators[part] = cmp.Or(propagators[part], os.Getenv(propagatorsVariable))
 		}
 		set := given(fs)
-		for _, name := range slices.Sorted(maps.Keys(addrs)) {
-			if err := stack.CheckAddr(*addrs[name]); err != nil {
-				return misused("-%s-addr: %w", name, err)
+		for _, p := range topology.Parts() {
+			addr, asked := set[p.Name+"-addr"]
+			if !asked {
+				continue
 			}
-			o.Addrs[name] = stack.Addr{Value: *addrs[name], Asked: set[name+"-addr"]}
+			if err := stack.CheckAddr(addr); err != nil {
+				return misused("-%s-addr: %w", p.Name, err)
+			}
+			o.Addrs[p.Name] = addr
 		}
 		return runUp(s, o, *asJSON)
 	}

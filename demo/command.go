@@ -79,10 +79,10 @@ func (c command) run(s session, args []string) int {
 	return 1
 }
 
-// given reports which flags the user set.
-func given(fs *flag.FlagSet) map[string]bool {
-	set := map[string]bool{}
-	fs.Visit(func(f *flag.Flag) { set[f.Name] = true })
+// given returns what the user set, by the flag's name.
+func given(fs *flag.FlagSet) map[string]string {
+	set := map[string]string{}
+	fs.Visit(func(f *flag.Flag) { set[f.Name] = f.Value.String() })
 	return set
 }
 

@@ -30,9 +30,6 @@ type output struct {
 }
 
 func newOutput(w io.Writer, level slog.Level) *output {
-	if w == nil {
-		w = io.Discard
-	}
 	return &output{w: w, level: level, terminal: term.Colours(w), colours: map[string]string{}}
 }
 

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -25,7 +26,7 @@ const portTimeout = 5 * time.Second
 type service struct {
 	topology.Service
 	addr    string            // host:port; the port is 0 for any until the first start
-	metrics string            // the same of its metrics; empty where it has none
+	metrics string            // the same of its metrics, if it is instrumented
 	env     map[string]string // with which it runs, without the runner's own; nil until it is ready
 	process *process.Process  // nil before the first start
 }
@@ -39,30 +40,22 @@ func (s *Stack) find(name string) *service {
 	return s.services[i]
 }
 
-// placeServices decides where each service listens and serves its metrics. What is a default and
-// cannot be had moves to a free port; so do the metrics of a service that listens on any.
+// placeServices decides where each service listens and serves its metrics.
 func (s *Stack) placeServices() error {
 	for _, svc := range s.services {
-		a := s.addr(svc.Name, svc.Addr)
-		l, err := s.open(svc.Name, a)
+		l, err := s.open(svc.Name, svc.Addr)
 		if err != nil {
 			return err
 		}
 		_ = l.Close() // it is the service's to open
 		svc.addr, svc.metrics = l.Addr().String(), svc.Metrics
-		_, port, _ := net.SplitHostPort(a.Value)
-		if port == "0" {
-			svc.addr = a.Value
-		}
-		if svc.Metrics == "" {
-			continue
-		}
-		if err := available(svc.Metrics); err != nil && port != "0" {
-			fmt.Fprintf(s.o.Messages, "%s's metrics: %s %s, so they take a free port instead\n", svc.Name, svc.Metrics, reason(err))
-			port = "0"
-		}
-		if port == "0" {
-			svc.metrics = anyPort
+		if asked := s.o.Addrs[svc.Name]; strings.HasSuffix(asked, ":0") {
+			svc.addr, svc.metrics = asked, anyPort
+		} else if svc.Instrumented {
+			if err := available(svc.metrics); err != nil {
+				fmt.Fprintf(s.o.Messages, "%s's metrics: %s %s, so they take a free port instead\n", svc.Name, svc.metrics, reason(err))
+				svc.metrics = anyPort
+			}
 		}
 	}
 	return nil
@@ -77,9 +70,7 @@ func (s *Stack) environment(svc *service, f *fault) map[string]string {
 	if svc.Instrumented {
 		env["TRACE_LINK"] = s.url(topology.Explorer).String() + "/trace/{trace_id}"
 		env["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"] = s.url(topology.OTLPGRPC).String()
-	}
-	if host, port, err := net.SplitHostPort(svc.metrics); err == nil {
-		env["OTEL_EXPORTER_PROMETHEUS_HOST"], env["OTEL_EXPORTER_PROMETHEUS_PORT"] = host, port
+		env["OTEL_EXPORTER_PROMETHEUS_HOST"], env["OTEL_EXPORTER_PROMETHEUS_PORT"], _ = net.SplitHostPort(svc.metrics)
 	}
 	if s.o.EBPF != "" && !svc.Instrumented { // OBI reads it there; the service does not
 		env["OTEL_SERVICE_NAME"] = svc.Name
@@ -142,9 +133,6 @@ func (s *Stack) startService(ctx context.Context, svc *service) error {
 		Env:  services.Merge(os.Environ(), s.environment(svc, s.fault.Load())),
 		Stdout: func(line []byte) {
 			s.ledger.AddLine(svc.Name, line)
-			if s.o.Observe != nil {
-				s.o.Observe(svc.Name, line)
-			}
 			s.output.line(svc.Name, line)
 		},
 		Stderr: func(line []byte) { s.output.line(svc.Name, line) },

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -13,6 +12,7 @@ import (
 
 	"example.com/grafana-tempo-go-demo/demo/collector"
 	"example.com/grafana-tempo-go-demo/demo/discover"
+	"example.com/grafana-tempo-go-demo/demo/explorer"
 	"example.com/grafana-tempo-go-demo/demo/lab"
 	"example.com/grafana-tempo-go-demo/demo/ledger"
 	"example.com/grafana-tempo-go-demo/demo/local"
@@ -31,12 +31,6 @@ const (
 // Start builds and starts everything, and returns when all of it is ready. On an error, such as the
 // end of ctx, it leaves no process and no file. Later, ctx means nothing to the stack.
 func Start(ctx context.Context, o Options) (*Stack, error) {
-	if o.Messages == nil {
-		o.Messages = io.Discard
-	}
-	if o.Page == nil {
-		o.Page = func(Page) http.Handler { return http.NotFoundHandler() }
-	}
 	if err := errors.Join(checkEBPF(&o), checkPropagators(o)); err != nil {
 		return nil, err
 	}
@@ -127,7 +121,7 @@ func (s *Stack) start(ctx context.Context) (err error) {
 // listen opens the addresses of all parts inside this process.
 func (s *Stack) listen() error {
 	for _, name := range []string{topology.Gateway, topology.Explorer, topology.Tempo, topology.OTLPGRPC, topology.OTLPHTTP} {
-		l, err := s.open(name, s.addr(name, topology.Addr(name)))
+		l, err := s.open(name, topology.Addr(name))
 		if err != nil {
 			return err
 		}
@@ -136,13 +130,13 @@ func (s *Stack) listen() error {
 	return nil
 }
 
-// open listens for a part, and says so if that is on another address than its default.
-func (s *Stack) open(name string, a Addr) (net.Listener, error) {
-	l, moved, err := Listen(name, name+"-addr", a)
-	if moved != "" {
-		fmt.Fprintln(s.o.Messages, moved)
+// open listens for a part.
+func (s *Stack) open(name, fallback string) (net.Listener, error) {
+	addr, asked := s.o.Addrs[name]
+	if !asked {
+		addr = fallback
 	}
-	return l, err
+	return Listen(name, name+"-addr", addr, asked, s.o.Messages)
 }
 
 // url is where a part inside this process listens.
@@ -175,7 +169,7 @@ func (s *Stack) startCollector() {
 	s.run("collector", func() error { return s.collector.ServeGRPC(s.parts[topology.OTLPGRPC].listener) })
 	s.serve(topology.OTLPHTTP, local.Only(s.collector.OTLPHandler()))
 	s.serve(topology.Tempo, local.Only(s.collector.APIHandler()))
-	s.serve(topology.Explorer, s.o.Page(Page{
+	s.serve(topology.Explorer, explorer.New(explorer.Options{
 		Tempo:   s.url(topology.Tempo),
 		Gateway: s.url(topology.Gateway),
 		Ledger:  s.ledger.Handler(),

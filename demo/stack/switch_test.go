@@ -192,14 +192,27 @@ func TestChangeDuringTheStop(t *testing.T) {
 func TestAChangeThatWaitsForAFailedStartIsRefused(t *testing.T) {
 	o, _, _ := options(t, "uservice4=die early")
 	asked := make(chan error, 1)
-	o.Page = func(p Page) http.Handler { // served before the services start
-		go func() { asked <- p.Faults.Set(context.Background(), "drop-header") }()
-		return http.NotFoundHandler()
-	}
-	if _, err := Start(t.Context(), o); err == nil {
+	var s *Stack
+	o.Logs = writerFunc(sync.OnceFunc(func() { // the first line of a service
+		go func() { asked <- s.Faults().Set(context.Background(), "drop-header") }()
+	}))
+	s = newStack(o)
+	none, _ := findFault("", false)
+	s.fault.Store(none)
+	err := s.start(t.Context())
+	_ = s.Stop(context.Background())
+	if err == nil {
 		t.Fatal("it started without uservice4")
 	}
 	if err := <-asked; !errors.Is(err, errStopping) {
 		t.Errorf("got %v, want %v", err, errStopping)
 	}
+}
+
+// writerFunc is called at each write.
+type writerFunc func()
+
+func (f writerFunc) Write(p []byte) (int, error) {
+	f()
+	return len(p), nil
 }
