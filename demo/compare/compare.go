@@ -81,18 +81,11 @@ type comparison struct {
 // Run builds the services and compares the pairs until ctx ends, with its cause as the error. When
 // hard ends, it kills processes that still stop. It leaves neither a process nor a file behind.
 func Run(ctx, hard context.Context, o Options) (_ *Report, err error) {
-	root, err := services.FindRoot(".")
-	if err != nil {
-		return nil, err
-	}
-	bin, err := services.TempDir()
+	root, bin, err := services.Build(ctx, o.Messages)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, services.RemoveAll(bin)) }()
-	if err := services.Build(ctx, root, bin, o.Messages); err != nil {
-		return nil, err
-	}
 	starter := process.NewStarter()
 	defer starter.Close()
 	c := &comparison{Options: o, starter: starter, minMocked: minMocked, hard: hard,

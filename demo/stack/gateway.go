@@ -10,7 +10,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"go.opentelemetry.io/contrib/propagators/jaeger"
@@ -21,14 +20,13 @@ import (
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 
 	"example.com/grafana-tempo-go-demo/demo/gateway"
-	"example.com/grafana-tempo-go-demo/demo/ledger"
 	"example.com/grafana-tempo-go-demo/demo/topology"
 )
 
 // startGateway lets requests in, last: from its first answer on, all behind it is ready.
 func (s *Stack) startGateway(ctx context.Context) error {
 	log := s.output.logger(topology.Gateway)
-	propagator, err := propagatorOf(s.o.Propagators[topology.Gateway])
+	propagator, err := gatewayPropagator(s.o)
 	if err != nil {
 		return err
 	}
@@ -36,30 +34,22 @@ func (s *Stack) startGateway(ctx context.Context) error {
 		return err
 	}
 	routes := map[string]*url.URL{}
-	instrumented := map[string]bool{}
 	for _, svc := range s.services {
-		routes[svc.Host()], instrumented[svc.Host()] = httpURL(svc.addr), svc.Instrumented
+		routes[svc.Host()] = httpURL(svc.addr)
 	}
 	s.gateway = gateway.New(gateway.Options{
 		Routes:         routes,
 		TracerProvider: s.provider,
 		Propagator:     propagator,
 		Logger:         log,
-		Record:         func(r ledger.Record) { s.ledger.AddProxy(r) },
+		Record:         s.ledger.AddProxy,
 		Tamper: func(h http.Header) {
 			if f := s.fault.Load(); f.tamper != nil {
 				f.tamper(h)
 			}
 		},
 	})
-	s.gate = &gate{
-		next:          s.gateway,
-		guarded:       func(r *http.Request) bool { return instrumented[topology.HostName(r.Host)] },
-		holdWhenEmpty: func() bool { return s.fault.Load().kills != "" && s.alive.Err() == nil },
-		held:          s.killAndStartAgain,
-	}
-	s.gate.changed = sync.NewCond(&s.gate.mu)
-	s.serve(topology.Gateway, s.gate)
+	s.serve(topology.Gateway, http.HandlerFunc(s.guard))
 	return nil
 }
 
@@ -118,15 +108,19 @@ func checkPropagators(o Options) error {
 			return fmt.Errorf("propagators of %q: only the gateway and the instrumented services have any", part)
 		}
 	}
-	_, err := propagatorOf(o.Propagators[topology.Gateway])
+	_, err := gatewayPropagator(o)
 	return err
 }
 
-// propagatorOf reads a list such as tracecontext,jaeger, as in OTEL_PROPAGATORS. The services use
-// autoprop, which knows more; these are what the demo is about.
-func propagatorOf(list string) (propagation.TextMapPropagator, error) {
+// gatewayPropagator reads a list such as tracecontext,jaeger, as in OTEL_PROPAGATORS. The services
+// use autoprop, which knows more; these are what the demo is about.
+func gatewayPropagator(o Options) (propagation.TextMapPropagator, error) {
+	usual := "jaeger"
+	if o.EBPF != "" {
+		usual = "tracecontext,jaeger" // OBI reads traceparent alone
+	}
 	var all []propagation.TextMapPropagator
-	for name := range strings.SplitSeq(cmp.Or(list, "jaeger"), ",") {
+	for name := range strings.SplitSeq(cmp.Or(o.Propagators[topology.Gateway], usual), ",") {
 		switch name = strings.TrimSpace(name); name {
 		case "jaeger":
 			all = append(all, jaeger.Jaeger{})

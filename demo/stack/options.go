@@ -7,8 +7,7 @@ import (
 
 // Options say what to run where.
 type Options struct {
-	// Bin is a folder into which services.Build has put the services; empty builds those of the
-	// repository around the working folder into a temporary one.
+	// Bin is the folder that services.Build has made; empty builds one, which ends with the stack.
 	Bin string
 	// Addrs has the host:port of each part for which somebody asked for one; port 0 is any free one.
 	// The others get the default of topology.Parts, or another port where that is taken.

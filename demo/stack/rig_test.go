@@ -187,15 +187,9 @@ func refused(url string) bool {
 var builtDir string
 
 // built returns a folder with the real services, built once for all tests.
-var built = sync.OnceValues(func() (string, error) {
-	root, err := services.FindRoot(".")
-	if err != nil {
-		return "", err
-	}
-	if builtDir, err = os.MkdirTemp("", "stack-test-"); err != nil {
-		return "", err
-	}
-	return builtDir, services.Build(context.Background(), root, builtDir, io.Discard)
+var built = sync.OnceValues(func() (bin string, err error) {
+	_, builtDir, err = services.Build(context.Background(), io.Discard)
+	return builtDir, err
 })
 
 // startReal starts the real services on free ports, with mock calls that take no time.

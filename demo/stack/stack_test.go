@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"example.com/grafana-tempo-go-demo/demo/tempo"
-	"example.com/grafana-tempo-go-demo/demo/topology"
 )
 
 func TestStackRunsAndLeavesNothing(t *testing.T) {
@@ -135,23 +134,5 @@ func TestInterruptDuringTheStart(t *testing.T) {
 	cancel(errors.New("interrupted"))
 	if _, err := Start(ctx, o); err == nil || !strings.Contains(err.Error(), "interrupted") {
 		t.Errorf("%v", err)
-	}
-}
-
-func TestLevels(t *testing.T) {
-	var list []*service
-	for _, s := range topology.Services() {
-		list = append(list, &service{Service: s})
-	}
-	var order []string
-	for _, level := range levels(list) {
-		var names []string
-		for _, s := range level {
-			names = append(names, s.Name)
-		}
-		order = append(order, strings.Join(names, "+"))
-	}
-	if got := strings.Join(order, " then "); got != "uservice2+uservice4 then uservice1+uservice3" {
-		t.Errorf("order %s", got)
 	}
 }

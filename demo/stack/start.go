@@ -10,6 +10,8 @@ import (
 	"net/url"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"example.com/grafana-tempo-go-demo/demo/collector"
 	"example.com/grafana-tempo-go-demo/demo/discover"
 	"example.com/grafana-tempo-go-demo/demo/explorer"
@@ -31,20 +33,10 @@ const (
 // Start builds and starts everything, and returns when all of it is ready. On an error, such as the
 // end of ctx, it leaves no process and no file. Later, ctx means nothing to the stack.
 func Start(ctx context.Context, o Options) (*Stack, error) {
-	if err := errors.Join(checkEBPF(&o), checkPropagators(o)); err != nil {
+	if err := errors.Join(checkEBPF(o.EBPF), checkPropagators(o)); err != nil {
 		return nil, err
 	}
 	s := newStack(o)
-	secret := o.Break == lab.Random
-	if secret {
-		o.Break = s.lab.First()
-	}
-	broken, err := findFault(o.Break, secret)
-	if err != nil {
-		s.starter.Close()
-		return nil, err
-	}
-	s.fault.Store(broken)
 	if err := s.start(ctx); err != nil {
 		stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), process.Grace)
 		defer cancel()
@@ -55,13 +47,13 @@ func Start(ctx context.Context, o Options) (*Stack, error) {
 
 func newStack(o Options) *Stack {
 	s := &Stack{
-		o:          o,
-		output:     newOutput(o.Logs, o.LogLevel),
-		deaths:     make(chan Death, 16),
-		ledger:     ledger.New(ledger.DefaultMaxRecords),
-		starter:    process.NewStarter(),
-		parts:      map[string]*part{},
-		changeLock: make(chan struct{}, 1),
+		o:       o,
+		output:  newOutput(o.Logs, o.LogLevel),
+		deaths:  make(chan Death, 16),
+		ledger:  ledger.New(ledger.DefaultMaxRecords),
+		starter: process.NewStarter(),
+		parts:   map[string]*part{},
+		gate:    semaphore.NewWeighted(places),
 	}
 	s.lab = lab.New(faultSwitch{s}, o.Seed)
 	s.log = s.output.logger("demo")
@@ -74,13 +66,22 @@ func newStack(o Options) *Stack {
 }
 
 func (s *Stack) start(ctx context.Context) (err error) {
-	s.changeLock <- struct{}{} // the page is there before the services
+	_ = s.gate.TryAcquire(places) // the page is there before the services
 	defer func() {
 		if err != nil {
 			s.end(errStopping) // a change that has waited must not meet services that never started
 		}
-		s.unlockChanges()
+		s.openGate()
 	}()
+	name, secret := s.o.Break, s.o.Break == lab.Random
+	if secret {
+		name = s.lab.First()
+	}
+	broken, err := findFault(name, secret)
+	if err != nil {
+		return err
+	}
+	s.fault.Store(broken)
 	// Ports come first, so that nobody waits for a build to hear that one is taken.
 	if err := s.listen(); err != nil {
 		return err
@@ -89,14 +90,7 @@ func (s *Stack) start(ctx context.Context) (err error) {
 		return err
 	}
 	if s.o.Bin == "" {
-		root, err := services.FindRoot(".")
-		if err != nil {
-			return err
-		}
-		if s.dir, err = services.TempDir(); err != nil {
-			return err
-		}
-		if err := services.Build(ctx, root, s.dir, s.o.Messages); err != nil {
+		if _, s.dir, err = services.Build(ctx, s.o.Messages); err != nil {
 			return err
 		}
 		s.o.Bin = s.dir
