@@ -24,7 +24,7 @@ same load, with the mocks at zero and then as they are. It takes some minutes; l
 
 // sinkCommand is how `compare` starts itself as the process that takes the spans.
 var sinkCommand = command{
-	name:  "compare-sink",
+	name:  compare.SinkCommand,
 	about: "Takes the spans of `demo compare`, which starts it.",
 	declare: func(*flag.FlagSet) action {
 		return func(s session) error { return compare.ServeSink(s.ctx, s.stdout) }
@@ -83,11 +83,7 @@ func runCompare(s session, o compare.Options, plot string, asJSON bool) error {
 			}
 		}()
 	}
-	self, err := os.Executable()
-	if err != nil {
-		return fmt.Errorf("find this program, to start it again: %w", err)
-	}
-	o.Sink, o.Messages = []string{self, sinkCommand.name}, s.stderr
+	o.Messages = s.stderr
 	report, err := compare.Run(s.ctx, s.kill, o)
 	if err != nil {
 		return err

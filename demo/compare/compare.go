@@ -14,9 +14,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"runtime"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -46,8 +46,6 @@ type Options struct {
 	Concurrency int
 	// Visitors is the number of connections with the mocks as they are, where each mostly waits.
 	Visitors int
-	// Sink is a command that runs ServeSink until it is told to end.
-	Sink []string
 	// Messages gets the progress.
 	Messages io.Writer
 }
@@ -74,7 +72,6 @@ type comparison struct {
 
 	idle   [2]*measured // what a pair takes that answers one request
 	steps  int          // begun so far
-	step   atomic.Value // string: what is being measured
 	report Report
 }
 
@@ -86,21 +83,27 @@ func Run(ctx, hard context.Context, o Options) (_ *Report, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, services.RemoveAll(bin)) }()
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("find this program, to start it again: %w", err)
+	}
 	starter := process.NewStarter()
 	defer starter.Close()
 	c := &comparison{Options: o, starter: starter, minMocked: minMocked, hard: hard,
 		program: func(name string) process.Options {
 			if name == sinkName {
-				return process.Options{Path: o.Sink[0], Args: o.Sink[1:]}
+				return process.Options{Path: self, Args: []string{SinkCommand}}
 			}
 			return process.Options{Path: services.Program(bin, name)}
 		}}
-	c.step.Store("")
-	defer term.Progress(o.Messages, term.Colours(o.Messages), 0, func() string { return c.step.Load().(string) })()
-	if err := c.measure(ctx); err != nil {
-		return nil, err
+	err = c.measure(ctx)
+	if err == nil {
+		err = c.measureStill(ctx, root, bin)
 	}
-	return &c.report, c.measureStill(ctx, root, bin)
+	if term.Colours(o.Messages) {
+		fmt.Fprint(o.Messages, term.ClearLine)
+	}
+	return &c.report, err
 }
 
 // measure fills the report, but for what does not depend on load.
@@ -124,13 +127,14 @@ func (c *comparison) measure(ctx context.Context) (err error) {
 	return nil
 }
 
-// begin says what is measured next. Where no line rewrites itself, each step gets its own.
+// begin says what is measured next, on a terminal on a line that rewrites itself.
 func (c *comparison) begin(format string, args ...any) {
 	c.steps++
 	all := 2*idleRuns + 2*len(c.loads())*c.Rounds + 1 // the last one counts allocations
 	step := fmt.Sprintf("[%d/%d] ", c.steps, all) + fmt.Sprintf(format, args...)
-	c.step.Store(step)
-	if !term.Colours(c.Messages) {
+	if term.Colours(c.Messages) {
+		fmt.Fprint(c.Messages, term.Rewrite(step))
+	} else {
 		fmt.Fprintln(c.Messages, step)
 	}
 }

@@ -12,7 +12,11 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-const sinkName = "the sink of spans"
+const (
+	// SinkCommand is the command of this program that runs ServeSink.
+	SinkCommand = "compare-sink"
+	sinkName    = "the sink of spans"
+)
 
 // ServeSink is the back end of the instrumented pair while it is measured, in a process of its own.
 // It takes spans over OTLP/gRPC on a free port of the loopback interface until ctx ends, and writes

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -123,20 +122,5 @@ func TestAProcessThatStopsBadly(t *testing.T) {
 	err := p.Stop(t.Context())
 	if err == nil || err.Error() != "child did not stop well: exit status 1: lost a request" {
 		t.Errorf("got %v", err)
-	}
-}
-
-func TestLines(t *testing.T) {
-	var got []string
-	l := &Lines{Emit: func(line []byte) { got = append(got, string(line)) }}
-	for _, part := range []string{"a", "b\nc\n\nd", strings.Repeat("e", maxLine)} {
-		if n, err := l.Write([]byte(part)); n != len(part) || err != nil {
-			t.Fatal(n, err)
-		}
-	}
-	l.Flush()
-	want := []string{"ab", "c", "", "d" + strings.Repeat("e", maxLine-1), "e"}
-	if !slices.Equal(got, want) {
-		t.Errorf("got %d lines, want %d", len(got), len(want))
 	}
 }
