@@ -17,7 +17,6 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -34,8 +33,8 @@ const responseTimeout = 20 * time.Second
 
 // Options say what to route where and whom to tell. All but Tamper are required.
 type Options struct {
-	// Routes maps a host name without port to its upstream. Letters' case and a trailing dot do not
-	// matter. Of the upstream only scheme and host are used, as in Traefik.
+	// Routes maps a host name, as topology.HostName writes it, to its upstream, of which only scheme
+	// and host are used, as in Traefik.
 	Routes map[string]*url.URL
 	// TracerProvider makes the spans.
 	TracerProvider trace.TracerProvider
@@ -54,8 +53,7 @@ type Options struct {
 // Gateway is the proxy as an http.Handler, made by New.
 type Gateway struct {
 	o         Options
-	proxies   map[string]http.Handler
-	hosts     []string // sorted, for the page that lists them
+	proxies   map[string]http.Handler // by host
 	tracer    trace.Tracer
 	transport *http.Transport
 	draining  atomic.Bool
@@ -83,9 +81,7 @@ func New(o Options) *Gateway {
 		},
 	}
 	for host, upstream := range o.Routes {
-		name := topology.HostName(host)
-		g.hosts = append(g.hosts, name)
-		g.proxies[name] = &httputil.ReverseProxy{
+		g.proxies[host] = &httputil.ReverseProxy{
 			Rewrite:      rewriteTo(upstream),
 			Transport:    &tracingTransport{tracer: g.tracer, propagator: o.Propagator, tamper: o.Tamper, next: g.transport},
 			ErrorLog:     slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug),
@@ -93,7 +89,6 @@ func New(o Options) *Gateway {
 			BufferPool:   buffers,
 		}
 	}
-	slices.Sort(g.hosts)
 	return g
 }
 
