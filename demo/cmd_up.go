@@ -197,14 +197,12 @@ func printReady(w io.Writer, u discover.URLs, broken bool) error {
 		discover.URLs
 		Port   string // of the gateway, as in a URL
 		Broken bool   // on purpose, from the start
-		Table  map[string]topology.Service
-	}{URLs: u, Broken: broken, Table: map[string]topology.Service{}}
+		Table  []topology.Service
+	}{URLs: u, Broken: broken, Table: topology.Services()}
 	if g, err := url.Parse(u.Gateway); err == nil && g.Port() != "80" {
 		page.Port = ":" + g.Port()
 	}
-	for _, s := range topology.Services() {
-		page.Table[s.Name] = s
-	}
+	slices.SortFunc(page.Table, func(a, b topology.Service) int { return cmp.Compare(a.Name, b.Name) })
 	var b bytes.Buffer
 	if err := ready.Execute(&b, page); err != nil {
 		return err

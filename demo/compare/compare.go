@@ -107,14 +107,12 @@ func Run(ctx, hard context.Context, o Options) (_ *Report, err error) {
 }
 
 // measure fills the report, but for what does not depend on load.
-func (c *comparison) measure(ctx context.Context) (err error) {
+func (c *comparison) measure(ctx context.Context) error {
 	c.report = Report{
 		Machine: Machine{OS: runtime.GOOS, Arch: runtime.GOARCH, CPUs: runtime.NumCPU(), Go: runtime.Version()},
 		Rounds:  c.Rounds,
+		Answers: readAnswers(),
 		Notes:   []string{},
-	}
-	if c.report.Answers, err = readAnswers(); err != nil {
-		return err
 	}
 	if err := c.measureIdle(ctx); err != nil {
 		return err
