@@ -159,7 +159,7 @@ func (c *comparison) measureIdle(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			if c.idle[i] == nil || run.CPU < c.idle[i].CPU {
+			if c.idle[i] == nil || run.cpu < c.idle[i].cpu {
 				c.idle[i] = run
 			}
 		}
@@ -168,7 +168,7 @@ func (c *comparison) measureIdle(ctx context.Context) error {
 		return fmt.Errorf("one request made %d spans in the plain pair and %d in the instrumented one: "+
 			"there is nothing to compare", plain, instrumented)
 	}
-	if c.idle[0].Peak == 0 {
+	if c.idle[0].peak == 0 {
 		c.note("Memory is left out: it is not measured on %s.", runtime.GOOS)
 	}
 	return nil

@@ -35,7 +35,7 @@ func (c *comparison) measureStill(ctx context.Context, root, bin string) error {
 	// By pair, both services together; 0 where it is unknown.
 	var allocations, allocated, memory, binaries, modules, lines, linesApart [2]float64
 	for i, p := range pairs {
-		memory[i] = float64(c.idle[i].Peak)
+		memory[i] = float64(c.idle[i].peak)
 		needed := map[string]bool{}
 		for _, s := range p.services {
 			allocations[i] += counts[s.Name].allocations

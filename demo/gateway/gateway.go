@@ -69,8 +69,7 @@ func New(o Options) *Gateway {
 			// No Proxy: everything behind the gateway is on this machine, whatever HTTP_PROXY says.
 			DialContext: (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
 			// The default of two idle connections per host closes and dials again all the time
-			// under concurrency. It is as many as the services keep for theirs: whoever lets
-			// thousands of visitors in at once has the files for it.
+			// under concurrency. The services keep as many for theirs.
 			MaxIdleConnsPerHost: 8192,
 			// Shorter than any upstream's, which would close connections under requests.
 			IdleConnTimeout:       30 * time.Second,

@@ -51,12 +51,6 @@ type Process struct {
 	peak                int64  // memory in bytes, when it was told to stop
 }
 
-// Usage is what a process took from the machine, from its start to its end.
-type Usage struct {
-	CPU  time.Duration // user and system
-	Peak int64         // most bytes resident; 0 on systems other than Linux
-}
-
 // Starter starts processes from one thread that lives until it is closed. On Linux, children die
 // with the thread that started them, and Go ends threads as it likes.
 type Starter struct{ calls chan func() }
@@ -227,10 +221,10 @@ func (p *Process) Kill() {
 	<-p.done
 }
 
-// Usage is what the process used until its end, of which Stop has returned.
-func (p *Process) Usage() Usage {
-	state := p.cmd.ProcessState
-	return Usage{CPU: state.UserTime() + state.SystemTime(), Peak: p.peak}
+// Usage is what the process used from its start to its end, of which Stop has returned: processor
+// time, user and system, and the most bytes resident, 0 on systems other than Linux.
+func (p *Process) Usage() (cpu time.Duration, peak int64) {
+	return p.cmd.ProcessState.UserTime() + p.cmd.ProcessState.SystemTime(), p.peak
 }
 
 // peakMemory is the most memory that a process has had resident, in bytes; 0 without Linux's /proc.

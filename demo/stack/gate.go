@@ -28,7 +28,7 @@ func (s *Stack) guard(w http.ResponseWriter, r *http.Request) {
 }
 
 // leave gives a request's place back. If the active fault kills a service, the last request out
-// closes the gate before its answer is complete: a client that waits for the answer finds it closed.
+// closes the gate before its answer is complete: a client that waits for that finds it closed.
 func (s *Stack) leave() {
 	f := s.fault.Load()
 	if f.kills == "" || s.alive.Err() != nil || !s.gate.TryAcquire(places-1) {

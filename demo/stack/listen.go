@@ -34,8 +34,8 @@ func CheckAddr(addr string) error {
 	return nil
 }
 
-// Listen opens the address of a part, which -flag sets. One that nobody asked for and that cannot be
-// had moves to a free port on the same host, and messages says so.
+// Listen opens the address of a part, which -flag sets. If nobody asked for it and it cannot be had,
+// the part moves to a free port on the same host, and messages says so.
 func Listen(part, flag, addr string, asked bool, messages io.Writer) (net.Listener, error) {
 	l, err := net.Listen("tcp", addr)
 	if err == nil {

@@ -59,9 +59,9 @@ func (s *Stack) stop(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// stopGateway answers what is under way. http.Server.Shutdown closes each connection that carries no
-// request at this moment, even while its client sends the next one, which then gets no answer. So
-// the listener alone is closed first, and each answer says that its connection ends.
+// stopGateway answers what is under way. http.Server.Shutdown closes each connection that carries
+// no request at this moment, even while its client sends the next one, which then gets no answer.
+// So the listener alone is closed first, and each answer says that its connection ends.
 func (s *Stack) stopGateway(ctx context.Context) error {
 	p := s.parts[topology.Gateway]
 	s.gateway.Drain()
