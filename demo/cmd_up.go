@@ -50,14 +50,15 @@ func declareUp(fs *flag.FlagSet) action {
 		fault, seed, err = parseBreak(s)
 		return err
 	})
+	parts := []string{topology.Gateway, topology.Uservice3, topology.Uservice4}
 	propagators := map[string]string{}
 	fs.Func("propagators", "`part=list` of the formats that a part reads and writes, such as uservice4=tracecontext,jaeger;\n"+
 		"parts are gateway, uservice3 and uservice4, and the flag may be given for each; the others take\n"+
 		propagatorsVariable+", or jaeger",
 		func(s string) error {
-			part, list, ok := strings.Cut(s, "=")
-			if !ok || part == "" || list == "" {
-				return errors.New("want part=list, such as uservice4=tracecontext,jaeger")
+			part, list, _ := strings.Cut(s, "=")
+			if !slices.Contains(parts, part) || list == "" {
+				return errors.New("want part=list, such as uservice4=tracecontext,jaeger, for " + term.List(parts))
 			}
 			propagators[part] = list
 			return nil
@@ -88,7 +89,7 @@ func declareUp(fs *flag.FlagSet) action {
 			EBPF:        *ebpf,
 			Propagators: propagators,
 		}
-		for _, part := range []string{topology.Gateway, topology.Uservice3, topology.Uservice4} {
+		for _, part := range parts {
 			propagators[part] = cmp.Or(propagators[part], os.Getenv(propagatorsVariable))
 		}
 		set := given(fs)

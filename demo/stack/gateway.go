@@ -5,10 +5,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 	"time"
 
@@ -26,10 +24,7 @@ import (
 // startGateway lets requests in, last: from its first answer on, all behind it is ready.
 func (s *Stack) startGateway(ctx context.Context) error {
 	log := s.output.logger(topology.Gateway)
-	propagator, err := gatewayPropagator(s.o)
-	if err != nil {
-		return err
-	}
+	var err error
 	if s.provider, err = s.gatewayProvider(ctx, log); err != nil {
 		return err
 	}
@@ -40,7 +35,7 @@ func (s *Stack) startGateway(ctx context.Context) error {
 	s.gateway = gateway.New(gateway.Options{
 		Routes:         routes,
 		TracerProvider: s.provider,
-		Propagator:     propagator,
+		Propagator:     s.propagator,
 		Logger:         log,
 		Record:         s.ledger.AddProxy,
 		Tamper: func(h http.Header) {
@@ -95,21 +90,6 @@ func (s sampler) ShouldSample(p sdktrace.SamplingParameters) sdktrace.SamplingRe
 		return sdktrace.NeverSample().ShouldSample(p)
 	}
 	return s.Sampler.ShouldSample(p)
-}
-
-// checkPropagators says what is wrong with Options.Propagators as far as it can be known here: a
-// service judges its own.
-func checkPropagators(o Options) error {
-	for _, part := range slices.Sorted(maps.Keys(o.Propagators)) {
-		known := part == topology.Gateway || slices.ContainsFunc(topology.Services(), func(s topology.Service) bool {
-			return s.Instrumented && s.Name == part
-		})
-		if !known {
-			return fmt.Errorf("propagators of %q: only the gateway and the instrumented services have any", part)
-		}
-	}
-	_, err := gatewayPropagator(o)
-	return err
 }
 
 // gatewayPropagator reads a list such as tracecontext,jaeger, as in OTEL_PROPAGATORS. The services

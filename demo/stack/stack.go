@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"go.opentelemetry.io/otel/propagation"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"golang.org/x/sync/semaphore"
 
@@ -35,14 +36,15 @@ type Stack struct {
 	lab    *lab.Lab
 	deaths chan Death
 
-	collector *collector.Collector
-	gateway   *gateway.Gateway
-	provider  *sdktrace.TracerProvider // of the gateway
-	parts     map[string]*part         // those that run in this process, by name
-	starter   *process.Starter
-	services  []*service       // in the order to start in; what is in them changes while the gate is closed
-	ebpf      *process.Process // nil where nobody watches
-	running   sync.WaitGroup   // goroutines
+	collector  *collector.Collector
+	gateway    *gateway.Gateway
+	propagator propagation.TextMapPropagator // of the gateway
+	provider   *sdktrace.TracerProvider      // the same
+	parts      map[string]*part              // those that run in this process, by name
+	starter    *process.Starter
+	services   []*service       // in the order to start in; what is in them changes while the gate is closed
+	ebpf       *process.Process // nil where nobody watches
+	running    sync.WaitGroup   // goroutines
 
 	gate *semaphore.Weighted // of places; see closeGate
 

@@ -33,10 +33,12 @@ const (
 // Start builds and starts everything, and returns when all of it is ready. On an error, such as the
 // end of ctx, it leaves no process and no file. Later, ctx means nothing to the stack.
 func Start(ctx context.Context, o Options) (*Stack, error) {
-	if err := errors.Join(checkEBPF(o.EBPF), checkPropagators(o)); err != nil {
+	propagator, err := gatewayPropagator(o)
+	if err = errors.Join(checkEBPF(o.EBPF), err); err != nil {
 		return nil, err
 	}
 	s := newStack(o)
+	s.propagator = propagator
 	if err := s.start(ctx); err != nil {
 		stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), process.Grace)
 		defer cancel()
