@@ -66,7 +66,6 @@ func pick(instrumented bool) []topology.Service {
 type comparison struct {
 	Options
 	program   func(name string) process.Options // how to run a service, or the sink by its name
-	starter   *process.Starter
 	minMocked time.Duration
 	hard      context.Context // when it ends, processes that have not stopped are killed
 
@@ -87,9 +86,7 @@ func Run(ctx, hard context.Context, o Options) (_ *Report, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("find this program, to start it again: %w", err)
 	}
-	starter := process.NewStarter()
-	defer starter.Close()
-	c := &comparison{Options: o, starter: starter, minMocked: minMocked, hard: hard,
+	c := &comparison{Options: o, minMocked: minMocked, hard: hard,
 		program: func(name string) process.Options {
 			if name == sinkName {
 				return process.Options{Path: self, Args: []string{SinkCommand}}

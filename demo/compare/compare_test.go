@@ -123,11 +123,9 @@ func newComparison(t *testing.T, roles map[string]string) *comparison {
 		t.Fatal(err)
 	}
 	t.Setenv("OTEL_SERVICE_NAME", "of the shell")
-	starter := process.NewStarter()
-	t.Cleanup(starter.Close)
 	return &comparison{
 		Options:   Options{Rounds: 2, Duration: 300 * time.Millisecond, Concurrency: 2, Visitors: 3, Messages: io.Discard},
-		minMocked: 300 * time.Millisecond, starter: starter, hard: t.Context(),
+		minMocked: 300 * time.Millisecond, hard: t.Context(),
 		program: func(name string) process.Options {
 			role := cmp.Or(roles[name], name)
 			// The race detector waits for a second at a process's end unless told otherwise.

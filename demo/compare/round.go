@@ -37,7 +37,7 @@ func (c *comparison) round(ctx context.Context, p pair, l load) (m *measured, er
 	start := func(name string, env map[string]string) (addr string, err error) {
 		o := c.program(name)
 		o.Name, o.Env = name, append(o.Env, services.Merge(os.Environ(), env)...)
-		child, err := c.starter.Start(o)
+		child, err := process.Start(o)
 		if err != nil {
 			return "", err
 		}

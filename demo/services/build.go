@@ -98,9 +98,7 @@ func build(ctx context.Context, root, dir string, out io.Writer) error {
 	stop := term.Progress(out, live, 10*time.Second, func() string {
 		return fmt.Sprintf("building the four services: %s%s", time.Since(start).Round(time.Second), last.Load())
 	})
-	starter := process.NewStarter()
-	defer starter.Close()
-	err = starter.Run(cmd)
+	err = process.Run(cmd)
 	stop()
 	switch {
 	case ctx.Err() != nil:

@@ -43,7 +43,7 @@ func (s *Stack) startEBPF() error {
 	env["OTEL_EBPF_AUTO_TARGET_EXE"] = filepath.Join(s.o.Bin, "{"+topology.Uservice1+","+topology.Uservice2+"}")
 	env["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"] = s.url(topology.OTLPGRPC).String()
 	line := func(line []byte) { s.output.line(ebpfPart, line) }
-	p, err := s.starter.Start(process.Options{
+	p, err := process.Start(process.Options{
 		Name: ebpfPart, Path: s.o.EBPF, Env: services.Merge(os.Environ(), env), Stdout: line, Stderr: line,
 	})
 	if err != nil {

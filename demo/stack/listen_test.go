@@ -72,7 +72,6 @@ func TestServicesMoveWhenTheirPortIsTakenAndTheirMetricsToo(t *testing.T) {
 		{Service: topology.Service{Name: "anywhere", Addr: addr, Metrics: free, Instrumented: true}},
 		{Service: topology.Service{Name: "unlucky", Addr: free, Metrics: addr, Instrumented: true}},
 	}
-	defer s.starter.Close()
 	if err := s.placeServices(); err != nil {
 		t.Fatal(err)
 	}

@@ -106,7 +106,7 @@ func (s *Stack) startService(ctx context.Context, svc *service) error {
 		awaitPort(ctx, svc.addr)
 		awaitPort(ctx, svc.metrics)
 	}
-	p, err := s.starter.Start(process.Options{
+	p, err := process.Start(process.Options{
 		Name: svc.Name,
 		Path: services.Program(s.o.Bin, svc.Name),
 		// An argument, not a variable: a trace shows it (process.command_args).

@@ -41,10 +41,9 @@ type Stack struct {
 	propagator propagation.TextMapPropagator // of the gateway
 	provider   *sdktrace.TracerProvider      // the same
 	parts      map[string]*part              // those that run in this process, by name
-	starter    *process.Starter
-	services   []*service       // in the order to start in; what is in them changes while the gate is closed
-	ebpf       *process.Process // nil where nobody watches
-	running    sync.WaitGroup   // goroutines
+	services   []*service                    // in the order to start in; what is in them changes while the gate is closed
+	ebpf       *process.Process              // nil where nobody watches
+	running    sync.WaitGroup                // goroutines
 
 	gate *semaphore.Weighted // of places; see closeGate
 

@@ -49,13 +49,12 @@ func Start(ctx context.Context, o Options) (*Stack, error) {
 
 func newStack(o Options) *Stack {
 	s := &Stack{
-		o:       o,
-		output:  newOutput(o.Logs, o.LogLevel),
-		deaths:  make(chan Death, 16),
-		ledger:  ledger.New(ledger.DefaultMaxRecords),
-		starter: process.NewStarter(),
-		parts:   map[string]*part{},
-		gate:    semaphore.NewWeighted(places),
+		o:      o,
+		output: newOutput(o.Logs, o.LogLevel),
+		deaths: make(chan Death, 16),
+		ledger: ledger.New(ledger.DefaultMaxRecords),
+		parts:  map[string]*part{},
+		gate:   semaphore.NewWeighted(places),
 	}
 	s.lab = lab.New(faultSwitch{s}, o.Seed)
 	s.log = s.output.logger("demo")

@@ -39,7 +39,6 @@ func (s *Stack) stop(ctx context.Context) error {
 		_ = s.ebpf.Stop(ctx)
 	}
 	errs = append(errs, s.stopServices(ctx, s.services))
-	s.starter.Close()
 	if s.provider != nil {
 		errs = append(errs, within(ctx, flushTimeout, "gateway's last spans", s.provider.Shutdown))
 	}
