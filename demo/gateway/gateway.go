@@ -6,8 +6,7 @@
 // "ReverseProxy", the same attributes but for some of the peers' addresses, the same rule for the
 // status, query values redacted, no events. That is why they are written by hand here and do not come
 // from otelhttp, which ends a client span later (with the body), judges some answers differently, and
-// keeps query values. Text that is not valid UTF-8 is mended first, because a single bad string makes
-// the exporter drop the whole batch.
+// keeps query values.
 package gateway
 
 import (

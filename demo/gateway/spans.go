@@ -104,5 +104,5 @@ func redacted(u *url.URL) *url.URL {
 	return &safe
 }
 
-// valid mends text for protobuf, which refuses strings that are not UTF-8.
+// valid mends text for protobuf: one string that is not UTF-8 makes the exporter drop the whole batch.
 func valid(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }

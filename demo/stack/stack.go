@@ -52,7 +52,6 @@ type Stack struct {
 	graceful context.Context // until services that still stop are to be killed
 	kill     context.CancelCauseFunc
 	stopOnce sync.Once
-	stopErr  error
 }
 
 // part is a part of the demo that runs in this process.

@@ -20,10 +20,10 @@ const (
 
 // Stop ends the gateway, which finishes what is in flight, the services in the order of the calls,
 // then the gateway's last spans, and the collector last. It kills what does not end within
-// process.Grace or before ctx. It returns what did not end well, also the second time.
-func (s *Stack) Stop(ctx context.Context) error {
-	s.stopOnce.Do(func() { s.stopErr = s.stop(ctx) })
-	return s.stopErr
+// process.Grace or before ctx. It returns what did not end well. A second call changes nothing.
+func (s *Stack) Stop(ctx context.Context) (err error) {
+	s.stopOnce.Do(func() { err = s.stop(ctx) })
+	return err
 }
 
 func (s *Stack) stop(ctx context.Context) error {
