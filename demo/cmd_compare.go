@@ -24,7 +24,7 @@ same load, with the mocks at zero and then as they are. It takes some minutes; l
 
 // sinkCommand is how `compare` starts itself as the process that takes the spans.
 var sinkCommand = command{
-	name:  "compare-sink",
+	name:  compare.SinkCommand,
 	about: "Takes the spans of `demo compare`, which starts it.",
 	declare: func(*flag.FlagSet) action {
 		return func(s session) error { return compare.ServeSink(s.ctx, s.stdout) }
@@ -44,10 +44,10 @@ func declareCompare(fs *flag.FlagSet) action {
 	plot := fs.String("plot", "", "also draw the ratios and the latencies to this `file`, which ends in .svg")
 	return func(s session) error {
 		set := given(fs)
-		if *quick && !set["rounds"] {
+		if *quick && set["rounds"] == "" {
 			o.Rounds = 2
 		}
-		if *quick && !set["duration"] {
+		if *quick && set["duration"] == "" {
 			o.Duration = time.Second
 		}
 		for _, f := range []struct {
@@ -83,11 +83,7 @@ func runCompare(s session, o compare.Options, plot string, asJSON bool) error {
 			}
 		}()
 	}
-	self, err := os.Executable()
-	if err != nil {
-		return fmt.Errorf("find this program, to start it again: %w", err)
-	}
-	o.Sink, o.Messages = []string{self, sinkCommand.name}, s.stderr
+	o.Messages = s.stderr
 	report, err := compare.Run(s.ctx, s.kill, o)
 	if err != nil {
 		return err

@@ -22,9 +22,8 @@ them all. Compose's addresses follow TRAEFIK_PORT, TEMPO_PORT, PROMETHEUS_PORT, 
 environment or of the file .env. A flag replaces one of compose's addresses; an empty one, as in -grafana=, says that the
 stack does not have that part. The -gateway of a run of go run ./demo, alone, examines that run.`,
 	declare: func(fs *flag.FlagSet) action {
-		urls := map[string]*string{} // by part
 		for _, p := range doctor.Parts() {
-			urls[p.Name] = fs.String(p.Name, "", "`URL` of "+p.About+", in compose http://127.0.0.1:"+p.Port)
+			fs.String(p.Name, "", "`URL` of "+p.About+", in compose http://127.0.0.1:"+p.Port)
 		}
 		wait := fs.Duration("wait", 0, "how long to wait, from the answer on, for what arrives later; "+
 			"0 waits for each as long as it usually needs")
@@ -34,10 +33,10 @@ stack does not have that part. The -gateway of a run of go run ./demo, alone, ex
 			if *wait < 0 {
 				return misused("-wait=%s is negative", *wait)
 			}
-			addresses := map[string]string{}
-			for name := range given(fs) {
-				if u, ok := urls[name]; ok {
-					addresses[name] = *u
+			set, addresses := given(fs), map[string]string{}
+			for _, p := range doctor.Parts() {
+				if address, ok := set[p.Name]; ok {
+					addresses[p.Name] = address
 				}
 			}
 			system := doctor.System{Getenv: os.Getenv, Dir: ".", TempDir: os.TempDir()}

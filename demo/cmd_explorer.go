@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"log/slog"
+	"net"
 
 	"example.com/grafana-tempo-go-demo/demo/explorer"
 	"example.com/grafana-tempo-go-demo/demo/stack"
@@ -32,26 +33,23 @@ var explorerCommand = command{
 			if err := stack.CheckAddr(*addr); err != nil {
 				return misused("-addr: %w", err)
 			}
-			return serveExplorer(s, o, stack.Addr{Value: *addr, Asked: given(fs)["addr"]})
+			_, asked := given(fs)["addr"]
+			l, err := stack.Listen(topology.Explorer, "addr", *addr, asked, s.stderr)
+			if err != nil {
+				return err
+			}
+			return serveExplorer(s, o, l)
 		}
 	},
 }
 
-// serveExplorer serves the page until the session ends.
-func serveExplorer(s session, o explorer.Options, addr stack.Addr) error {
-	l, moved, err := stack.Listen(topology.Explorer, "addr", addr)
-	if err != nil {
-		return err
-	}
-	defer l.Close() // if it comes to serving, the server has closed it
-	if moved != "" {
-		fmt.Fprintln(s.stderr, moved)
-	}
+// serveExplorer serves the page on l until the session ends.
+func serveExplorer(s session, o explorer.Options, l net.Listener) error {
 	if err := o.Missing(s.ctx); err != nil {
 		fmt.Fprintf(s.stderr, "explorer: not everything is there yet:\n%v\n"+
 			"the page starts all the same, and fills as soon as something is there\n", err)
 	}
-	_, err = fmt.Fprintf(s.stdout, "explorer: http://%s shows the traces of %s and calls services through %s; Ctrl-C stops it\n",
+	_, err := fmt.Fprintf(s.stdout, "explorer: http://%s shows the traces of %s and calls services through %s; Ctrl-C stops it\n",
 		l.Addr(), o.Tempo.Redacted(), o.Gateway.Redacted())
 	if err != nil {
 		return fmt.Errorf("print the address: %w", err)

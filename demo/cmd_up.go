@@ -10,8 +10,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"maps"
-	"net/http"
 	"net/url"
 	"os"
 	"slices"
@@ -20,7 +18,6 @@ import (
 	"text/template"
 
 	"example.com/grafana-tempo-go-demo/demo/discover"
-	"example.com/grafana-tempo-go-demo/demo/explorer"
 	"example.com/grafana-tempo-go-demo/demo/lab"
 	"example.com/grafana-tempo-go-demo/demo/stack"
 	"example.com/grafana-tempo-go-demo/demo/term"
@@ -40,9 +37,8 @@ An address whose port is taken moves to a free one, unless it was given: then it
 }
 
 func declareUp(fs *flag.FlagSet) action {
-	addrs := map[string]*string{} // by part
 	for _, p := range topology.Parts() {
-		addrs[p.Name] = fs.String(p.Name+"-addr", p.Addr, "`host:port` of "+p.About)
+		fs.String(p.Name+"-addr", p.Addr, "`host:port` of "+p.About)
 	}
 	asJSON := fs.Bool("json", false,
 		"when all is ready, print the addresses as one line of JSON; logs go to standard error")
@@ -54,14 +50,15 @@ func declareUp(fs *flag.FlagSet) action {
 		fault, seed, err = parseBreak(s)
 		return err
 	})
+	parts := []string{topology.Gateway, topology.Uservice3, topology.Uservice4}
 	propagators := map[string]string{}
 	fs.Func("propagators", "`part=list` of the formats that a part reads and writes, such as uservice4=tracecontext,jaeger;\n"+
 		"parts are gateway, uservice3 and uservice4, and the flag may be given for each; the others take\n"+
 		propagatorsVariable+", or jaeger",
 		func(s string) error {
-			part, list, ok := strings.Cut(s, "=")
-			if !ok || part == "" || list == "" {
-				return errors.New("want part=list, such as uservice4=tracecontext,jaeger")
+			part, list, _ := strings.Cut(s, "=")
+			if !slices.Contains(parts, part) || list == "" {
+				return errors.New("want part=list, such as uservice4=tracecontext,jaeger, for " + term.List(parts))
 			}
 			propagators[part] = list
 			return nil
@@ -84,8 +81,7 @@ func declareUp(fs *flag.FlagSet) action {
 			return err
 		}
 		o := stack.Options{
-			Addrs:       map[string]stack.Addr{},
-			Page:        func(p stack.Page) http.Handler { return explorer.New(explorer.Options(p)) },
+			Addrs:       map[string]string{},
 			Env:         env,
 			LogLevel:    *level,
 			Break:       fault,
@@ -93,15 +89,19 @@ func declareUp(fs *flag.FlagSet) action {
 			EBPF:        *ebpf,
 			Propagators: propagators,
 		}
-		for _, part := range []string{topology.Gateway, topology.Uservice3, topology.Uservice4} {
+		for _, part := range parts {
 			propagators[part] = cmp.Or(propagators[part], os.Getenv(propagatorsVariable))
 		}
 		set := given(fs)
-		for _, name := range slices.Sorted(maps.Keys(addrs)) {
-			if err := stack.CheckAddr(*addrs[name]); err != nil {
-				return misused("-%s-addr: %w", name, err)
+		for _, p := range topology.Parts() {
+			addr, asked := set[p.Name+"-addr"]
+			if !asked {
+				continue
 			}
-			o.Addrs[name] = stack.Addr{Value: *addrs[name], Asked: set[name+"-addr"]}
+			if err := stack.CheckAddr(addr); err != nil {
+				return misused("-%s-addr: %w", p.Name, err)
+			}
+			o.Addrs[p.Name] = addr
 		}
 		return runUp(s, o, *asJSON)
 	}
@@ -198,14 +198,12 @@ func printReady(w io.Writer, u discover.URLs, broken bool) error {
 		discover.URLs
 		Port   string // of the gateway, as in a URL
 		Broken bool   // on purpose, from the start
-		Table  map[string]topology.Service
-	}{URLs: u, Broken: broken, Table: map[string]topology.Service{}}
+		Table  []topology.Service
+	}{URLs: u, Broken: broken, Table: topology.Services()}
 	if g, err := url.Parse(u.Gateway); err == nil && g.Port() != "80" {
 		page.Port = ":" + g.Port()
 	}
-	for _, s := range topology.Services() {
-		page.Table[s.Name] = s
-	}
+	slices.SortFunc(page.Table, func(a, b topology.Service) int { return cmp.Compare(a.Name, b.Name) })
 	var b bytes.Buffer
 	if err := ready.Execute(&b, page); err != nil {
 		return err

@@ -17,7 +17,7 @@ import (
 // command is a subcommand: it declares its flags, checks what was given, and calls a package.
 type command struct {
 	name    string
-	summary string // for `demo help`, which leaves out a command without one
+	summary string // for `demo help`
 	about   string // what -help begins with
 	// declare declares the flags, and returns what to do when they have been parsed.
 	declare func(*flag.FlagSet) action
@@ -79,10 +79,10 @@ func (c command) run(s session, args []string) int {
 	return 1
 }
 
-// given reports which flags the user set.
-func given(fs *flag.FlagSet) map[string]bool {
-	set := map[string]bool{}
-	fs.Visit(func(f *flag.Flag) { set[f.Name] = true })
+// given returns what the user set, by the flag's name.
+func given(fs *flag.FlagSet) map[string]string {
+	set := map[string]string{}
+	fs.Visit(func(f *flag.Flag) { set[f.Name] = f.Value.String() })
 	return set
 }
 
@@ -101,20 +101,15 @@ func choice(fs *flag.FlagSet, name, usage string, words ...string) *string {
 
 // logLevel declares -log-level.
 func logLevel(fs *flag.FlagSet) *slog.Level {
-	var l level
-	fs.TextVar(&l, "log-level", level{slog.LevelInfo}, "least `level` of the log lines shown: debug, info, warn or error")
-	return &l.Level
-}
-
-// level is a slog.Level whose error says what is wanted.
-type level struct{ slog.Level }
-
-func (l *level) UnmarshalText(text []byte) error {
-	if l.Level.UnmarshalText(text) != nil {
-		words := []string{"debug", "info", "warn", "error"}
-		return fmt.Errorf("want %s%s", term.List(words), didYouMean(string(text), words))
-	}
-	return nil
+	var level slog.Level // info
+	fs.Func("log-level", "least `level` of the log lines shown: debug, info, warn or error (default INFO)", func(s string) error {
+		if level.UnmarshalText([]byte(s)) != nil {
+			words := []string{"debug", "info", "warn", "error"}
+			return fmt.Errorf("want %s%s", term.List(words), didYouMean(s, words))
+		}
+		return nil
+	})
+	return &level
 }
 
 // declareMocks declares the flags for the bounds of the services' mock calls, with the services' own

@@ -22,7 +22,7 @@ import (
 )
 
 // commands are in cmd_*.go, one each.
-var commands = []command{upCommand, tourCommand, ledgerCommand, explorerCommand, doctorCommand, compareCommand, sinkCommand}
+var commands = []command{upCommand, tourCommand, ledgerCommand, explorerCommand, doctorCommand, compareCommand}
 
 func main() {
 	// The shell's settings for programs that send telemetry are not meant for the gateway in this
@@ -50,16 +50,15 @@ func run(s session, args []string) int {
 		usage(s.stdout)
 		return 0
 	}
+	if name == sinkCommand.name {
+		return sinkCommand.run(s, args)
+	}
+	names := []string{"help"}
 	for _, c := range commands {
 		if c.name == name {
 			return c.run(s, args)
 		}
-	}
-	names := []string{"help"}
-	for _, c := range commands {
-		if c.summary != "" {
-			names = append(names, c.name)
-		}
+		names = append(names, c.name)
 	}
 	fmt.Fprintf(s.stderr, "demo: there is no command %q%s\n\nUsage: demo [command] [flags]\n", name, didYouMean(name, names))
 	fmt.Fprintf(s.stderr, "`go run ./demo help` explains the commands: %s.\n", strings.Join(names[1:], ", "))
@@ -69,9 +68,6 @@ func run(s session, args []string) int {
 func usage(w io.Writer) {
 	fmt.Fprint(w, "The whole demo without Docker.\n\nUsage: demo [command] [flags]\n\n")
 	for _, c := range commands {
-		if c.summary == "" {
-			continue // it is not for users
-		}
 		fmt.Fprintf(w, "  %-9s %s\n", c.name, c.summary)
 	}
 	fmt.Fprint(w, "\nEach command explains its flags with -help.\n")

@@ -29,6 +29,7 @@ func TestWrongUse(t *testing.T) {
 		{"a level that there is not", "up -log-level loud", 2, "loud"},
 		{"a fault that there is not", "up -break drop-haeder", 2, "want drop-header, malformed-header, not-sampled,"},
 		{"formats of nobody", "up -propagators jaeger", 2, "want part=list"},
+		{"formats of a plain service", "up -propagators uservice1=jaeger", 2, "for gateway, uservice3 or uservice4"},
 		{"a Tempo without a scheme", "explorer -tempo localhost:3200", 2, "want a URL such as http://localhost:3200"},
 		{"a page's address without port", "explorer -addr localhost", 2, "-addr: address"},
 		{"a ledger of nothing", "ledger -limit 0", 2, "-limit=0: want 1 or more"},

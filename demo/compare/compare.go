@@ -14,9 +14,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"runtime"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -46,8 +46,6 @@ type Options struct {
 	Concurrency int
 	// Visitors is the number of connections with the mocks as they are, where each mostly waits.
 	Visitors int
-	// Sink is a command that runs ServeSink until it is told to end.
-	Sink []string
 	// Messages gets the progress.
 	Messages io.Writer
 }
@@ -68,57 +66,50 @@ func pick(instrumented bool) []topology.Service {
 type comparison struct {
 	Options
 	program   func(name string) process.Options // how to run a service, or the sink by its name
-	starter   *process.Starter
 	minMocked time.Duration
 	hard      context.Context // when it ends, processes that have not stopped are killed
 
 	idle   [2]*measured // what a pair takes that answers one request
 	steps  int          // begun so far
-	step   atomic.Value // string: what is being measured
 	report Report
 }
 
 // Run builds the services and compares the pairs until ctx ends, with its cause as the error. When
 // hard ends, it kills processes that still stop. It leaves neither a process nor a file behind.
 func Run(ctx, hard context.Context, o Options) (_ *Report, err error) {
-	root, err := services.FindRoot(".")
-	if err != nil {
-		return nil, err
-	}
-	bin, err := services.TempDir()
+	root, bin, err := services.Build(ctx, o.Messages)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, services.RemoveAll(bin)) }()
-	if err := services.Build(ctx, root, bin, o.Messages); err != nil {
-		return nil, err
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("find this program, to start it again: %w", err)
 	}
-	starter := process.NewStarter()
-	defer starter.Close()
-	c := &comparison{Options: o, starter: starter, minMocked: minMocked, hard: hard,
+	c := &comparison{Options: o, minMocked: minMocked, hard: hard,
 		program: func(name string) process.Options {
 			if name == sinkName {
-				return process.Options{Path: o.Sink[0], Args: o.Sink[1:]}
+				return process.Options{Path: self, Args: []string{SinkCommand}}
 			}
 			return process.Options{Path: services.Program(bin, name)}
 		}}
-	c.step.Store("")
-	defer term.Progress(o.Messages, term.Colours(o.Messages), 0, func() string { return c.step.Load().(string) })()
-	if err := c.measure(ctx); err != nil {
-		return nil, err
+	err = c.measure(ctx)
+	if err == nil {
+		err = c.measureStill(ctx, root, bin)
 	}
-	return &c.report, c.measureStill(ctx, root, bin)
+	if term.Colours(o.Messages) {
+		fmt.Fprint(o.Messages, term.ClearLine)
+	}
+	return &c.report, err
 }
 
 // measure fills the report, but for what does not depend on load.
-func (c *comparison) measure(ctx context.Context) (err error) {
+func (c *comparison) measure(ctx context.Context) error {
 	c.report = Report{
 		Machine: Machine{OS: runtime.GOOS, Arch: runtime.GOARCH, CPUs: runtime.NumCPU(), Go: runtime.Version()},
 		Rounds:  c.Rounds,
+		Answers: readAnswers(),
 		Notes:   []string{},
-	}
-	if c.report.Answers, err = readAnswers(); err != nil {
-		return err
 	}
 	if err := c.measureIdle(ctx); err != nil {
 		return err
@@ -131,13 +122,14 @@ func (c *comparison) measure(ctx context.Context) (err error) {
 	return nil
 }
 
-// begin says what is measured next. Where no line rewrites itself, each step gets its own.
+// begin says what is measured next, on a terminal on a line that rewrites itself.
 func (c *comparison) begin(format string, args ...any) {
 	c.steps++
 	all := 2*idleRuns + 2*len(c.loads())*c.Rounds + 1 // the last one counts allocations
 	step := fmt.Sprintf("[%d/%d] ", c.steps, all) + fmt.Sprintf(format, args...)
-	c.step.Store(step)
-	if !term.Colours(c.Messages) {
+	if term.Colours(c.Messages) {
+		fmt.Fprint(c.Messages, term.Rewrite(step))
+	} else {
 		fmt.Fprintln(c.Messages, step)
 	}
 }
@@ -164,7 +156,7 @@ func (c *comparison) measureIdle(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			if c.idle[i] == nil || run.CPU < c.idle[i].CPU {
+			if c.idle[i] == nil || run.cpu < c.idle[i].cpu {
 				c.idle[i] = run
 			}
 		}
@@ -173,7 +165,7 @@ func (c *comparison) measureIdle(ctx context.Context) error {
 		return fmt.Errorf("one request made %d spans in the plain pair and %d in the instrumented one: "+
 			"there is nothing to compare", plain, instrumented)
 	}
-	if c.idle[0].Peak == 0 {
+	if c.idle[0].peak == 0 {
 		c.note("Memory is left out: it is not measured on %s.", runtime.GOOS)
 	}
 	return nil

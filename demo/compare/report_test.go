@@ -24,11 +24,7 @@ func TestRatiosAreTakenRoundByRound(t *testing.T) {
 
 // sample is a report as it might be.
 func sample() *Report {
-	answers, err := readAnswers()
-	if err != nil {
-		panic(err)
-	}
-	r := &Report{Machine: Machine{"linux", "amd64", 2, "go1.26"}, Rounds: 3, Answers: answers,
+	r := &Report{Machine: Machine{"linux", "amd64", 2, "go1.26"}, Rounds: 3, Answers: readAnswers(),
 		Notes: []string{"uservice1 said <b>\x1b[31m"}}
 	for n, name := range []string{"mocks at zero", "mocks as they are"} {
 		l := Load{Name: name, Connections: 16}

@@ -19,8 +19,9 @@ import (
 // measured is what one round of one pair gave.
 type measured struct {
 	*result
-	process.Usage       // of both services together
-	spans         int64 // that arrived
+	cpu   time.Duration // of both services together
+	peak  int64         // of memory, the same
+	spans int64         // that arrived
 }
 
 // round starts a pair, and the sink before it for one that sends spans, applies a load, and stops
@@ -36,7 +37,7 @@ func (c *comparison) round(ctx context.Context, p pair, l load) (m *measured, er
 	start := func(name string, env map[string]string) (addr string, err error) {
 		o := c.program(name)
 		o.Name, o.Env = name, append(o.Env, services.Merge(os.Environ(), env)...)
-		child, err := c.starter.Start(o)
+		child, err := process.Start(o)
 		if err != nil {
 			return "", err
 		}
@@ -80,8 +81,8 @@ func (c *comparison) stop(started []*process.Process, m *measured) error {
 		if err := child.Stop(c.hard); err != nil {
 			problems = append(problems, err)
 		} else if child.Name() != sinkName {
-			m.CPU += child.Usage().CPU
-			m.Peak += child.Usage().Peak
+			cpu, peak := child.Usage()
+			m.cpu, m.peak = m.cpu+cpu, m.peak+peak
 		} else if m.spans, err = strconv.ParseInt(child.LastLine(), 10, 64); err != nil {
 			problems = append(problems, fmt.Errorf("%s did not say how many it received, but %q", sinkName, child.LastLine()))
 		}
@@ -97,8 +98,8 @@ func newRound(run, idle *measured, duration time.Duration) Round {
 		P90MS:             float64(run.latencies.ValueAtQuantile(90)) / 1000,
 		P99MS:             float64(run.latencies.ValueAtQuantile(99)) / 1000,
 		MaxMS:             float64(run.latencies.Max()) / 1000,
-		CPUMicros:         max(0, float64((run.CPU-idle.CPU).Microseconds())/float64(run.answered)),
-		PeakBytes:         run.Peak,
+		CPUMicros:         max(0, float64((run.cpu-idle.cpu).Microseconds())/float64(run.answered)),
+		PeakBytes:         run.peak,
 		Answered:          run.answered,
 		Errors:            run.errors,
 	}

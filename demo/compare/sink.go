@@ -12,7 +12,11 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-const sinkName = "the sink of spans"
+const (
+	// SinkCommand is the command of this program that runs ServeSink.
+	SinkCommand = "compare-sink"
+	sinkName    = "the sink of spans"
+)
 
 // ServeSink is the back end of the instrumented pair while it is measured, in a process of its own.
 // It takes spans over OTLP/gRPC on a free port of the loopback interface until ctx ends, and writes
@@ -56,19 +60,18 @@ var pathToSpans = []protowire.Number{1, 2, 2}
 
 // count counts the messages at a path in an encoded one; in a malformed one, those up to the fault.
 func count(message []byte, path []protowire.Number) (n int64) {
+	if len(path) == 0 {
+		return 1
+	}
 	for len(message) > 0 {
 		number, kind, length := protowire.ConsumeField(message)
 		if length < 0 {
 			return n
 		}
 		if number == path[0] && kind == protowire.BytesType {
-			if len(path) == 1 {
-				n++
-			} else {
-				_, _, tag := protowire.ConsumeTag(message)
-				value, _ := protowire.ConsumeBytes(message[tag:])
-				n += count(value, path[1:])
-			}
+			_, _, tag := protowire.ConsumeTag(message)
+			value, _ := protowire.ConsumeBytes(message[tag:])
+			n += count(value, path[1:])
 		}
 		message = message[length:]
 	}

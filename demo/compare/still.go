@@ -17,6 +17,7 @@ import (
 	"strings"
 	"time"
 
+	"example.com/grafana-tempo-go-demo/demo/process"
 	"example.com/grafana-tempo-go-demo/demo/services"
 	"example.com/grafana-tempo-go-demo/demo/topology"
 )
@@ -35,7 +36,7 @@ func (c *comparison) measureStill(ctx context.Context, root, bin string) error {
 	// By pair, both services together; 0 where it is unknown.
 	var allocations, allocated, memory, binaries, modules, lines, linesApart [2]float64
 	for i, p := range pairs {
-		memory[i] = float64(c.idle[i].Peak)
+		memory[i] = float64(c.idle[i].peak)
 		needed := map[string]bool{}
 		for _, s := range p.services {
 			allocations[i] += counts[s.Name].allocations
@@ -119,7 +120,7 @@ func (c *comparison) countAllocations(ctx context.Context, root string) (map[str
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	cmd.WaitDelay = 10 * time.Second
-	err := c.starter.Run(cmd)
+	err := process.Run(cmd)
 	counts := parseBenchmarks(out.String())
 	if len(counts) < len(topology.Services()) {
 		lines := strings.Split(strings.TrimSpace(out.String()), "\n")

@@ -6,8 +6,7 @@
 // "ReverseProxy", the same attributes but for some of the peers' addresses, the same rule for the
 // status, query values redacted, no events. That is why they are written by hand here and do not come
 // from otelhttp, which ends a client span later (with the body), judges some answers differently, and
-// keeps query values. Text that is not valid UTF-8 is mended first, because a single bad string makes
-// the exporter drop the whole batch.
+// keeps query values.
 package gateway
 
 import (
@@ -17,7 +16,6 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -34,8 +32,8 @@ const responseTimeout = 20 * time.Second
 
 // Options say what to route where and whom to tell. All but Tamper are required.
 type Options struct {
-	// Routes maps a host name without port to its upstream. Letters' case and a trailing dot do not
-	// matter. Of the upstream only scheme and host are used, as in Traefik.
+	// Routes maps a host name, as topology.HostName writes it, to its upstream, of which only scheme
+	// and host are used, as in Traefik.
 	Routes map[string]*url.URL
 	// TracerProvider makes the spans.
 	TracerProvider trace.TracerProvider
@@ -54,8 +52,7 @@ type Options struct {
 // Gateway is the proxy as an http.Handler, made by New.
 type Gateway struct {
 	o         Options
-	proxies   map[string]http.Handler
-	hosts     []string // sorted, for the page that lists them
+	proxies   map[string]http.Handler // by host
 	tracer    trace.Tracer
 	transport *http.Transport
 	draining  atomic.Bool
@@ -71,8 +68,7 @@ func New(o Options) *Gateway {
 			// No Proxy: everything behind the gateway is on this machine, whatever HTTP_PROXY says.
 			DialContext: (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
 			// The default of two idle connections per host closes and dials again all the time
-			// under concurrency. It is as many as the services keep for theirs: whoever lets
-			// thousands of visitors in at once has the files for it.
+			// under concurrency. The services keep as many for theirs.
 			MaxIdleConnsPerHost: 8192,
 			// Shorter than any upstream's, which would close connections under requests.
 			IdleConnTimeout:       30 * time.Second,
@@ -83,9 +79,7 @@ func New(o Options) *Gateway {
 		},
 	}
 	for host, upstream := range o.Routes {
-		name := topology.HostName(host)
-		g.hosts = append(g.hosts, name)
-		g.proxies[name] = &httputil.ReverseProxy{
+		g.proxies[host] = &httputil.ReverseProxy{
 			Rewrite:      rewriteTo(upstream),
 			Transport:    &tracingTransport{tracer: g.tracer, propagator: o.Propagator, tamper: o.Tamper, next: g.transport},
 			ErrorLog:     slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug),
@@ -93,7 +87,6 @@ func New(o Options) *Gateway {
 			BufferPool:   buffers,
 		}
 	}
-	slices.Sort(g.hosts)
 	return g
 }
 

@@ -31,7 +31,7 @@ func TestRoutesByHostName(t *testing.T) {
 		{"in upper case", "USERVICE3.LocalHost", 200},
 		{"with a trailing dot", "uservice3.localhost.", 200},
 		{"with a trailing dot and a port", "uservice3.localhost.:8000", 200},
-		{"a route written oddly", "uservice1.localhost", 200},
+		{"another route", "uservice1.localhost", 200},
 		{"another name", "uservice9.localhost", 404},
 		{"a longer name", "a.uservice3.localhost", 404},
 		{"the address", "127.0.0.1:8000", 404},

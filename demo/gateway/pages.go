@@ -4,8 +4,10 @@ import (
 	"embed"
 	htmltemplate "html/template"
 	"io"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	texttemplate "text/template"
@@ -35,7 +37,7 @@ func (g *Gateway) unknownHost(w http.ResponseWriter, r *http.Request) {
 	if n := requestPort(r); n != "80" {
 		port = ":" + n
 	}
-	for _, host := range g.hosts {
+	for _, host := range slices.Sorted(maps.Keys(g.proxies)) {
 		p.Links = append(p.Links, "http://"+host+port+"/")
 	}
 	p.write(w, r)

@@ -19,8 +19,7 @@ import (
 const statusClientClosedRequest = 499
 
 // passage is a request on its way through the gateway: what becomes known of it, for the log and the
-// record, and the writer of its answer. One goroutine serves a request from end to end. It does not
-// hide what else the writer can do: http.ResponseController finds that through Unwrap.
+// record, and the writer of its answer. One goroutine serves a request from end to end.
 type passage struct {
 	http.ResponseWriter
 	draining *atomic.Bool // see Gateway.Drain
@@ -45,7 +44,7 @@ func (p *passage) WriteHeader(status int) {
 	p.ResponseWriter.WriteHeader(status)
 }
 
-// Unwrap serves http.ResponseController.
+// Unwrap lets http.ResponseController find what else the writer can do.
 func (p *passage) Unwrap() http.ResponseWriter { return p.ResponseWriter }
 
 // passageOf is the passage of a request that ServeHTTP has sent on.

@@ -63,7 +63,7 @@ func newRigTo(t *testing.T, upstream string) *rig {
 	provider := sdktrace.NewTracerProvider(sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.AlwaysSample())), sdktrace.WithSpanProcessor(r.spans))
 	t.Cleanup(func() { _ = provider.Shutdown(context.Background()) })
 	r.gw = New(Options{
-		Routes:         map[string]*url.URL{"uservice3.localhost": u, "UService1.localhost.": u},
+		Routes:         map[string]*url.URL{"uservice3.localhost": u, "uservice1.localhost": u},
 		TracerProvider: provider,
 		Propagator:     jaeger.Jaeger{},
 		Logger:         slog.New(slog.NewJSONHandler(r.logs, &slog.HandlerOptions{Level: slog.LevelDebug})),

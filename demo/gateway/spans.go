@@ -53,8 +53,8 @@ func (t *tracingTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return res, err
 }
 
-// setStatus ends a span's story. An answer is an error from a status on: a client's mistake is none
-// of the server, but to the one who asked, a 404 is one.
+// setStatus sets a span's status by that of the answer. A client's mistake, such as a 404, is no error
+// of the server, and one of the client.
 func setStatus(span trace.Span, status, errorsFrom int) {
 	if status >= errorsFrom {
 		span.SetStatus(codes.Error, "")
@@ -104,5 +104,5 @@ func redacted(u *url.URL) *url.URL {
 	return &safe
 }
 
-// valid mends text for protobuf, which refuses strings that are not UTF-8.
+// valid mends text for protobuf: one string that is not UTF-8 makes the exporter drop the whole batch.
 func valid(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }

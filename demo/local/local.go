@@ -3,7 +3,6 @@
 package local
 
 import (
-	"io"
 	"net"
 	"net/http"
 	"net/netip"
@@ -43,26 +42,19 @@ func localAddr(r *http.Request) netip.Addr {
 // cannot read an answer, because no answer allows that.
 func Only(next http.Handler) http.Handler {
 	crossOrigin := http.NewCrossOriginProtection()
-	crossOrigin.SetDenyHandler(refuse(http.StatusForbidden, "another site's page may not send anything here\n"))
+	crossOrigin.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		http.Error(w, "another site's page may not send anything here", http.StatusForbidden)
+	}))
 	guarded := crossOrigin.Handler(next)
-	misdirected := refuse(http.StatusMisdirectedRequest,
-		"this server answers to the names of this machine only: ask for http://localhost or http://127.0.0.1 with its port\n")
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		// Not even as a script or a picture.
 		w.Header().Set("Cross-Origin-Resource-Policy", "same-origin")
 		if localAddr(r).IsLoopback() && !Named(r) {
-			misdirected.ServeHTTP(w, r)
+			http.Error(w, "this server answers to the names of this machine only: ask for http://localhost or "+
+				"http://127.0.0.1 with its port", http.StatusMisdirectedRequest)
 			return
 		}
 		guarded.ServeHTTP(w, r)
-	})
-}
-
-func refuse(status int, sentence string) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-		w.WriteHeader(status)
-		_, _ = io.WriteString(w, sentence) // the client may be gone
 	})
 }

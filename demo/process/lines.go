@@ -2,9 +2,6 @@ package process
 
 import "bytes"
 
-// maxLine bounds the bytes held of a line; a longer one comes out in pieces of this size.
-const maxLine = 1 << 20
-
 // Lines is an io.Writer that cuts a stream into lines. It is used by one goroutine at a time.
 type Lines struct {
 	// Emit gets each line without its end. It must not keep the slice.
@@ -14,20 +11,14 @@ type Lines struct {
 
 func (l *Lines) Write(p []byte) (int, error) {
 	l.buf = append(l.buf, p...)
-	rest := l.buf
 	for {
-		line, after, found := bytes.Cut(rest, []byte("\n"))
+		line, rest, found := bytes.Cut(l.buf, []byte("\n"))
 		if !found {
-			if len(rest) < maxLine {
-				break
-			}
-			line, after = rest[:maxLine], rest[maxLine:]
+			return len(p), nil
 		}
 		l.Emit(line)
-		rest = after
+		l.buf = rest
 	}
-	l.buf = append(l.buf[:0], rest...)
-	return len(p), nil
 }
 
 // Flush emits what came last without a line's end.

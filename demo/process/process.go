@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -51,49 +52,37 @@ type Process struct {
 	peak                int64  // memory in bytes, when it was told to stop
 }
 
-// Usage is what a process took from the machine, from its start to its end.
-type Usage struct {
-	CPU  time.Duration // user and system
-	Peak int64         // most bytes resident; 0 on systems other than Linux
-}
-
-// Starter starts processes from one thread that lives until it is closed. On Linux, children die
+// thread calls functions in one thread that lives as long as this program. On Linux, children die
 // with the thread that started them, and Go ends threads as it likes.
-type Starter struct{ calls chan func() }
-
-// NewStarter returns a Starter. Close it when all its processes have ended.
-func NewStarter() *Starter {
-	s := &Starter{calls: make(chan func())}
+var thread = sync.OnceValue(func() chan<- func() {
+	calls := make(chan func())
 	go func() {
-		runtime.LockOSThread() // never unlocked: the thread ends with this goroutine
-		for call := range s.calls {
+		runtime.LockOSThread() // never unlocked
+		for call := range calls {
 			call()
 		}
 	}()
-	return s
+	return calls
+})
+
+func start(cmd *exec.Cmd) error {
+	result := make(chan error, 1)
+	thread() <- func() { result <- cmd.Start() }
+	return <-result
 }
 
-// Close ends the thread and with it, on Linux, every child that still runs.
-func (s *Starter) Close() { close(s.calls) }
-
 // Run starts a command that is told to end by an interrupt when its context ends, and waits for it.
-func (s *Starter) Run(cmd *exec.Cmd) error {
+func Run(cmd *exec.Cmd) error {
 	ownGroup(cmd)
 	cmd.Cancel = func() error { return interruptGroup(cmd) }
-	if err := s.start(cmd); err != nil {
+	if err := start(cmd); err != nil {
 		return err
 	}
 	return cmd.Wait()
 }
 
-func (s *Starter) start(cmd *exec.Cmd) error {
-	result := make(chan error, 1)
-	s.calls <- func() { result <- cmd.Start() }
-	return <-result
-}
-
 // Start runs a program in a process group of its own. It does not wait until the program is ready.
-func (s *Starter) Start(o Options) (*Process, error) {
+func Start(o Options) (*Process, error) {
 	p := &Process{name: o.Name, ready: make(chan struct{}), done: make(chan struct{})}
 	stdout := &Lines{Emit: func(line []byte) {
 		p.lastLine = append(p.lastLine[:0], line...)
@@ -115,7 +104,7 @@ func (s *Starter) Start(o Options) (*Process, error) {
 	cmd.Stdout, cmd.Stderr = stdout, stderr
 	cmd.WaitDelay = 2 * time.Second // somebody else may hold its output open
 	ownGroup(cmd)
-	if err := s.start(cmd); err != nil {
+	if err := start(cmd); err != nil {
 		return nil, fmt.Errorf("start %s: %w", o.Name, err)
 	}
 	p.cmd = cmd
@@ -227,10 +216,10 @@ func (p *Process) Kill() {
 	<-p.done
 }
 
-// Usage is what the process used until its end, of which Stop has returned.
-func (p *Process) Usage() Usage {
-	state := p.cmd.ProcessState
-	return Usage{CPU: state.UserTime() + state.SystemTime(), Peak: p.peak}
+// Usage is what the process used from its start to its end, of which Stop has returned: processor
+// time, user and system, and the most bytes resident, 0 on systems other than Linux.
+func (p *Process) Usage() (cpu time.Duration, peak int64) {
+	return p.cmd.ProcessState.UserTime() + p.cmd.ProcessState.SystemTime(), p.peak
 }
 
 // peakMemory is the most memory that a process has had resident, in bytes; 0 without Linux's /proc.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -39,15 +38,13 @@ func TestMain(m *testing.M) {
 	fmt.Println("the result")
 }
 
-func start(t *testing.T, child string, stdout func([]byte)) *Process {
+func startChild(t *testing.T, child string, stdout func([]byte)) *Process {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := NewStarter()
-	t.Cleanup(s.Close)
-	p, err := s.Start(Options{Name: "child", Path: self, Env: append(os.Environ(), "CHILD="+child), Stdout: stdout})
+	p, err := Start(Options{Name: "child", Path: self, Env: append(os.Environ(), "CHILD="+child), Stdout: stdout})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +54,7 @@ func start(t *testing.T, child string, stdout func([]byte)) *Process {
 
 func TestAProcessFromItsStartToItsEnd(t *testing.T) {
 	var lines []string
-	p := start(t, "obeys", func(line []byte) { lines = append(lines, string(line)) })
+	p := startChild(t, "obeys", func(line []byte) { lines = append(lines, string(line)) })
 	addr, err := p.Wait(t.Context())
 	if err != nil || addr != "127.0.0.1:1" || p.Metrics() != "127.0.0.1:2" {
 		t.Errorf("listens on %q, metrics on %q: %v", addr, p.Metrics(), err)
@@ -74,13 +71,13 @@ func TestAProcessFromItsStartToItsEnd(t *testing.T) {
 	if len(lines) != 3 || lines[2] != "the result" {
 		t.Errorf("its output: %q", lines)
 	}
-	if p.Usage().CPU <= 0 {
+	if cpu, _ := p.Usage(); cpu <= 0 {
 		t.Error("it must have used some processor time")
 	}
 }
 
 func TestLinesThatNobodyReads(t *testing.T) {
-	p := start(t, "obeys", nil)
+	p := startChild(t, "obeys", nil)
 	if _, err := p.Wait(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +87,7 @@ func TestLinesThatNobodyReads(t *testing.T) {
 }
 
 func TestAProcessThatEndsBeforeItIsReady(t *testing.T) {
-	p := start(t, "fails", nil)
+	p := startChild(t, "fails", nil)
 	_, err := p.Wait(t.Context())
 	if err == nil || !strings.Contains(err.Error(), "child ended before it was ready: exit status 3: cannot go on") {
 		t.Errorf("got %v", err)
@@ -104,7 +101,7 @@ func TestAProcessThatEndsBeforeItIsReady(t *testing.T) {
 }
 
 func TestAProcessThatDoesNotStop(t *testing.T) {
-	p := start(t, "stubborn", nil)
+	p := startChild(t, "stubborn", nil)
 	if _, err := p.Wait(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -116,27 +113,12 @@ func TestAProcessThatDoesNotStop(t *testing.T) {
 }
 
 func TestAProcessThatStopsBadly(t *testing.T) {
-	p := start(t, "stops badly", nil)
+	p := startChild(t, "stops badly", nil)
 	if _, err := p.Wait(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	err := p.Stop(t.Context())
 	if err == nil || err.Error() != "child did not stop well: exit status 1: lost a request" {
 		t.Errorf("got %v", err)
-	}
-}
-
-func TestLines(t *testing.T) {
-	var got []string
-	l := &Lines{Emit: func(line []byte) { got = append(got, string(line)) }}
-	for _, part := range []string{"a", "b\nc\n\nd", strings.Repeat("e", maxLine)} {
-		if n, err := l.Write([]byte(part)); n != len(part) || err != nil {
-			t.Fatal(n, err)
-		}
-	}
-	l.Flush()
-	want := []string{"ab", "c", "", "d" + strings.Repeat("e", maxLine-1), "e"}
-	if !slices.Equal(got, want) {
-		t.Errorf("got %d lines, want %d", len(got), len(want))
 	}
 }

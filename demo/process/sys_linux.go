@@ -2,5 +2,5 @@ package process
 
 import "syscall"
 
-// If this process is killed, the system kills its children, because nobody else would: see Starter.
+// If this process is killed, the system kills its children, because nobody else would: see thread.
 func init() { childAttributes.Pdeathsig = syscall.SIGKILL }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -24,40 +25,45 @@ import (
 	"example.com/grafana-tempo-go-demo/demo/topology"
 )
 
-// FindRoot returns dir or the nearest folder above it with a go.work and a folder per service.
-func FindRoot(dir string) (string, error) {
-	start, err := filepath.Abs(dir)
+// findRoot returns the working folder or the nearest above it with a go.work and the services.
+func findRoot() (string, error) {
+	start, err := os.Getwd()
 	if err != nil {
 		return "", fmt.Errorf("find the repository: %w", err)
 	}
 	for root := start; ; root = filepath.Dir(root) {
-		switch {
-		case isRoot(root):
+		_, err := os.Stat(filepath.Join(root, "go.work"))
+		found, _ := fs.Glob(os.DirFS(root), "uservice[1-4]")
+		if err == nil && len(found) == 4 {
 			return root, nil
-		case root == filepath.Dir(root):
+		}
+		if root == filepath.Dir(root) {
 			return "", fmt.Errorf("%s is not inside the demo's repository: neither there nor above is a folder "+
 				"with a go.work and uservice1 to uservice4; run this from a clone of it", start)
 		}
 	}
 }
 
-func isRoot(dir string) bool {
-	names := []string{"go.work"}
-	for _, s := range topology.Services() {
-		names = append(names, s.Name)
-	}
-	return !slices.ContainsFunc(names, func(name string) bool {
-		_, err := os.Stat(filepath.Join(dir, name))
-		return err != nil
-	})
-}
-
 // uncomplaining are the lines of `go build -v` that are no complaints: packages, and downloads.
 var uncomplaining = regexp.MustCompile(`(?m)^([^\s:]*|go: downloading .*)\r?\n`)
 
-// Build compiles the services of the repository at root into dir, which must exist. Progress goes
-// to out, every ten seconds or rewriting itself. The error has what the compiler says.
-func Build(ctx context.Context, root, dir string, out io.Writer) error {
+// Build compiles the services of the repository at root, in which the working folder is, into a new
+// temporary folder, bin. Progress goes to out, every ten seconds or rewriting itself. The error has
+// what the compiler says.
+func Build(ctx context.Context, out io.Writer) (root, bin string, err error) {
+	if root, err = findRoot(); err != nil {
+		return "", "", err
+	}
+	if bin, err = tempDir(); err != nil {
+		return "", "", err
+	}
+	if err := build(ctx, root, bin, out); err != nil {
+		return "", "", errors.Join(err, RemoveAll(bin))
+	}
+	return root, bin, nil
+}
+
+func build(ctx context.Context, root, dir string, out io.Writer) error {
 	gocmd, err := exec.LookPath("go")
 	if err != nil {
 		return errors.New("cannot find the go command, which builds the services: " +
@@ -92,9 +98,7 @@ func Build(ctx context.Context, root, dir string, out io.Writer) error {
 	stop := term.Progress(out, live, 10*time.Second, func() string {
 		return fmt.Sprintf("building the four services: %s%s", time.Since(start).Round(time.Second), last.Load())
 	})
-	starter := process.NewStarter()
-	defer starter.Close()
-	err = starter.Run(cmd)
+	err = process.Run(cmd)
 	stop()
 	switch {
 	case ctx.Err() != nil:
@@ -114,8 +118,8 @@ func Program(dir, service string) string {
 	return filepath.Join(dir, service)
 }
 
-// TempDir makes a folder that the doctor finds, and removes those of runs that were killed.
-func TempDir() (string, error) {
+// tempDir makes a folder that the doctor finds, and removes those of runs that were killed.
+func tempDir() (string, error) {
 	for dir, pid := range discover.Folders(os.TempDir()) {
 		if !process.Alive(pid) {
 			_ = os.RemoveAll(dir)

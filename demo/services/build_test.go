@@ -26,14 +26,16 @@ func TestFindRoot(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(root, "go.work"), nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := FindRoot(inside); err == nil || !strings.Contains(err.Error(), inside) || !strings.Contains(err.Error(), "clone") {
+	t.Chdir(inside)
+	if _, err := findRoot(); err == nil || !strings.Contains(err.Error(), inside) || !strings.Contains(err.Error(), "clone") {
 		t.Errorf("with a service missing: %v", err)
 	}
 	if err := os.Mkdir(filepath.Join(root, "uservice4"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	for _, dir := range []string{root, inside} {
-		if got, err := FindRoot(dir); got != root || err != nil {
+		t.Chdir(dir)
+		if got, err := findRoot(); got != root || err != nil {
 			t.Errorf("from %s: %q %v", dir, got, err)
 		}
 	}
@@ -51,7 +53,7 @@ func TestTempDirRemovesWhatKilledRunsLeft(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	dir, err := TempDir()
+	dir, err := tempDir()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,12 +70,12 @@ func TestTempDirRemovesWhatKilledRunsLeft(t *testing.T) {
 func TestBuildSaysWhatIsWrong(t *testing.T) {
 	t.Run("no go command", func(t *testing.T) {
 		t.Setenv("PATH", t.TempDir())
-		if err := Build(t.Context(), t.TempDir(), t.TempDir(), io.Discard); err == nil || !strings.Contains(err.Error(), "https://go.dev/dl/") {
+		if err := build(t.Context(), t.TempDir(), t.TempDir(), io.Discard); err == nil || !strings.Contains(err.Error(), "https://go.dev/dl/") {
 			t.Errorf("%v", err)
 		}
 	})
 	t.Run("a source that does not compile", func(t *testing.T) {
-		root, out := t.TempDir(), t.TempDir()
+		root, tmp := t.TempDir(), t.TempDir()
 		work := "go 1.26.0\n"
 		for _, s := range topology.Services() {
 			dir := filepath.Join(root, s.Name)
@@ -90,11 +92,14 @@ func TestBuildSaysWhatIsWrong(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(root, "go.work"), []byte(work), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		err := Build(t.Context(), root, out, io.Discard)
+		t.Setenv("TMPDIR", tmp)
+		t.Setenv("TMP", tmp)
+		t.Chdir(root)
+		_, _, err := Build(t.Context(), io.Discard)
 		if err == nil || !strings.Contains(err.Error(), "undefined: wrong") {
 			t.Errorf("%v", err)
 		}
-		if left, _ := os.ReadDir(out); len(left) != 0 {
+		if left, _ := os.ReadDir(tmp); len(left) != 0 {
 			t.Errorf("left behind: %v", left)
 		}
 	})

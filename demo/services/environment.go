@@ -56,8 +56,8 @@ var ours = []string{
 }
 
 // Merge returns a process's environment: the parent's without what the services read, which the
-// user's shell must not decide, then the service's own, sorted. How garbage is collected is the
-// parent's to say where it does: nothing depends on it, and it is worth playing with.
+// user's shell must not decide, then the service's own, sorted. GOGC and GOMEMLIMIT are the
+// parent's if it has them: docs/cost.md invites to try others.
 func Merge(parent []string, own map[string]string) []string {
 	own = maps.Clone(own)
 	var env []string

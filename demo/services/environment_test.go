@@ -3,8 +3,6 @@ package services
 import (
 	"slices"
 	"testing"
-
-	"example.com/grafana-tempo-go-demo/demo/topology"
 )
 
 func TestChildEnvKeepsTheShellOutButForItsGarbageCollection(t *testing.T) {
@@ -15,14 +13,5 @@ func TestChildEnvKeepsTheShellOutButForItsGarbageCollection(t *testing.T) {
 	want := []string{"PATH=/bin", "HOME=/h", "ADDRESS=mine", "GOGC=50", "GOMEMLIMIT=1GiB", "OTEL_SERVICE_NAME=uservice3", "UPSTREAM=http://u"}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
-	}
-}
-
-func TestEnvironmentIsAFreshCopy(t *testing.T) {
-	for _, s := range topology.Services() {
-		Environment(s)["X"] = "changed"
-		if Environment(s)["X"] != "" {
-			t.Error("the table can be changed by a caller")
-		}
 	}
 }

@@ -1,10 +1,8 @@
 package stack
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,37 +16,25 @@ import (
 // ebpfPart is what the log lines of the eBPF instrumentation begin with.
 const ebpfPart = "ebpf"
 
-// checkEBPF says why OBI cannot watch the plain pair here, before anything is built. It finds the
-// program, and sees to it that the gateway speaks what OBI reads.
-func checkEBPF(o *Options) error {
-	if o.EBPF == "" {
-		return nil
-	}
-	path, err := exec.LookPath(o.EBPF)
+// checkEBPF says why OBI cannot watch the plain pair here, before anything is built.
+func checkEBPF(program string) error {
+	_, err := exec.LookPath(program)
 	switch {
+	case program == "":
+		return nil
 	case runtime.GOOS != "linux":
 		return errors.New("-ebpf needs Linux: a kernel watches the programs that run on it, and this one is of " + runtime.GOOS)
 	case os.Geteuid() != 0:
 		return errors.New("-ebpf needs root's rights, to put probes into running programs: start the demo with sudo")
 	case err != nil:
-		return fmt.Errorf("-ebpf=%s: %w: give the program obi, of a release of OpenTelemetry eBPF Instrumentation", o.EBPF, err)
-	}
-	if o.EBPF, err = filepath.Abs(path); err != nil {
-		return fmt.Errorf("-ebpf: %w", err)
-	}
-	if o.Propagators[topology.Gateway] == "" {
-		o.Propagators = maps.Clone(o.Propagators)
-		if o.Propagators == nil {
-			o.Propagators = map[string]string{}
-		}
-		o.Propagators[topology.Gateway] = "tracecontext,jaeger"
+		return fmt.Errorf("-ebpf=%s: %w: give the program obi, of a release of OpenTelemetry eBPF Instrumentation", program, err)
 	}
 	return nil
 }
 
 // startEBPF lets OBI watch the services that are not instrumented. It does not wait until that has
 // found them, which takes some seconds: the first requests have no spans.
-func (s *Stack) startEBPF() (err error) {
+func (s *Stack) startEBPF() error {
 	if s.o.EBPF == "" {
 		return nil
 	}
@@ -57,24 +43,13 @@ func (s *Stack) startEBPF() (err error) {
 	env["OTEL_EBPF_AUTO_TARGET_EXE"] = filepath.Join(s.o.Bin, "{"+topology.Uservice1+","+topology.Uservice2+"}")
 	env["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"] = s.url(topology.OTLPGRPC).String()
 	line := func(line []byte) { s.output.line(ebpfPart, line) }
-	s.ebpf, err = s.starter.Start(process.Options{
+	p, err := process.Start(process.Options{
 		Name: ebpfPart, Path: s.o.EBPF, Env: services.Merge(os.Environ(), env), Stdout: line, Stderr: line,
 	})
 	if err != nil {
 		return err
 	}
-	s.running.Go(func() {
-		<-s.ebpf.Done()
-		if !s.ebpf.Asked() {
-			s.died(ebpfPart, s.ebpf.How())
-		}
-	})
+	s.ebpf = p
+	s.watch(p)
 	return nil
-}
-
-// stopEBPF ends OBI, which often ends badly when it is asked to. It has nothing to lose but spans.
-func (s *Stack) stopEBPF(ctx context.Context) {
-	if s.ebpf != nil {
-		_ = s.ebpf.Stop(ctx)
-	}
 }

@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"example.com/grafana-tempo-go-demo/demo/lab"
-	"example.com/grafana-tempo-go-demo/demo/process"
 	"example.com/grafana-tempo-go-demo/demo/topology"
 )
 
@@ -17,8 +16,6 @@ const deadEndpoint = "http://127.0.0.1:1"
 
 // fault is how the runner breaks the telemetry on purpose. Package lab has what it looks like.
 type fault struct {
-	name   string // of lab.Faults; empty for none
-	secret bool   // nobody is told the name
 	// env overrules variables of services, by service; an empty value removes the variable.
 	env map[string]map[string]string
 	// tamper changes what leaves the gateway; nil leaves it alone.
@@ -32,19 +29,16 @@ type fault struct {
 // contextHeaders are those that carry a trace.
 var contextHeaders = []string{"Uber-Trace-Id", "Traceparent", "Tracestate"}
 
-// faults is the table; the first is none.
-var faults = []*fault{
-	{},
-	{
-		name: "drop-header",
+// faults are by the names of lab.Faults.
+var faults = map[string]fault{
+	"drop-header": {
 		tamper: func(h http.Header) {
 			for _, name := range contextHeaders {
 				h.Del(name)
 			}
 		},
 	},
-	{
-		name: "malformed-header",
+	"malformed-header": {
 		tamper: func(h http.Header) {
 			for _, name := range contextHeaders {
 				if value := h.Get(name); value != "" {
@@ -53,54 +47,51 @@ var faults = []*fault{
 			}
 		},
 	},
-	{
-		name:      "not-sampled",
+	"not-sampled": {
 		unsampled: true,
 		env: map[string]map[string]string{
 			topology.Uservice3: {"OTEL_TRACES_SAMPLER": "parentbased_always_on"},
 			topology.Uservice4: {"OTEL_TRACES_SAMPLER": "parentbased_always_on"},
 		},
 	},
-	{
-		name: "other-format",
+	"other-format": {
 		env: map[string]map[string]string{
 			topology.Uservice3: {"OTEL_PROPAGATORS": "jaeger"},
 			topology.Uservice4: {"OTEL_PROPAGATORS": "tracecontext"},
 		},
 	},
-	{
-		name: "dead-exporter",
+	"dead-exporter": {
 		env: map[string]map[string]string{topology.Uservice3: {
 			"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": deadEndpoint,
 			"OTEL_EXPORTER_OTLP_TRACES_TIMEOUT":  "1000", // it gives up, and says so, after a second instead of ten
 		}},
 	},
-	{
-		name: "no-service-name",
-		env:  map[string]map[string]string{topology.Uservice3: {"OTEL_SERVICE_NAME": ""}},
+	"no-service-name": {
+		env: map[string]map[string]string{topology.Uservice3: {"OTEL_SERVICE_NAME": ""}},
 	},
-	{
-		name:  "killed-before-flush",
+	"killed-before-flush": {
 		env:   map[string]map[string]string{topology.Uservice4: {"OTEL_BSP_SCHEDULE_DELAY": "600000"}},
 		kills: topology.Uservice4,
 	},
 }
 
-// findFault returns a fault by name; no name is no fault.
-func findFault(name string, secret bool) (*fault, error) {
-	var names []string
-	for _, f := range faults {
-		if f.name == name {
-			found := *f
-			found.secret = secret
-			return &found, nil
-		}
-		names = append(names, f.name)
-	}
-	return nil, fmt.Errorf("there is no fault %q: there are %s", name, strings.Join(names[1:], ", "))
+// active is the fault that is on.
+type active struct {
+	fault
+	name   string // of lab.Faults; empty for none
+	secret bool   // nobody is told the name
 }
 
-func (f *fault) String() string {
+// findFault returns a fault by its name; no name is no fault.
+func findFault(name string, secret bool) (*active, error) {
+	f, ok := faults[name]
+	if !ok && name != "" {
+		return nil, fmt.Errorf("there is no fault %q", name)
+	}
+	return &active{f, name, secret}, nil
+}
+
+func (f *active) String() string {
 	switch {
 	case f.name == "":
 		return "as it should be"
@@ -113,6 +104,7 @@ func (f *fault) String() string {
 // Faults breaks and mends the telemetry of the running stack.
 func (s *Stack) Faults() *lab.Lab { return s.lab }
 
+// faultSwitch is the stack as the lab sees it.
 type faultSwitch struct{ *Stack }
 
 func (s faultSwitch) Active() (name string, secret bool) {
@@ -121,78 +113,59 @@ func (s faultSwitch) Active() (name string, secret bool) {
 }
 
 // Set changes what has to be changed and nothing else: the gateway's part in place, and the
-// services whose environment differs by starting them again on their ports. Requests for the
-// instrumented services that come meanwhile wait at the gateway, and those under way are answered
-// first, so that none is lost. What goes past the gateway is not guarded. Ctx ends the waiting
-// only: a change that has begun is brought to its end.
+// services whose environment differs by starting them again on their ports, while the gate is
+// closed, so that no request is lost. What goes past the gateway is not guarded. Ctx ends the
+// waiting only: a change that has begun is brought to its end.
 func (s faultSwitch) Set(ctx context.Context, name string, secret bool) error {
 	f, err := findFault(name, secret)
 	if err != nil {
 		return err
 	}
-	if err := s.lockChanges(ctx); err != nil {
+	if err := s.closeGate(ctx); err != nil {
 		return err
 	}
-	defer s.unlockChanges()
-	if err := s.apply(ctx, f); err != nil {
+	defer s.openGate()
+	if err := s.apply(f); err != nil {
 		return fmt.Errorf("change to %s: %w", f, err)
 	}
 	s.log.Warn("telemetry", "state", f.String())
 	return nil
 }
 
-// apply makes f the active fault. The caller holds changeLock.
-func (s *Stack) apply(ctx context.Context, f *fault) error {
+// apply makes f the active fault. The gate is closed.
+func (s *Stack) apply(f *active) error {
 	var change []*service
-	secret := f.secret || s.fault.Load().secret // and so is which services need a change
+	before := s.fault.Load()
+	secret := f.secret || before.secret // and so is which services need a change
 	for _, svc := range s.services {
-		if svc.process.Ended() || secret && svc.Instrumented || !maps.Equal(svc.env, s.environment(svc, f)) {
+		differs := !maps.Equal(s.environment(svc, before), s.environment(svc, f))
+		if svc.process.Ended() || differs || secret && svc.Instrumented {
 			change = append(change, svc)
 		}
 	}
-	if len(change) > 0 {
-		defer s.gate.hold()()
-		if err := s.gate.waitEmpty(ctx, s.alive, process.Grace); err != nil {
-			return err
-		}
-		s.gateway.CloseIdleConnections()
-		if err := s.stopServices(s.graceful, change); err != nil {
-			s.log.Warn("stop", "error", err.Error()) // it is gone all the same, and its successor starts afresh
-		}
-		if s.alive.Err() != nil {
-			return errStopping
-		}
+	s.gateway.CloseIdleConnections()
+	if err := s.stopServices(s.graceful, change); err != nil {
+		s.log.Warn("stop", "error", err.Error()) // it is gone all the same, and its successor starts afresh
 	}
 	s.fault.Store(f)
-	if err := s.startServices(s.alive, change); err != nil {
-		if s.alive.Err() != nil {
-			return errStopping
-		}
-		return fmt.Errorf("%w; the next change tries again", err)
+	err := s.startServices(s.alive, change)
+	if err != nil && s.alive.Err() == nil {
+		err = fmt.Errorf("%w; the next change tries again", err)
 	}
-	return nil
+	return err
 }
 
-// killAndStartAgain restarts the service that the active fault kills. It is called with the gate
-// held, when a request for an instrumented service has left the gateway, and no other is inside.
-func (s *Stack) killAndStartAgain(release func()) {
-	s.running.Go(func() {
-		defer release()
-		if s.lockChanges(s.alive) != nil {
-			return
-		}
-		defer s.unlockChanges()
-		f := s.fault.Load()
-		svc := s.find(f.kills)
-		if svc == nil || svc.process.Ended() { // the fault is another by now
-			return
-		}
-		svc.process.Kill()
-		if !f.secret {
-			s.log.Warn("killed before it could send its spans; it starts again", "service", f.kills, "fault", f.name)
-		}
-		if err := s.startServices(s.alive, []*service{svc}); err != nil && s.alive.Err() == nil {
-			s.died(f.kills, "it did not start again: "+err.Error())
-		}
-	})
+// killAndStartAgain restarts the service that the active fault kills. The gate is closed.
+func (s *Stack) killAndStartAgain(f *active) {
+	svc := s.find(f.kills)
+	if svc.process.Ended() {
+		return
+	}
+	svc.process.Kill()
+	if !f.secret {
+		s.log.Warn("killed before it could send its spans; it starts again", "service", f.kills, "fault", f.name)
+	}
+	if err := s.startServices(s.alive, []*service{svc}); err != nil && s.alive.Err() == nil {
+		s.died(f.kills, "it did not start again: "+err.Error())
+	}
 }

@@ -5,12 +5,9 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"go.opentelemetry.io/contrib/propagators/jaeger"
@@ -21,45 +18,33 @@ import (
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 
 	"example.com/grafana-tempo-go-demo/demo/gateway"
-	"example.com/grafana-tempo-go-demo/demo/ledger"
 	"example.com/grafana-tempo-go-demo/demo/topology"
 )
 
 // startGateway lets requests in, last: from its first answer on, all behind it is ready.
 func (s *Stack) startGateway(ctx context.Context) error {
 	log := s.output.logger(topology.Gateway)
-	propagator, err := propagatorOf(s.o.Propagators[topology.Gateway])
-	if err != nil {
-		return err
-	}
+	var err error
 	if s.provider, err = s.gatewayProvider(ctx, log); err != nil {
 		return err
 	}
 	routes := map[string]*url.URL{}
-	instrumented := map[string]bool{}
 	for _, svc := range s.services {
-		routes[svc.Host()], instrumented[svc.Host()] = httpURL(svc.addr), svc.Instrumented
+		routes[svc.Host()] = httpURL(svc.addr)
 	}
 	s.gateway = gateway.New(gateway.Options{
 		Routes:         routes,
 		TracerProvider: s.provider,
-		Propagator:     propagator,
+		Propagator:     s.propagator,
 		Logger:         log,
-		Record:         func(r ledger.Record) { s.ledger.AddProxy(r) },
+		Record:         s.ledger.AddProxy,
 		Tamper: func(h http.Header) {
 			if f := s.fault.Load(); f.tamper != nil {
 				f.tamper(h)
 			}
 		},
 	})
-	s.gate = &gate{
-		next:          s.gateway,
-		guarded:       func(r *http.Request) bool { return instrumented[topology.HostName(r.Host)] },
-		holdWhenEmpty: func() bool { return s.fault.Load().kills != "" && s.alive.Err() == nil },
-		held:          s.killAndStartAgain,
-	}
-	s.gate.changed = sync.NewCond(&s.gate.mu)
-	s.serve(topology.Gateway, s.gate)
+	s.serve(topology.Gateway, http.HandlerFunc(s.guard))
 	return nil
 }
 
@@ -107,26 +92,15 @@ func (s sampler) ShouldSample(p sdktrace.SamplingParameters) sdktrace.SamplingRe
 	return s.Sampler.ShouldSample(p)
 }
 
-// checkPropagators says what is wrong with Options.Propagators as far as it can be known here: a
-// service judges its own.
-func checkPropagators(o Options) error {
-	for _, part := range slices.Sorted(maps.Keys(o.Propagators)) {
-		known := part == topology.Gateway || slices.ContainsFunc(topology.Services(), func(s topology.Service) bool {
-			return s.Instrumented && s.Name == part
-		})
-		if !known {
-			return fmt.Errorf("propagators of %q: only the gateway and the instrumented services have any", part)
-		}
+// gatewayPropagator reads a list such as tracecontext,jaeger, as in OTEL_PROPAGATORS. The services
+// use autoprop, which knows more; these are what the demo is about.
+func gatewayPropagator(o Options) (propagation.TextMapPropagator, error) {
+	usual := "jaeger"
+	if o.EBPF != "" {
+		usual = "tracecontext,jaeger" // OBI reads traceparent alone
 	}
-	_, err := propagatorOf(o.Propagators[topology.Gateway])
-	return err
-}
-
-// propagatorOf reads a list such as tracecontext,jaeger, as in OTEL_PROPAGATORS. The services use
-// autoprop, which knows more; these are what the demo is about.
-func propagatorOf(list string) (propagation.TextMapPropagator, error) {
 	var all []propagation.TextMapPropagator
-	for name := range strings.SplitSeq(cmp.Or(list, "jaeger"), ",") {
+	for name := range strings.SplitSeq(cmp.Or(o.Propagators[topology.Gateway], usual), ",") {
 		switch name = strings.TrimSpace(name); name {
 		case "jaeger":
 			all = append(all, jaeger.Jaeger{})

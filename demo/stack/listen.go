@@ -1,9 +1,9 @@
 package stack
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"strconv"
 	"syscall"
@@ -11,30 +11,15 @@ import (
 	"example.com/grafana-tempo-go-demo/demo/topology"
 )
 
-// Addr is where a part is to listen.
-type Addr struct {
-	// Value is host:port; an empty one means the part's default, port 0 any free one.
-	Value string
-	// Asked makes a taken address an error, and not a reason to move.
-	Asked bool
-}
-
 const anyPort = "127.0.0.1:0"
 
 // AnyAddrs lets every part listen on a free port of the loopback interface: see Options.Addrs.
-func AnyAddrs() map[string]Addr {
-	addrs := map[string]Addr{}
+func AnyAddrs() map[string]string {
+	addrs := map[string]string{}
 	for _, part := range topology.Parts() {
-		addrs[part.Name] = Addr{Value: anyPort, Asked: true}
+		addrs[part.Name] = anyPort
 	}
 	return addrs
-}
-
-// addr is where a part is to listen, fallback if nobody has said.
-func (s *Stack) addr(part, fallback string) Addr {
-	a := s.o.Addrs[part]
-	a.Value = cmp.Or(a.Value, fallback)
-	return a
 }
 
 // CheckAddr says what is wrong with a host:port. Names of ports would depend on the machine.
@@ -49,21 +34,22 @@ func CheckAddr(addr string) error {
 	return nil
 }
 
-// Listen opens the address of a part, which -flag sets. A default that cannot be had moves to a
-// free port on the same host, and moved says so; an address that was asked for does not move.
-func Listen(part, flag string, a Addr) (l net.Listener, moved string, err error) {
-	l, err = net.Listen("tcp", a.Value)
+// Listen opens the address of a part, which -flag sets. If nobody asked for it and it cannot be had,
+// the part moves to a free port on the same host, and messages says so.
+func Listen(part, flag, addr string, asked bool, messages io.Writer) (net.Listener, error) {
+	l, err := net.Listen("tcp", addr)
 	if err == nil {
-		return l, "", nil
+		return l, nil
 	}
-	if !a.Asked {
-		host, _, _ := net.SplitHostPort(a.Value)
+	if !asked {
+		host, _, _ := net.SplitHostPort(addr)
 		if l, freeErr := net.Listen("tcp", net.JoinHostPort(host, "0")); freeErr == nil {
-			return l, fmt.Sprintf("%s: %s %s, so it is on %s instead", part, a.Value, reason(err), reachable(l.Addr().String())), nil
+			fmt.Fprintf(messages, "%s: %s %s, so it is on %s instead\n", part, addr, reason(err), reachable(l.Addr().String()))
+			return l, nil
 		}
 	}
-	return nil, "", fmt.Errorf("%s cannot listen on %s: it %s: end what uses it, or give another with -%s (%w)",
-		part, a.Value, reason(err), flag, err)
+	return nil, fmt.Errorf("%s cannot listen on %s: it %s: end what uses it, or give another with -%s (%w)",
+		part, addr, reason(err), flag, err)
 }
 
 // reason says why an address cannot be had. Windows has numbers of its own for it (winsock2.h).

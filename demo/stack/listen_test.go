@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"io"
 	"net"
 	"strings"
 	"testing"
@@ -17,27 +18,21 @@ func TestAddresses(t *testing.T) {
 	addr := taken.Addr().String()
 
 	t.Run("a taken default moves and says so", func(t *testing.T) {
-		l, moved, err := Listen("gateway", "gateway-addr", Addr{Value: addr})
+		var said strings.Builder
+		l, err := Listen("gateway", "gateway-addr", addr, false, &said)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer l.Close()
-		if !strings.Contains(moved, addr+" is taken") || !strings.Contains(moved, l.Addr().String()) {
-			t.Error(moved)
+		if want := "gateway: " + addr + " is taken, so it is on " + l.Addr().String() + " instead\n"; said.String() != want {
+			t.Errorf("said %q, want %q", said.String(), want)
 		}
 	})
 	t.Run("a taken address that was asked for is an error that names it", func(t *testing.T) {
-		_, _, err := Listen("gateway", "gateway-addr", Addr{Value: addr, Asked: true})
+		_, err := Listen("gateway", "gateway-addr", addr, true, io.Discard)
 		if err == nil || !strings.Contains(err.Error(), "gateway cannot listen on "+addr+": it is taken") || !strings.Contains(err.Error(), "-gateway-addr") {
 			t.Errorf("%v", err)
 		}
-	})
-	t.Run("any port is free", func(t *testing.T) {
-		l, moved, err := Listen("gateway", "gateway-addr", Addr{Value: anyPort, Asked: true})
-		if err != nil || moved != "" {
-			t.Fatal(moved, err)
-		}
-		l.Close()
 	})
 	for in, ok := range map[string]bool{
 		"127.0.0.1:8000": true, ":0": true, "[::1]:1": true, "localhost:80": true,
@@ -57,7 +52,7 @@ func TestAddresses(t *testing.T) {
 	}
 }
 
-func TestMetricsMoveWithTheirServiceAndWhenTheirPortIsTaken(t *testing.T) {
+func TestServicesMoveWhenTheirPortIsTakenAndTheirMetricsToo(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -69,51 +64,44 @@ func TestMetricsMoveWithTheirServiceAndWhenTheirPortIsTaken(t *testing.T) {
 	}
 	free := l.Addr().String()
 	l.Close()
+	addr := taken.Addr().String()
 	var messages strings.Builder
-	s := newStack(Options{Messages: &messages})
+	s := newStack(Options{Messages: &messages, Addrs: map[string]string{"anywhere": anyPort}})
 	s.services = []*service{
-		{Service: topology.Service{Name: "plain", Addr: "127.0.0.1:0"}},
-		{Service: topology.Service{Name: "moved", Addr: "127.0.0.1:0", Metrics: "127.0.0.1:1"}},
-		{Service: topology.Service{Name: "unlucky", Addr: free, Metrics: taken.Addr().String()}},
+		{Service: topology.Service{Name: "plain", Addr: addr}},
+		{Service: topology.Service{Name: "anywhere", Addr: addr, Metrics: free, Instrumented: true}},
+		{Service: topology.Service{Name: "unlucky", Addr: free, Metrics: addr, Instrumented: true}},
 	}
-	defer s.starter.Close()
 	if err := s.placeServices(); err != nil {
 		t.Fatal(err)
 	}
-	for name, want := range map[string]string{"plain": "", "moved": anyPort, "unlucky": anyPort} {
+	moved := s.find("plain").addr
+	if moved == addr || s.find("anywhere").addr != anyPort || s.find("unlucky").addr != free {
+		t.Errorf("the services are to listen on %s, %s, %s", moved, s.find("anywhere").addr, s.find("unlucky").addr)
+	}
+	for name, want := range map[string]string{"plain": "", "anywhere": anyPort, "unlucky": anyPort} {
 		if got := s.find(name).metrics; got != want {
 			t.Errorf("%s: got %q, want %q", name, got, want)
 		}
 	}
-	if text := messages.String(); !strings.Contains(text, "unlucky's metrics: "+taken.Addr().String()+" is taken") {
-		t.Errorf("nobody is told of the port: %q", text)
+	want := "plain: " + addr + " is taken, so it is on " + moved + " instead\n" +
+		"unlucky's metrics: " + addr + " is taken, so they take a free port instead\n"
+	if text := messages.String(); text != want {
+		t.Errorf("said %q, want %q", text, want)
 	}
 }
 
-func TestTakenPorts(t *testing.T) {
+func TestTakenAddressThatWasAskedForIsAnError(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer taken.Close()
 	addr := taken.Addr().String()
-
-	t.Run("a taken default of a service moves and says so", func(t *testing.T) {
-		o, _, messages := options(t, "")
-		o.Addrs["uservice2"] = Addr{Value: addr} // as a default is: not asked for
-		s := start(t, o)
-		if !strings.Contains(messages.String(), "uservice2: "+addr+" is taken") {
-			t.Errorf("said %q", messages)
-		}
-		if status, _ := get(t, s.URLs().Gateway, "uservice2.localhost"); status != 200 {
-			t.Errorf("got %d", status)
-		}
-	})
 	for _, part := range []string{"explorer", "uservice3"} {
-		t.Run("a taken address asked for "+part, func(t *testing.T) {
+		t.Run(part, func(t *testing.T) {
 			o, _, _ := options(t, "")
-			want := Addr{Value: addr, Asked: true}
-			o.Addrs[part] = want
+			o.Addrs[part] = addr
 			_, err := Start(t.Context(), o)
 			if err == nil || !strings.Contains(err.Error(), part+" cannot listen on "+addr) {
 				t.Errorf("%v", err)

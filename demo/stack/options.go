@@ -3,22 +3,15 @@ package stack
 import (
 	"io"
 	"log/slog"
-	"net/http"
-	"net/url"
-
-	"example.com/grafana-tempo-go-demo/demo/lab"
 )
 
-// Options say what to run where. The zero value is the demo on default addresses, without a page.
+// Options say what to run where.
 type Options struct {
-	// Bin is a folder into which services.Build has put the services; empty builds those of the
-	// repository around the working folder into a temporary one.
+	// Bin is the folder that services.Build has made; empty builds one, which ends with the stack.
 	Bin string
-	// Addrs has the addresses of parts by name; the others get the default of topology.Parts.
-	Addrs map[string]Addr
-
-	// Page makes the page that shows the traces; nil serves none.
-	Page func(Page) http.Handler
+	// Addrs has the host:port of each part for which somebody asked for one; port 0 is any free one.
+	// The others get the default of topology.Parts, or another port where that is taken.
+	Addrs map[string]string
 
 	// Env is added to the environment of every service, such as REDIS_MIN=0s.
 	Env map[string]string
@@ -36,21 +29,9 @@ type Options struct {
 	// Seed sets the order in which such faults come; 0 draws one.
 	Seed uint64
 
-	// Logs gets every line of every part in one write, prefixed by the part's name; nil drops them.
-	// A terminal gets coloured prefixes and no control characters.
+	// Logs gets every line of every part in one write, prefixed by the part's name. A terminal gets
+	// coloured prefixes and no control characters.
 	Logs io.Writer
-	// Messages gets the progress of the build, and which parts moved; nil drops it.
+	// Messages gets the progress of the build, and which parts moved.
 	Messages io.Writer
-	// Observe is called with each line of a service's standard output, in that service's order;
-	// services call it concurrently. It must not keep the slice.
-	Observe func(service string, line []byte)
-}
-
-// Page is what a page that shows the traces has to work with.
-type Page struct {
-	Tempo   *url.URL     // of Tempo's HTTP API
-	Gateway *url.URL     // the way to the services
-	Ledger  http.Handler // answers ?trace=<id> with the hops of a request
-	Faults  *lab.Lab
-	Logger  *slog.Logger
 }

@@ -30,13 +30,10 @@ type output struct {
 }
 
 func newOutput(w io.Writer, level slog.Level) *output {
-	if w == nil {
-		w = io.Discard
-	}
 	return &output{w: w, level: level, terminal: term.Colours(w), colours: map[string]string{}}
 }
 
-// line writes one line of a part. Whoever closed the writer does not listen: no reason to stop.
+// line writes one line of a part. That nobody listens any more is no reason to stop.
 func (o *output) line(part string, line []byte) {
 	line = bytes.TrimSuffix(line, []byte("\r"))
 	if o.hidden(line) {

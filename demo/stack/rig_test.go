@@ -20,7 +20,6 @@ import (
 	"testing"
 	"time"
 
-	"example.com/grafana-tempo-go-demo/demo/explorer"
 	"example.com/grafana-tempo-go-demo/demo/ledger"
 	"example.com/grafana-tempo-go-demo/demo/services"
 	"example.com/grafana-tempo-go-demo/demo/tempo"
@@ -126,9 +125,6 @@ func options(t *testing.T, fake string) (Options, *lockedBuffer, *lockedBuffer) 
 	var logs, messages lockedBuffer
 	return Options{
 		Bin: bin, Addrs: AnyAddrs(),
-		Page: func(p Page) http.Handler {
-			return explorer.New(explorer.Options{Tempo: p.Tempo, Gateway: p.Gateway, Ledger: p.Ledger, Faults: p.Faults, Logger: p.Logger})
-		},
 		// A program that was built with -race stays for a second at its end, to report.
 		Env: map[string]string{"FAKE": fake, "GORACE": "atexit_sleep_ms=0"}, Logs: &logs, Messages: &messages,
 	}, &logs, &messages
@@ -191,15 +187,9 @@ func refused(url string) bool {
 var builtDir string
 
 // built returns a folder with the real services, built once for all tests.
-var built = sync.OnceValues(func() (string, error) {
-	root, err := services.FindRoot(".")
-	if err != nil {
-		return "", err
-	}
-	if builtDir, err = os.MkdirTemp("", "stack-test-"); err != nil {
-		return "", err
-	}
-	return builtDir, services.Build(context.Background(), root, builtDir, io.Discard)
+var built = sync.OnceValues(func() (bin string, err error) {
+	_, builtDir, err = services.Build(context.Background(), io.Discard)
+	return builtDir, err
 })
 
 // startReal starts the real services on free ports, with mock calls that take no time.

@@ -10,7 +10,7 @@ import (
 	"net"
 	"os"
 	"slices"
-	"sync"
+	"strings"
 	"time"
 
 	"example.com/grafana-tempo-go-demo/demo/process"
@@ -24,10 +24,9 @@ const portTimeout = 5 * time.Second
 // service is a service in this run.
 type service struct {
 	topology.Service
-	addr    string            // host:port; the port is 0 for any until the first start
-	metrics string            // the same of its metrics; empty where it has none
-	env     map[string]string // with which it runs, without the runner's own; nil until it is ready
-	process *process.Process  // nil before the first start
+	addr    string           // host:port; the port is 0 for any until the first start
+	metrics string           // the same of its metrics, if it is instrumented
+	process *process.Process // nil before the first start
 }
 
 // find returns a service by its name, or nil.
@@ -39,37 +38,29 @@ func (s *Stack) find(name string) *service {
 	return s.services[i]
 }
 
-// placeServices decides where each service listens and serves its metrics. What is a default and
-// cannot be had moves to a free port; so do the metrics of a service that listens on any.
+// placeServices decides where each service listens and serves its metrics.
 func (s *Stack) placeServices() error {
 	for _, svc := range s.services {
-		a := s.addr(svc.Name, svc.Addr)
-		l, err := s.open(svc.Name, a)
+		l, err := s.open(svc.Name, svc.Addr)
 		if err != nil {
 			return err
 		}
 		_ = l.Close() // it is the service's to open
 		svc.addr, svc.metrics = l.Addr().String(), svc.Metrics
-		_, port, _ := net.SplitHostPort(a.Value)
-		if port == "0" {
-			svc.addr = a.Value
-		}
-		if svc.Metrics == "" {
-			continue
-		}
-		if err := available(svc.Metrics); err != nil && port != "0" {
-			fmt.Fprintf(s.o.Messages, "%s's metrics: %s %s, so they take a free port instead\n", svc.Name, svc.Metrics, reason(err))
-			port = "0"
-		}
-		if port == "0" {
-			svc.metrics = anyPort
+		if asked := s.o.Addrs[svc.Name]; strings.HasSuffix(asked, ":0") {
+			svc.addr, svc.metrics = asked, anyPort
+		} else if svc.Instrumented {
+			if err := available(svc.metrics); err != nil {
+				fmt.Fprintf(s.o.Messages, "%s's metrics: %s %s, so they take a free port instead\n", svc.Name, svc.metrics, reason(err))
+				svc.metrics = anyPort
+			}
 		}
 	}
 	return nil
 }
 
 // environment is what a service gets on top of the runner's own, once those it calls have started.
-func (s *Stack) environment(svc *service, f *fault) map[string]string {
+func (s *Stack) environment(svc *service, f *active) map[string]string {
 	env := services.Environment(svc.Service)
 	if upstream := s.find(svc.Upstream); upstream != nil {
 		env["UPSTREAM"] = httpURL(upstream.addr).String()
@@ -77,9 +68,7 @@ func (s *Stack) environment(svc *service, f *fault) map[string]string {
 	if svc.Instrumented {
 		env["TRACE_LINK"] = s.url(topology.Explorer).String() + "/trace/{trace_id}"
 		env["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"] = s.url(topology.OTLPGRPC).String()
-	}
-	if host, port, err := net.SplitHostPort(svc.metrics); err == nil {
-		env["OTEL_EXPORTER_PROMETHEUS_HOST"], env["OTEL_EXPORTER_PROMETHEUS_PORT"] = host, port
+		env["OTEL_EXPORTER_PROMETHEUS_HOST"], env["OTEL_EXPORTER_PROMETHEUS_PORT"], _ = net.SplitHostPort(svc.metrics)
 	}
 	if s.o.EBPF != "" && !svc.Instrumented { // OBI reads it there; the service does not
 		env["OTEL_SERVICE_NAME"] = svc.Name
@@ -99,42 +88,25 @@ func (s *Stack) environment(svc *service, f *fault) map[string]string {
 	return env
 }
 
-// startServices starts services under the active fault and waits until they listen, those that are
-// called first, independent ones at the same time. The caller holds changeLock.
+// startServices starts services under the active fault, one after the other: each is called by none
+// before it.
 func (s *Stack) startServices(ctx context.Context, list []*service) error {
-	for _, level := range levels(list) {
-		for _, svc := range level {
-			if err := s.startService(ctx, svc); err != nil {
-				return err
-			}
-		}
-		for _, svc := range level {
-			p := svc.process
-			addr, err := p.Wait(ctx)
-			if err != nil {
-				return err
-			}
-			svc.addr, svc.metrics = addr, cmp.Or(p.Metrics(), svc.metrics)
-			svc.env = s.environment(svc, s.fault.Load()) // with the ports that are known now
-			s.running.Go(func() {
-				<-p.Done()
-				if !p.Asked() {
-					s.died(p.Name(), p.How())
-				}
-			})
+	for _, svc := range list {
+		if err := s.startService(ctx, svc); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// startService starts a service, on the same ports as before if it ran already.
+// startService starts a service, on the same ports as before if it ran already, and waits until it
+// listens.
 func (s *Stack) startService(ctx context.Context, svc *service) error {
 	if svc.process != nil {
-		for _, addr := range []string{svc.addr, svc.metrics} {
-			awaitPort(ctx, addr)
-		}
+		awaitPort(ctx, svc.addr)
+		awaitPort(ctx, svc.metrics)
 	}
-	p, err := s.starter.Start(process.Options{
+	p, err := process.Start(process.Options{
 		Name: svc.Name,
 		Path: services.Program(s.o.Bin, svc.Name),
 		// An argument, not a variable: a trace shows it (process.command_args).
@@ -142,9 +114,6 @@ func (s *Stack) startService(ctx context.Context, svc *service) error {
 		Env:  services.Merge(os.Environ(), s.environment(svc, s.fault.Load())),
 		Stdout: func(line []byte) {
 			s.ledger.AddLine(svc.Name, line)
-			if s.o.Observe != nil {
-				s.o.Observe(svc.Name, line)
-			}
 			s.output.line(svc.Name, line)
 		},
 		Stderr: func(line []byte) { s.output.line(svc.Name, line) },
@@ -152,8 +121,24 @@ func (s *Stack) startService(ctx context.Context, svc *service) error {
 	if err != nil {
 		return err
 	}
-	svc.process, svc.env = p, nil
+	addr, err := p.Wait(ctx)
+	if err != nil {
+		p.Kill()
+		return err
+	}
+	svc.process, svc.addr, svc.metrics = p, addr, cmp.Or(p.Metrics(), svc.metrics)
+	s.watch(p)
 	return nil
+}
+
+// watch reports the death of a process that nobody asked to end.
+func (s *Stack) watch(p *process.Process) {
+	s.running.Go(func() {
+		<-p.Done()
+		if !p.Asked() {
+			s.died(p.Name(), p.How())
+		}
+	})
 }
 
 // awaitPort waits for a port that a service has just left: another connection may get its number
@@ -164,50 +149,13 @@ func awaitPort(ctx context.Context, addr string) {
 	}
 }
 
-// stopServices stops services in the order of the calls. The caller holds changeLock.
+// stopServices stops services, those first that call others.
 func (s *Stack) stopServices(ctx context.Context, list []*service) error {
 	var errs []error
-	for _, level := range slices.Backward(levels(list)) {
-		results := make([]error, len(level))
-		var stopped sync.WaitGroup
-		for i, svc := range level {
-			if svc.process != nil {
-				stopped.Go(func() { results[i] = svc.process.Stop(ctx) })
-			}
+	for _, svc := range slices.Backward(list) {
+		if svc.process != nil {
+			errs = append(errs, svc.process.Stop(ctx))
 		}
-		stopped.Wait()
-		errs = append(errs, results...)
 	}
 	return errors.Join(errs...)
 }
-
-// levels groups services: those that call none, then those that call one of them.
-func levels(list []*service) [][]*service {
-	levels := make([][]*service, 2)
-	for _, svc := range list {
-		level := 0
-		if svc.Upstream != "" {
-			level = 1
-		}
-		levels[level] = append(levels[level], svc)
-	}
-	return levels
-}
-
-// lockChanges waits for its turn to change which services run, until ctx ends or the stack stops.
-func (s *Stack) lockChanges(ctx context.Context) error {
-	select {
-	case s.changeLock <- struct{}{}:
-	case <-ctx.Done():
-		return fmt.Errorf("another change is under way: %w", context.Cause(ctx))
-	case <-s.alive.Done():
-		return errStopping
-	}
-	if s.alive.Err() != nil { // select chooses at random
-		s.unlockChanges()
-		return errStopping
-	}
-	return nil
-}
-
-func (s *Stack) unlockChanges() { <-s.changeLock }

@@ -12,7 +12,9 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"go.opentelemetry.io/otel/propagation"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"golang.org/x/sync/semaphore"
 
 	"example.com/grafana-tempo-go-demo/demo/collector"
 	"example.com/grafana-tempo-go-demo/demo/discover"
@@ -30,29 +32,26 @@ type Stack struct {
 	log    *slog.Logger
 	dir    string // temporary, removed at the end; empty where Options.Bin has the programs
 	ledger *ledger.Ledger
-	fault  atomic.Pointer[fault] // the active one
+	fault  atomic.Pointer[active]
 	lab    *lab.Lab
 	deaths chan Death
 
-	collector *collector.Collector
-	gateway   *gateway.Gateway
-	gate      *gate
-	provider  *sdktrace.TracerProvider // of the gateway
-	parts     map[string]*part         // those that run in this process, by name
-	starter   *process.Starter
-	services  []*service       // in the order to start in; see changeLock
-	ebpf      *process.Process // nil where nobody watches
-	running   sync.WaitGroup   // goroutines
+	collector  *collector.Collector
+	gateway    *gateway.Gateway
+	propagator propagation.TextMapPropagator // of the gateway
+	provider   *sdktrace.TracerProvider      // the same
+	parts      map[string]*part              // those that run in this process, by name
+	services   []*service                    // in the order to start in; what is in them changes while the gate is closed
+	ebpf       *process.Process              // nil where nobody watches
+	running    sync.WaitGroup                // goroutines
 
-	// changeLock is full while somebody changes services. A mutex cannot wait with a context.
-	changeLock chan struct{}
+	gate *semaphore.Weighted // of places; see closeGate
 
 	alive    context.Context // until the stop begins
 	end      context.CancelCauseFunc
 	graceful context.Context // until services that still stop are to be killed
 	kill     context.CancelCauseFunc
 	stopOnce sync.Once
-	stopErr  error
 }
 
 // part is a part of the demo that runs in this process.

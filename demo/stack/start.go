@@ -4,15 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"example.com/grafana-tempo-go-demo/demo/collector"
 	"example.com/grafana-tempo-go-demo/demo/discover"
+	"example.com/grafana-tempo-go-demo/demo/explorer"
 	"example.com/grafana-tempo-go-demo/demo/lab"
 	"example.com/grafana-tempo-go-demo/demo/ledger"
 	"example.com/grafana-tempo-go-demo/demo/local"
@@ -31,26 +33,12 @@ const (
 // Start builds and starts everything, and returns when all of it is ready. On an error, such as the
 // end of ctx, it leaves no process and no file. Later, ctx means nothing to the stack.
 func Start(ctx context.Context, o Options) (*Stack, error) {
-	if o.Messages == nil {
-		o.Messages = io.Discard
-	}
-	if o.Page == nil {
-		o.Page = func(Page) http.Handler { return http.NotFoundHandler() }
-	}
-	if err := errors.Join(checkEBPF(&o), checkPropagators(o)); err != nil {
+	propagator, err := gatewayPropagator(o)
+	if err = errors.Join(checkEBPF(o.EBPF), err); err != nil {
 		return nil, err
 	}
 	s := newStack(o)
-	secret := o.Break == lab.Random
-	if secret {
-		o.Break = s.lab.First()
-	}
-	broken, err := findFault(o.Break, secret)
-	if err != nil {
-		s.starter.Close()
-		return nil, err
-	}
-	s.fault.Store(broken)
+	s.propagator = propagator
 	if err := s.start(ctx); err != nil {
 		stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), process.Grace)
 		defer cancel()
@@ -61,13 +49,12 @@ func Start(ctx context.Context, o Options) (*Stack, error) {
 
 func newStack(o Options) *Stack {
 	s := &Stack{
-		o:          o,
-		output:     newOutput(o.Logs, o.LogLevel),
-		deaths:     make(chan Death, 16),
-		ledger:     ledger.New(ledger.DefaultMaxRecords),
-		starter:    process.NewStarter(),
-		parts:      map[string]*part{},
-		changeLock: make(chan struct{}, 1),
+		o:      o,
+		output: newOutput(o.Logs, o.LogLevel),
+		deaths: make(chan Death, 16),
+		ledger: ledger.New(ledger.DefaultMaxRecords),
+		parts:  map[string]*part{},
+		gate:   semaphore.NewWeighted(places),
 	}
 	s.lab = lab.New(faultSwitch{s}, o.Seed)
 	s.log = s.output.logger("demo")
@@ -80,13 +67,22 @@ func newStack(o Options) *Stack {
 }
 
 func (s *Stack) start(ctx context.Context) (err error) {
-	s.changeLock <- struct{}{} // the page is there before the services
+	_ = s.gate.TryAcquire(places) // the page is there before the services
 	defer func() {
 		if err != nil {
 			s.end(errStopping) // a change that has waited must not meet services that never started
 		}
-		s.unlockChanges()
+		s.openGate()
 	}()
+	name, secret := s.o.Break, s.o.Break == lab.Random
+	if secret {
+		name = s.lab.First()
+	}
+	broken, err := findFault(name, secret)
+	if err != nil {
+		return err
+	}
+	s.fault.Store(broken)
 	// Ports come first, so that nobody waits for a build to hear that one is taken.
 	if err := s.listen(); err != nil {
 		return err
@@ -95,14 +91,7 @@ func (s *Stack) start(ctx context.Context) (err error) {
 		return err
 	}
 	if s.o.Bin == "" {
-		root, err := services.FindRoot(".")
-		if err != nil {
-			return err
-		}
-		if s.dir, err = services.TempDir(); err != nil {
-			return err
-		}
-		if err := services.Build(ctx, root, s.dir, s.o.Messages); err != nil {
+		if _, s.dir, err = services.Build(ctx, s.o.Messages); err != nil {
 			return err
 		}
 		s.o.Bin = s.dir
@@ -127,7 +116,7 @@ func (s *Stack) start(ctx context.Context) (err error) {
 // listen opens the addresses of all parts inside this process.
 func (s *Stack) listen() error {
 	for _, name := range []string{topology.Gateway, topology.Explorer, topology.Tempo, topology.OTLPGRPC, topology.OTLPHTTP} {
-		l, err := s.open(name, s.addr(name, topology.Addr(name)))
+		l, err := s.open(name, topology.Addr(name))
 		if err != nil {
 			return err
 		}
@@ -136,13 +125,13 @@ func (s *Stack) listen() error {
 	return nil
 }
 
-// open listens for a part, and says so if that is on another address than its default.
-func (s *Stack) open(name string, a Addr) (net.Listener, error) {
-	l, moved, err := Listen(name, name+"-addr", a)
-	if moved != "" {
-		fmt.Fprintln(s.o.Messages, moved)
+// open listens for a part.
+func (s *Stack) open(name, fallback string) (net.Listener, error) {
+	addr, asked := s.o.Addrs[name]
+	if !asked {
+		addr = fallback
 	}
-	return l, err
+	return Listen(name, name+"-addr", addr, asked, s.o.Messages)
 }
 
 // url is where a part inside this process listens.
@@ -175,7 +164,7 @@ func (s *Stack) startCollector() {
 	s.run("collector", func() error { return s.collector.ServeGRPC(s.parts[topology.OTLPGRPC].listener) })
 	s.serve(topology.OTLPHTTP, local.Only(s.collector.OTLPHandler()))
 	s.serve(topology.Tempo, local.Only(s.collector.APIHandler()))
-	s.serve(topology.Explorer, s.o.Page(Page{
+	s.serve(topology.Explorer, explorer.New(explorer.Options{
 		Tempo:   s.url(topology.Tempo),
 		Gateway: s.url(topology.Gateway),
 		Ledger:  s.ledger.Handler(),

@@ -91,9 +91,4 @@ func TestProgress(t *testing.T) {
 	if got := b.String(); !strings.HasPrefix(got, ClearLine+"xxx") || !strings.HasSuffix(got, "x"+ClearLine) {
 		t.Errorf("got %q", got)
 	}
-	b.Reset()
-	Progress(&b, false, 0, func() string { return "never" })()
-	if b.Len() > 0 {
-		t.Errorf("got %q", b.String())
-	}
 }

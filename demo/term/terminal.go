@@ -73,13 +73,10 @@ const ClearLine = "\r\x1b[K"
 func Rewrite(text string) string { return ClearLine + Fit(text, DefaultWidth-2, "") }
 
 // Progress shows how far something is until stop is called. On a live terminal it is one line that
-// rewrites itself five times a second and is gone at the end. Elsewhere it is a line at each interval;
-// an interval of 0 writes none. Text is called by one goroutine at a time.
+// rewrites itself five times a second and is gone at the end. Elsewhere it is a line at each interval.
 func Progress(w io.Writer, live bool, interval time.Duration, text func() string) (stop func()) {
 	if live {
 		interval = 200 * time.Millisecond
-	} else if interval <= 0 {
-		return func() {}
 	}
 	done := make(chan struct{})
 	var stopped sync.WaitGroup

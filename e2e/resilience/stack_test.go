@@ -30,7 +30,7 @@ type testStack struct {
 	urls discover.URLs
 
 	mu    sync.Mutex
-	lines map[string][]string // of each service's standard output
+	lines map[string][]string // of each service
 }
 
 // startStack starts a stack that ends with the test. Its mock calls take no time unless env sets
@@ -48,11 +48,7 @@ func startStack(t *testing.T, env map[string]string, change ...func(*stack.Optio
 		Bin:   testbed.Binaries(t),
 		Addrs: stack.AnyAddrs(),
 		Env:   map[string]string{"REDIS_MIN": "0s", "REDIS_MAX": "0s", "DATABASE_MIN": "0s", "DATABASE_MAX": "0s"},
-		Observe: func(service string, line []byte) {
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			s.lines[service] = append(s.lines[service], string(line))
-		},
+		Logs:  s, Messages: io.Discard,
 	}
 	for name, value := range env {
 		o.Env[name] = value
@@ -71,6 +67,16 @@ func startStack(t *testing.T, env map[string]string, change ...func(*stack.Optio
 		}
 	})
 	return s
+}
+
+// Write takes a line of the stack's log.
+func (s *testStack) Write(line []byte) (int, error) {
+	service, text, _ := strings.Cut(string(line), " | ")
+	service = strings.TrimSpace(service)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lines[service] = append(s.lines[service], text)
+	return len(line), nil
 }
 
 // loggedLines returns the lines that a service has logged and that contain all of the texts.

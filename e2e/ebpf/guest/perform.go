@@ -22,7 +22,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"example.com/grafana-tempo-go-demo/demo/doctor"
-	"example.com/grafana-tempo-go-demo/demo/explorer"
 	"example.com/grafana-tempo-go-demo/demo/ledger"
 	"example.com/grafana-tempo-go-demo/demo/stack"
 	"example.com/grafana-tempo-go-demo/demo/tempo"
@@ -93,8 +92,7 @@ func perform(run spec.Run) error {
 // options are those of the demo in this run.
 func (r *rig) options() stack.Options {
 	o := stack.Options{
-		Bin: "/bin", Propagators: map[string]string{}, Observe: r.observe, Logs: &locked{r, "demo"},
-		Page: func(p stack.Page) http.Handler { return explorer.New(explorer.Options(p)) },
+		Bin: "/bin", Propagators: map[string]string{}, Logs: observed{r}, Messages: &locked{r, "demo"},
 		// The same in each request, so that they can be compared.
 		Env: map[string]string{"REDIS_MIN": "150ms", "REDIS_MAX": "150ms", "DATABASE_MIN": "1.5s", "DATABASE_MAX": "1.5s"},
 	}
@@ -200,19 +198,23 @@ func (r *rig) log() map[string]string {
 	return logs
 }
 
-// observe keeps the propagation headers that the services log.
-func (r *rig) observe(service string, line []byte) {
+// observed writes the demo's log, and keeps the propagation headers that the services tell there.
+type observed struct{ r *rig }
+
+func (o observed) Write(line []byte) (int, error) {
+	service, text, _ := bytes.Cut(line, []byte(" | "))
 	var in struct {
 		Msg     string
 		Headers map[string]string
 	}
-	if json.Unmarshal(line, &in) != nil || in.Msg != "request" {
-		return
+	// The gateway tells its headers otherwise.
+	if json.Unmarshal(text, &in) == nil && in.Msg == "request" && in.Headers != nil {
+		maps.DeleteFunc(in.Headers, func(name, _ string) bool { return name != "traceparent" && name != "uber-trace-id" })
+		o.r.mu.Lock()
+		o.r.arrived[string(bytes.TrimSpace(service))] = in.Headers
+		o.r.mu.Unlock()
 	}
-	maps.DeleteFunc(in.Headers, func(name, _ string) bool { return name != "traceparent" && name != "uber-trace-id" })
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.arrived[service] = in.Headers
+	return (&locked{o.r, "demo"}).Write(line)
 }
 
 // requests waits until the services are watched, and makes the requests of the run.
