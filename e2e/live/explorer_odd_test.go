@@ -58,6 +58,10 @@ func TestTheExplorerSaysNothingFalseOfOddTraces(t *testing.T) {
 		{"a root without a name", nil, func(id string) []object {
 			return []object{resourceSpans("shop", timed(id, 1, 0, "server", "", ago, 0, 1000))}
 		}, map[string]said{".d-sub, .t-root": {[]string{"(no name)"}, []string{"shop"}}}},
+		{"a root of nobody", nil, func(id string) []object {
+			return []object{resourceSpans("", timed(id, 1, 0, "server", "GET", ago, 0, 1000))}
+		}, map[string]said{".d-title, .t-title, .t-chips": {[]string{"unknown service\nunknown service\nunknown service"}, nil},
+			".d-sub, .t-root": {[]string{"GET\nGET"}, []string{"arrived"}}}},
 		{"a root that nobody sent", nil, func(id string) []object {
 			return []object{resourceSpans("shop", timed(id, 2, 1, "server", "GET", ago, 0, 1000))}
 		}, map[string]said{".d-sub, .t-root": {[]string{"its first span has not arrived\nits first span has not arrived"}, []string{"yet"}}}},

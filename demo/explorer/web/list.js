@@ -280,7 +280,7 @@ export class TraceList {
     const title = entry.target || entry.rootService || Object.keys(entry.stats ?? {})[0] || "unknown";
     setText(row.title, visible(title));
     setText(row.root, entry.rootService ? rootName(entry.rootService, entry.rootName, title) : "its first span has not arrived");
-    const chips = Object.entries(entry.stats ?? {}).map(([service, n]) => [service, n.spanCount ?? 0]);
+    const chips = Object.entries(entry.stats ?? {}).map(([service, n]) => [service || "unknown service", n.spanCount ?? 0]);
     const dark = this.unseen(entry);
     const key = JSON.stringify([chips, dark, entry.target]);
     if (row.chipsKey !== key) {
@@ -395,10 +395,10 @@ function newRow(id) {
 
 function fromSummary(s) {
   const startNano = BigInt(s.startTimeUnixNano ?? 0);
-  const rooted = s.rootServiceName && !s.rootServiceName.startsWith("<root span not yet");
+  const named = s.rootServiceName && !s.rootServiceName.startsWith("<root span not yet");
   return {
     id: fullID(s.traceID) ?? s.traceID,
-    rootService: rooted ? s.rootServiceName : "", rootName: s.rootTraceName ?? "",
+    rootService: named ? s.rootServiceName : s.rootTraceName ? "unknown service" : "", rootName: s.rootTraceName ?? "",
     startNano, start: Number(startNano / 1_000_000n), duration: s.durationMs ?? 0, ...totals(s.serviceStats),
   };
 }
