@@ -1,7 +1,6 @@
 package live
 
 import (
-	"net/http"
 	"testing"
 	"time"
 )
@@ -74,11 +73,7 @@ func TestTheExplorerSaysNothingFalseOfOddTraces(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			id := newTraceID()
-			var records http.Handler
-			if tc.hops != nil {
-				records = ledgerOf(id, object{"outcome": "unknown", "summary": "unknown", "hops": tc.hops(id)})
-			}
-			address, send := inProcess(t, records)
+			address, send := inProcess(t, ledgerOfHops(id, "unknown", tc.hops))
 			send(object{"resourceSpans": tc.spans(id)})
 			p := open(t, browser, address+"/trace/"+id, 1280)
 			for selector, s := range tc.says {

@@ -122,11 +122,7 @@ func TestTheExplorerNamesOnlyReasonsThatArePossible(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			id := newTraceID()
-			var records http.Handler
-			if tc.hops != nil {
-				records = ledgerOf(id, object{"outcome": "whole", "summary": "whole", "hops": tc.hops(id)})
-			}
-			address, send := inProcess(t, records)
+			address, send := inProcess(t, ledgerOfHops(id, "whole", tc.hops))
 			ago := tc.ago
 			if ago == 0 {
 				ago = -time.Since(began)

@@ -180,6 +180,14 @@ func ledgerOf(id string, requests ...object) http.Handler {
 	})
 }
 
+// ledgerOfHops is a ledger of one request with these hops; nil for no hops.
+func ledgerOfHops(id, outcome string, hops func(id string) []object) http.Handler {
+	if hops == nil {
+		return nil
+	}
+	return ledgerOf(id, object{"outcome": outcome, "summary": outcome, "hops": hops(id)})
+}
+
 func TestTheExplorersWaitEndsWithAReason(t *testing.T) {
 	browser := startBrowser(t)
 	id := newTraceID()
