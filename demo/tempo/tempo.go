@@ -18,6 +18,18 @@ import (
 // ErrNotFound is what Trace returns, wrapped, for an id that is not known, or not yet.
 var ErrNotFound = errors.New("trace not found")
 
+// Refusal is the error for an answer of the trace store that is not 200.
+type Refusal struct {
+	URL    string
+	Status int    // of HTTP
+	Says   string // the first line of its body
+}
+
+func (r *Refusal) Error() string {
+	said := fmt.Sprintf("GET %s: %d %s: %s", r.URL, r.Status, http.StatusText(r.Status), r.Says)
+	return strings.TrimSuffix(said, ": ")
+}
+
 // maxAnswerBytes bounds how much of an answer is read. Tempo itself refuses far smaller traces.
 const maxAnswerBytes = 256 << 20
 
@@ -48,15 +60,18 @@ func (c *Client) Trace(ctx context.Context, id string) (*Trace, error) {
 		return nil, err
 	}
 	var spans []*Span
+	var partial string
 	if err == nil {
-		if spans, err = decode(body); err != nil {
+		if spans, partial, err = decode(body); err != nil {
 			return nil, fmt.Errorf("GET %s: %w", c.URL+path, err)
 		}
 	}
 	if len(spans) == 0 {
 		return nil, fmt.Errorf("%w: %s does not know %s", ErrNotFound, c.URL, id)
 	}
-	return newTrace(id, spans), nil
+	t := NewTrace(id, spans)
+	t.Partial = partial
+	return t, nil
 }
 
 // Search returns the ids of the traces that match, the latest first. The parameters are Tempo's: q
@@ -108,7 +123,7 @@ func (c *Client) get(ctx context.Context, path string, params url.Values) (body 
 	if res.StatusCode != http.StatusOK {
 		page, _ := io.ReadAll(io.LimitReader(res.Body, 1024))
 		line, _, _ := strings.Cut(strings.TrimSpace(string(page)), "\n")
-		return nil, res.StatusCode, fmt.Errorf("GET %s: %s", u, strings.TrimSuffix(res.Status+": "+strings.TrimSpace(line), ": "))
+		return nil, res.StatusCode, &Refusal{u, res.StatusCode, strings.TrimSpace(line)}
 	}
 	body, err = io.ReadAll(io.LimitReader(res.Body, maxAnswerBytes))
 	if err != nil {
