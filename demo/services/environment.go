@@ -36,7 +36,7 @@ func Environment(s topology.Service) map[string]string {
 }
 
 // EBPF returns the variables of OpenTelemetry eBPF Instrumentation that are the same wherever it runs; a
-// test in e2e/ holds them equal to docker-compose.ebpf.yaml. Which program it watches and where its
+// test in e2e/ holds them equal to deploy/compose/ebpf.yaml. Which program it watches and where its
 // spans go is the caller's to add.
 func EBPF() map[string]string {
 	return map[string]string{

@@ -41,7 +41,7 @@ var arriving = []struct {
 	{"both, two different traces", map[string]string{"uber-trace-id": id128 + ":" + spanID + ":0:1", "traceparent": "00-" + other + "-" + spanID + "-01"}},
 }
 
-// containers are those that docker-compose.ebpf.yaml adds, with one of their variables changed.
+// containers are those that deploy/compose/ebpf.yaml adds, with one of their variables changed.
 func containers(t *testing.T, changed map[string]string) (list []spec.Container) {
 	t.Helper()
 	plain, project := compose.Project(t, nil), compose.Stack(t, compose.EBPF, nil)
@@ -69,7 +69,7 @@ func containers(t *testing.T, changed map[string]string) (list []spec.Container)
 	return list
 }
 
-// TestTracesFromTheKernel judges what docker-compose.ebpf.yaml brings, with the gateway's usual header
+// TestTracesFromTheKernel judges what deploy/compose/ebpf.yaml brings, with the gateway's usual header
 // and with the one that OBI speaks.
 func TestTracesFromTheKernel(t *testing.T) {
 	m := findMachine(t)

@@ -1,7 +1,7 @@
 //go:build linux
 
 // Command guest is the first process of the virtual machine in which the tests of e2e/ebpf look at
-// real traces from a real kernel. It runs the demo, and beside it OBI as docker-compose.ebpf.yaml
+// real traces from a real kernel. It runs the demo, and beside it OBI as deploy/compose/ebpf.yaml
 // says, asks for what the specification lists, and writes what came of it to the console.
 //
 // It has several names: as uservice1 and uservice2 it starts the service of that name in a process

@@ -9,7 +9,7 @@ const (
 	OBI    = "/opt/ebpf/obi" // where the machine has the program
 )
 
-// Container is a container of the eBPF instrumentation, as docker-compose.ebpf.yaml has it.
+// Container is a container of the eBPF instrumentation, as deploy/compose/ebpf.yaml has it.
 type Container struct {
 	Name    string
 	Watches string            // the service whose process namespace it shares
