@@ -167,7 +167,7 @@ func (s *Stack) startCollector() {
 	s.serve(topology.Explorer, explorer.New(explorer.Options{
 		Tempo:   s.url(topology.Tempo),
 		Gateway: s.url(topology.Gateway),
-		Ledger:  s.ledger.Handler(),
+		Ledger:  s.ledger,
 		Faults:  s.Faults(),
 		Logger:  s.output.logger(topology.Explorer),
 	}))

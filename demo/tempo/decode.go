@@ -25,7 +25,7 @@ func decode(body []byte) ([]*Span, error) {
 		err = protojson.UnmarshalOptions{DiscardUnknown: true}.Unmarshal(*answer.Trace, &data)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("the answer is not Tempo's JSON: %w", err)
+		return nil, fmt.Errorf("%w: %w", ErrNotTempo, err)
 	}
 	var spans []*Span
 	for _, rs := range data.ResourceSpans {
