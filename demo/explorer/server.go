@@ -131,30 +131,19 @@ func isTraceID(id string) bool {
 	return traceid.Problem(strings.ToLower(id), traceid.TraceDigits, true) == ""
 }
 
-// secure keeps other sites' pages in the reader's browser out: this server makes requests for
-// whoever asks it to.
+// secure lets only this machine's own page in, because this server makes requests for whoever asks
+// it to, and lets that page load nothing from elsewhere.
 func secure(next http.Handler) http.Handler {
-	crossOrigin := http.NewCrossOriginProtection()
-	crossOrigin.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		fail(w, http.StatusForbidden, "Another site's page may not send requests from here. Open the explorer itself.")
-	}))
-	next = crossOrigin.Handler(next)
+	guarded := local.Page(next, fail)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "+
 			"connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
 		h.Set("Cross-Origin-Opener-Policy", "same-origin")
-		h.Set("Cross-Origin-Resource-Policy", "same-origin")
 		h.Set("Referrer-Policy", "no-referrer")
-		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("X-Frame-Options", "DENY")
 		h.Set("Cache-Control", "no-store")
-		if !local.Named(r) {
-			fail(w, http.StatusMisdirectedRequest,
-				"The explorer does not answer to this host name. Open it as http://localhost or http://127.0.0.1 with its port.")
-			return
-		}
-		next.ServeHTTP(w, r)
+		guarded.ServeHTTP(w, r)
 	})
 }
 

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"example.com/grafana-tempo-go-demo/demo/ledger"
+	"example.com/grafana-tempo-go-demo/demo/header"
 )
 
 // Note is something that a trace, or a span, says of itself.
@@ -232,7 +232,7 @@ func (t *Trace) spanNotes(s *Span) (notes []Note) {
 			plainText("The span that it names as its parent is below it: the parents go round in a circle.")}})
 	}
 	for _, a := range s.answers {
-		text := Sentence{plainText("%s carries the span id of ", ledger.TraceResponse)}
+		text := Sentence{plainText("%s carries the span id of ", header.TraceResponse)}
 		switch found := t.Find(a.SpanID); {
 		case a.TraceID != t.ID:
 			text = append(text, Segment{Text: "a span in another trace", Span: a.SpanID, Trace: a.TraceID})

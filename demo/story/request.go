@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"example.com/grafana-tempo-go-demo/demo/header"
 	"example.com/grafana-tempo-go-demo/demo/ledger"
 	"example.com/grafana-tempo-go-demo/demo/topology"
 )
@@ -116,8 +117,8 @@ func (t *Trace) unlogged(service string) bool {
 func unsampled(id string, requests []ledger.Request) bool {
 	return anyHop(requests, func(h ledger.Hop) bool {
 		return (h.TraceID == id || h.TraceID == "") && slices.ContainsFunc(slices.Concat(h.Left.Headers, h.Arrived.Headers),
-			func(header ledger.Header) bool {
-				return header.TraceID == id && header.Sampled != nil && !*header.Sampled
+			func(h header.Header) bool {
+				return h.TraceID == id && h.Unsampled()
 			})
 	})
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"example.com/grafana-tempo-go-demo/demo/header"
 	"example.com/grafana-tempo-go-demo/demo/ledger"
 	"example.com/grafana-tempo-go-demo/demo/tempo"
 )
@@ -104,7 +105,7 @@ func outside(spans ...*tempo.Span) []*tempo.Span {
 	return spans
 }
 
-func hop(from, to string, action ledger.Action, traceID string, headers ...ledger.Header) ledger.Hop {
+func hop(from, to string, action ledger.Action, traceID string, headers ...header.Header) ledger.Hop {
 	side := ledger.Side{Source: ledger.Recorded, Headers: headers}
 	return ledger.Hop{From: from, To: to, Action: action, TraceID: traceID, Left: side, Arrived: side}
 }
@@ -113,8 +114,8 @@ func request(outcome ledger.Outcome, hops ...ledger.Hop) []ledger.Request {
 	return []ledger.Request{{Outcome: outcome, Hops: hops}}
 }
 
-func carries(traceID string, sampled bool) ledger.Header {
-	return ledger.Header{Name: "uber-trace-id", Valid: true, TraceID: traceID, SpanID: spanID(1), Sampled: &sampled}
+func carries(traceID string, sampled bool) header.Header {
+	return header.Header{Name: "uber-trace-id", Valid: true, TraceID: traceID, SpanID: spanID(1), Sampled: &sampled}
 }
 
 const (

@@ -9,7 +9,7 @@ import (
 	"strconv"
 	"strings"
 
-	"example.com/grafana-tempo-go-demo/demo/ledger"
+	"example.com/grafana-tempo-go-demo/demo/header"
 	"example.com/grafana-tempo-go-demo/demo/tempo"
 )
 
@@ -103,8 +103,8 @@ func (t *Trace) describe() {
 // readAnswers reads the events for traceresponse headers.
 func readAnswers(s *tempo.Span) (answers []Answer) {
 	for _, e := range s.Events {
-		value, _ := e.Attributes[ledger.TraceResponse].(string)
-		if h := ledger.Decode(ledger.TraceResponse, value); h.Valid {
+		value, _ := e.Attributes[header.TraceResponse].(string)
+		if h := header.Decode(header.TraceResponse, value); h.Valid {
 			answers = append(answers, Answer{value, h.TraceID, h.SpanID, e.Name})
 		}
 	}

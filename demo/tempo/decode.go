@@ -29,7 +29,7 @@ func decode(body []byte) (spans []*Span, partial string, err error) {
 		err = protojson.UnmarshalOptions{DiscardUnknown: true}.Unmarshal(*answer.Trace, &data)
 	}
 	if err != nil {
-		return nil, "", fmt.Errorf("the answer is not Tempo's JSON: %w", err)
+		return nil, "", fmt.Errorf("%w: %w", ErrNotTempo, err)
 	}
 	if strings.Contains(strings.ToUpper(answer.Status), "PARTIAL") {
 		partial = cmp.Or(answer.Message, "The store sent only part of this trace.")

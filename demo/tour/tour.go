@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"time"
 
+	"example.com/grafana-tempo-go-demo/demo/header"
 	"example.com/grafana-tempo-go-demo/demo/ledger"
 	"example.com/grafana-tempo-go-demo/demo/stack"
 	"example.com/grafana-tempo-go-demo/demo/story"
@@ -117,8 +118,8 @@ func observe(ctx context.Context, s *stack.Stack, o Options) (*Report, error) {
 var transport = &http.Transport{}
 
 // traceID takes the trace id out of a traceresponse header.
-func traceID(header string) (string, error) {
-	h := ledger.Decode(ledger.TraceResponse, header)
+func traceID(response string) (string, error) {
+	h := header.Decode(header.TraceResponse, response)
 	if !h.Valid {
 		return "", fmt.Errorf("the answer has no usable traceresponse header: %q: %s", h.Value, h.Problem)
 	}
