@@ -85,7 +85,12 @@ func (e *explorer) passToTempo(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer res.Body.Close()
-	w.Header().Set("Content-Type", cmp.Or(res.Header.Get("Content-Type"), "text/plain; charset=utf-8"))
+	// Whatever the store sends is data: it may not become a page or a script of this origin.
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	if res.StatusCode == http.StatusOK {
+		w.Header().Set("Content-Type", "application/json")
+	}
+	w.Header().Set("Content-Security-Policy", "default-src 'none'; sandbox; frame-ancestors 'none'")
 	w.WriteHeader(res.StatusCode)
 	if _, err := io.Copy(w, res.Body); err != nil {
 		panic(http.ErrAbortHandler) // closes the connection: half an answer must not look like a whole

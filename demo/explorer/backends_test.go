@@ -59,14 +59,24 @@ func TestOnlyAFewPathsOfTempoAreReached(t *testing.T) {
 	}
 }
 
-func TestTemposErrorsArePassedOn(t *testing.T) {
-	tempo := newFake(t, func(w http.ResponseWriter, _ *http.Request) {
-		w.WriteHeader(http.StatusBadRequest)
-		_, _ = io.WriteString(w, "invalid TraceQL query")
-	})
-	w := ask(t, New(Options{Tempo: parse(t, tempo.URL), Gateway: parse(t, nowhere)}), "GET", "/tempo/api/search?q=x", "", nil)
-	if w.Code != 400 || w.Body.String() != "invalid TraceQL query" {
-		t.Errorf("answered %d %s", w.Code, w.Body)
+// TestWhatTheStoreSendsIsData has a store that would like its answer to be a page with a script.
+func TestWhatTheStoreSendsIsData(t *testing.T) {
+	for _, status := range []int{200, 400, 502} {
+		tempo := newFake(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "text/html")
+			w.Header().Set("Content-Security-Policy", "script-src *")
+			w.WriteHeader(status)
+			_, _ = io.WriteString(w, `<script src="/tempo/api/v2/traces/1f"></script>`)
+		})
+		h := New(Options{Tempo: parse(t, tempo.URL), Gateway: parse(t, nowhere)})
+		for _, path := range []string{"/tempo/api/search", "/tempo/api/v2/traces/1f"} {
+			w := ask(t, h, "GET", path, "", nil)
+			policy, mediaType := w.Header().Values("Content-Security-Policy"), w.Header().Get("Content-Type")
+			if w.Code != status || len(policy) != 1 || policy[0] != "default-src 'none'; sandbox; frame-ancestors 'none'" ||
+				mediaType != "application/json" && mediaType != "text/plain; charset=utf-8" || w.Header().Get("X-Content-Type-Options") != "nosniff" {
+				t.Errorf("%s: answered %d with %v", path, w.Code, w.Header())
+			}
+		}
 	}
 }
 

@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"example.com/grafana-tempo-go-demo/demo/lab"
+	"example.com/grafana-tempo-go-demo/demo/ledger"
 	"example.com/grafana-tempo-go-demo/demo/local"
 	"example.com/grafana-tempo-go-demo/demo/topology"
 	"example.com/grafana-tempo-go-demo/demo/traceid"
@@ -39,13 +40,20 @@ type Options struct {
 	// Gateway is dialled for every service, whose name is in the Host header: Go's
 	// resolver does not know *.localhost.
 	Gateway *url.URL
-	// Ledger answers GET /api/ledger?trace=<id> with the hops of one request, in the shape that
-	// package ledger documents. Nil when nobody keeps one; the page says so.
-	Ledger http.Handler
+	// Ledger has the hops of requests. Nil when nobody keeps one; the page says so.
+	Ledger Ledger
 	// Faults breaks the telemetry on purpose and mends it; nil when this cannot be done from here.
 	Faults *lab.Lab
 	// Logger hears of what Tempo or the gateway did not answer; nil discards.
 	Logger *slog.Logger
+}
+
+// Ledger is what the page asks of a *ledger.Ledger.
+type Ledger interface {
+	// Handler answers GET /api/ledger?trace=<id>.
+	Handler() http.Handler
+	Recent(limit int) []ledger.Request
+	Trace(id string, limit int) ([]ledger.Request, error)
 }
 
 type explorer struct {
@@ -83,7 +91,7 @@ func newHandler(o Options, backends http.RoundTripper) http.Handler {
 		mux.HandleFunc("POST /api/riddle", e.riddle)
 	}
 	if o.Ledger != nil {
-		mux.Handle("GET /api/ledger", o.Ledger)
+		mux.Handle("GET /api/ledger", o.Ledger.Handler())
 	}
 	mux.HandleFunc("GET /tempo/api/search", e.passToTempo)
 	mux.HandleFunc("GET /tempo/api/v2/traces/{id}", func(w http.ResponseWriter, r *http.Request) {
@@ -123,30 +131,19 @@ func isTraceID(id string) bool {
 	return traceid.Problem(strings.ToLower(id), traceid.TraceDigits, true) == ""
 }
 
-// secure keeps other sites' pages in the reader's browser out: this server makes requests for
-// whoever asks it to.
+// secure lets only this machine's own page in, because this server makes requests for whoever asks
+// it to, and lets that page load nothing from elsewhere.
 func secure(next http.Handler) http.Handler {
-	crossOrigin := http.NewCrossOriginProtection()
-	crossOrigin.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		fail(w, http.StatusForbidden, "Another site's page may not send requests from here. Open the explorer itself.")
-	}))
-	next = crossOrigin.Handler(next)
+	guarded := local.Page(next, fail)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "+
 			"connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
 		h.Set("Cross-Origin-Opener-Policy", "same-origin")
-		h.Set("Cross-Origin-Resource-Policy", "same-origin")
 		h.Set("Referrer-Policy", "no-referrer")
-		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("X-Frame-Options", "DENY")
 		h.Set("Cache-Control", "no-store")
-		if !local.Named(r) {
-			fail(w, http.StatusMisdirectedRequest,
-				"The explorer does not answer to this host name. Open it as http://localhost or http://127.0.0.1 with its port.")
-			return
-		}
-		next.ServeHTTP(w, r)
+		guarded.ServeHTTP(w, r)
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 
+	"example.com/grafana-tempo-go-demo/demo/header"
 	"example.com/grafana-tempo-go-demo/demo/topology"
 )
 
@@ -97,16 +98,16 @@ func (b *builder) hop(from string, n *node, expected bool) Hop {
 	if n.response != nil {
 		h.TraceResponse = &Response{Inferred, *n.response}
 	} else if n.TraceID != "" && !n.gateway {
-		h.TraceResponse = &Response{Inferred, Header{Name: TraceResponse, Valid: true, TraceID: n.TraceID, SpanID: n.SpanID}}
+		h.TraceResponse = &Response{Inferred, header.Header{Name: header.TraceResponse, Valid: true, TraceID: n.TraceID, SpanID: n.SpanID}}
 	}
 	h.byKernel(n, b.seen[n.Name])
 	return h
 }
 
 // side is one end of a hop; headers are nil if nobody wrote them down.
-func side(source Source, headers []Header) Side {
+func side(source Source, headers []header.Header) Side {
 	if headers == nil {
-		return Side{NotKnown, []Header{}}
+		return Side{NotKnown, []header.Header{}}
 	}
 	return Side{source, slices.Clone(headers)} // nameSenders adds to them
 }
@@ -123,7 +124,7 @@ func (b *builder) hopFrom(c, n *node) Hop {
 	h.Status = cmp.Or(h.Status, c.Status)
 	if c.response != nil {
 		h.TraceResponse = &Response{Recorded, *c.response}
-		overruled := func(x Header) bool { return x.TraceID == h.TraceID && !*x.Sampled }
+		overruled := func(x header.Header) bool { return x.TraceID == h.TraceID && !*x.Sampled }
 		if s := c.response.Sampled; s != nil && *s && slices.ContainsFunc(n.contexts, overruled) {
 			h.Says += " Its answer says that it recorded its span all the same."
 		}

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"slices"
 	"time"
+
+	"example.com/grafana-tempo-go-demo/demo/header"
 )
 
 const (
@@ -68,7 +70,7 @@ func (b *builder) index() {
 			n.end = n.Time.Add(cmp.Or(max(n.Duration, 0), openFor))
 		}
 		if n.gateway && n.arrived == nil && kept {
-			n.arrived = []Header{}
+			n.arrived = []header.Header{}
 		}
 		if !n.gateway {
 			b.byService[n.Name] = append(b.byService[n.Name], n)
@@ -96,7 +98,7 @@ func (b *builder) newest(limit int, traceID string) []Request {
 
 // touches reports whether the request that starts at a node had to do with a trace.
 func (b *builder) touches(start *node, traceID string) (found bool) {
-	inTrace := func(h Header) bool { return h.TraceID == traceID }
+	inTrace := func(h header.Header) bool { return h.TraceID == traceID }
 	look := func(n *node) {
 		found = found || n.TraceID == traceID || n.response != nil && inTrace(*n.response) ||
 			slices.ContainsFunc(n.contexts, inTrace) || slices.ContainsFunc(n.left, inTrace)

@@ -1,6 +1,10 @@
 package ledger
 
-import "slices"
+import (
+	"slices"
+
+	"example.com/grafana-tempo-go-demo/demo/header"
+)
 
 // A service that is not instrumented writes no propagation header. Where it is watched by eBPF, the
 // kernel writes one into the request that leaves, and that is how the ledger knows.
@@ -10,7 +14,7 @@ import "slices"
 func (b *builder) watched(n *node) {
 	for _, h := range n.contexts {
 		for _, c := range during(b.byTrace[h.TraceID], n.Time.Add(-2*openFor), n.Time) {
-			passedOn := slices.ContainsFunc(c.contexts, func(x Header) bool { return x.SpanID == h.SpanID })
+			passedOn := slices.ContainsFunc(c.contexts, func(x header.Header) bool { return x.SpanID == h.SpanID })
 			if b.mayCall(c, n) && b.plain(c, n) && c.TraceID == "" && !passedOn {
 				c.TraceID, c.kernel, n.written = h.TraceID, true, true
 				b.seen[c.Name], b.seen[n.Name] = true, true

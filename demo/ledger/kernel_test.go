@@ -3,6 +3,8 @@ package ledger
 import (
 	"strings"
 	"testing"
+
+	"example.com/grafana-tempo-go-demo/demo/header"
 )
 
 const (
@@ -11,13 +13,13 @@ const (
 )
 
 func traceParent(traceID, spanID string) map[string]string {
-	return map[string]string{TraceParent: "00-" + traceID + "-" + spanID + "-01"}
+	return map[string]string{header.TraceParent: "00-" + traceID + "-" + spanID + "-01"}
 }
 
 // handedOn has a request whose trace the kernel handed on from uservice1 to uservice2.
 func handedOn() *Ledger {
 	both := jaegerHeader(kernelsTrace, span(2))
-	both[TraceParent] = traceParent(kernelsTrace, span(2))[TraceParent]
+	both[header.TraceParent] = traceParent(kernelsTrace, span(2))[header.TraceParent]
 	l := New(10)
 	l.AddProxy(gatewayRecord(0, "uservice1", kernelsTrace, nil, both))
 	l.AddLine("uservice1", requestLine(1, both, "", ""))
@@ -89,7 +91,7 @@ func TestTheKernelIsNotBlamed(t *testing.T) {
 		},
 		"both headers, of which the kernel writes one": func(l *Ledger) {
 			both := jaegerHeader(otherTrace, span(7))
-			both[TraceParent] = traceParent(otherTrace, span(7))[TraceParent]
+			both[header.TraceParent] = traceParent(otherTrace, span(7))[header.TraceParent]
 			l.AddLine("uservice2", requestLine(10, both, "", ""))
 		},
 		"another service of the proxy's": func(l *Ledger) {

@@ -4,6 +4,7 @@ import (
 	"sync"
 	"time"
 
+	"example.com/grafana-tempo-go-demo/demo/header"
 	"example.com/grafana-tempo-go-demo/demo/topology"
 	"example.com/grafana-tempo-go-demo/demo/traceid"
 )
@@ -14,20 +15,20 @@ const DefaultMaxRecords = 6144
 // Record is what the gateway, or a service, wrote of a request. What is zero or nil was not
 // recorded. The run without Docker logs it under the names of its tags.
 type Record struct {
-	Time     time.Time     `json:"-"` // when the request arrived
-	Duration time.Duration `json:"-"` // how long its answer took
-	Name     string        `json:"-"` // who wrote it: gateway, traefik or a service
-	Service  string        `json:"-"` // to which the gateway sent the request on, if it did
-	Agent    string        `json:"-"` // the client's User-Agent, by which a client finds its own request
-	Method   string        `json:"method"`
-	Host     string        `json:"host"` // with or without port
-	Path     string        `json:"path"`
-	Query    string        `json:"query"`
-	TraceID  string        `json:"trace_id"` // of its own server span, hexadecimal, if it made one
-	SpanID   string        `json:"span_id"`
-	Arrived  Headers       `json:"arrived"` // what it received
-	Left     Headers       `json:"left"`    // what the gateway sent on
-	Status   int           `json:"status"`  // what it answered; of a service only if it failed
+	Time     time.Time      `json:"-"` // when the request arrived
+	Duration time.Duration  `json:"-"` // how long its answer took
+	Name     string         `json:"-"` // who wrote it: gateway, traefik or a service
+	Service  string         `json:"-"` // to which the gateway sent the request on, if it did
+	Agent    string         `json:"-"` // the client's User-Agent, by which a client finds its own request
+	Method   string         `json:"method"`
+	Host     string         `json:"host"` // with or without port
+	Path     string         `json:"path"`
+	Query    string         `json:"query"`
+	TraceID  string         `json:"trace_id"` // of its own server span, hexadecimal, if it made one
+	SpanID   string         `json:"span_id"`
+	Arrived  header.Headers `json:"arrived"` // what it received
+	Left     header.Headers `json:"left"`    // what the gateway sent on
+	Status   int            `json:"status"`  // what it answered; of a service only if it failed
 
 	TraceResponse string `json:"traceresponse"` // a header of the answer that the gateway got
 }
@@ -37,13 +38,16 @@ type record struct {
 	Record
 	gateway   bool // wrote it
 	forwarded bool // the request came through a gateway, as its X-Forwarded-* headers say
-	arrived   []Header
-	contexts  []Header // of arrived
-	left      []Header
-	response  *Header   // the service's traceresponse
-	end       time.Time // when the request was over
-	answered  int       // the status that the service it called answered
+	arrived   []header.Header
+	contexts  []header.Header // of arrived
+	left      []header.Header
+	response  *header.Header // the service's traceresponse
+	end       time.Time      // when the request was over
+	answered  int            // the status that the service it called answered
 }
+
+// maxText is how many bytes are kept of each text of a record.
+const maxText = 1024
 
 // Ledger keeps the newest records. It can be used by several goroutines at once.
 type Ledger struct {
@@ -65,7 +69,7 @@ func New(maxRecords int) *Ledger {
 func (l *Ledger) AddProxy(in Record) {
 	r := record{Record: in, gateway: true}
 	if in.TraceResponse != "" {
-		r.response = new(Decode(TraceResponse, in.TraceResponse))
+		r.response = new(header.Decode(header.TraceResponse, in.TraceResponse))
 	}
 	l.add(&r)
 }
@@ -73,11 +77,11 @@ func (l *Ledger) AddProxy(in Record) {
 // add keeps a record.
 func (l *Ledger) add(r *record) {
 	for _, s := range []*string{&r.Name, &r.Service, &r.Agent, &r.Method, &r.Host, &r.Path, &r.Query} {
-		*s = cut(*s, maxValue)
+		*s = header.Cut(*s, maxText)
 	}
 	r.TraceID, _ = traceid.Trace(r.TraceID) // a malformed id is as good as none
 	r.SpanID, _ = traceid.Span(r.SpanID)
-	r.arrived, r.left = decodeAll(r.Arrived), decodeAll(r.Left)
+	r.arrived, r.left = r.Arrived.Decode(), r.Left.Decode()
 	r.contexts, _ = split(r.arrived)
 	r.Arrived, r.Left = nil, nil // decoded, they take less memory
 	l.mu.Lock()

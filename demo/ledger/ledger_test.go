@@ -9,6 +9,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"example.com/grafana-tempo-go-demo/demo/header"
 )
 
 // noon is when everything in these tests happens; at is so many milliseconds later.
@@ -44,17 +46,17 @@ func answeredLine(ms, status int, traceID, spanID string) []byte {
 func span(n int) string { return fmt.Sprintf("%016x", n) }
 
 func jaegerHeader(traceID, spanID string) map[string]string {
-	return map[string]string{UberTraceID: traceID + ":" + spanID + ":0:1"}
+	return map[string]string{header.UberTraceID: traceID + ":" + spanID + ":0:1"}
 }
 
 // gatewayRecord is a request of the gateway in traceID that takes 50 ms, and sends the given
 // headers on.
-func gatewayRecord(ms int, service, traceID string, arrived, left Headers) Record {
+func gatewayRecord(ms int, service, traceID string, arrived, left header.Headers) Record {
 	if left == nil {
-		left = Headers{}
+		left = header.Headers{}
 	}
 	if arrived == nil {
-		arrived = Headers{}
+		arrived = header.Headers{}
 	}
 	return Record{
 		Time: at(ms), Duration: 50 * time.Millisecond, Name: "gateway", Method: "GET", Host: service + ".localhost:8000", Path: "/",
@@ -62,7 +64,7 @@ func gatewayRecord(ms int, service, traceID string, arrived, left Headers) Recor
 	}
 }
 
-func uber(value string) Headers { return Headers{UberTraceID: value} }
+func uber(value string) header.Headers { return header.Headers{header.UberTraceID: value} }
 
 func TestTheNewestRecordsAreKept(t *testing.T) {
 	l := New(15)
@@ -95,7 +97,7 @@ func TestCandidatesAreBounded(t *testing.T) {
 func TestAnUntiedHopsHeadersStandInOneColumn(t *testing.T) {
 	l := New(DefaultMaxRecords)
 	l.AddLine("uservice1", requestLine(1, jaegerHeader(traceA, span(2)), "", ""))
-	l.AddLine("uservice2", requestLine(10, map[string]string{UberTraceID: "x", Baggage: "a=1"}, "", ""))
+	l.AddLine("uservice2", requestLine(10, map[string]string{header.UberTraceID: "x", header.Baggage: "a=1"}, "", ""))
 	l.AddProxy(gatewayRecord(0, "uservice1", traceA, nil, uber(traceA+":"+span(2)+":0:1")))
 	var b strings.Builder
 	if err := Fprint(&b, l.Recent(1)); err != nil {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/tidwall/gjson"
 
+	"example.com/grafana-tempo-go-demo/demo/header"
 	"example.com/grafana-tempo-go-demo/demo/topology"
 )
 
@@ -37,11 +38,11 @@ func marked(line []byte) bool {
 // logLine is a line of the gateway or of a service.
 type logLine struct {
 	Record
-	Time           time.Time `json:"time"` // when the line was written
-	Msg            string    `json:"msg"`
-	Headers        Headers   `json:"headers"` // all that a service received
-	DurationMS     float64   `json:"duration_ms"`
-	What, Endpoint string    // which telemetry is sent in vain, and to where
+	Time           time.Time      `json:"time"` // when the line was written
+	Msg            string         `json:"msg"`
+	Headers        header.Headers `json:"headers"` // all that a service received
+	DurationMS     float64        `json:"duration_ms"`
+	What, Endpoint string         // which telemetry is sent in vain, and to where
 }
 
 // AddLine adds a line of a log, without whatever a log viewer put in front of it: a service's, of
@@ -80,7 +81,7 @@ func (l *Ledger) AddLine(service string, data []byte) {
 	case in.Msg == "listening":
 		l.addTelemetry(service, func(own *Telemetry) { *own = Telemetry{Started: in.Time} })
 	case strings.HasPrefix(in.Msg, inVain) && in.What == "spans":
-		l.addTelemetry(service, func(own *Telemetry) { own.Vain = cut(in.Endpoint, maxValue) })
+		l.addTelemetry(service, func(own *Telemetry) { own.Vain = header.Cut(in.Endpoint, maxText) })
 	}
 }
 
@@ -97,8 +98,8 @@ func (l *Ledger) addTraefik(gateway string, data []byte) {
 	if !gjson.ValidBytes(data) || !credible(start) {
 		return
 	}
-	arrived := Headers{}
-	for _, name := range headerNames {
+	arrived := header.Headers{}
+	for _, name := range header.Names {
 		if value := in.Get("request_" + http.CanonicalHeaderKey(name)).String(); value != "" && value != "REDACTED" {
 			arrived[name] = value
 		}

@@ -1,6 +1,10 @@
 package ledger
 
-import "time"
+import (
+	"time"
+
+	"example.com/grafana-tempo-go-demo/demo/header"
+)
 
 // Request is one request from outside. What is not known of it is absent.
 type Request struct {
@@ -52,12 +56,12 @@ type Hop struct {
 
 // Side is what is known of one end of a hop. Headers is empty for none, and if unknown.
 type Side struct {
-	Source  Source   `json:"source"`
-	Headers []Header `json:"headers"`
+	Source  Source          `json:"source"`
+	Headers []header.Header `json:"headers"`
 }
 
 // Response is a traceresponse header. One without a value is inferred from the receiver's log.
 type Response struct {
 	Source Source `json:"source"`
-	Header
+	header.Header
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"example.com/grafana-tempo-go-demo/demo/header"
 	"example.com/grafana-tempo-go-demo/demo/term"
 	"example.com/grafana-tempo-go-demo/demo/traceid"
 )
@@ -66,9 +67,9 @@ var scenarios = []scenario{
 	}, []string{"cut | client>gateway ignored-malformed | gateway>uservice4 continued"}},
 
 	{"the sampled flag is 0", func(l *Ledger) {
-		headers := map[string]string{UberTraceID: traceA + ":" + span(2) + ":0:0"}
+		headers := map[string]string{header.UberTraceID: traceA + ":" + span(2) + ":0:0"}
 		l.AddLine("uservice4", requestLine(1, headers, traceA, span(3)))
-		l.AddProxy(gatewayRecord(0, "uservice4", traceA, uber(traceA+":"+span(9)+":0:0"), uber(headers[UberTraceID])))
+		l.AddProxy(gatewayRecord(0, "uservice4", traceA, uber(traceA+":"+span(9)+":0:0"), uber(headers[header.UberTraceID])))
 	}, []string{"whole | client>gateway continued | gateway>uservice4 continued"}},
 
 	{"the proxy drops the header", func(l *Ledger) {
@@ -102,19 +103,19 @@ var scenarios = []scenario{
 
 	{"uservice3 speaks traceparent, the others uber-trace-id", func(l *Ledger) {
 		l.AddLine("uservice3", requestLine(1, jaegerHeader(traceA, span(2)), traceB, span(3)))
-		l.AddLine("uservice4", requestLine(10, map[string]string{TraceParent: "00-" + traceB + "-" + span(4) + "-01"}, traceC, span(5)))
+		l.AddLine("uservice4", requestLine(10, map[string]string{header.TraceParent: "00-" + traceB + "-" + span(4) + "-01"}, traceC, span(5)))
 		l.AddLine("uservice3", answeredLine(40, 200, traceB, span(3)))
 		l.AddProxy(gatewayRecord(0, "uservice3", traceA, nil, uber(traceA+":"+span(2)+":0:1")))
 	}, []string{"cut | client>gateway started | gateway>uservice3 ignored-format | uservice3>uservice4 ignored-format"}},
 
 	{"the proxy mangles the header", func(l *Ledger) {
 		mangled := strings.ToUpper(traceA) + ":" + span(2) + ":0:1"
-		l.AddLine("uservice3", requestLine(1, map[string]string{UberTraceID: mangled, "x-forwarded-server": "gateway"}, traceB, span(3)))
+		l.AddLine("uservice3", requestLine(1, map[string]string{header.UberTraceID: mangled, "x-forwarded-server": "gateway"}, traceB, span(3)))
 		l.AddProxy(gatewayRecord(0, "uservice3", traceA, nil, uber(mangled)))
 	}, []string{"cut | client>gateway started | gateway>uservice3 ignored-malformed"}},
 
 	{"something changes the header on the way", func(l *Ledger) {
-		l.AddLine("uservice3", requestLine(1, map[string]string{UberTraceID: "x"}, traceB, span(3)))
+		l.AddLine("uservice3", requestLine(1, map[string]string{header.UberTraceID: "x"}, traceB, span(3)))
 		r := gatewayRecord(0, "uservice3", traceA, nil, uber(traceA+":"+span(2)+":0:1"))
 		r.TraceResponse = "00-" + traceB + "-" + span(3) + "-01"
 		l.AddProxy(r)
@@ -135,7 +136,7 @@ var scenarios = []scenario{
 	}, []string{"cut | client>gateway started | gateway>uservice3 continued ? uservice4 not-received"}},
 
 	{"the sampled flag changes on the way", func(l *Ledger) {
-		l.AddLine("uservice3", requestLine(1, map[string]string{UberTraceID: traceA + ":" + span(2) + ":0:0"}, traceA, span(3)))
+		l.AddLine("uservice3", requestLine(1, map[string]string{header.UberTraceID: traceA + ":" + span(2) + ":0:0"}, traceA, span(3)))
 		l.AddLine("uservice4", requestLine(10, jaegerHeader(traceA, span(4)), traceA, span(5)))
 	}, []string{"whole | client>uservice3 continued | uservice3>uservice4 continued"}},
 
@@ -148,15 +149,15 @@ var scenarios = []scenario{
 	}, []string{"whole | client>gateway started | gateway>uservice4 continued"}},
 
 	{"only what everybody ignores is not sampled", func(l *Ledger) {
-		ignored := Headers{TraceParent: "00-" + traceB + "-" + span(9) + "-00"}
-		both := Headers{TraceParent: ignored[TraceParent], UberTraceID: traceA + ":" + span(2) + ":0:1"}
+		ignored := header.Headers{header.TraceParent: "00-" + traceB + "-" + span(9) + "-00"}
+		both := header.Headers{header.TraceParent: ignored[header.TraceParent], header.UberTraceID: traceA + ":" + span(2) + ":0:1"}
 		l.AddLine("uservice4", requestLine(1, both, traceA, span(3)))
 		l.AddProxy(gatewayRecord(0, "uservice4", traceA, ignored, both))
 	}, []string{"cut | client>gateway ignored-format | gateway>uservice4 continued"}},
 
 	{"two headers name two traces", func(l *Ledger) {
 		l.AddLine("uservice4", requestLine(1, map[string]string{
-			UberTraceID: traceA + ":" + span(2) + ":0:1", TraceParent: "00-" + traceB + "-" + span(6) + "-01", Baggage: "user=1",
+			header.UberTraceID: traceA + ":" + span(2) + ":0:1", header.TraceParent: "00-" + traceB + "-" + span(6) + "-01", header.Baggage: "user=1",
 		}, traceB, span(3)))
 	}, []string{"whole | client>uservice4 continued"}},
 
@@ -299,3 +300,10 @@ func compare(t *testing.T, name, got string) {
 		t.Errorf("%s is not what is printed; run go test with -update and look at the difference; now:\n%s", golden, got)
 	}
 }
+
+const (
+	traceA = "4bf92f3577b34da6a3ce929d0e0e4736"
+	traceB = "0af7651916cd43dd8448eb211c80319c"
+	traceC = "1bf7651916cd43dd8448eb211c80319c"
+	span1  = "00f067aa0ba902b7"
+)

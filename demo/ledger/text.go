@@ -11,6 +11,7 @@ import (
 	"text/template"
 	"time"
 
+	"example.com/grafana-tempo-go-demo/demo/header"
 	"example.com/grafana-tempo-go-demo/demo/term"
 )
 
@@ -23,7 +24,7 @@ var requestsTemplate = template.Must(template.New("requests").Funcs(template.Fun
 	"more":    func(r Request) int { return r.UntiedTotal - len(r.Untied) },
 	"safe":    safe,
 	"same":    sameHeaders,
-	"sampled": func(h Header) bool { return *h.Sampled },
+	"sampled": func(h header.Header) bool { return *h.Sampled },
 	"status":  http.StatusText,
 	"upper":   func(word any) string { return strings.ToUpper(strings.ReplaceAll(fmt.Sprint(word), "-", " ")) },
 	// A header's value is one word, so that it does not look like two.

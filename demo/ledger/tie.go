@@ -3,6 +3,8 @@ package ledger
 import (
 	"cmp"
 	"slices"
+
+	"example.com/grafana-tempo-go-demo/demo/header"
 )
 
 // claim makes a line a callee of the gateway's record or of another line.
@@ -33,14 +35,14 @@ func sameSpan(g, n *node) bool {
 
 // sameContext reports whether a context that left is one that arrived.
 func sameContext(g, n *node) bool {
-	return slices.ContainsFunc(g.left, func(h Header) bool {
-		return slices.ContainsFunc(n.contexts, func(x Header) bool { return x.TraceID == h.TraceID && x.SpanID == h.SpanID })
+	return slices.ContainsFunc(g.left, func(h header.Header) bool {
+		return slices.ContainsFunc(n.contexts, func(x header.Header) bool { return x.TraceID == h.TraceID && x.SpanID == h.SpanID })
 	})
 }
 
 // sameTrace reports whether the gateway's trace arrived, where it does not log what left.
 func sameTrace(g, n *node) bool {
-	return g.left == nil && n.forwarded && slices.ContainsFunc(n.contexts, func(h Header) bool { return h.TraceID == g.TraceID })
+	return g.left == nil && n.forwarded && slices.ContainsFunc(n.contexts, func(h header.Header) bool { return h.TraceID == g.TraceID })
 }
 
 // fitting returns the lines that a request of the gateway may have led to, as far as same tells.

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+
+	"example.com/grafana-tempo-go-demo/demo/header"
 )
 
 // judge says what the receiver of a hop did with what arrived. It is instrumented if it was ever
@@ -51,7 +53,7 @@ func judge(h Hop, instrumented, expected bool) (Action, string) {
 }
 
 // continued says how the receiver went on in the trace of c, one of the contexts that arrived.
-func continued(h Hop, c Header, contexts []Header) string {
+func continued(h Hop, c header.Header, contexts []header.Header) string {
 	names, rest := c.Name, ""
 	for _, other := range contexts {
 		if other.TraceID != c.TraceID {
@@ -143,13 +145,25 @@ func (r *Request) unsampled() string {
 
 // addTraces adds the ids of the traces that a hop had to do with.
 func (r *Request) addTraces(h Hop) {
-	for _, header := range slices.Concat(h.Left.Headers, h.Arrived.Headers, []Header{{TraceID: h.TraceID}}) {
+	for _, header := range slices.Concat(h.Left.Headers, h.Arrived.Headers, []header.Header{{TraceID: h.TraceID}}) {
 		if header.TraceID != "" && !slices.Contains(r.Traces, header.TraceID) {
 			r.Traces = append(r.Traces, header.TraceID)
 		}
 	}
 }
 
-func sameHeaders(a, b []Header) bool {
-	return slices.EqualFunc(a, b, func(x, y Header) bool { return x.Name == y.Name && x.Value == y.Value })
+func sameHeaders(a, b []header.Header) bool {
+	return slices.EqualFunc(a, b, func(x, y header.Header) bool { return x.Name == y.Name && x.Value == y.Value })
+}
+
+// split returns the contexts among headers, and those that should be contexts but are malformed.
+func split(headers []header.Header) (contexts, malformed []header.Header) {
+	for _, h := range headers {
+		if h.TraceID != "" {
+			contexts = append(contexts, h)
+		} else if !h.Valid {
+			malformed = append(malformed, h)
+		}
+	}
+	return contexts, malformed
 }

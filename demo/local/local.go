@@ -41,18 +41,29 @@ func localAddr(r *http.Request) netip.Addr {
 // to reach it, and has to guard it. A page of another origin may not change anything (403), and
 // cannot read an answer, because no answer allows that.
 func Only(next http.Handler) http.Handler {
+	return guard(next, func(r *http.Request) bool { return !localAddr(r).IsLoopback() || Named(r) },
+		func(w http.ResponseWriter, status int, why string) { http.Error(w, why, status) })
+}
+
+// Page guards a page and its API as Only does, and answers to the names of this machine alone, on
+// whatever address a request comes in. Refuse answers what is not let in, with a sentence.
+func Page(next http.Handler, refuse func(w http.ResponseWriter, status int, why string)) http.Handler {
+	return guard(next, Named, refuse)
+}
+
+func guard(next http.Handler, named func(*http.Request) bool, refuse func(http.ResponseWriter, int, string)) http.Handler {
 	crossOrigin := http.NewCrossOriginProtection()
 	crossOrigin.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		http.Error(w, "another site's page may not send anything here", http.StatusForbidden)
+		refuse(w, http.StatusForbidden, "Another site's page may not send anything here.")
 	}))
 	guarded := crossOrigin.Handler(next)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		// Not even as a script or a picture.
 		w.Header().Set("Cross-Origin-Resource-Policy", "same-origin")
-		if localAddr(r).IsLoopback() && !Named(r) {
-			http.Error(w, "this server answers to the names of this machine only: ask for http://localhost or "+
-				"http://127.0.0.1 with its port", http.StatusMisdirectedRequest)
+		if !named(r) {
+			refuse(w, http.StatusMisdirectedRequest, "This server answers to the names of this machine only. "+
+				"Ask for http://localhost or http://127.0.0.1 with its port.")
 			return
 		}
 		guarded.ServeHTTP(w, r)

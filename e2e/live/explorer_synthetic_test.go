@@ -19,11 +19,12 @@ import (
 
 	"example.com/grafana-tempo-go-demo/demo/collector"
 	"example.com/grafana-tempo-go-demo/demo/explorer"
+	"example.com/grafana-tempo-go-demo/demo/ledger"
 )
 
 // inProcess starts a collector and an explorer in this process, for traces that the test makes up.
-// ledger may be nil.
-func inProcess(t *testing.T, ledger http.Handler) (explorerURL string, send func(otlp any)) {
+// hops may be nil: nobody keeps a ledger.
+func inProcess(t *testing.T, hops http.Handler) (explorerURL string, send func(otlp any)) {
 	t.Helper()
 	store := collector.New(slog.New(slog.DiscardHandler))
 	api := httptest.NewServer(store.APIHandler())
@@ -32,7 +33,11 @@ func inProcess(t *testing.T, ledger http.Handler) (explorerURL string, send func
 	if err != nil {
 		t.Fatal(err)
 	}
-	page := httptest.NewServer(explorer.New(explorer.Options{Tempo: tempoURL, Gateway: tempoURL, Ledger: ledger}))
+	o := explorer.Options{Tempo: tempoURL, Gateway: tempoURL}
+	if hops != nil {
+		o.Ledger = saying{hops}
+	}
+	page := httptest.NewServer(explorer.New(o))
 	t.Cleanup(page.Close)
 	otlp := store.OTLPHandler()
 	return page.URL, func(data any) {
@@ -50,6 +55,25 @@ func inProcess(t *testing.T, ledger http.Handler) (explorerURL string, send func
 			t.Errorf("the collector answered %d %s", w.Code, answer)
 		}
 	}
+}
+
+// saying is a ledger that knows what a handler answers.
+type saying struct{ answers http.Handler }
+
+func (s saying) Handler() http.Handler { return s.answers }
+
+func (s saying) Recent(int) []ledger.Request { return s.ask("") }
+
+func (s saying) Trace(id string, _ int) ([]ledger.Request, error) { return s.ask("?trace=" + id), nil }
+
+func (s saying) ask(query string) []ledger.Request {
+	w := httptest.NewRecorder()
+	s.answers.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/api/ledger"+query, nil))
+	var answer ledger.Answer
+	if err := json.Unmarshal(w.Body.Bytes(), &answer); err != nil {
+		panic(err) // a test's own answer
+	}
+	return answer.Requests
 }
 
 // object is a JSON object of OTLP.

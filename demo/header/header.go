@@ -1,4 +1,5 @@
-package ledger
+// Package header decodes the headers by which a trace travels from one process to the next, and back.
+package header
 
 import (
 	"cmp"
@@ -28,8 +29,8 @@ const (
 	TraceResponse = "traceresponse"
 )
 
-// headerNames are the propagation headers in the order shown. No other header is ever kept.
-var headerNames = []string{UberTraceID, TraceParent, TraceState, Baggage}
+// Names are the propagation headers of a request, in the order shown. No other is ever kept.
+var Names = []string{UberTraceID, TraceParent, TraceState, Baggage}
 
 // Header is a propagation header, decoded. Its ids are empty unless it is a valid context.
 type Header struct {
@@ -41,22 +42,13 @@ type Header struct {
 
 	TraceID string `json:"trace_id,omitempty"` // 32 hexadecimal digits, also for a 64-bit id
 	SpanID  string `json:"span_id,omitempty"`  // 16 hexadecimal digits
-	Sender  string `json:"sender,omitempty"`   // whose span that is, where it is known
+	Sender  string `json:"sender,omitempty"`   // whose span that is, where the hop ledger knows it
 	Flags   string `json:"flags,omitempty"`    // as written, such as 1 or 01
 	Sampled *bool  `json:"sampled,omitempty"`  // the flags' lowest bit; nil where there are no flags
 }
 
-// split returns the contexts among headers, and those that should be contexts but are malformed.
-func split(headers []Header) (contexts, malformed []Header) {
-	for _, h := range headers {
-		if h.TraceID != "" {
-			contexts = append(contexts, h)
-		} else if !h.Valid {
-			malformed = append(malformed, h)
-		}
-	}
-	return contexts, malformed
-}
+// Unsampled reports whether the sender says that it does not record its span.
+func (h Header) Unsampled() bool { return h.Sampled != nil && !*h.Sampled }
 
 // Headers are the propagation headers of a request, by names in lower case; several values of one
 // are joined by commas, as in the services' logs. Nil means "not recorded".
@@ -66,7 +58,7 @@ type Headers map[string]string
 // request and then changes its headers calls it first.
 func Pick(all http.Header) Headers {
 	picked := Headers{}
-	for _, name := range headerNames {
+	for _, name := range Names {
 		if values := all.Values(name); len(values) > 0 {
 			picked[name] = strings.Join(values, ", ")
 		}
@@ -74,25 +66,30 @@ func Pick(all http.Header) Headers {
 	return picked
 }
 
-// decodeAll decodes the propagation headers among others. Nil stays nil.
-func decodeAll(all Headers) []Header {
+// Decode decodes the propagation headers among others, in the order of Names. Nil stays nil.
+func (all Headers) Decode() []Header {
 	if all == nil {
 		return nil
 	}
 	decoded := []Header{}
-	for _, name := range headerNames {
+	for _, name := range Names {
 		if value, ok := all[name]; ok {
-			decoded = append(decoded, decodeJoined(name, value))
+			decoded = append(decoded, Decode(name, value))
 		}
 	}
 	return decoded
 }
 
-// decodeJoined decodes a header whose values, if there are several, are joined by commas.
-func decodeJoined(name, value string) Header {
-	h := Decode(name, value)
+// Decode decodes a header with OpenTelemetry's own readers, and says what they object to. Of several
+// values that are joined by commas, the first counts, as for a reader of http.Header. Work and result
+// are bounded by the value's length. Headers of other names are not judged. The formats:
+//   - uber-trace-id: https://www.jaegertracing.io/docs/1.76/sdk-migration/#propagation-format
+//   - traceparent: https://www.w3.org/TR/trace-context/
+//   - traceresponse: https://www.w3.org/TR/trace-context-2/#traceresponse-header, like traceparent
+func Decode(name, value string) Header {
+	h := decode(name, value)
 	if first, _, several := strings.Cut(value, ","); several && !h.Valid {
-		if f := Decode(name, first); f.Valid {
+		if f := decode(name, first); f.Valid {
 			f.Value = h.Value
 			f.note("it came several times, and the first is read")
 			return f
@@ -101,12 +98,7 @@ func decodeJoined(name, value string) Header {
 	return h
 }
 
-// Decode decodes a header with OpenTelemetry's own readers, and says what they object to. Work and
-// result are bounded by the value's length. Headers of other names are not judged. The formats:
-//   - uber-trace-id: https://www.jaegertracing.io/docs/1.76/sdk-migration/#propagation-format
-//   - traceparent: https://www.w3.org/TR/trace-context/
-//   - traceresponse: https://www.w3.org/TR/trace-context-2/#traceresponse-header, like traceparent
-func Decode(name, value string) Header {
+func decode(name, value string) Header {
 	h := Header{Name: name, Value: value}
 	if len(value) > maxValue {
 		h.Value = strings.ToValidUTF8(value[:maxValue], "")
@@ -149,7 +141,7 @@ func (h *Header) decodeJaeger(value string) string {
 		return problem
 	}
 	parts := strings.Split(value, ":")
-	h.Flags = cut(parts[3], 32)
+	h.Flags = Cut(parts[3], 32)
 	if !h.extract(jaeger.Jaeger{}, UberTraceID, value) {
 		return cmp.Or(idProblem(parts[0], parts[1], true), "its flags are no hexadecimal number")
 	}
@@ -169,7 +161,7 @@ func (h *Header) decodeW3C(value string) string {
 		return fmt.Sprintf("it has %s instead of the 4 of version-trace-span-flags", term.Count(len(parts), "part"))
 	}
 	version, flags := parts[0], parts[3]
-	h.Flags = cut(flags, 32)
+	h.Flags = Cut(flags, 32)
 	if h.extract(propagation.TraceContext{}, TraceParent, value) {
 		if bits, _ := strconv.ParseUint(flags, 16, 8); bits&2 != 0 {
 			h.note("the random flag is set: the trace id is random")
@@ -206,10 +198,37 @@ func idProblem(traceID, spanID string, short bool) string {
 	return ""
 }
 
-// cut shortens a text to n bytes.
-func cut(s string, n int) string {
+// Cut shortens a text from elsewhere to n bytes.
+func Cut(s string, n int) string {
 	if len(s) <= n {
 		return s
 	}
 	return strings.ToValidUTF8(s[:n], "") + "..."
+}
+
+// Part is a piece of a header's value. Kind is trace, span, parent, flags or version; it is empty for
+// what stands between them, and for what is not read.
+type Part struct {
+	Text string `json:"text"`
+	Kind string `json:"kind,omitempty"`
+}
+
+// Parts returns the value in pieces; one that is not valid is a single piece.
+func (h Header) Parts() (parts []Part) {
+	separator, kinds := "-", []string{"version", "trace", "span", "flags"}
+	if h.Name == UberTraceID {
+		separator, kinds = ":", []string{"trace", "span", "parent", "flags"}
+	}
+	rest := h.Value
+	for i := 0; h.TraceID != "" && i < len(kinds) && rest != ""; i++ {
+		if i > 0 && strings.HasPrefix(rest, separator) {
+			parts, rest = append(parts, Part{Text: separator}), rest[1:]
+		}
+		end := strings.IndexAny(rest+separator, separator+",")
+		parts, rest = append(parts, Part{rest[:end], kinds[i]}), rest[end:]
+	}
+	if rest != "" {
+		parts = append(parts, Part{Text: rest})
+	}
+	return parts
 }
