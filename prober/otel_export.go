@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"strings"
 	"time"
 
 	"go.opentelemetry.io/otel"
@@ -16,7 +15,6 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/resolver"
-	"google.golang.org/protobuf/proto"
 )
 
 // retry waits briefly, so that telemetry flows again within seconds of the back end's return. How
@@ -38,7 +36,7 @@ func newSpanExporter(ctx context.Context, log *slog.Logger) (sdktrace.SpanExport
 	// two minutes to ask again for a name that is gone, as that of a stopped container is.
 	resolver.SetDefaultScheme("passthrough")
 	otlp, err := otlptracegrpc.New(ctx, otlptracegrpc.WithEndpointURL(endpoint), otlptracegrpc.WithRetry(retry),
-		otlptracegrpc.WithDialOption(grpc.WithConnectParams(reconnect), grpc.WithUnaryInterceptor(e.attempt)))
+		otlptracegrpc.WithDialOption(grpc.WithConnectParams(reconnect), grpc.WithChainUnaryInterceptor(e.attempt, mendSpans)))
 	if err != nil {
 		return nil, fmt.Errorf("OTLP exporter to %s: %w", endpoint, err)
 	}
@@ -61,18 +59,9 @@ func setUpLogs(ctx context.Context, res *resource.Resource, log *slog.Logger) (s
 	if err != nil {
 		return nil, fmt.Errorf("OTLP exporter to %s: %w", endpoint, err)
 	}
-	e := &exporter[sdklog.Record]{log: log.With("what", "log lines", "endpoint", endpoint), stop: otlp.Shutdown}
-	e.send = func(ctx context.Context, records []sdklog.Record) error {
-		err := otlp.Export(ctx, records)
-		if notUTF8(err) {
-			for i := range records {
-				records[i] = validRecord(records[i])
-			}
-			err = otlp.Export(ctx, records)
-		}
-		return err
-	}
-	provider := sdklog.NewLoggerProvider(sdklog.WithResource(res), sdklog.WithProcessor(sdklog.NewBatchProcessor(e)))
+	provider := sdklog.NewLoggerProvider(sdklog.WithResource(res), sdklog.WithProcessor(sdklog.NewBatchProcessor(
+		&exporter[sdklog.Record]{send: mendRecords(otlp.Export), stop: otlp.Shutdown,
+			log: log.With("what", "log lines", "endpoint", endpoint)})))
 	otel.SetLoggerProvider(provider)
 	return provider.Shutdown, nil
 }
@@ -115,10 +104,6 @@ func (e *exporter[T]) attempt(ctx context.Context, method string, request, reply
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	err := invoke(ctx, method, request, reply, conn, options...)
-	if notUTF8(err) {
-		mend(request.(proto.Message).ProtoReflect())
-		err = invoke(ctx, method, request, reply, conn, options...)
-	}
 	if err != nil {
 		e.failed(0, err)
 	}
@@ -133,5 +118,3 @@ func (e *exporter[T]) failed(lost int, err error) {
 		e.log.Warn("telemetry does not reach the back end; requests are answered all the same", "lost_so_far", e.lost, "error", err)
 	}
 }
-
-func notUTF8(err error) bool { return err != nil && strings.Contains(err.Error(), "invalid UTF-8") }

@@ -96,8 +96,7 @@ func newService(conf config, log *slog.Logger) *service {
 		MaxIdleConnsPerHost: 8192,            // the default of 2 would close all others after one use
 		IdleConnTimeout:     idleTimeout / 2, // we give up first, so that no connection is reset in use
 	}}
-	// A page elsewhere is not the answer that was asked for.
-	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse } // go nowhere else
 	return &service{
 		web:     web{conf, log},
 		client:  client,

@@ -1,10 +1,13 @@
 package main
 
 import (
+	"context"
 	"strings"
 
 	"go.opentelemetry.io/otel/attribute"
 	sdklog "go.opentelemetry.io/otel/sdk/log"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
@@ -13,6 +16,19 @@ import (
 // because a query has to travel on as it is. A reader may skip it.
 
 func valid(text string) string { return strings.ToValidUTF8(text, "\uFFFD") }
+
+func notUTF8(err error) bool { return err != nil && strings.Contains(err.Error(), "invalid UTF-8") }
+
+// mendSpans, an interceptor of gRPC, sends a request again that has such text, once it is mended.
+func mendSpans(ctx context.Context, method string, request, reply any, conn *grpc.ClientConn,
+	invoke grpc.UnaryInvoker, options ...grpc.CallOption) error {
+	err := invoke(ctx, method, request, reply, conn, options...)
+	if notUTF8(err) {
+		mend(request.(proto.Message).ProtoReflect())
+		err = invoke(ctx, method, request, reply, conn, options...)
+	}
+	return err
+}
 
 // mend replaces all such text in a message of protobuf, in place.
 func mend(message protoreflect.Message) {
@@ -29,6 +45,20 @@ func mend(message protoreflect.Message) {
 		}
 		return true
 	})
+}
+
+// mendRecords does the same for log lines, which leave over HTTP.
+func mendRecords(send func(context.Context, []sdklog.Record) error) func(context.Context, []sdklog.Record) error {
+	return func(ctx context.Context, records []sdklog.Record) error {
+		err := send(ctx, records)
+		if notUTF8(err) {
+			for i := range records {
+				records[i] = validRecord(records[i])
+			}
+			err = send(ctx, records)
+		}
+		return err
+	}
 }
 
 func validRecord(record sdklog.Record) sdklog.Record {
