@@ -214,7 +214,7 @@ func TestTheExplorersListStaysUsableUnderLoad(t *testing.T) {
 	held := js[string](p, `(() => { const a = document.querySelectorAll("#list a")[4]; a.focus(); return a.dataset.id; })()`)
 	p.until(`!document.querySelector("#newer").hidden`) // newer traces are announced, and do not move the list
 	js[any](p, `performance.clearResourceTimings()`)
-	p.until(`performance.getEntriesByType("resource").filter((e) => e.name.includes("/search?q=")).length >= 3`) // it has asked on
+	p.until(`performance.getEntriesByType("resource").filter((e) => e.name.includes("/api/traces")).length >= 3`) // it has asked on
 	if now := js[string](p, `document.activeElement.dataset.id`); now != held {
 		t.Errorf("the focus moved from %s to %s", held, now)
 	}
