@@ -44,7 +44,12 @@ func (m *memory) store(news map[string]known) {
 	if m.all == nil || len(m.all) > maxKnown {
 		m.all = map[string]known{}
 	}
-	maps.Copy(m.all, news)
+	for id, k := range news {
+		if k.at.IsZero() { // it may have been read meanwhile
+			k.read, k.at = m.all[id].read, m.all[id].at
+		}
+		m.all[id] = k
+	}
 }
 
 // recall returns what is known of traces that were found, and adds to them what was read and not found.
@@ -72,8 +77,9 @@ func (m *memory) recall(found map[string]tempo.Summary, now time.Time, in window
 }
 
 // remember puts a trace that was read by its id into the lists, before a search finds it.
-func (e *explorer) remember(t tempo.Summary, asked string) {
-	e.memory.store(map[string]known{t.ID: {asked: asked, read: t, at: time.Now()}})
+func (e *explorer) remember(t *story.Trace) {
+	s, asked := t.Summary()
+	e.memory.store(map[string]known{s.ID: {asked: asked, read: s, at: time.Now()}})
 }
 
 // learn asks the store and the ledger for what is not known yet of the traces that were found.
