@@ -23,7 +23,7 @@ import (
 )
 
 const scopeName = "example.com/grafana-tempo-go-demo" // says which code made a span, a metric or a log line
-var flushTimeout = 5 * time.Second // bounds how long a stop waits for the last telemetry
+var flushTimeout = 5 * time.Second                    // bounds how long a stop waits for the last telemetry
 
 // setUpTelemetry sets up OpenTelemetry's globals from the standard OTEL_* variables, most of which
 // the SDK reads by itself. Call shutdown after the last request, to send what is left: it has a
