@@ -225,7 +225,7 @@ func TestErrorsSayWhatIsWrongAndWhatToDo(t *testing.T) {
 		{"no JSON", trace(answer(t, 200, "<html>"), id), []string{"not Tempo's JSON"}},
 		{"an id that is not base64", trace(answer(t, 200, `{"trace":{"resourceSpans":[{"scopeSpans":[{"spans":[{"name":"n","spanId":"?"}]}]}]}}`), id), []string{"not Tempo's JSON", "line 1", "spanId"}},
 		{"a search without JSON", search(answer(t, 200, "<html>"), nil), []string{"not Tempo's JSON"}},
-		{"a query that the collector cannot answer", search(serve(t), url.Values{"q": {"{name=1}"}}), []string{"400", "answers {} alone"}},
+		{"a query that the collector cannot answer", search(serve(t), url.Values{"q": {"{name=1}"}}), []string{"400", "this collector answers { } and"}},
 	} {
 		for _, want := range test.want {
 			if test.err == nil || !strings.Contains(test.err.Error(), want) {
