@@ -63,8 +63,6 @@ func declareUp(fs *flag.FlagSet) action {
 			propagators[part] = list
 			return nil
 		})
-	ebpf := fs.String("ebpf", "", "watch uservice1 and uservice2 from outside with the program `obi` of OpenTelemetry eBPF Instrumentation;"+
-		" on Linux,\nas root: docs/ebpf.md")
 	mocks := declareMocks(fs)
 	usage := fs.Usage
 	fs.Usage = func() {
@@ -86,7 +84,6 @@ func declareUp(fs *flag.FlagSet) action {
 			LogLevel:    *level,
 			Break:       fault,
 			Seed:        seed,
-			EBPF:        *ebpf,
 			Propagators: propagators,
 		}
 		for _, part := range parts {

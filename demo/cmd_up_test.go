@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"example.com/grafana-tempo-go-demo/demo/discover"
+	"example.com/grafana-tempo-go-demo/demo/header"
 	"example.com/grafana-tempo-go-demo/demo/lab"
 	"example.com/grafana-tempo-go-demo/demo/ledger"
 )
@@ -115,7 +116,7 @@ func TestOneVariableMakesTheDemoSpeakBothHeaders(t *testing.T) {
 	_, answer := r.entry(t)
 	for _, h := range answer.Requests[0].Hops[1:] {
 		headers := h.Arrived.Headers
-		if len(headers) != 2 || headers[0].Name != ledger.UberTraceID || headers[1].Name != ledger.TraceParent || headers[0].SpanID != headers[1].SpanID {
+		if len(headers) != 2 || headers[0].Name != header.UberTraceID || headers[1].Name != header.TraceParent || headers[0].SpanID != headers[1].SpanID {
 			t.Errorf("%s -> %s: %+v", h.From, h.To, headers)
 		}
 		if want := h.To + " continued the trace: it made the span in uber-trace-id and traceparent the parent of its own."; h.Says != want {

@@ -17,7 +17,7 @@ import (
 	"time"
 
 	"example.com/grafana-tempo-go-demo/demo/discover"
-	"example.com/grafana-tempo-go-demo/demo/ledger"
+	"example.com/grafana-tempo-go-demo/demo/header"
 	"example.com/grafana-tempo-go-demo/demo/tempo"
 	"example.com/grafana-tempo-go-demo/demo/topology"
 )
@@ -194,7 +194,7 @@ func (r *running) uservice3(t *testing.T) *tempo.Trace {
 // traceID is the trace id that an answer names.
 func traceID(t *testing.T, res *http.Response) string {
 	t.Helper()
-	h := ledger.Decode("traceresponse", res.Header.Get("traceresponse"))
+	h := header.Decode("traceresponse", res.Header.Get("traceresponse"))
 	if !h.Valid {
 		t.Fatalf("%s: traceresponse %q %s", res.Status, h.Value, h.Problem)
 	}

@@ -55,7 +55,7 @@ func (a advice) files(do string) string {
 	if a.override == "" {
 		return do
 	}
-	do = strings.ReplaceAll(do, "docker compose ", "docker compose -f docker-compose.yaml -f docker-compose."+a.override+".yaml ")
+	do = strings.ReplaceAll(do, "docker compose ", "docker compose -f docker-compose.yaml -f deploy/compose/"+a.override+".yaml ")
 	if a.override == scale {
 		do = strings.ReplaceAll(do, "conf/tempo.yaml", "conf/scale/tempo.yaml")
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"example.com/grafana-tempo-go-demo/demo/header"
 	"example.com/grafana-tempo-go-demo/demo/ledger"
 	"example.com/grafana-tempo-go-demo/demo/tempo"
 	"example.com/grafana-tempo-go-demo/demo/topology"
@@ -48,21 +49,21 @@ func (v *visit) header(ctx context.Context) outcome {
 }
 
 // answer is the traceresponse that a call got, and whether it got any answer.
-func answer(call *tempo.Span) (h ledger.Header, got bool) {
+func answer(call *tempo.Span) (h header.Header, got bool) {
 	if call == nil {
 		return h, false
 	}
 	for _, event := range call.Events {
 		if event.Name == "Got response!" {
 			value, _ := event.Attributes["traceresponse"].(string)
-			return ledger.Decode("traceresponse", value), true
+			return header.Decode("traceresponse", value), true
 		}
 	}
 	return h, false
 }
 
 // contextHeaders carry a trace's id. The services read some of them, as OTEL_PROPAGATORS says.
-var contextHeaders = []string{ledger.UberTraceID, ledger.TraceParent,
+var contextHeaders = []string{header.UberTraceID, header.TraceParent,
 	"b3", "x-b3-traceid", "x-amzn-trace-id", "ot-tracer-traceid"}
 
 // notContinued tells why uservice3 started a trace: by the headers that arrived, and by the trace that
@@ -82,7 +83,7 @@ func (v *visit) notContinued(ctx context.Context, served *tempo.Span) outcome {
 		if value != "" {
 			names = append(names, name)
 		}
-		if value != "" && !ledger.Decode(name, value).Valid {
+		if value != "" && !header.Decode(name, value).Valid {
 			damaged = name + ": " + value
 		}
 	}
@@ -138,7 +139,7 @@ func (v *visit) arrived(ctx context.Context) (headers map[string]string, asSent 
 	for _, request := range v.ledger(ctx).Requests {
 		for _, hop := range request.Hops {
 			if hop.To == topology.Uservice3 && hop.Arrived.Source != ledger.NotKnown {
-				same := func(a, b ledger.Header) bool { return a.Name == b.Name && a.Value == b.Value }
+				same := func(a, b header.Header) bool { return a.Name == b.Name && a.Value == b.Value }
 				asSent = hop.Left.Source == ledger.Recorded && slices.EqualFunc(hop.Left.Headers, hop.Arrived.Headers, same)
 				headers = map[string]string{}
 				for _, h := range hop.Arrived.Headers {

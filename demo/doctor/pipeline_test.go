@@ -7,7 +7,7 @@ import (
 )
 
 // pipelineCases are stacks with an override, with what a real Prometheus had scraped of the real
-// parts, each of them killed or stopped in docker-compose.scale.yaml's stack half a minute before.
+// parts, each of them killed or stopped in deploy/compose/scale.yaml's stack half a minute before.
 var pipelineCases = []sick{
 	{"microservices are well", atScale, ""},
 	{"Kafka is stopped", func(f *fake) {

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"example.com/grafana-tempo-go-demo/demo/ledger"
+	"example.com/grafana-tempo-go-demo/demo/header"
 	"example.com/grafana-tempo-go-demo/demo/topology"
 )
 
@@ -63,7 +63,7 @@ var pageTrace = regexp.MustCompile(`Trace: (?:<code>)?(?:<a href="([^"]+)"[^>]*>
 
 // traceOf is the id of the trace that an answer names, in its header or on its page; "" for none.
 func traceOf(res response) string {
-	if h := ledger.Decode("traceresponse", res.header.Get("traceresponse")); h.Valid {
+	if h := header.Decode("traceresponse", res.header.Get("traceresponse")); h.Valid {
 		return h.TraceID
 	}
 	if m := pageTrace.FindSubmatch(res.body); m != nil {
@@ -75,7 +75,7 @@ func traceOf(res response) string {
 // traceID reads which trace the service says the request was.
 func (v *visit) traceID(ctx context.Context) outcome {
 	value := v.response.header.Get("traceresponse")
-	h := ledger.Decode("traceresponse", value)
+	h := header.Decode("traceresponse", value)
 	v.id = traceOf(v.response)
 	v.sampled = v.id != "" && (!h.Valid || *h.Sampled) // a page names sampled traces only
 	switch {
@@ -90,7 +90,7 @@ func (v *visit) traceID(ctx context.Context) outcome {
 	}
 	detail := v.id + " was not sampled, so no span of it is sent"
 	headers, _ := v.arrived(ctx)
-	switch caller := ledger.Decode(ledger.UberTraceID, headers[ledger.UberTraceID]); {
+	switch caller := header.Decode(header.UberTraceID, headers[header.UberTraceID]); {
 	case caller.Valid && !*caller.Sampled:
 		return broken(detail, "proxy does not sample")
 	case caller.Valid:

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"example.com/grafana-tempo-go-demo/demo/ledger"
+	"example.com/grafana-tempo-go-demo/demo/header"
 	"example.com/grafana-tempo-go-demo/demo/topology"
 	"example.com/grafana-tempo-go-demo/demo/visit"
 )
@@ -63,7 +63,7 @@ func (e *explorer) call(w http.ResponseWriter, r *http.Request) {
 		e.failUnanswered(w, r, "gateway", e.Gateway, err)
 		return
 	}
-	own := ledger.Decode(ledger.TraceResponse, got.TraceResponse)
+	own := header.Decode(header.TraceResponse, got.TraceResponse)
 	if e.Faults != nil && wish.Service == topology.Uservice3 { // whose call passes every place of a fault
 		e.Faults.Saw(own.TraceID)
 	}

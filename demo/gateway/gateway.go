@@ -23,6 +23,7 @@ import (
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 
+	"example.com/grafana-tempo-go-demo/demo/header"
 	"example.com/grafana-tempo-go-demo/demo/ledger"
 	"example.com/grafana-tempo-go-demo/demo/topology"
 )
@@ -111,7 +112,7 @@ func (g *Gateway) Drain() { g.draining.Store(true) }
 // ServeHTTP traces the request, passes it to the upstream of its host, and logs it.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
-	arrived := ledger.Pick(r.Header)
+	arrived := header.Pick(r.Header)
 	ctx := g.o.Propagator.Extract(r.Context(), propagation.HeaderCarrier(r.Header))
 	ctx, span := g.tracer.Start(ctx, r.Method, trace.WithSpanKind(trace.SpanKindServer), trace.WithTimestamp(start))
 	span.SetAttributes(serverRequest(r)...)

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"sync/atomic"
 
-	"example.com/grafana-tempo-go-demo/demo/ledger"
+	"example.com/grafana-tempo-go-demo/demo/header"
 )
 
 // statusClientClosedRequest is what the log and the span say when the client hung up before the
@@ -26,7 +26,7 @@ type passage struct {
 
 	status        int            // that went out
 	err           error          // of the upstream
-	left          ledger.Headers // the propagation headers that were sent on; nil if it was not
+	left          header.Headers // the propagation headers that were sent on; nil if it was not
 	traceResponse string         // the upstream's
 	body          *clientBody    // nil for a request without
 }

@@ -13,7 +13,7 @@ import (
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
 
-	"example.com/grafana-tempo-go-demo/demo/ledger"
+	"example.com/grafana-tempo-go-demo/demo/header"
 )
 
 // tracingTransport makes the client span "ReverseProxy" and sends its context along. As Traefik's,
@@ -36,7 +36,7 @@ func (t *tracingTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 		t.tamper(r.Header)
 	}
 	pass := passageOf(ctx)
-	pass.left = ledger.Pick(r.Header)
+	pass.left = header.Pick(r.Header)
 
 	res, err := t.next.RoundTrip(r)
 	status := 0

@@ -35,21 +35,6 @@ func Environment(s topology.Service) map[string]string {
 	return env
 }
 
-// EBPF returns the variables of OpenTelemetry eBPF Instrumentation that are the same wherever it runs; a
-// test in e2e/ holds them equal to docker-compose.ebpf.yaml. Which program it watches and where its
-// spans go is the caller's to add.
-func EBPF() map[string]string {
-	return map[string]string{
-		"OTEL_TRACES_SAMPLER":                 "always_on",
-		"OTEL_EBPF_OTLP_TRACES_BATCH_TIMEOUT": "200ms", // as OTEL_BSP_SCHEDULE_DELAY of the services
-		"OTEL_EBPF_SHUTDOWN_TIMEOUT":          "3s",
-		// It looks for no cluster, and puts no agent into other programs.
-		"OTEL_EBPF_KUBE_METADATA_ENABLE": "false",
-		"OTEL_EBPF_JAVAAGENT_ENABLED":    "false",
-		"OTEL_EBPF_NODEJS_ENABLED":       "false",
-	}
-}
-
 // ours are the variables that the services read, besides OTEL_*.
 var ours = []string{
 	"ADDR", "UPSTREAM", "REDIS_MIN", "REDIS_MAX", "DATABASE_MIN", "DATABASE_MAX", "LOG_LEVEL", "TRACE_LINK", "HEALTHCHECK",

@@ -92,26 +92,24 @@ func (s sampler) ShouldSample(p sdktrace.SamplingParameters) sdktrace.SamplingRe
 	return s.Sampler.ShouldSample(p)
 }
 
-// gatewayPropagator reads a list such as tracecontext,jaeger, as in OTEL_PROPAGATORS. The services
-// use autoprop, which knows more; these are what the demo is about.
-func gatewayPropagator(o Options) (propagation.TextMapPropagator, error) {
-	usual := "jaeger"
-	if o.EBPF != "" {
-		usual = "tracecontext,jaeger" // OBI reads traceparent alone
+// propagators are those that the services know too.
+var propagators = map[string]propagation.TextMapPropagator{
+	"jaeger": jaeger.Jaeger{}, "tracecontext": propagation.TraceContext{}, "baggage": propagation.Baggage{},
+}
+
+// gatewayPropagator reads a list such as tracecontext,jaeger, or none. Whatever sets it is as OTEL_PROPAGATORS.
+func gatewayPropagator(list string) (propagation.TextMapPropagator, error) {
+	list = strings.ToLower(cmp.Or(strings.TrimSpace(list), "jaeger"))
+	if list == "none" {
+		return propagation.NewCompositeTextMapPropagator(), nil
 	}
 	var all []propagation.TextMapPropagator
-	for name := range strings.SplitSeq(cmp.Or(o.Propagators[topology.Gateway], usual), ",") {
-		switch name = strings.TrimSpace(name); name {
-		case "jaeger":
-			all = append(all, jaeger.Jaeger{})
-		case "tracecontext":
-			all = append(all, propagation.TraceContext{})
-		case "baggage":
-			all = append(all, propagation.Baggage{})
-		case "none", "":
-		default:
-			return nil, fmt.Errorf("propagators of the gateway: there is no %q: there are jaeger, tracecontext, baggage and none", name)
+	for name := range strings.SplitSeq(list, ",") {
+		p, ok := propagators[strings.TrimSpace(name)]
+		if !ok {
+			return nil, fmt.Errorf("OTEL_PROPAGATORS=%s of the gateway: want a list of jaeger, tracecontext and baggage, or none alone", list)
 		}
+		all = append(all, p)
 	}
 	return propagation.NewCompositeTextMapPropagator(all...), nil
 }

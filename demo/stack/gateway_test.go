@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -60,12 +61,19 @@ func TestTraceOnItsWayToTraceparent(t *testing.T) {
 	}
 }
 
-func TestAnUnknownPropagatorOfTheGatewayIsAnError(t *testing.T) {
-	o, _, _ := options(t, "")
-	o.Propagators = map[string]string{"gateway": "jaeger, b4"}
-	const want = `propagators of the gateway: there is no "b4": there are jaeger`
-	if _, err := Start(t.Context(), o); err == nil || !strings.Contains(err.Error(), want) {
-		t.Errorf("%v", err)
+func TestPropagatorsOfTheGateway(t *testing.T) {
+	for list, want := range map[string]string{
+		"": "uber-trace-id", "none": "", " TraceContext , JAEGER": "traceparent tracestate uber-trace-id", "baggage": "baggage",
+		"jaeger, b4": "error", "none,jaeger": "error", "jaeger,": "error",
+	} {
+		p, err := gatewayPropagator(list)
+		if err != nil {
+			if want != "error" || !strings.Contains(err.Error(), "OTEL_PROPAGATORS=") || !strings.Contains(err.Error(), "jaeger, tracecontext and baggage") {
+				t.Errorf("%q: %v", list, err)
+			}
+		} else if got := strings.Join(slices.Sorted(slices.Values(p.Fields())), " "); got != want {
+			t.Errorf("%q: the gateway writes %q, want %q", list, got, want)
+		}
 	}
 }
 

@@ -18,9 +18,6 @@ type Options struct {
 	// Propagators say which formats a part reads and writes, by its name: gateway, or an
 	// instrumented service's. The value is as of OTEL_PROPAGATORS; the default is jaeger.
 	Propagators map[string]string
-	// EBPF is the program of OpenTelemetry eBPF Instrumentation that watches the services which are not
-	// instrumented; empty for none.
-	EBPF string
 	// LogLevel is the least level shown. The services log at info or below, whatever it is.
 	LogLevel slog.Level
 	// Break names the fault to start with, of lab.Faults, or none; lab.Random is one that nobody is

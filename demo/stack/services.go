@@ -70,9 +70,6 @@ func (s *Stack) environment(svc *service, f *active) map[string]string {
 		env["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"] = s.url(topology.OTLPGRPC).String()
 		env["OTEL_EXPORTER_PROMETHEUS_HOST"], env["OTEL_EXPORTER_PROMETHEUS_PORT"], _ = net.SplitHostPort(svc.metrics)
 	}
-	if s.o.EBPF != "" && !svc.Instrumented { // OBI reads it there; the service does not
-		env["OTEL_SERVICE_NAME"] = svc.Name
-	}
 	env["LOG_LEVEL"] = min(s.o.LogLevel, slog.LevelInfo).String()
 	if list := s.o.Propagators[svc.Name]; list != "" {
 		env["OTEL_PROPAGATORS"] = list

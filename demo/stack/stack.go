@@ -21,7 +21,6 @@ import (
 	"example.com/grafana-tempo-go-demo/demo/gateway"
 	"example.com/grafana-tempo-go-demo/demo/lab"
 	"example.com/grafana-tempo-go-demo/demo/ledger"
-	"example.com/grafana-tempo-go-demo/demo/process"
 )
 
 // Stack is a running demo.
@@ -42,7 +41,6 @@ type Stack struct {
 	provider   *sdktrace.TracerProvider      // the same
 	parts      map[string]*part              // those that run in this process, by name
 	services   []*service                    // in the order to start in; what is in them changes while the gate is closed
-	ebpf       *process.Process              // nil where nobody watches
 	running    sync.WaitGroup                // goroutines
 
 	gate *semaphore.Weighted // of places; see closeGate

@@ -33,8 +33,8 @@ const (
 // Start builds and starts everything, and returns when all of it is ready. On an error, such as the
 // end of ctx, it leaves no process and no file. Later, ctx means nothing to the stack.
 func Start(ctx context.Context, o Options) (*Stack, error) {
-	propagator, err := gatewayPropagator(o)
-	if err = errors.Join(checkEBPF(o.EBPF), err); err != nil {
+	propagator, err := gatewayPropagator(o.Propagators[topology.Gateway])
+	if err != nil {
 		return nil, err
 	}
 	s := newStack(o)
@@ -98,9 +98,6 @@ func (s *Stack) start(ctx context.Context) (err error) {
 	}
 	s.startCollector()
 	if err := s.startServices(ctx, s.services); err != nil {
-		return err
-	}
-	if err := s.startEBPF(); err != nil {
 		return err
 	}
 	if err := s.startGateway(ctx); err != nil {

@@ -35,9 +35,6 @@ func (s *Stack) stop(ctx context.Context) error {
 	}
 	// A change under way comes to its end first; there will be no other.
 	_ = s.gate.Acquire(context.Background(), places)
-	if s.ebpf != nil { // it often ends badly when it is asked to, and has nothing to lose but spans
-		_ = s.ebpf.Stop(ctx)
-	}
 	errs = append(errs, s.stopServices(ctx, s.services))
 	if s.provider != nil {
 		errs = append(errs, within(ctx, flushTimeout, "gateway's last spans", s.provider.Shutdown))

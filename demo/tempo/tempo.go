@@ -4,7 +4,6 @@ package tempo
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +13,10 @@ import (
 
 	"example.com/grafana-tempo-go-demo/demo/traceid"
 )
+
+// ErrNotTempo is what all methods return, wrapped, for an answer that no Tempo gives: a login page,
+// for one.
+var ErrNotTempo = errors.New("the answer is not Tempo's JSON")
 
 // ErrNotFound is what Trace returns, wrapped, for an id that is not known, or not yet.
 var ErrNotFound = errors.New("trace not found")
@@ -48,44 +51,32 @@ func (c *Client) Trace(ctx context.Context, id string) (*Trace, error) {
 		return nil, err
 	}
 	var spans []*Span
+	var partial string
 	if err == nil {
-		if spans, err = decode(body); err != nil {
+		if spans, partial, err = decode(body); err != nil {
 			return nil, fmt.Errorf("GET %s: %w", c.URL+path, err)
 		}
 	}
 	if len(spans) == 0 {
 		return nil, fmt.Errorf("%w: %s does not know %s", ErrNotFound, c.URL, id)
 	}
-	return newTrace(id, spans), nil
+	t := NewTrace(id, spans)
+	t.Partial = partial
+	return t, nil
 }
 
-// Search returns the ids of the traces that match, the latest first. The parameters are Tempo's: q
-// is TraceQL, tags are logfmt, such as service.name=uservice3, and start and end are seconds since
-// 1970. Tempo finds a part of service.name and of name, and the whole of most other tags. Without a
-// limit, it finds 20.
-func (c *Client) Search(ctx context.Context, params url.Values) ([]string, error) {
-	body, _, err := c.get(ctx, "/api/search", params)
-	if err != nil {
-		return nil, err
-	}
-	var answer struct {
-		Traces []struct {
-			TraceID string `json:"traceID"`
-		} `json:"traces"`
-	}
-	if err := json.Unmarshal(body, &answer); err != nil {
-		return nil, fmt.Errorf("GET %s/api/search: the answer is not Tempo's JSON: %w", c.URL, err)
-	}
-	ids := make([]string, len(answer.Traces))
-	for i, t := range answer.Traces {
-		if ids[i], err = traceid.Trace(t.TraceID); err != nil {
-			return nil, fmt.Errorf("GET %s/api/search: %w", c.URL, err)
-		}
-	}
-	return ids, nil
+// Refusal is an answer of the trace store with another status than 200.
+type Refusal struct {
+	Status int
+	// Says is the first line of the answer, and may be empty.
+	Says string
 }
 
-// get returns the body of a 200. Any other status is an error.
+func (r *Refusal) Error() string {
+	return strings.TrimSuffix(fmt.Sprintf("%d %s: %s", r.Status, http.StatusText(r.Status), r.Says), ": ")
+}
+
+// get returns the body of a 200. Any other status is a wrapped *Refusal.
 func (c *Client) get(ctx context.Context, path string, params url.Values) (body []byte, status int, err error) {
 	u := strings.TrimSuffix(c.URL, "/") + path
 	if len(params) > 0 {
@@ -108,7 +99,7 @@ func (c *Client) get(ctx context.Context, path string, params url.Values) (body 
 	if res.StatusCode != http.StatusOK {
 		page, _ := io.ReadAll(io.LimitReader(res.Body, 1024))
 		line, _, _ := strings.Cut(strings.TrimSpace(string(page)), "\n")
-		return nil, res.StatusCode, fmt.Errorf("GET %s: %s", u, strings.TrimSuffix(res.Status+": "+strings.TrimSpace(line), ": "))
+		return nil, res.StatusCode, fmt.Errorf("GET %s: %w", u, &Refusal{res.StatusCode, strings.TrimSpace(line)})
 	}
 	body, err = io.ReadAll(io.LimitReader(res.Body, maxAnswerBytes))
 	if err != nil {

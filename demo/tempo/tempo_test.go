@@ -17,6 +17,7 @@ import (
 
 	"example.com/grafana-tempo-go-demo/demo/collector"
 	"example.com/grafana-tempo-go-demo/demo/tempo"
+	"example.com/grafana-tempo-go-demo/demo/traceid"
 )
 
 // serve starts a collector that has received exports in OTLP's JSON.
@@ -197,6 +198,24 @@ func TestSearch(t *testing.T) {
 	}
 }
 
+func TestSummaries(t *testing.T) {
+	const found = `{"traces":[
+		{"traceID":"a1b2c3d4e5f60718","rootServiceName":"shop","rootTraceName":"GET","startTimeUnixNano":"1500000000","durationMs":12,"new":1,
+		 "serviceStats":{"__proto__":{"spanCount":2,"errorCount":1},"":{"spanCount":1}}},
+		{"traceID":"1","rootServiceName":"<root span not yet received>"},
+		{"traceID":"2","rootServiceName":"<root span not yet received>","rootTraceName":"of nobody","startTimeUnixNano":7}],"metrics":{}}`
+	got, err := answer(t, 200, found).Summaries(t.Context(), nil)
+	want := []tempo.Summary{
+		{ID: shortID, HasRoot: true, Service: "shop", Name: "GET", Start: time.Unix(1, 5e8), Duration: 12 * time.Millisecond,
+			Services: map[string]tempo.Stats{"__proto__": {Spans: 2, Errors: 1}, "": {Spans: 1}}},
+		{ID: traceid.Pad("1", 32), Start: time.Unix(0, 0)},
+		{ID: traceid.Pad("2", 32), HasRoot: true, Name: "of nobody", Start: time.Unix(0, 7)},
+	}
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, %v\nwant %+v", got, err, want)
+	}
+}
+
 func TestErrorsSayWhatIsWrongAndWhatToDo(t *testing.T) {
 	dead := httptest.NewServer(nil)
 	dead.Close()
@@ -225,6 +244,10 @@ func TestErrorsSayWhatIsWrongAndWhatToDo(t *testing.T) {
 		{"no JSON", trace(answer(t, 200, "<html>"), id), []string{"not Tempo's JSON"}},
 		{"an id that is not base64", trace(answer(t, 200, `{"trace":{"resourceSpans":[{"scopeSpans":[{"spans":[{"name":"n","spanId":"?"}]}]}]}}`), id), []string{"not Tempo's JSON", "line 1", "spanId"}},
 		{"a search without JSON", search(answer(t, 200, "<html>"), nil), []string{"not Tempo's JSON"}},
+		{"a search of something else", search(answer(t, 200, `{"status":"ok"}`), nil), []string{"not Tempo's JSON", "no traces"}},
+		{"a trace that is null", search(answer(t, 200, `{"traces":[null]}`), nil), []string{"not Tempo's JSON", "null"}},
+		{"a trace without an id", search(answer(t, 200, `{"traces":[{}]}`), nil), []string{"not Tempo's JSON", "trace id"}},
+		{"a start that is no time", search(answer(t, 200, `{"traces":[{"traceID":"1","startTimeUnixNano":"x"}]}`), nil), []string{"not Tempo's JSON"}},
 		{"a query that the collector cannot answer", search(serve(t), url.Values{"q": {"{name=1}"}}), []string{"400", "this collector answers { } and"}},
 	} {
 		for _, want := range test.want {

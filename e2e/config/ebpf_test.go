@@ -9,7 +9,6 @@ import (
 
 	"github.com/compose-spec/compose-go/v2/types"
 
-	"example.com/grafana-tempo-go-demo/demo/services"
 	"example.com/grafana-tempo-go-demo/demo/topology"
 	"example.com/grafana-tempo-go-demo/e2e/internal/compose"
 	"example.com/grafana-tempo-go-demo/e2e/internal/kubernetes"
@@ -110,17 +109,6 @@ func TestWhoWatchesReachesTempoAlone(t *testing.T) {
 	}
 	if network := project.Networks["ebpf"]; !network.Internal || bool(network.External) || network.Driver != "" {
 		t.Errorf("the network leads elsewhere: %+v", network)
-	}
-}
-
-func TestBothWaysOfRunningTheDemoWatchAlike(t *testing.T) {
-	project := compose.Stack(t, compose.EBPF, nil)
-	for name := range watchers {
-		for key, want := range services.EBPF() {
-			if got := compose.Variable(project.Services[name], key); got != want {
-				t.Errorf("%s: %s=%s with compose, %s without", name, key, got, want)
-			}
-		}
 	}
 }
 

@@ -22,7 +22,7 @@ type watcher struct {
 	rights []string // its capabilities
 }
 
-// watchers are the one exception to how containers are contained, by name: docker-compose.ebpf.yaml
+// watchers are the one exception to how containers are contained, by name: deploy/compose/ebpf.yaml
 // says what each right is for.
 var watchers = map[string]watcher{
 	"obi1": {"service:uservice1", []string{"SYS_ADMIN", "SYS_PTRACE", "DAC_READ_SEARCH"}},

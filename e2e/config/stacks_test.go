@@ -145,9 +145,9 @@ func TestTempoAtScaleIsWhole(t *testing.T) {
 // brokerSetting reads a number from Kafka's server.properties.
 func brokerSetting(t *testing.T, name string) int64 {
 	t.Helper()
-	found := regexp.MustCompile(`(?m)^` + regexp.QuoteMeta(name) + `=(\d+)$`).FindSubmatch(repo.Read(t, "conf/scale/server.properties"))
+	found := regexp.MustCompile(`(?m)^` + regexp.QuoteMeta(name) + `=(\d+)$`).FindSubmatch(repo.Read(t, "conf/scale/kafka.properties"))
 	if found == nil {
-		t.Fatalf("conf/scale/server.properties does not set %s to a number", name)
+		t.Fatalf("conf/scale/kafka.properties does not set %s to a number", name)
 	}
 	n, err := strconv.ParseInt(string(found[1]), 10, 64)
 	if err != nil {

@@ -25,7 +25,6 @@ var notRun = []struct {
 }{
 	{regexp.MustCompile(`^(docker|podman)( |$)`), "needs a container engine"},
 	{regexp.MustCompile(`^(kubectl|kind|k3d)( |$)`), "needs a cluster; e2e/config checks what they name"},
-	{regexp.MustCompile(` -ebpf PATH`), "needs root's rights, and a program that is not in this repository"},
 	{regexp.MustCompile(`^go test( |$)`), "is what runs this test"},
 	{regexp.MustCompile(`^make( |$)`), "is a name for other commands: its recipe is in the Makefile"},
 	{regexp.MustCompile(`^chmod `), "changes files of the working tree"},

@@ -33,7 +33,7 @@ var (
 // documents returns the documents at the repository's root, everything in docs/, and how to deploy.
 func documents(t *testing.T) []document {
 	t.Helper()
-	names := []string{"README.md", "SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md", "deploy/kubernetes/README.md"}
+	names := []string{"README.md", ".github/SECURITY.md", ".github/CONTRIBUTING.md", "conf/README.md", "deploy/kubernetes/README.md"}
 	for _, name := range repo.Files(t, "docs", "*.md") {
 		names = append(names, "docs/"+name)
 	}

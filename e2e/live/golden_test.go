@@ -28,6 +28,9 @@ func newTraceID() string {
 // callerSpan is the span id that tests send as a caller. No such span is in the trace store.
 const callerSpan = "00000000000ca11e"
 
+// watched says that the stack under test runs with docker-compose.ebpf.yaml.
+var watched = os.Getenv("E2E_EBPF") != ""
+
 func TestGoldenTraces(t *testing.T) {
 	for name, test := range map[string]struct {
 		host, path string
@@ -47,6 +50,9 @@ func TestGoldenTraces(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			if strings.HasPrefix(name, "plain") && watched {
+				t.Skip("the kernel watches the plain pair")
+			}
 			// The test starts the trace, so that it knows the id even if no service returns it.
 			id := newTraceID()
 			status, response := testbed.Shared(t).Get(t, test.host, test.path, id+":"+callerSpan+":0:1")
@@ -93,6 +99,33 @@ func waitForTrace(t *testing.T, id, want string) (got string) {
 		return got == want
 	})
 	return got
+}
+
+func TestTraceOfThePlainPairAsTheKernelSeesIt(t *testing.T) {
+	if !watched {
+		t.Skip("E2E_EBPF is not set: it says that the kernel watches the stack under test (docs/ebpf.md)")
+	}
+	t.Parallel()
+	want, err := os.ReadFile(filepath.Join("testdata", "seen-by-the-kernel.golden"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ids []string
+	var got string
+	if !testbed.Poll(t, func(ctx context.Context) bool {
+		// The kernel sees nothing of the first requests, until OBI has found the programs.
+		ids = append(ids, newTraceID())
+		testbed.Shared(t).Get(t, "uservice1.localhost", "/", ids[len(ids)-1]+":"+callerSpan+":0:1")
+		return slices.ContainsFunc(ids, func(id string) bool {
+			trace, err := testbed.Shared(t).Tempo.Trace(ctx, id)
+			if err == nil {
+				got = golden.Describe(trace)
+			}
+			return err == nil && got == string(want)
+		})
+	}) {
+		t.Errorf("of %d traces none is as wanted, the last one:\n%swant:\n%s", len(ids), got, want)
+	}
 }
 
 func TestAnAnswerNamesATraceOfItsOwn(t *testing.T) {

@@ -17,7 +17,7 @@ import (
 // from the top. The command files are the package "cmd_*.go".
 func layers(t *testing.T) map[string]int {
 	t.Helper()
-	_, text, _ := strings.Cut(string(repo.Read(t, "CONTRIBUTING.md")), "## Which way imports go")
+	_, text, _ := strings.Cut(string(repo.Read(t, ".github/CONTRIBUTING.md")), "## Which way imports go")
 	_, text, _ = strings.Cut(text, "```\n")
 	text, _, _ = strings.Cut(text, "```\n")
 	rows := map[string]int{}

@@ -14,8 +14,8 @@ import (
 // Stacks are the ways to start the demo with Docker: by name, the files that docker compose reads.
 var Stacks = map[string][]string{
 	"plain":     {"docker-compose.yaml"},
-	"collector": {"docker-compose.yaml", "docker-compose.collector.yaml"},
-	"scale":     {"docker-compose.yaml", "docker-compose.scale.yaml"},
+	"collector": {"docker-compose.yaml", "deploy/compose/collector.yaml"},
+	"scale":     {"docker-compose.yaml", "deploy/compose/scale.yaml"},
 }
 
 // EBPF names a further one, which is not in Stacks: it makes an exception to what holds for those.
@@ -36,7 +36,7 @@ func Stack(t *testing.T, name string, variables map[string]string) *types.Projec
 	}
 	files := Stacks[name]
 	if name == EBPF {
-		files = []string{"docker-compose.yaml", "docker-compose.ebpf.yaml"}
+		files = []string{"docker-compose.yaml", "deploy/compose/ebpf.yaml"}
 	}
 	details := types.ConfigDetails{WorkingDir: root, Environment: variables}
 	for _, file := range files {
