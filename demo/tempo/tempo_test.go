@@ -256,6 +256,11 @@ func TestErrorsSayWhatIsWrongAndWhatToDo(t *testing.T) {
 			}
 		}
 	}
+	secret := answer(t, 500, "")
+	secret.URL = strings.Replace(secret.URL, "://", "://user:hunter2@", 1)
+	if err := trace(secret, id); err == nil || strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("a password: got %v", err)
+	}
 	if err := serve(t).Ready(late); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: got %v", err)
 	}
