@@ -16,9 +16,7 @@ export class TraceList {
     this.rows = new Map(); // trace id -> {li, entry, ...}
     this.shown = []; // ids in order
     this.services = new Set();
-    this.window = "";
     this.paused = false;
-    this.current = null;
     this.el = $("#list");
     this.wire();
     for (const service of config.services) this.addService(service.name);
@@ -104,7 +102,6 @@ export class TraceList {
     for (const entry of list.traces) if (this.rows.has(entry.id)) this.update(this.rows.get(entry.id), entry);
   }
 
-  // busy: the reader points at a row, or has one in hand.
   busy() { return this.pointed || this.el.contains(document.activeElement); }
 
   release(always = false) {
@@ -116,11 +113,10 @@ export class TraceList {
   }
 
   render({ traces, foot, empty }) {
-    const ids = new Set(traces.map((e) => e.id));
     const focused = document.activeElement?.closest("#list a")?.dataset.id;
     // What the reader has in hand stays, though it has become old.
-    if (focused && !ids.has(focused) && this.rows.has(focused)) traces = [...traces, this.rows.get(focused).entry];
-    for (const e of traces) ids.add(e.id);
+    if (focused && !traces.some((e) => e.id === focused)) traces = [...traces, this.rows.get(focused).entry];
+    const ids = new Set(traces.map((e) => e.id));
     for (const li of [...this.el.children]) {
       if (ids.has(li.dataset.id)) continue;
       li.remove();
@@ -139,8 +135,11 @@ export class TraceList {
     this.shown = traces.map((e) => e.id);
     this.rove(focused ?? (ids.has(this.roving) ? this.roving : this.shown[0]));
     this.open();
-    this.empty(empty);
     setText($("#list-foot"), foot);
+    $("#list-empty").hidden = !empty;
+    if (!empty) return;
+    const look = () => { this.window = empty.window; this.filtersChanged(); };
+    put($("#list-empty"), "state", "wait", empty.title, [empty.text], empty.window && h("button", { type: "button", onclick: look }, empty.offer));
   }
 
   update(row, entry) {
@@ -150,10 +149,10 @@ export class TraceList {
     const chips = JSON.stringify(entry.services);
     if (row.chipsKey !== chips) {
       row.chipsKey = chips;
-      const bright = entry.services.filter((s) => !s.dark), dark = entry.services.filter((s) => s.dark);
-      row.chips.replaceChildren(...bright.slice(0, 5).map((s) => chip(s.name, colour(s.name), plural(s.spans, "span"))));
-      if (bright.length > 5) row.chips.append(h("span", { class: "chip more" }, "+" + (bright.length - 5)));
-      row.chips.append(...dark.map((s) => chip(s.name, "dark", "no spans")));
+      const bright = entry.services.filter((s) => !s.dark);
+      row.chips.replaceChildren(...bright.slice(0, 5).map((s) => chip(s.name, colour(s.name), plural(s.spans, "span"))),
+        bright.length > 5 ? h("span", { class: "chip more" }, "+" + (bright.length - 5)) : "",
+        ...entry.services.filter((s) => s.dark).map((s) => chip(s.name, "dark", "no spans")));
     }
     setText(row.spans, entry.spans ? (entry.errors ? "in " : "") + plural(entry.spans, "span") : "");
     const errors = entry.errors ? plural(entry.errors, "error") : "";
@@ -173,13 +172,6 @@ export class TraceList {
       row.li.classList.toggle("current", of === id);
       row.a.ariaCurrent = of === id ? "true" : null;
     }
-  }
-
-  empty(says) {
-    $("#list-empty").hidden = !says;
-    if (!says) return;
-    const look = () => { this.window = says.window; this.filtersChanged(); };
-    put($("#list-empty"), "state", "wait", says.title, [says.text], says.window && h("button", { type: "button", onclick: look }, says.offer));
   }
 
   // trouble says why there is no list, or with null that there is one. An error without a title is this page's own.
@@ -214,11 +206,8 @@ export class TraceList {
 }
 
 function newRow(id) {
-  const row = {
-    title: h("span", { class: "t-title" }), root: h("span", { class: "t-root" }), chips: h("span", { class: "t-chips" }),
-    spans: h("span", { class: "t-spans" }), errors: h("span", { class: "t-errors" }), duration: h("span", { class: "t-duration" }),
-    bar: h("span", { class: "t-bar" }), age: h("span", { class: "t-age" }),
-  };
+  const parts = ["title", "root", "chips", "spans", "errors", "duration", "bar", "age"];
+  const row = Object.fromEntries(parts.map((part) => [part, h("span", { class: "t-" + part })]));
   row.a = h("a", { href: "/trace/" + id, "data-id": id, tabIndex: -1 },
     h("span", { class: "t-what" }, row.title, " ", row.root), row.chips, h("span", { class: "t-counts" }, row.errors, " ", row.spans),
     h("span", { class: "t-time" }, row.duration, h("span", { class: "t-track" }, row.bar)), row.age);
