@@ -75,9 +75,9 @@ func TestTourEndsWithWhereItBegan(t *testing.T) {
 		flag, query string
 		want        []string
 	}{
-		{"-fail=redis", "?fail=redis", []string{"-> 500 ", "-> 500 ", "5. Where the error began", "In redis_call of uservice3: "}},
-		{"-fail=database", "?fail=database", []string{"-> 502 ", "-> 502 ", "5. Where the error began", "In database_call of uservice4: "}},
-		{"-slow=redis", "?slow=redis", []string{"-> 200 ", "-> 200 ", "5. Where the time went", "Into redis_call of uservice3: "}},
+		{"-fail=redis", "?fail=redis", []string{"-> 500 ", "-> 500 ", "5. Where the error began", "The error began in redis_call of uservice3: “"}},
+		{"-fail=database", "?fail=database", []string{"-> 502 ", "-> 502 ", "5. Where the error began", "The error began in database_call of uservice4: “"}},
+		{"-slow=redis", "?slow=redis", []string{"-> 200 ", "-> 200 ", "5. Where the time went", " % of the time went into redis_call of uservice3: "}},
 	} {
 		t.Run(c.flag, func(t *testing.T) {
 			story := tellTour(t, c.flag)
