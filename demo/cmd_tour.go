@@ -20,7 +20,7 @@ drawing is as wide as COLUMNS or the terminal.`,
 		slow := choice(fs, "slow",
 			"make this `dependency` take two seconds longer in both calls: redis or database", "redis", "database")
 		return func(s session) error {
-			report, err := tour.Run(s.ctx, s.kill, tour.Options{Fail: *failing, Slow: *slow, Messages: s.stderr})
+			report, err := tour.Run(s.ctx, s.kill, tour.Options{Fail: *failing, Slow: *slow, Bin: s.bin, Messages: s.stderr})
 			if err != nil {
 				return err
 			}

@@ -71,7 +71,7 @@ func declareUp(fs *flag.FlagSet) action {
 		}
 	}
 	return func(s session) error {
-		o.LogLevel = *level
+		o.LogLevel, o.Bin = *level, s.bin
 		for _, part := range parts {
 			o.Propagators[part] = cmp.Or(o.Propagators[part], os.Getenv(propagatorsVariable))
 		}

@@ -32,6 +32,7 @@ type session struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	ignored        []string // variables of the shell that are not for the demo
+	bin            string   // where the services' programs are; empty builds them
 }
 
 // errPrinted is a failure that standard output has explained.

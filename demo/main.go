@@ -24,7 +24,10 @@ import (
 // commands are in cmd_*.go, one each.
 var commands = []command{upCommand, tourCommand, ledgerCommand, explorerCommand, doctorCommand, compareCommand}
 
-func main() {
+func main() { os.Exit(start("")) }
+
+// start runs the program in this process's surroundings.
+func start(bin string) int {
 	// The shell's settings for programs that send telemetry are not meant for the gateway in this
 	// process: the SDK would read them, and send its spans elsewhere or not at all. Which headers the
 	// demo speaks is the user's to say: see up.
@@ -41,7 +44,7 @@ func main() {
 		time.Sleep(killTime)
 		os.Exit(1)
 	})
-	os.Exit(run(session{ctx, kill, os.Stdin, os.Stdout, os.Stderr, ignored}, os.Args[1:]))
+	return run(session{ctx, kill, os.Stdin, os.Stdout, os.Stderr, ignored, bin}, os.Args[1:])
 }
 
 // killTime is for what a second Ctrl-C kills to end, and for its files to go.
