@@ -89,37 +89,24 @@ func TestATempoThatIsDownIsASentence(t *testing.T) {
 	}
 }
 
-func TestTheConfigurationFitsTheTempo(t *testing.T) {
-	for name, test := range map[string]struct {
-		tempo http.HandlerFunc
-		query string
-	}{
-		"that takes hints":     {func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "{}") }, newestTraces},
-		"that takes none":      {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(400) }, allTraces},
-		"that is out of order": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) }, allTraces},
-	} {
-		t.Run(name, func(t *testing.T) {
-			tempo := newFake(t, test.tempo)
-			withSecret := parse(t, tempo.URL)
-			withSecret.User = url.UserPassword("user", "hunter2")
-			w := ask(t, New(Options{Tempo: withSecret, Gateway: parse(t, nowhere)}), "GET", "/api/config", "", nil)
-			var got struct {
-				Services       []service
-				Ledger, Faults bool
-				Query          string
-			}
-			if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil {
-				t.Fatal(err)
-			}
-			if got.Query != test.query || got.Ledger || got.Faults || len(got.Services) != 4 {
-				t.Errorf("told %+v", got)
-			}
-			if s := got.Services[0]; s.Name != "uservice1" || s.Host != "uservice1.localhost" || !s.Plain || s.Twin != "uservice3" {
-				t.Errorf("told %+v of the first service", s)
-			}
-			if strings.Contains(w.Body.String(), "hunter2") {
-				t.Error("a password is told")
-			}
-		})
+func TestTheConfigurationTellsWhatThereIs(t *testing.T) {
+	withSecret := parse(t, nowhere)
+	withSecret.User = url.UserPassword("user", "hunter2")
+	w := ask(t, New(Options{Tempo: withSecret, Gateway: parse(t, nowhere)}), "GET", "/api/config", "", nil)
+	var got struct {
+		Services       []service
+		Ledger, Faults bool
+	}
+	if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil {
+		t.Fatal(err)
+	}
+	if got.Ledger || got.Faults || len(got.Services) != 4 {
+		t.Errorf("told %+v", got)
+	}
+	if s := got.Services[0]; s.Name != "uservice1" || s.Host != "uservice1.localhost" || !s.Plain || s.Twin != "uservice3" {
+		t.Errorf("told %+v of the first service", s)
+	}
+	if strings.Contains(w.Body.String(), "hunter2") {
+		t.Error("a password is told")
 	}
 }
