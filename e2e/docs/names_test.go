@@ -17,7 +17,8 @@ import (
 
 // forExample are words of the documentation that look like a flag or a file of ours, and are not.
 var forExample = map[string]string{
-	"--tracing.samplerate": "a flag of Traefik",
+	"--tracing.samplerate":      "a flag of Traefik",
+	"--abort-on-container-exit": "a flag of Docker Compose",
 }
 
 // allSources is the text of all sources and configuration of the repository. Folders called docs
