@@ -19,7 +19,7 @@ func TestLedgerOfAFollowedLogEndsWithCtrlC(t *testing.T) {
 		cancel()
 	}()
 	var stdout, stderr bytes.Buffer
-	if code := runHere(ctx, out, &stdout, &stderr, "ledger"); code != 0 || !strings.Contains(stdout.String(), "client -> uservice2") {
+	if code := runHere(ctx, out, &stdout, &stderr, "ledger"); code != 0 || !strings.Contains(stdout.String(), "? -> uservice2") {
 		t.Errorf("%d: %s%s", code, &stdout, &stderr)
 	}
 }

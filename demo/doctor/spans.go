@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"example.com/grafana-tempo-go-demo/demo/ledger"
+	"example.com/grafana-tempo-go-demo/demo/story"
 	"example.com/grafana-tempo-go-demo/demo/tempo"
 	"example.com/grafana-tempo-go-demo/demo/topology"
 )
@@ -83,7 +84,7 @@ func (v *visit) errorOrigin() (origin *tempo.Span, clause string) {
 	if v.response.status < 500 {
 		return nil, ""
 	}
-	if origin = v.trace.ErrorOrigin(); origin != nil {
+	if origin = story.ErrorOrigin(v.trace); origin != nil {
 		clause = fmt.Sprintf("; the error began in %s of %s: %s", origin.Name, origin.Service, origin.StatusMessage)
 		clause = strings.TrimSuffix(clause, ": ")
 	}

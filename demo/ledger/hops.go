@@ -8,60 +8,112 @@ import (
 	"example.com/grafana-tempo-go-demo/demo/topology"
 )
 
-// client is the name of whoever is outside.
-const client = "client"
-
-// maxUntied is how many candidates are listed with one request.
-const maxUntied = 8
-
-// request describes the request that starts at a node.
-func (b *builder) request(start *node) Request {
+// request describes the request that begins with a node.
+func request(n *node) Request {
 	r := Request{
-		Time: start.Time, Method: start.Method, Host: start.Host, Path: start.Path, Query: start.Query, Agent: start.Agent,
-		Status: start.Status, DurationMS: float64(start.Duration.Microseconds()) / 1000, Traces: []string{}, Untied: []Hop{},
+		Time: n.Time, Method: n.Method, Host: n.Host, Path: n.Path, Query: n.Query, Agent: n.Agent,
+		Status: n.Status, DurationMS: float64(n.Duration.Microseconds()) / 1000, Traces: []string{},
 	}
 	from := client
-	if start.forwarded {
+	for _, upstream := range topology.Upstreams() {
+		if n.Name == upstream {
+			from = unknown
+		}
+	}
+	if n.forwarded {
 		from = topology.Gateway
 	}
-	first := b.hop(from, start, false)
-	if start.forwarded {
-		first.Says += " The gateway sent it; what the gateway recorded of it is not here (yet)."
-	}
+	first := firstHop(from, n)
+	first.judge(n.instrumented, from != client)
 	r.Hops = append(r.Hops, first)
-	severed := "" // the service after which the trace is severed
-	start.walk(func(c *node) {
-		for _, callee := range c.callees {
-			r.Hops = append(r.Hops, b.hopFrom(c, callee))
-		}
-		switch {
-		case len(c.callees) > 0:
-		case c.Service != "":
-			r.Hops = append(r.Hops, unlogged(c))
-		case c.TraceID != "" && c.answered != 0:
-			severed = c.Name
-		}
-	})
-	b.candidates(start, func(from, n *node) {
-		if r.UntiedTotal++; r.UntiedTotal > maxUntied {
-			return
-		}
-		hop := b.hop(from.Name, n, true)
-		if hop.Kernel = len(n.contexts) > 0; hop.Kernel {
-			hop.Says = "It arrived while this request was open. " + from.Name + " writes no header: if " + from.Name +
-				" sent it, the kernel wrote the header (eBPF), and began a trace that the first has nothing to do with."
-		} else {
-			hop.Says += " It arrived while this request was open, and may have come from " + from.Name +
-				" or from anybody else: nothing in it says which."
-		}
-		r.Untied = append(r.Untied, hop)
-	})
-	if r.UntiedTotal == 0 {
-		severed = "" // the callee's log may be missing
+	for ; n.next != nil; n = n.next {
+		h := firstHop(n.Name, n.next)
+		h.judge(n.next.instrumented, n.TraceID != "")
+		h.addSender(n)
+		r.Hops = append(r.Hops, h)
+	}
+	last := &r.Hops[len(r.Hops)-1]
+	switch {
+	case n.Service == "":
+	case n.gateway:
+		r.Unlogged = n.Service
+		r.Hops = append(r.Hops, unlogged(n))
+	case n.TraceID == "":
+		r.Lost = n.Name
+		last.Says += " No header of its own left " + n.Name + ", so nobody can say what it called next."
+	case n.answered != 0:
+		r.Lost = n.Name
+		last.Says += " " + n.Service + " answered it, but logged no request that only this one can have led to: " +
+			"no header left " + n.Name + " for it, or several requests have this trace id, or its log is missing."
 	}
 	r.nameSenders()
-	conclude(&r, severed)
+	r.conclude()
 	return r
+}
+
+// firstHop is the hop to n as n recorded it. What left is what arrived, unless the sender knows better.
+func firstHop(from string, n *node) Hop {
+	return Hop{
+		From: from, To: n.Name, Time: n.Time, Left: side(Inferred, n.arrived), Arrived: side(Recorded, n.arrived),
+		TraceID: n.TraceID, SpanID: n.SpanID, Status: n.Status,
+	}
+}
+
+// side is one end of a hop; headers are nil if nobody wrote them down.
+func side(source Source, headers []header.Header) Side {
+	if headers == nil {
+		return Side{NotKnown, []header.Header{}}
+	}
+	return Side{source, slices.Clone(headers)} // nameSenders adds to them
+}
+
+// addSender adds to a hop what its sender recorded.
+func (h *Hop) addSender(c *node) {
+	if !c.gateway {
+		h.Status = cmp.Or(c.answered, h.Status)
+		return
+	}
+	h.Status, h.TraceResponse = cmp.Or(h.Status, c.Status), c.response
+	if c.response != nil && c.response.Sampled != nil && *c.response.Sampled && h.Action == Continued &&
+		slices.ContainsFunc(h.Arrived.Headers, header.Header.Unsampled) {
+		h.Says += " Its answer says that it recorded its span all the same."
+	}
+	if c.left == nil {
+		return
+	}
+	arrived, left := carried(h.Arrived.Headers), carried(c.left)
+	h.Left = side(Recorded, c.left)
+	switch {
+	case !SameHeaders(h.Left.Headers, h.Arrived.Headers):
+		h.Says += " Something in between changed it: what arrived is not what left."
+	case c.TraceID != "" && len(left) == 0 && len(arrived) == 0:
+		h.Says += " " + c.Name + " was in a trace, but sent no header for it."
+	case c.TraceID != "" && h.Action == IgnoredMalformed:
+		h.Says += " " + c.Name + " sent it like that."
+	}
+}
+
+// unlogged is the hop from the gateway to a service none of whose lines is known to be of the request.
+func unlogged(g *node) Hop {
+	h := Hop{
+		From: g.Name, To: g.Service, Left: side(Recorded, g.left), Arrived: side(NotKnown, nil),
+		Action: NoAction, Status: g.Status, TraceResponse: g.response,
+	}
+	switch {
+	case g.left == nil:
+		h.Says = "What left is not recorded, and no request that " + h.To + " logged can be told to be this one."
+	case len(carried(g.left)) > 0:
+		h.Says = h.To + " logged no request that only this one can be: it was not reached, does not log this path, " +
+			"its log is missing, or several requests carry the same header."
+	default:
+		h.Action = NotReceived
+		h.Says = "No header left " + h.From + ", so nobody can say which of the requests that " + h.To + " logged is this one."
+	}
+	if g.response != nil && g.response.TraceID != "" {
+		h.TraceID, h.SpanID = g.response.TraceID, g.response.SpanID
+		h.Says += " The answer of " + h.To + " names its trace."
+	}
+	return h
 }
 
 // nameSenders says whose span's id each header carries: the first sender's. A service without spans
@@ -73,7 +125,7 @@ func (r *Request) nameSenders() {
 			changed := i == 1 && h.Left.Source == Recorded // what only arrived, somebody else wrote
 			for j, header := range side.Headers {
 				id := header.TraceID + header.SpanID
-				if id != "" && senders[id] == "" && !changed {
+				if id != "" && senders[id] == "" && !changed && h.From != unknown {
 					senders[id] = h.From
 				}
 				side.Headers[j].Sender = senders[id]
@@ -82,94 +134,7 @@ func (r *Request) nameSenders() {
 	}
 }
 
-// hop is a hop as n recorded it; see judge. What left is what arrived, unless callers know better.
-func (b *builder) hop(from string, n *node, expected bool) Hop {
-	h := Hop{
-		From: from, To: n.Name, Time: n.Time, Left: side(Inferred, n.arrived), Arrived: side(Recorded, n.arrived),
-		TraceID: n.TraceID, SpanID: n.SpanID, Status: n.Status, Ambiguous: n.doubtful,
-	}
-	h.Action, h.Says = judge(h, b.instrumented[n.Name], expected)
-	if n.doubtful {
-		h.Says += " It may belong to another request of the same trace."
-	}
-	if n.byTime {
-		h.Says += " Nothing in it says that it is this request, but no other came to " + n.Name + " through the gateway in that time."
-	}
-	if n.response != nil {
-		h.TraceResponse = &Response{Inferred, *n.response}
-	} else if n.TraceID != "" && !n.gateway {
-		h.TraceResponse = &Response{Inferred, header.Header{Name: header.TraceResponse, Valid: true, TraceID: n.TraceID, SpanID: n.SpanID}}
-	}
-	h.byKernel(n, b.seen[n.Name])
-	return h
-}
-
-// side is one end of a hop; headers are nil if nobody wrote them down.
-func side(source Source, headers []header.Header) Side {
-	if headers == nil {
-		return Side{NotKnown, []header.Header{}}
-	}
-	return Side{source, slices.Clone(headers)} // nameSenders adds to them
-}
-
-// hopFrom is the hop from the gateway or a service to another service that logged it.
-func (b *builder) hopFrom(c, n *node) Hop {
-	h := b.hop(c.Name, n, c.TraceID != "")
-	if !c.gateway {
-		if len(c.callees) == 1 {
-			h.Status = cmp.Or(c.answered, h.Status)
-		}
-		return h
-	}
-	h.Status = cmp.Or(h.Status, c.Status)
-	if c.response != nil {
-		h.TraceResponse = &Response{Recorded, *c.response}
-		overruled := func(x header.Header) bool { return x.TraceID == h.TraceID && !*x.Sampled }
-		if s := c.response.Sampled; s != nil && *s && slices.ContainsFunc(n.contexts, overruled) {
-			h.Says += " Its answer says that it recorded its span all the same."
-		}
-	}
-	if c.left == nil {
-		return h
-	}
-	h.Left = side(Recorded, c.left)
-	if !sameHeaders(c.left, n.arrived) {
-		h.Says += " Something in between changed it: what arrived is not what left."
-	}
-	contexts, malformed := split(c.left)
-	switch {
-	case c.TraceID == "" || len(n.contexts) > 0 || len(contexts) > 0:
-	case len(malformed) > 0:
-		h.Says += " " + c.Name + " sent it like that."
-	default:
-		h.Says += " " + c.Name + " was in a trace, but sent no header for it."
-	}
-	return h
-}
-
-// unlogged is the hop from the gateway to a service whose line was not found.
-func unlogged(p *node) Hop {
-	h := Hop{
-		From: p.Name, To: p.Service, Left: side(Recorded, p.left), Arrived: side(NotKnown, nil),
-		Action: NoAction, Status: p.Status,
-	}
-	contexts, malformed := split(p.left)
-	switch {
-	case p.left == nil:
-		h.Says = "What left is not recorded, and nothing ties a request that " + p.Service + " logged to this one."
-	case len(contexts)+len(malformed) > 0:
-		h.Says = p.Service + " logged no request that carries this: " +
-			"it was not reached, does not log this path, or its log is missing."
-	default:
-		h.Action = NotReceived
-		h.Says = p.Name + " sent no trace id, so nothing ties a request that " + p.Service + " logged to this one."
-	}
-	if p.response != nil {
-		h.TraceResponse = &Response{Recorded, *p.response}
-		h.TraceID, h.SpanID = p.response.TraceID, p.response.SpanID
-		if h.TraceID != "" && h.Action == NotReceived {
-			h.Says += " Its answer names a trace that " + p.Service + " started."
-		}
-	}
-	return h
+// SameHeaders reports whether two ends of a hop saw the same.
+func SameHeaders(a, b []header.Header) bool {
+	return slices.EqualFunc(a, b, func(x, y header.Header) bool { return x.Name == y.Name && x.Value == y.Value })
 }

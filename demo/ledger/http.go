@@ -14,8 +14,9 @@ const DefaultLimit = 20
 
 // Answer is what the HTTP API and demo ledger -json answer with.
 type Answer struct {
-	// Requests are newest first.
+	// Requests are newest first. Of those of a trace there are Total, and the newest are here.
 	Requests []Request `json:"requests"`
+	Total    int       `json:"total,omitempty"`
 	// Services are those that said something of themselves, by name.
 	Services map[string]Telemetry `json:"services,omitempty"`
 }
@@ -38,7 +39,7 @@ func (l *Ledger) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		found, err := l.answer(r.URL.RawQuery)
 		w.Header().Set("Content-Type", "application/json")
-		var body any = Answer{found, l.telemetry()}
+		var body any = found
 		if err != nil {
 			w.WriteHeader(http.StatusBadRequest)
 			body = map[string]string{"error": "query: " + err.Error()}
@@ -61,15 +62,17 @@ func (l *Ledger) addTelemetry(service string, f func(*Telemetry)) {
 	l.services[service] = own
 }
 
-func (l *Ledger) answer(rawQuery string) ([]Request, error) {
+func (l *Ledger) answer(rawQuery string) (a Answer, err error) {
+	a.Services = l.telemetry()
 	query, err := url.ParseQuery(rawQuery)
 	switch {
 	case err != nil:
-		return nil, err
 	case len(query) == 0:
-		return l.Recent(DefaultLimit), nil
+		a.Requests = l.Recent(DefaultLimit)
 	case len(query) > 1 || len(query["trace"]) != 1:
-		return nil, errors.New("trace is the only parameter; give it once")
+		err = errors.New("trace is the only parameter; give it once")
+	default:
+		a.Requests, a.Total, err = l.trace(query.Get("trace"), DefaultLimit)
 	}
-	return l.Trace(query.Get("trace"), DefaultLimit)
+	return a, err
 }

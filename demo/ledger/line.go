@@ -3,6 +3,7 @@ package ledger
 import (
 	"bytes"
 	"encoding/json"
+	"hash/maphash"
 	"net/http"
 	"slices"
 	"strings"
@@ -47,16 +48,20 @@ type logLine struct {
 
 // AddLine adds a line of a log, without whatever a log viewer put in front of it: a service's, of
 // Traefik's access log, or of the gateway of the run without Docker. It passes over lines that say
-// nothing of a request or of telemetry, at little cost, and over those that it cannot read. It does
-// not keep data. A caller of AddProxy must not add the gateway's lines too.
-func (l *Ledger) AddLine(service string, data []byte) {
+// nothing of a request or of telemetry, at little cost, and over those that it cannot read: read is
+// false then. A line that comes again is the same line. It does not keep data. A caller of AddProxy
+// must not add the gateway's lines too.
+func (l *Ledger) AddLine(service string, data []byte) (read bool) {
+	if !marked(data) {
+		return true
+	}
+	line := maphash.Bytes(l.seed, append([]byte(service+" "), data...))
 	if bytes.Contains(data, markTraefik) {
-		l.addTraefik(service, data)
-		return
+		return l.addTraefik(service, data, line)
 	}
 	var in logLine
-	if !marked(data) || json.Unmarshal(data, &in) != nil || !credible(in.Time) {
-		return
+	if json.Unmarshal(data, &in) != nil || !credible(in.Time) {
+		return false
 	}
 	r := in.Record
 	r.Name, r.Time = service, in.Time
@@ -64,7 +69,7 @@ func (l *Ledger) AddLine(service string, data []byte) {
 	case in.Msg == "request" && in.Headers != nil:
 		r.Arrived = in.Headers
 		_, forwarded := in.Headers["x-forwarded-server"]
-		l.add(&record{Record: r, forwarded: forwarded})
+		l.add(&record{Record: r, forwarded: forwarded, line: line})
 	case in.Msg == "request" && service == topology.Gateway:
 		r.Duration = time.Duration(in.DurationMS * float64(time.Millisecond))
 		r.Time = in.Time.Add(-r.Duration)
@@ -73,7 +78,7 @@ func (l *Ledger) AddLine(service string, data []byte) {
 				r.Service = s.Name
 			}
 		}
-		l.AddProxy(r)
+		l.add(&record{Record: r, gateway: true, line: line})
 	case in.Msg == "answer of other service":
 		l.addFollowUp(r, func(r *record) { r.end, r.answered = in.Time, in.Status })
 	case in.Msg == "request failed":
@@ -83,6 +88,7 @@ func (l *Ledger) AddLine(service string, data []byte) {
 	case strings.HasPrefix(in.Msg, inVain) && in.What == "spans":
 		l.addTelemetry(service, func(own *Telemetry) { own.Vain = header.Cut(in.Endpoint, maxText) })
 	}
+	return true
 }
 
 // credible reports whether a line can be of this time. Any duration (292 years at most) before or
@@ -92,11 +98,11 @@ func credible(t time.Time) bool { return t.Year() >= 1970 && t.Year() < 9000 }
 // addTraefik adds a line of Traefik's access log in JSON (v3.7, pkg/middlewares/accesslog). Its
 // request_* are headers of the client, if Traefik was told to keep them. Those that left are not
 // there: Traefik puts its own context into a copy.
-func (l *Ledger) addTraefik(gateway string, data []byte) {
+func (l *Ledger) addTraefik(gateway string, data []byte, line uint64) bool {
 	in := gjson.ParseBytes(data)
 	start := in.Get("StartUTC").Time()
-	if !gjson.ValidBytes(data) || !credible(start) {
-		return
+	if !json.Valid(data) || !credible(start) {
+		return false
 	}
 	arrived := header.Headers{}
 	for _, name := range header.Names {
@@ -109,10 +115,11 @@ func (l *Ledger) addTraefik(gateway string, data []byte) {
 	}
 	service, _, _ := strings.Cut(in.Get("ServiceName").String(), "@") // uservice3@file; none if no route matched
 	path, query, _ := strings.Cut(in.Get("RequestPath").String(), "?")
-	l.AddProxy(Record{
+	l.add(&record{gateway: true, line: line, Record: Record{
 		Time: start, Duration: time.Duration(in.Get("Duration").Int()), Name: gateway, Service: service,
 		Method: in.Get("RequestMethod").String(), Host: in.Get("RequestAddr").String(), Path: path, Query: query,
 		TraceID: in.Get("trace_id").String(), SpanID: in.Get("span_id").String(), Arrived: arrived,
 		Status: int(in.Get("DownstreamStatus").Int()), TraceResponse: in.Get("origin_Traceresponse").String(),
-	})
+	}})
+	return true
 }

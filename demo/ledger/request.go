@@ -1,9 +1,60 @@
+// Package ledger is the hop ledger. For each request it shows, hop by hop, which propagation header
+// left, which arrived, and what the receiver did with the trace.
+//
+// Nothing is put between the services for this. The ledger reads what is there anyway: the
+// gateway's record of each request, and the line in which each service logs a request with its
+// headers. Lines belong together if an id says so: the traceresponse of an answer names the span of
+// the service, a header left and arrived, or a header arrived with the trace of the one service that
+// calls and was at work. Where several would do, or no header left, nobody can say what belongs
+// together, and the ledger does not guess.
+//
+// A hop is one step of a request: from the client to the gateway, from there to a service, and from
+// service to service. A context is a valid uber-trace-id or traceparent header.
 package ledger
 
 import (
 	"time"
 
 	"example.com/grafana-tempo-go-demo/demo/header"
+)
+
+// Names of senders that are neither a service nor the gateway.
+const (
+	client  = "client" // whoever is outside
+	unknown = "?"      // a client or a service
+)
+
+// Source says who wrote down the headers at one end of a hop.
+type Source string
+
+const (
+	Recorded Source = "recorded" // this end did
+	Inferred Source = "inferred" // the other end did, and nothing stands between the two
+	NotKnown Source = "unknown"  // neither did
+)
+
+// Action is what the receiver of a hop did with the trace.
+type Action string
+
+const (
+	Started          Action = "started"           // no context came from outside: it started a trace
+	Continued        Action = "continued"         // it went on in the trace that arrived
+	Dropped          Action = "dropped"           // it took no part in the trace; likely not instrumented
+	IgnoredMalformed Action = "ignored-malformed" // what arrived is no context: it started a trace
+	IgnoredFormat    Action = "ignored-format"    // it does not read this format: it started a trace
+	NotReceived      Action = "not-received"      // no context arrived, though the sender may have had one
+	NoAction         Action = "unknown"           // the records do not say
+)
+
+// Outcome is what became of a request's trace.
+type Outcome string
+
+const (
+	Whole    Outcome = "whole"    // all who are known to have taken part did so in one trace
+	Cut      Outcome = "cut"      // somebody started a new trace where there was one
+	Ended    Outcome = "ended"    // somebody dropped the trace, and it went no further
+	Untraced Outcome = "untraced" // nobody is known to have been in a trace
+	Unknown  Outcome = "unknown"  // the records do not say
 )
 
 // Request is one request from outside. What is not known of it is absent.
@@ -20,19 +71,37 @@ type Request struct {
 	Status     int     `json:"status,omitempty"`
 	DurationMS float64 `json:"duration_ms,omitempty"`
 	Outcome    Outcome `json:"outcome"` // sums up what became of the trace
-	Summary    string  `json:"summary"` // the same in a sentence
-	// Traces are the ids of the hops' traces, in order; those of untied hops come last.
+	Summary    string  `json:"summary"` // the same in a sentence or two
+	// From and To are the ends of a Whole trace, as far as hops tell; equal if one alone was in it.
+	From string `json:"from,omitempty"`
+	To   string `json:"to,omitempty"`
+	// Unsampled says of how much of it the headers tell that no span is recorded.
+	Unsampled Extent `json:"unsampled,omitempty"`
+	// Traces are the ids of the hops' traces, in order. Parts are those in which somebody worked, if
+	// the request was cut in several.
 	Traces []string `json:"traces"`
+	Parts  []string `json:"parts,omitempty"`
+	// Lost is the service of which nobody can say what it called next.
+	Lost string `json:"lost,omitempty"`
+	// Unlogged is the service that the gateway called, and none of whose lines is known to be of this
+	// request.
+	Unlogged string `json:"unlogged,omitempty"`
 	// Hops are in order: from the client to the gateway, from there to a service, from there on.
 	Hops []Hop `json:"hops"`
-	// Untied are the request's candidates: at most 8 are listed, of UntiedTotal.
-	Untied      []Hop `json:"untied"`
-	UntiedTotal int   `json:"untied_total"`
 }
+
+// Extent is how much of a request something holds for; empty for nothing.
+type Extent string
+
+const (
+	Part Extent = "part"
+	All  Extent = "all"
+)
 
 // Hop is one step of a request, from a sender to a receiver. What is not known of it is absent.
 type Hop struct {
-	// From and To are names of services or of the gateway, or client for whoever is outside.
+	// From and To are names of services or of the gateway; From may be client for whoever is outside,
+	// and "?" for a client or a service.
 	From string `json:"from"`
 	To   string `json:"to"`
 
@@ -45,23 +114,11 @@ type Hop struct {
 	SpanID  string    `json:"span_id,omitempty"`
 	Status  int       `json:"status,omitempty"` // what To answered
 
-	// Kernel reports whether the kernel wrote the header that arrived, for a sender that writes none;
-	// of an untied hop it says that this may be so.
-	Kernel bool `json:"kernel,omitempty"`
-
-	TraceResponse *Response `json:"traceresponse,omitempty"` // the header that came back
-	// Ambiguous reports whether the hop may belong to another request of the same trace.
-	Ambiguous bool `json:"ambiguous,omitempty"`
+	TraceResponse *header.Header `json:"traceresponse,omitempty"` // of the answer, where From recorded it
 }
 
 // Side is what is known of one end of a hop. Headers is empty for none, and if unknown.
 type Side struct {
 	Source  Source          `json:"source"`
 	Headers []header.Header `json:"headers"`
-}
-
-// Response is a traceresponse header. One without a value is inferred from the receiver's log.
-type Response struct {
-	Source Source `json:"source"`
-	header.Header
 }

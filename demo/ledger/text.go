@@ -11,7 +11,6 @@ import (
 	"text/template"
 	"time"
 
-	"example.com/grafana-tempo-go-demo/demo/header"
 	"example.com/grafana-tempo-go-demo/demo/term"
 )
 
@@ -19,20 +18,18 @@ import (
 var requestsText string
 
 var requestsTemplate = template.Must(template.New("requests").Funcs(template.FuncMap{
-	"clock":   func(t time.Time) string { return t.UTC().Format("15:04:05.000") }, // as logs have it
-	"inc":     func(n int) int { return n + 1 },
-	"more":    func(r Request) int { return r.UntiedTotal - len(r.Untied) },
-	"safe":    safe,
-	"same":    sameHeaders,
-	"sampled": func(h header.Header) bool { return *h.Sampled },
-	"status":  http.StatusText,
-	"upper":   func(word any) string { return strings.ToUpper(strings.ReplaceAll(fmt.Sprint(word), "-", " ")) },
+	"clock":  func(t time.Time) string { return t.UTC().Format("15:04:05.000") }, // as logs have it
+	"inc":    func(n int) int { return n + 1 },
+	"safe":   safe,
+	"same":   SameHeaders,
+	"status": http.StatusText,
+	"upper":  func(word any) string { return strings.ToUpper(strings.ReplaceAll(fmt.Sprint(word), "-", " ")) },
 	// A header's value is one word, so that it does not look like two.
 	"word": func(value string) string { return strings.ReplaceAll(safe(value), " ", `\x20`) },
 }).Parse(requestsText))
 
 // leads match how a paragraph begins; its further lines are indented by as much.
-var leads = regexp.MustCompile(`^ {0,5}((\d{1,3}\.|\?|left|arrived|back|so) {1,6})?`)
+var leads = regexp.MustCompile(`^ {0,5}((\d{1,3}\.|left|arrived|back|so) {1,6})?`)
 
 // Fprint writes requests for a reader at a terminal of 80 columns, in the given order, without
 // colours. What comes from headers is written in printable ASCII alone, everything else of it

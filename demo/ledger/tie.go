@@ -3,111 +3,134 @@ package ledger
 import (
 	"cmp"
 	"slices"
+	"time"
 
 	"example.com/grafana-tempo-go-demo/demo/header"
+	"example.com/grafana-tempo-go-demo/demo/topology"
 )
 
-// claim makes a line a callee of the gateway's record or of another line.
-func (n *node) claim(caller *node, doubtful bool) {
-	caller.callees = append(caller.callees, n)
-	n.claimed, n.doubtful = true, doubtful
-	if caller.end.Before(n.end) {
-		n.end = caller.end
-	}
+const (
+	// clockSlack is how far apart two processes on one machine may stamp the same moment.
+	clockSlack = 5 * time.Millisecond
+	// openFor is how long a request counts as open when nothing tells its end: as long as the
+	// services' own client waits for an answer.
+	openFor = 10 * time.Second
+)
+
+// node is a record with its place in a request, which is a chain: nobody sends a request on twice.
+type node struct {
+	record
+	instrumented bool  // who wrote it was ever in a trace
+	next         *node // the record of the one that it called
+	tied         bool  // it is somebody's next
 }
 
-// tieToGateway finds the line that a service logged of each request that passed the gateway, by
-// what both have: the strongest sign first.
-func (b *builder) tieToGateway() {
-	for _, same := range []func(g, n *node) bool{sameSpan, sameContext, sameTrace} {
-		for _, g := range b.all {
-			if found := b.fitting(g, same); len(found) > 0 {
-				found[0].claim(g, len(found) > 1)
+// sign is what a sender and a receiver have in common, if the one called the other.
+type sign struct {
+	sent, received func(*node) []string
+	slack          time.Duration // by which the two may stamp the moment differently
+}
+
+// signs are what ties lines, the surest first.
+var signs = []sign{
+	{func(g *node) []string { // the answer named the receiver's span
+		if g.response == nil || !g.response.Valid {
+			return nil
+		}
+		return []string{g.response.TraceID + g.response.SpanID}
+	}, func(n *node) []string { return []string{n.TraceID + n.SpanID} }, time.Minute},
+	{func(g *node) []string { return carried(g.left) }, func(n *node) []string { return carried(n.arrived) }, clockSlack},
+	{func(g *node) []string { // the gateway's trace arrived, where it does not log what left
+		if !g.gateway || g.left != nil {
+			return nil
+		}
+		return []string{g.TraceID}
+	}, func(n *node) []string { return traces(n, n.forwarded) }, clockSlack},
+	{func(c *node) []string { // the trace of a service arrived, which does not log what it sends
+		if c.gateway {
+			return nil
+		}
+		return []string{c.TraceID}
+	}, func(n *node) []string { return traces(n, !n.forwarded) }, clockSlack},
+}
+
+// carried are the contexts among headers, and the values that should be one.
+func carried(headers []header.Header) (keys []string) {
+	for _, h := range headers {
+		if h.TraceID != "" {
+			keys = append(keys, h.TraceID+h.SpanID)
+		} else if !h.Valid {
+			keys = append(keys, h.Name+": "+h.Value)
+		}
+	}
+	return keys
+}
+
+// traces are the ids of those that arrived, if the line is such a one.
+func traces(n *node, such bool) (ids []string) {
+	for _, h := range n.arrived {
+		if such && h.TraceID != "" {
+			ids = append(ids, h.TraceID)
+		}
+	}
+	return ids
+}
+
+// tie puts nodes in order, ties those of one request, and returns those with which requests begin. It
+// takes as long as there are nodes, however many of them have ids in common.
+func tie(all []*node) (starts []*node) {
+	upstreams := topology.Upstreams()
+	for _, n := range all {
+		n.Service = cmp.Or(n.Service, upstreams[n.Name]) // whom it may call
+		if n.end.IsZero() {
+			n.end = n.Time.Add(cmp.Or(max(n.Duration, 0), openFor))
+		}
+	}
+	slices.SortStableFunc(all, func(x, y *node) int { return x.Time.Compare(y.Time) })
+	for _, s := range signs {
+		s.tie(all)
+	}
+	return slices.DeleteFunc(slices.Clone(all), func(n *node) bool { return n.tied })
+}
+
+// tie ties each line to who sent it, where that can be one sender alone.
+func (s sign) tie(all []*node) {
+	type key struct{ shared, callee string }
+	waiting := map[key][]*node{} // senders
+	next := 0
+	for _, n := range all {
+		for ; next < len(all) && !all[next].Time.After(n.Time.Add(s.slack)); next++ {
+			for _, shared := range s.sent(all[next]) {
+				if to := all[next].Service; shared != "" && to != "" {
+					waiting[key{shared, to}] = append(waiting[key{shared, to}], all[next])
+				}
 			}
 		}
-	}
-}
-
-// sameSpan reports whether the answer's traceresponse names the span of the line.
-func sameSpan(g, n *node) bool {
-	return g.response != nil && g.response.Valid && g.response.TraceID == n.TraceID && g.response.SpanID == n.SpanID
-}
-
-// sameContext reports whether a context that left is one that arrived.
-func sameContext(g, n *node) bool {
-	return slices.ContainsFunc(g.left, func(h header.Header) bool {
-		return slices.ContainsFunc(n.contexts, func(x header.Header) bool { return x.TraceID == h.TraceID && x.SpanID == h.SpanID })
-	})
-}
-
-// sameTrace reports whether the gateway's trace arrived, where it does not log what left.
-func sameTrace(g, n *node) bool {
-	return g.left == nil && n.forwarded && slices.ContainsFunc(n.contexts, func(h header.Header) bool { return h.TraceID == g.TraceID })
-}
-
-// fitting returns the lines that a request of the gateway may have led to, as far as same tells.
-func (b *builder) fitting(g *node, same func(g, n *node) bool) (found []*node) {
-	if !g.gateway || len(g.callees) > 0 {
-		return nil
-	}
-	for _, n := range b.meanwhile(g) {
-		if !n.claimed && same(g, n) {
-			found = append(found, n)
-		}
-	}
-	return found
-}
-
-// tieByTime finds the line of each request that the gateway sent on without a context: one with the
-// same headers that came meanwhile, if it can be no other's.
-func (b *builder) tieByTime() {
-	lines, requests := map[*node][]*node{}, map[*node]int{}
-	for _, g := range b.all {
-		lines[g] = b.fitting(g, alike)
-		for _, n := range lines[g] {
-			requests[n]++
-		}
-	}
-	for g, found := range lines {
-		if len(found) == 1 && requests[found[0]] == 1 {
-			found[0].claim(g, false)
-			_, malformed := split(g.left)
-			found[0].byTime = len(malformed) == 0 // else their values tie it, too
-		}
-	}
-}
-
-// alike reports whether what left is what arrived, without a context.
-func alike(g, n *node) bool {
-	return g.left != nil && n.forwarded && len(n.contexts) == 0 && sameHeaders(g.left, n.arrived)
-}
-
-// tieToCallers finds the service that sent each of the requests that did not come from the gateway.
-func (b *builder) tieToCallers() {
-	for _, n := range b.all {
-		if n.gateway || n.claimed || n.forwarded {
+		if n.gateway || n.tied {
 			continue
 		}
-		b.watched(n)
-		if callers := b.callers(n); len(callers) > 0 {
-			// Services call once: prefer who has not called yet, then who waits longest.
-			c := slices.MinFunc(callers, func(x, y *node) int { return cmp.Compare(len(x.callees), len(y.callees)) })
-			n.claim(c, len(callers) > 1)
+		var senders []*node
+		for _, shared := range s.received(n) {
+			k := key{shared, n.Name}
+			list := waiting[k]
+			for i := 0; i < len(list) && len(senders) < 2; {
+				if c := list[i]; c.next != nil || c.end.Add(s.slack).Before(n.Time) {
+					list[i] = list[len(list)-1] // for good: time only goes on
+					list = list[:len(list)-1]
+					continue
+				} else if !slices.Contains(senders, c) {
+					senders = append(senders, c)
+				}
+				i++
+			}
+			waiting[k] = list
 		}
-	}
-}
-
-// callers returns the lines whose requests may have led to n's, in order of time.
-func (b *builder) callers(n *node) (found []*node) {
-	for i, h := range n.contexts {
-		if i > 0 && h.TraceID == n.contexts[0].TraceID {
-			continue // two headers of one trace
-		}
-		for _, c := range during(b.byTrace[h.TraceID], n.Time.Add(-2*openFor), n.Time) {
-			if c.TraceID == h.TraceID && b.mayCall(c, n) {
-				found = append(found, c)
+		if len(senders) == 1 {
+			c := senders[0]
+			c.next, n.tied = n, true
+			if c.end.Before(n.end) {
+				n.end = c.end
 			}
 		}
 	}
-	return found
 }

@@ -29,7 +29,7 @@ func TestComplete(t *testing.T) {
 		{"all there", []*Span{root, proxy, server, out, span("6", "5", "server", true)}, true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			if got := (&Trace{Spans: tc.spans}).Complete(); got != tc.want {
+			if got := NewTrace("1", tc.spans).Complete(); got != tc.want {
 				t.Errorf("got %v", got)
 			}
 		})

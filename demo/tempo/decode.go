@@ -1,6 +1,7 @@
 package tempo
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -14,20 +15,25 @@ import (
 )
 
 // decode reads the answer of /api/v2/traces: OTLP's messages in protobuf's JSON, and so with ids in
-// base64. No spans are a trace that is not known. Newer versions may add fields.
-func decode(body []byte) ([]*Span, error) {
+// base64. No spans are a trace that is not known. Newer versions may add fields. Partial is not empty
+// if Tempo says that there is more.
+func decode(body []byte) (spans []*Span, partial string, err error) {
 	var answer struct {
-		Trace *json.RawMessage `json:"trace"`
+		Trace   *json.RawMessage `json:"trace"`
+		Status  string           `json:"status"` // PARTIAL or COMPLETE
+		Message string           `json:"message"`
 	}
 	var data tracepb.TracesData
-	err := json.Unmarshal(body, &answer)
+	err = json.Unmarshal(body, &answer)
 	if err == nil && answer.Trace != nil {
 		err = protojson.UnmarshalOptions{DiscardUnknown: true}.Unmarshal(*answer.Trace, &data)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrNotTempo, err)
+		return nil, "", fmt.Errorf("%w: %w", ErrNotTempo, err)
 	}
-	var spans []*Span
+	if strings.Contains(strings.ToUpper(answer.Status), "PARTIAL") {
+		partial = cmp.Or(answer.Message, "The store sent only part of this trace.")
+	}
 	for _, rs := range data.ResourceSpans {
 		resource := attributes(rs.GetResource().GetAttributes())
 		service, _ := resource["service.name"].(string)
@@ -35,11 +41,12 @@ func decode(body []byte) ([]*Span, error) {
 			for _, pb := range ss.Spans {
 				s := newSpan(pb)
 				s.Resource, s.Service = resource, service
+				s.Scope = Scope{Name: ss.GetScope().GetName(), Version: ss.GetScope().GetVersion()}
 				spans = append(spans, s)
 			}
 		}
 	}
-	return spans, nil
+	return spans, partial, nil
 }
 
 func newSpan(pb *tracepb.Span) *Span {
@@ -53,6 +60,7 @@ func newSpan(pb *tracepb.Span) *Span {
 		Status:        enumName(pb.GetStatus().GetCode(), "STATUS_CODE_"),
 		StatusMessage: pb.GetStatus().GetMessage(),
 		Attributes:    attributes(pb.Attributes),
+		Links:         len(pb.Links),
 	}
 	if strings.Trim(s.ParentID, "0") == "" {
 		s.ParentID = ""

@@ -51,15 +51,18 @@ func (c *Client) Trace(ctx context.Context, id string) (*Trace, error) {
 		return nil, err
 	}
 	var spans []*Span
+	var partial string
 	if err == nil {
-		if spans, err = decode(body); err != nil {
+		if spans, partial, err = decode(body); err != nil {
 			return nil, fmt.Errorf("GET %s: %w", c.URL+path, err)
 		}
 	}
 	if len(spans) == 0 {
 		return nil, fmt.Errorf("%w: %s does not know %s", ErrNotFound, c.URL, id)
 	}
-	return newTrace(id, spans), nil
+	t := NewTrace(id, spans)
+	t.Partial = partial
+	return t, nil
 }
 
 // Refusal is an answer of the trace store with another status than 200.

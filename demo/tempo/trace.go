@@ -9,7 +9,11 @@ import (
 // Trace is one trace as far as it is known: one span at least.
 type Trace struct {
 	ID    string  // 32 lower-case hexadecimal digits
-	Spans []*Span // by start, but parents before their children
+	Spans []*Span // as a tree is read: a span, then all that is below it; siblings by start
+	// Partial is what the store says if it sent only a part of the trace.
+	Partial string
+
+	byID map[string]*Span
 }
 
 // Span is one span with its place in the trace. Its JSON is that of `demo tour`, which adds times.
@@ -28,8 +32,18 @@ type Span struct {
 	// Values are string, bool, int64, float64, []byte, []any or map[string]any; nil if not set.
 	Attributes map[string]any `json:"attributes,omitempty"`
 	Resource   map[string]any `json:"-"`
+	Scope      Scope          `json:"-"`
 	Events     []Event        `json:"-"` // in the order of the back end
-	Children   []*Span        `json:"-"` // by start
+	Links      int            `json:"-"` // how many
+
+	Parent   *Span   `json:"-"` // nil if it has none, or it is not here, or is below the span itself
+	Children []*Span `json:"-"` // by start
+}
+
+// Scope is the library that made a span.
+type Scope struct {
+	Name    string `json:"name"`
+	Version string `json:"version,omitempty"`
 }
 
 // Event is a moment within a span.
@@ -46,22 +60,41 @@ const OutsideDistro = "opentelemetry-ebpf-instrumentation"
 // what it did meanwhile.
 func (s *Span) Outside() bool { return s.Resource["telemetry.distro.name"] == OutsideDistro }
 
-// Roots returns the spans whose parent is not in the trace, or not yet, by start.
-func (t *Trace) Roots() []*Span {
-	children := map[*Span]bool{}
-	for _, s := range t.Spans {
-		for _, c := range s.Children {
-			children[c] = true
-		}
-	}
-	return slices.DeleteFunc(slices.Clone(t.Spans), func(s *Span) bool { return children[s] })
+// Asked reports whether a span is one of HTTP, by its method, under its present or its old name.
+func (s *Span) Asked() bool { return s.Has("http.request.method", "http.method") }
+
+// Answered reports whether an HTTP span has the status of an answer, as Asked does.
+func (s *Span) Answered() bool { return s.Has("http.response.status_code", "http.status_code") }
+
+// Has reports whether a span has one of these attributes.
+func (s *Span) Has(keys ...string) bool {
+	return slices.ContainsFunc(keys, func(key string) bool { _, ok := s.Attributes[key]; return ok })
 }
 
-// Bounds returns the earliest start and the latest end.
+// Span returns the span with this id, or nil. Of a client's and a server's that share one, as
+// Zipkin's do, it is the server's, which is the parent of what follows.
+func (t *Trace) Span(id string) *Span { return t.byID[id] }
+
+// Roots returns the spans that have no Parent.
+func (t *Trace) Roots() []*Span {
+	return slices.DeleteFunc(slices.Clone(t.Spans), func(s *Span) bool { return s.Parent != nil })
+}
+
+// Bounds returns the earliest start and the latest end. A span that ends before it starts, ends as
+// it starts.
 func (t *Trace) Bounds() (start, end time.Time) {
-	first := slices.MinFunc(t.Spans, func(a, b *Span) int { return a.Start.Compare(b.Start) })
-	last := slices.MaxFunc(t.Spans, func(a, b *Span) int { return a.End.Compare(b.End) })
-	return first.Start, last.End
+	start, end = t.Spans[0].Start, t.Spans[0].Start
+	for _, s := range t.Spans {
+		if s.Start.Before(start) {
+			start = s.Start
+		}
+		for _, at := range []time.Time{s.Start, s.End} {
+			if at.After(end) {
+				end = at
+			}
+		}
+	}
+	return start, end
 }
 
 // Complete reports whether all of a trace has arrived: it has a root, every span's parent, and for
@@ -69,73 +102,88 @@ func (t *Trace) Bounds() (start, end time.Time) {
 // process sends its spans as they end, so those inside a server's came before it. A trace that
 // calls a service without instrumentation is never complete.
 func (t *Trace) Complete() bool {
-	known, served := map[string]bool{}, map[string]bool{}
-	for _, s := range t.Spans {
-		known[s.SpanID] = true
-		if s.Kind == "server" {
-			served[s.ParentID] = true
-		}
-	}
 	root := false
 	for _, s := range t.Spans {
-		if s.ParentID == "" {
+		switch {
+		case s.ParentID == "":
 			root = true
-		} else if !known[s.ParentID] {
+		case t.Span(s.ParentID) == nil:
 			return false
 		}
-		_, asked := s.Attributes["http.request.method"]
-		_, answered := s.Attributes["http.response.status_code"]
-		if s.Kind == "client" && asked && answered && !served[s.SpanID] {
+		served := slices.ContainsFunc(s.Children, func(c *Span) bool { return c.Kind == "server" })
+		if s.Kind == "client" && s.Asked() && s.Answered() && !served {
 			return false
 		}
 	}
 	return root
 }
 
-// ErrorOrigin returns the span in which an error began: the first to end of those that failed and
-// have no failed span below them. Nil when none failed.
-func (t *Trace) ErrorOrigin() (origin *Span) {
-	failed := func(s *Span) bool { return s.Status == "error" }
-	for _, s := range t.Spans {
-		if failed(s) && !slices.ContainsFunc(s.Children, failed) && (origin == nil || s.End.Before(origin.End)) {
-			origin = s
-		}
-	}
-	return origin
+// inOrder compares spans by start. Of two that start together, the longer one may hold the other.
+func inOrder(a, b *Span) int {
+	return cmp.Or(a.Start.Compare(b.Start), b.End.Compare(a.End), cmp.Compare(a.SpanID, b.SpanID))
 }
 
-// newTrace links spans to a tree and puts them in order. Where spans are their own ancestors, the
-// link that would close the circle is left out.
-func newTrace(id string, spans []*Span) *Trace {
-	slices.SortStableFunc(spans, func(a, b *Span) int {
-		return cmp.Or(a.Start.Compare(b.Start), cmp.Compare(a.SpanID, b.SpanID))
-	})
-	byID := make(map[string]*Span, len(spans))
+// NewTrace links spans to a tree and puts them in order. Where parents go round in a circle, the
+// earliest of its spans gets none.
+func NewTrace(id string, spans []*Span) *Trace {
+	spans = slices.Clone(spans)
+	slices.SortStableFunc(spans, inOrder)
+	t := &Trace{ID: id, byID: make(map[string]*Span, len(spans)), Spans: make([]*Span, 0, len(spans))}
+	clients := map[string]*Span{} // that share their id with a server's
 	for _, s := range spans {
-		if byID[s.SpanID] == nil {
-			byID[s.SpanID] = s
+		s.Parent, s.Children = nil, nil
+		switch known := t.byID[s.SpanID]; {
+		case known == nil:
+			t.byID[s.SpanID] = s
+		case s.Kind == "server" && known.Kind == "client":
+			t.byID[s.SpanID], clients[s.SpanID] = s, known
+		case s.Kind == "client" && known.Kind == "server" && clients[s.SpanID] == nil:
+			clients[s.SpanID] = s
 		}
 	}
-	t := &Trace{ID: id, Spans: make([]*Span, 0, len(spans))}
-	placed := make(map[*Span]bool, len(spans))
+	parent := func(s *Span) *Span {
+		if client := clients[s.SpanID]; client != nil && s.Kind == "server" {
+			return client
+		}
+		return t.byID[s.ParentID]
+	}
+	const onLine, linked = 1, 2
+	state := make(map[*Span]int, len(spans))
 	for _, s := range spans {
-		// Clocks differ, so a child may start before its parent: place its ancestors first.
-		var line []*Span
-		onLine := map[*Span]bool{}
-		for p := s; p != nil && !placed[p] && !onLine[p]; p = byID[p.ParentID] {
+		var line []*Span // from a span up to one that is linked, or that has no parent
+		p := s
+		for ; p != nil && state[p] == 0; p = parent(p) {
 			line = append(line, p)
-			onLine[p] = true
+			state[p] = onLine
 		}
-		for _, p := range slices.Backward(line) {
-			if parent := byID[p.ParentID]; parent != nil && placed[parent] {
-				parent.Children = append(parent.Children, p)
+		var first *Span // of a circle
+		if p != nil && state[p] == onLine {
+			first = slices.MinFunc(line[slices.Index(line, p):], inOrder)
+		}
+		for _, p := range line {
+			if state[p] = linked; p != first {
+				p.Parent = parent(p)
 			}
-			placed[p] = true
-			t.Spans = append(t.Spans, p)
 		}
 	}
-	for _, s := range t.Spans {
-		slices.SortStableFunc(s.Children, func(a, b *Span) int { return a.Start.Compare(b.Start) })
+	var stack []*Span // a chain of thousands of spans is no reason to recurse
+	for _, s := range slices.Backward(spans) {
+		if s.Parent == nil {
+			stack = append(stack, s)
+		}
+	}
+	for _, s := range spans {
+		if s.Parent != nil {
+			s.Parent.Children = append(s.Parent.Children, s)
+		}
+	}
+	for len(stack) > 0 {
+		s := stack[len(stack)-1]
+		t.Spans = append(t.Spans, s)
+		stack = stack[:len(stack)-1]
+		for _, c := range slices.Backward(s.Children) {
+			stack = append(stack, c)
+		}
 	}
 	return t
 }

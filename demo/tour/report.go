@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"example.com/grafana-tempo-go-demo/demo/ledger"
+	"example.com/grafana-tempo-go-demo/demo/story"
 	"example.com/grafana-tempo-go-demo/demo/tempo"
 	"example.com/grafana-tempo-go-demo/demo/visit"
 )
@@ -19,7 +20,7 @@ type Report struct {
 	// Ledger says of both calls which way the propagation header went.
 	Ledger Ledger `json:"ledger"`
 
-	traces []*tempo.Trace // what Trace is made of, and that of Plain, if it was found
+	told []*story.Trace // what Trace is made of, and that of Plain, if it was found
 }
 
 // Ledger has the two calls' entries in the hop ledger, in the shape of GET /api/ledger.
@@ -53,20 +54,17 @@ type Event struct {
 }
 
 // flatten makes the report's Trace of the tree.
-func flatten(t *tempo.Trace, complete bool) Trace {
-	start, end := t.Bounds()
-	flat := Trace{ID: t.ID, DurationMS: ms(end.Sub(start)), Complete: complete}
-	level := map[string]int{}   // from 1
-	for _, s := range t.Spans { // parents come before their children
-		level[s.SpanID] = level[s.ParentID] + 1
-		span := Span{Span: s, Depth: level[s.SpanID] - 1, StartMS: ms(s.Start.Sub(start)), DurationMS: ms(s.End.Sub(s.Start))}
-		for _, e := range s.Events {
-			span.Events = append(span.Events, Event{e, ms(e.Time.Sub(start))})
+func flatten(t *story.Trace, complete bool) Trace {
+	flat := Trace{ID: t.ID, DurationMS: ms(t.Duration), Complete: complete}
+	for _, s := range t.Spans {
+		span := Span{Span: s.Span, Depth: s.Depth, StartMS: ms(s.Start), DurationMS: ms(s.Duration)}
+		for i, e := range s.Events {
+			span.Events = append(span.Events, Event{s.Span.Events[i], ms(e.At)})
 		}
 		flat.Spans = append(flat.Spans, span)
 	}
 	return flat
 }
 
-// ms is a duration in milliseconds, to the microsecond.
-func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+// ms is a time in milliseconds, to the microsecond.
+func ms(t story.Time) float64 { return float64(time.Duration(t).Microseconds()) / 1000 }

@@ -6,13 +6,12 @@ import (
 	"net/http"
 	"os"
 	"regexp"
-	"slices"
 	"strings"
 	"text/template"
 	"time"
 
 	"example.com/grafana-tempo-go-demo/demo/ledger"
-	"example.com/grafana-tempo-go-demo/demo/tempo"
+	"example.com/grafana-tempo-go-demo/demo/story"
 	"example.com/grafana-tempo-go-demo/demo/term"
 	"example.com/grafana-tempo-go-demo/demo/topology"
 	"example.com/grafana-tempo-go-demo/demo/waterfall"
@@ -21,29 +20,32 @@ import (
 //go:embed story.tmpl
 var storyText string
 
-var story = template.Must(template.New("story").Funcs(template.FuncMap{
+var page = template.Must(template.New("tour").Funcs(template.FuncMap{
 	"carried":    carried,
 	"clean":      term.Clean,
 	"statusText": http.StatusText,
-	"took":       func(ms float64) string { return term.Duration(time.Duration(ms * float64(time.Millisecond))) },
+	"took":       func(ms float64) string { return story.Time(ms * float64(time.Millisecond)).String() },
 }).Parse(storyText))
 
 // Text prints the story for people, as wide as the terminal. The error is w's.
 func (r *Report) Text(w io.Writer) error {
-	drawing := waterfall.Render(r.traces[0],
+	told := r.told[0]
+	drawing := waterfall.Render(told,
 		waterfall.Options{Width: term.Width(w), ASCII: term.ASCIIOnly(os.Getenv), Color: term.Colours(w)})
-	busiest, own := busiest(r.traces[0])
-	return story.Execute(w, struct {
+	var notes []string
+	for _, note := range told.Notes {
+		notes = append(notes, note.String())
+	}
+	return page.Execute(w, struct {
 		*Report
 		Drawing string
 		Timeout time.Duration
-		Failed  *tempo.Span // where the error began
-		Busiest *tempo.Span
-		Own     string
+		Failed  bool
+		Notes   []string
 		Calls   []call
 		SpanIn  func(ledger.Hop) string
 		Asked   func(query string) bool
-	}{r, drawing, traceTimeout, r.traces[0].ErrorOrigin(), busiest, term.Duration(own),
+	}{r, drawing, traceTimeout, told.Errors > 0, notes,
 		[]call{{topology.Uservice1, r.Ledger.Plain}, {topology.Uservice3, r.Ledger.Instrumented}}, r.spanIn,
 		func(query string) bool { return strings.Contains(r.Instrumented.URL, query) }})
 }
@@ -69,27 +71,12 @@ func (r *Report) spanIn(h ledger.Hop) string {
 		return ""
 	}
 	header := h.Arrived.Headers[0]
-	for _, t := range r.traces {
-		i := slices.IndexFunc(t.Spans, func(s *tempo.Span) bool { return s.SpanID == header.SpanID })
-		if t.ID == header.TraceID && i >= 0 {
-			return t.Spans[i].Name + " of " + t.Spans[i].Service
+	for _, t := range r.told {
+		if s := t.Find(header.SpanID); t.ID == header.TraceID && s != nil {
+			return s.Name + " of " + s.Service
 		}
 	}
 	return "a span of " + header.Sender + ", which has not arrived"
 }
 
 var longID = regexp.MustCompile(`\b([0-9a-f]{8})[0-9a-f]{8,}\b`)
-
-// busiest returns the span with the most time of its own, that is, not spent in the spans under it.
-func busiest(t *tempo.Trace) (found *tempo.Span, most time.Duration) {
-	for _, s := range t.Spans {
-		own := s.End.Sub(s.Start)
-		for _, c := range s.Children {
-			own -= c.End.Sub(c.Start)
-		}
-		if own > most {
-			found, most = s, own
-		}
-	}
-	return found, most
-}

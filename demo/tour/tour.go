@@ -15,6 +15,7 @@ import (
 	"example.com/grafana-tempo-go-demo/demo/header"
 	"example.com/grafana-tempo-go-demo/demo/ledger"
 	"example.com/grafana-tempo-go-demo/demo/stack"
+	"example.com/grafana-tempo-go-demo/demo/story"
 	"example.com/grafana-tempo-go-demo/demo/tempo"
 	"example.com/grafana-tempo-go-demo/demo/topology"
 	"example.com/grafana-tempo-go-demo/demo/visit"
@@ -97,12 +98,17 @@ func observe(ctx context.Context, s *stack.Stack, o Options) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.Trace, r.traces = flatten(trace, complete), []*tempo.Trace{trace}
 	r.Ledger = readHops(ctx, s.Ledger(), o.Fail)
+	var known story.Options
+	if r.Ledger.Instrumented != nil {
+		known.Requests = []ledger.Request{*r.Ledger.Instrumented}
+	}
+	r.told = []*story.Trace{story.Tell(trace, known)}
+	r.Trace = flatten(r.told[0], complete)
 	if plain := r.Ledger.Plain; plain != nil && len(plain.Traces) > 0 {
 		// The gateway's spans of a later call are there, so those of this one are.
 		if trace, err := client.Trace(ctx, plain.Traces[0]); err == nil {
-			r.traces = append(r.traces, trace)
+			r.told = append(r.told, story.Tell(trace, story.Options{}))
 		}
 	}
 	return &r, nil
@@ -147,9 +153,9 @@ func fetch(ctx context.Context, c *tempo.Client, id string, limit time.Duration)
 func readHops(ctx context.Context, l *ledger.Ledger, fail string) (found Ledger) {
 	ctx, cancel := context.WithTimeout(ctx, ledgerTimeout)
 	defer cancel()
-	hops, untied := 3, 1 // client to gateway to uservice3 to uservice4; uservice2
+	hops := 3            // client to gateway to uservice3 to uservice4
 	if fail == "redis" { // nobody else is called
-		hops, untied = 2, 0
+		hops = 2
 	}
 	poll(ctx, 10*time.Millisecond, func() bool {
 		for _, r := range l.Recent(10) {
@@ -161,7 +167,7 @@ func readHops(ctx context.Context, l *ledger.Ledger, fail string) (found Ledger)
 				found.Instrumented = &r
 			}
 		}
-		return found.Plain != nil && found.Plain.Outcome == ledger.Ended && len(found.Plain.Untied) >= untied &&
+		return found.Plain != nil && found.Plain.Outcome == ledger.Ended &&
 			found.Instrumented != nil && len(found.Instrumented.Hops) >= hops
 	})
 	return found

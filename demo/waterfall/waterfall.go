@@ -5,10 +5,10 @@ package waterfall
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
-	"time"
 
-	"example.com/grafana-tempo-go-demo/demo/tempo"
+	"example.com/grafana-tempo-go-demo/demo/story"
 	"example.com/grafana-tempo-go-demo/demo/term"
 )
 
@@ -41,17 +41,18 @@ var (
 // colours are those of the services, in order of appearance. Red is kept for errors.
 var colours = []string{"\x1b[36m", "\x1b[33m", "\x1b[35m", "\x1b[32m", "\x1b[34m"}
 
-// row is one span in drawing order, with its words as they are printed.
+// row is one line of the drawing: a span, or the time that nobody measured.
 type row struct {
-	span                    *tempo.Span
+	span                    *story.Span // nil for the unexplained time
+	depth                   int
+	last                    bool // of its siblings
 	name, service, duration string
-	prefix                  string // tree lines before the name
-	below                   string // tree lines of what stands under this row
+	prefix, below           string // tree lines before the name, and of what stands under this row
 }
 
 // Render returns the drawing, every line ended by a newline. Characters in names that could move
 // the cursor or reorder the text become visible ones.
-func Render(t *tempo.Trace, o Options) string {
+func Render(t *story.Trace, o Options) string {
 	wide, narrow := unicodeGlyphs, unicodeNarrow
 	if o.ASCII {
 		wide, narrow = asciiGlyphs, asciiNarrow
@@ -62,7 +63,7 @@ func Render(t *tempo.Trace, o Options) string {
 		d = newDrawing(t, o, narrow)
 		d.measure()
 	}
-	d.draw(t)
+	d.draw()
 	return d.out.String()
 }
 
@@ -70,63 +71,61 @@ type drawing struct {
 	Options
 	glyphs
 
-	rows       []row
-	gaps       []interval      // the unexplained time
-	gap        *tempo.Span     // the row for it, or nil
-	behind     *tempo.Span     // the span under which it stands, or nil
-	known      map[string]bool // ids of the spans that are here, and no id
-	start, end time.Time
-	errors     int
-	colourOf   map[string]string // by service
+	trace    *story.Trace
+	rows     []row
+	colourOf map[string]string // by service
 
 	name, service, duration, bars int // columns
 
 	out strings.Builder
 }
 
-func newDrawing(t *tempo.Trace, o Options, g glyphs) *drawing {
-	d := &drawing{Options: o, glyphs: g, known: map[string]bool{"": true}, colourOf: map[string]string{}}
-	d.start, d.end = t.Bounds()
+func newDrawing(t *story.Trace, o Options, g glyphs) *drawing {
+	d := &drawing{Options: o, glyphs: g, trace: t, colourOf: map[string]string{}}
+	for i, s := range t.Services {
+		d.colourOf[s.Name] = colours[i%len(colours)]
+	}
 	for _, s := range t.Spans {
-		d.known[s.SpanID] = true
+		d.rows = append(d.rows, row{span: s, depth: s.Depth, name: d.clean(s.Name), service: d.clean(s.Service), duration: d.clean(s.Duration.String())})
+		if t.Dark != nil && t.Dark.Span == s.Index {
+			d.rows = append(d.rows, d.unexplained(s.Depth+1)) // it has no children
+		}
 	}
-	var total time.Duration
-	if d.gaps, total, d.behind = unexplained(t, d.known); d.behind != nil || total > 0 {
-		d.gap = &tempo.Span{Name: "unexplained", Start: d.start, End: d.start.Add(total)}
+	if t.Dark != nil && t.Dark.Span < 0 {
+		d.rows = append(d.rows, d.unexplained(0))
 	}
-	for _, root := range t.Roots() {
-		d.add(row{span: root})
-	}
-	if d.gap != nil && d.behind == nil {
-		d.add(row{span: d.gap})
-	}
+	d.tree()
 	return d
 }
 
-// add adds a row, and one for each span below it.
-func (d *drawing) add(r row) {
-	s, indent := r.span, r.below
-	children := s.Children
-	if s == d.behind {
-		children = []*tempo.Span{d.gap} // it has no others
+func (d *drawing) unexplained(depth int) row {
+	return row{depth: depth, name: "unexplained", duration: d.clean(d.trace.Dark.Time.String())}
+}
+
+// tree draws the lines of the tree: those of the innermost levels, as many as there is room for.
+func (d *drawing) tree() {
+	siblings := map[int]bool{} // levels on which a sibling follows
+	for i, r := range slices.Backward(d.rows) {
+		d.rows[i].last = !siblings[r.depth]
+		siblings[r.depth] = true
+		delete(siblings, r.depth+1)
 	}
-	if len(children) > 0 {
-		r.below += d.pipe
-	}
-	r.name, r.service, r.duration = d.clean(s.Name), d.clean(s.Service), term.Duration(s.End.Sub(s.Start))
-	d.rows = append(d.rows, r)
-	if s.Status == "error" {
-		d.errors++
-	}
-	if _, ok := d.colourOf[s.Service]; !ok && s != d.gap {
-		d.colourOf[s.Service] = colours[len(d.colourOf)%len(colours)]
-	}
-	for i, c := range children {
-		child := row{span: c, prefix: indent + d.tee, below: indent + d.pipe}
-		if i == len(children)-1 {
-			child.prefix, child.below = indent+d.corner, indent+d.blank
+	var lines []string // of each level above
+	for i := range d.rows {
+		r := &d.rows[i]
+		lines = lines[:max(0, r.depth-1)]
+		above := strings.Join(lines[max(0, len(lines)-d.Width):], "")
+		switch {
+		case r.depth == 0:
+		case r.last:
+			r.prefix, lines = above+d.corner, append(lines, d.blank)
+		default:
+			r.prefix, lines = above+d.tee, append(lines, d.pipe)
 		}
-		d.add(child)
+		r.below = strings.Join(lines[max(0, len(lines)-d.Width):], "")
+		if i+1 < len(d.rows) && d.rows[i+1].depth > r.depth {
+			r.below += d.pipe
+		}
 	}
 }
 
@@ -136,7 +135,7 @@ func (d *drawing) measure() bool {
 	for _, r := range d.rows {
 		d.name = max(d.name, term.Columns(r.prefix+r.name))
 		d.service = max(d.service, term.Columns(r.service))
-		d.duration = max(d.duration, len(r.duration))
+		d.duration = max(d.duration, term.Columns(r.duration))
 	}
 	d.service = min(d.service, maxService)
 	// Two blanks stand between names, services, durations and bars.
@@ -147,34 +146,40 @@ func (d *drawing) measure() bool {
 	return wanted <= d.name
 }
 
-func (d *drawing) draw(t *tempo.Trace) {
-	total := term.Duration(d.end.Sub(d.start))
-	fmt.Fprintf(&d.out, "trace %s  %s  %s", d.clean(t.ID), term.Count(len(t.Spans), "span"), total)
-	if d.errors > 0 {
-		d.out.WriteString("  " + d.paint(term.Red, term.Count(d.errors, "error")))
+func (d *drawing) draw() {
+	total := d.clean(d.trace.Duration.String())
+	fmt.Fprintf(&d.out, "trace %s  %s  %s", d.clean(d.trace.ID), term.Count(len(d.trace.Spans), "span"), total)
+	if d.trace.Errors > 0 {
+		d.out.WriteString("  " + d.paint(term.Red, term.Count(d.trace.Errors, "error")))
 	}
 	d.out.WriteString("\n")
 	if d.bars >= len("0 "+total) { // the scale above the bars
-		scale := fmt.Sprintf("0%*s", d.bars-1, total)
+		scale := "0" + strings.Repeat(" ", d.bars-1-term.Columns(total)) + total
 		d.out.WriteString(strings.Repeat(" ", d.name+d.service+d.duration+6) + d.paint(term.Faint, scale) + "\n")
 	}
 	outside := false
 	for _, r := range d.rows {
-		outside = outside || r.span.Outside()
-		colour := cmp.Or(d.colourOf[r.span.Service], term.Faint)
+		colour := term.Faint
+		if r.span != nil {
+			colour, outside = d.colourOf[r.span.Service], outside || r.span.Outside
+		}
 		room := d.name - min(minName, term.Columns(r.name)) // for the lines of the tree
 		name := term.Pad(term.Fit(d.clip(r.prefix, room)+r.name, d.name, d.cut), d.name)
 		service := term.Pad(term.Fit(r.service, d.service, d.cut), d.service)
-		line := fmt.Sprintf("%s  %s  %*s", name, d.paint(colour, service), d.duration, r.duration)
+		duration := strings.Repeat(" ", d.duration-term.Columns(r.duration)) + r.duration
+		line := name + "  " + d.paint(colour, service) + "  " + duration
 		if d.bars > 0 {
 			line += "  " + d.paint(colour, d.bar(r.span))
 		}
 		d.out.WriteString(strings.TrimRight(line, " ") + "\n")
 		below := d.clip(r.below, room)
-		if !d.known[r.span.ParentID] {
+		if r.span != nil && r.span.Orphan {
 			d.under(below, term.Faint, "(its parent is not here)")
 		}
-		if r.span.Status == "error" {
+		if r.span != nil && r.span.Circle {
+			d.under(below, term.Faint, "(its parent is below it)")
+		}
+		if r.span != nil && r.span.Status == "error" {
 			d.under(below, term.Red, strings.TrimSuffix("ERROR: "+d.clean(r.span.StatusMessage), ": "))
 		}
 	}
@@ -199,31 +204,29 @@ func (d *drawing) under(below, colour, text string) {
 	}
 }
 
-// bar is the time of one span on the common axis. A span too short to be seen gets a thin mark.
-func (d *drawing) bar(s *tempo.Span) string {
-	total := d.end.Sub(d.start)
-	if total <= 0 {
+// bar is the time of one span on the common axis, or with nil what is unexplained. A span too short
+// to be seen gets a thin mark.
+func (d *drawing) bar(s *story.Span) string {
+	if d.trace.Duration <= 0 {
 		return d.tick
 	}
-	at := func(t time.Time) float64 {
-		return min(1, max(0, float64(t.Sub(d.start))/float64(total))) * float64(d.bars)
-	}
-	if s == d.gap {
+	at := func(t story.Time) float64 { return float64(t) / float64(d.trace.Duration) * float64(d.bars) }
+	if s == nil {
 		line := []rune(strings.Repeat(" ", d.bars))
-		for _, piece := range d.gaps {
-			for i := int(at(piece.from) + 0.5); i < int(at(piece.to)+0.5); i++ {
+		for _, piece := range d.trace.Dark.Pieces {
+			for i := int(at(piece.From) + 0.5); i < int(at(piece.To)+0.5); i++ {
 				line[i] = []rune(d.hatch)[0]
 			}
 		}
 		return string(line)
 	}
-	from, to := at(s.Start), at(s.End)
+	from, to := at(s.Start), at(s.Interval.To)
 	first, last := int(from+0.5), int(to+0.5)
 	if last <= first {
 		return strings.Repeat(" ", min(int(from), d.bars-1)) + d.tick
 	}
 	bar := d.glyphs.bar
-	if s.Outside() {
+	if s.Outside {
 		bar = d.outside
 	}
 	return strings.Repeat(" ", first) + strings.Repeat(bar, last-first)
@@ -233,7 +236,7 @@ func (d *drawing) paint(colour, text string) string { return term.Paint(d.Color,
 
 func (d *drawing) clean(s string) string {
 	if s = term.Clean(s); d.ASCII {
-		s = term.ASCII(s, nil)
+		s = term.ASCII(s, map[rune]rune{'µ': 'u'})
 	}
 	return s
 }

@@ -293,21 +293,3 @@ func TestTheExplorerSaysWhatTheKernelSees(t *testing.T) {
 		t.Errorf("of a call that nobody saw arrive the page says %q", banner)
 	}
 }
-
-func TestTheExplorerFindsTheTraceThatTheKernelBegan(t *testing.T) {
-	browser := startBrowser(t)
-	id, begun := newTraceID(), newTraceID()
-	address, send := inProcess(t, ledgerOf(id, object{"outcome": "ended", "summary": "", "hops": []object{}, "untied_total": 1, "untied": []object{{
-		"from": "uservice1", "to": "uservice2", "action": "dropped", "kernel": true, "left": object{},
-		"arrived": object{"source": "recorded", "headers": []object{{"name": "traceparent", "trace_id": begun, "valid": true}}},
-	}}}))
-	send(object{"resourceSpans": []object{proxied(id, "uservice1", "/", "200", 40*time.Second)}})
-	p := open(t, browser, address+"/trace/"+id, 1280)
-	p.until(`document.querySelector(".mystery")?.innerText.includes("The kernel seems to watch it from outside (eBPF)")`)
-	if link := js[string](p, `document.querySelector(".mystery a").getAttribute("href")`); link != "/trace/"+begun {
-		t.Errorf("the page leads to %s, want %s", link, begun)
-	}
-	if badges := strings.Join(p.texts(".hop .badge"), ", "); !strings.Contains(badges, "perhaps the kernel's header") {
-		t.Errorf("the ledger has the badges %q", badges)
-	}
-}

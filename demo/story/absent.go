@@ -1,0 +1,69 @@
+package story
+
+import (
+	"slices"
+	"time"
+
+	"example.com/grafana-tempo-go-demo/demo/ledger"
+)
+
+const (
+	// absentAfter is how long to wait for a trace before it is said not to be here.
+	absentAfter = 20 * time.Second
+	// unheardAfter is the same for a trace of which the ledger does not know either.
+	unheardAfter = 8 * time.Second
+	// briefly is how long a page looks as if it loaded.
+	briefly = 1200 * time.Millisecond
+)
+
+// SampledMeans stands once where a header is shown, or the lack of a trace.
+const SampledMeans = "Sampled (flag 1): the sender records its span, and a receiver that obeys the flag records its own too. " +
+	"Not sampled (flag 0): they record none."
+
+// Absent is what is known of a trace of which no span is here.
+type Absent struct {
+	// Icon is wait or unplugged, or empty as long as there is nothing to say yet.
+	Icon  string   `json:"icon"`
+	Title string   `json:"title"`
+	Texts []string `json:"texts"`
+	// Settled reports whether waiting is over.
+	Settled bool `json:"settled"`
+}
+
+// Missing says why no span of a trace is here. Unsampled is what somebody else knows of it; waited is
+// how long they have been waiting. Kept reports whether anybody keeps a ledger, whose requests of
+// this trace the others are.
+func Missing(id string, kept bool, requests []ledger.Request, unsampledElsewhere bool, waited time.Duration) Absent {
+	none := unsampledElsewhere || unsampled(id, requests)
+	used := anyHop(requests, func(h ledger.Hop) bool { return h.TraceID == id })
+	limit := absentAfter
+	if kept && !used && !none {
+		limit = unheardAfter
+	}
+	over := waited > limit
+	switch {
+	case none:
+		texts := []string{"The flag in its header is 0. A service that obeys it records no span, so probably none will come."}
+		if !kept {
+			texts = append(texts, SampledMeans)
+		}
+		return Absent{"unplugged", "This call was not sampled", append(texts, id), over}
+	case !over && waited < briefly:
+		return Absent{}
+	case !over:
+		return Absent{"wait", "Waiting for this trace",
+			[]string{"Its spans are on their way: they are sent a moment after the answer.", id}, false}
+	}
+	var why string
+	switch {
+	case !kept:
+		why = "It was not sampled, a collector in front of the trace store did not keep it, its spans do not reach the store, or it is older than what the store keeps."
+	case len(requests) == 0:
+		why = "Neither the trace store nor the hop ledger knows this id: it is mistyped, or older than what they keep."
+	case !used:
+		why = "A request brought this id, and nobody here went on in its trace: the hop ledger says why."
+	default:
+		why = "The hop ledger knows the request, but none of its spans is here: their exporters do not reach the trace store, or the store no longer keeps them."
+	}
+	return Absent{"unplugged", "This trace is not here", slices.Concat([]string{why}, []string{id}), true}
+}

@@ -1,0 +1,147 @@
+package story
+
+import (
+	"cmp"
+	"slices"
+)
+
+// Row is the time of a service, or of the spans of one name in it.
+type Row struct {
+	Service string  `json:"service"` // empty for time that no span covers
+	Name    string  `json:"name"`    // of the spans; that of the last row's time is "unexplained"
+	Spans   int     `json:"spans"`
+	Errors  int     `json:"errors"`
+	Time    *Time   `json:"time"`  // nil if all of them are dark: nobody knows what they did themselves
+	Share   float64 `json:"share"` // 0 to 1
+	Percent string  `json:"percent"`
+}
+
+// rows adds up the shares of spans by a key, the greatest first. They add up to the trace's duration.
+func (t *Trace) rows(key func(*Span) string) []Row {
+	var list []*Row
+	times := map[*Row]Time{}
+	found := map[string]*Row{}
+	for _, s := range t.Spans {
+		row := found[key(s)]
+		if row == nil {
+			row = &Row{Service: s.Service, Name: cmp.Or(s.Name, noName)}
+			found[key(s)] = row
+			list = append(list, row)
+		}
+		row.Spans++
+		times[row] += s.Share
+		if s.Status == "error" {
+			row.Errors++
+		}
+		if !s.Dark {
+			row.Time = new(Time)
+		}
+	}
+	if t.Dark != nil && t.Dark.Time > 0 {
+		list = append(list, &Row{Name: "unexplained", Time: new(Time)})
+		times[list[len(list)-1]] = t.Dark.Time
+	}
+	slices.SortStableFunc(list, func(a, b *Row) int { return cmp.Compare(times[b], times[a]) })
+	rows := make([]Row, len(list))
+	for i, row := range list {
+		if row.Time != nil {
+			*row.Time, row.Percent = times[row], Percent(times[row], t.Duration)
+			row.Share = float64(times[row]) / float64(max(1, t.Duration))
+		}
+		rows[i] = *row
+	}
+	return rows
+}
+
+// maxAdopted bounds the spans without their parent for which a place is looked for: each costs a
+// look at every span.
+const maxAdopted = 100
+
+// account finds where the time went. Each moment belongs to the spans that were at work and waited
+// for no child; spans that were at work side by side share it. What is left, no span covers: it is
+// unexplained, and charged to nobody.
+func (t *Trace) account() {
+	guests := map[*Span][]Interval{}
+	looked := 0
+	for _, s := range t.Spans {
+		if !s.Orphan {
+			continue
+		}
+		if looked++; looked > maxAdopted {
+			break
+		}
+		if host := t.host(s); host != nil {
+			guests[host] = append(guests[host], s.Interval)
+		}
+	}
+	type edge struct {
+		at     Time
+		change int
+	}
+	edges := make([]edge, 0, 2*len(t.Spans)+1)
+	for _, s := range t.Spans {
+		if s.Dark {
+			continue
+		}
+		others := guests[s]
+		for _, c := range s.Span.Children {
+			others = append(others, t.of[c].Interval)
+		}
+		slices.SortFunc(others, func(a, b Interval) int { return cmp.Compare(a.From, b.From) })
+		s.Self = without(s.Interval, others)
+		s.SelfTime = new(length(s.Self))
+		for _, piece := range s.Self {
+			edges = append(edges, edge{piece.From, 1}, edge{piece.To, -1})
+		}
+	}
+	edges = append(edges, edge{t.Duration, 0})
+	slices.SortFunc(edges, func(a, b edge) int { return cmp.Compare(a.at, b.at) })
+	// For each edge, what a span would have got that was at work since the beginning.
+	until := make(map[Time]float64, len(edges))
+	var at Time
+	working, shared := 0, 0.0
+	for _, e := range edges {
+		if working > 0 {
+			shared += float64(e.at-at) / float64(working)
+		} else if e.at > at {
+			t.unexplained = append(t.unexplained, Interval{at, e.at})
+		}
+		at = e.at
+		working += e.change
+		until[e.at] = shared
+	}
+	for _, s := range t.Spans {
+		share := 0.0
+		for _, piece := range s.Self {
+			share += until[piece.To] - until[piece.From]
+		}
+		s.Share = Time(share + 0.5)
+	}
+	if length(t.unexplained) <= t.Duration/1000 {
+		t.unexplained = nil
+	}
+}
+
+// host guesses where a span belongs whose parent is missing: in a dark call around it, or else in
+// the shortest span around it that may have called somebody. Nil if there is none.
+func (t *Trace) host(orphan *Span) (host *Span) {
+	better := func(s *Span) bool {
+		switch {
+		case host == nil:
+			return true
+		case s.Dark != host.Dark:
+			return s.Dark
+		case s.Duration != host.Duration:
+			return s.Duration < host.Duration
+		}
+		return s.Depth > host.Depth
+	}
+	for _, s := range t.Spans {
+		own := s.Index >= orphan.Index && s.Index <= orphan.Index+orphan.Below
+		around := s.Interval.From <= orphan.Interval.From && s.Interval.To >= orphan.Interval.To && s.Duration > orphan.Duration
+		if around && !own && (s.Dark || s.Children > 0 || s.Kind != "client") && better(s) {
+			host = s
+		}
+	}
+	return host
+}

@@ -1,0 +1,241 @@
+package story
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"time"
+
+	"example.com/grafana-tempo-go-demo/demo/ledger"
+	"example.com/grafana-tempo-go-demo/demo/tempo"
+)
+
+const (
+	// ExportTime is how long an exporter takes to send what it has, unless it is told to wait longer.
+	ExportTime = 6 * time.Second
+	// QuietTime is how long after its end a trace grows, if nothing seems to be missing.
+	QuietTime = 2500 * time.Millisecond
+	// GrowingTime is how long after its end a trace may grow.
+	GrowingTime = 20 * time.Second
+)
+
+const (
+	unknownService = "unknown service"
+	noName         = "(no name)"
+)
+
+// Options are what else is known when a trace is explained.
+type Options struct {
+	// Requests are those of the ledger that had to do with the trace; none if nobody keeps one.
+	Requests []ledger.Request
+	// Now tells whether spans may still be on their way. At the zero time none are.
+	Now time.Time
+}
+
+// Trace is a trace explained. Its JSON is drawn by the explorer's page.
+type Trace struct {
+	ID       string `json:"id"` // 32 lower-case hexadecimal digits
+	Title    string `json:"title"`
+	Subtitle string `json:"subtitle"`
+	// Status is what the client was answered over HTTP, if a span says so.
+	Status    string    `json:"status,omitempty"`
+	StartedAt time.Time `json:"started_at"`
+	Duration  Time      `json:"duration"`
+	Errors    int       `json:"errors"` // how many spans failed
+	// Settled reports whether nothing more is expected to arrive.
+	Settled bool `json:"settled"`
+
+	Notes     []Note      `json:"notes"` // what it says in a sentence or two
+	Spans     []*Span     `json:"spans"` // as in tempo.Trace
+	Services  []Service   `json:"services"`
+	Resources []Values    `json:"resources"` // Span.Resource is an index of it
+	Dark      *Dark       `json:"dark"`      // nil if all is told
+	ByService []Row       `json:"by_service"`
+	BySpan    []Row       `json:"by_span"`
+	Plain     *Comparable `json:"plain"` // nil unless an instrumented twin would tell more
+
+	// Origin is the span in which an error began; nil if there is none, or if no span here says so.
+	Origin *Span `json:"-"`
+	// Busiest is the span to which the most time belongs; nil if none has any.
+	Busiest *Span `json:"-"`
+	// Orphans reports whether a span's parent is missing.
+	Orphans bool `json:"-"`
+
+	tempo       *tempo.Trace
+	of          map[*tempo.Span]*Span
+	root        *Span
+	entry       *Span // knows what was asked for: the server span of whoever passes requests on, or the first
+	requests    []ledger.Request
+	late        bool // exporters have had their time
+	unexplained []Interval
+}
+
+// Span is a span and what the trace says of it.
+type Span struct {
+	*tempo.Span
+	Service  string `json:"service"` // never empty
+	Index    int    `json:"-"`
+	Depth    int    `json:"depth"`    // 0 for a root
+	Parent   int    `json:"parent"`   // index; -1 for none
+	Children int    `json:"children"` // how many
+	Below    int    `json:"below"`    // how many spans are below it, on all levels
+	// Interval is when it was open; one that ends before it starts was open for no time.
+	Interval Interval `json:"-"`
+	Start    Time     `json:"start"`
+	Duration Time     `json:"duration"`
+	// Self are the pieces of time in which it waited for no child; none is known of a dark span.
+	Self     []Interval `json:"self"`
+	SelfTime *Time      `json:"self_time"` // the sum of Self; nil of a dark span
+	// Share is its part of the trace's duration: where spans were at work side by side, they share.
+	Share Time `json:"-"`
+
+	Orphan  bool `json:"orphan,omitempty"`  // its parent is not here
+	Circle  bool `json:"circle,omitempty"`  // its parent is below itself
+	Dark    bool `json:"dark,omitempty"`    // an HTTP call of somebody of whom there is no span
+	Outside bool `json:"outside,omitempty"` // the kernel saw it from outside
+	Origin  bool `json:"origin,omitempty"`  // the error began in it
+
+	Attributes Values  `json:"attributes"`
+	Resource   int     `json:"resource"` // index of Trace.Resources
+	Scope      string  `json:"scope,omitempty"`
+	Links      int     `json:"links,omitempty"`
+	Events     []Event `json:"events,omitempty"`
+	// Callee is the index of the span to whose service a header carried this span's id; 0 for none.
+	Callee   int    `json:"callee,omitempty"`
+	ByHeader bool   `json:"by_header,omitempty"` // the id of its parent came in a header
+	Notes    []Note `json:"notes,omitempty"`
+
+	answers []Answer
+}
+
+// Service is a service with its number of spans.
+type Service struct {
+	Name    string `json:"name"`
+	Spans   int    `json:"spans"`
+	Outside bool   `json:"outside,omitempty"` // a span of it was seen from outside
+}
+
+// Tell explains a trace.
+func Tell(t *tempo.Trace, o Options) *Trace {
+	start, end := t.Bounds()
+	told := &Trace{
+		ID: t.ID, StartedAt: start, Duration: Time(end.Sub(start)), tempo: t, of: make(map[*tempo.Span]*Span, len(t.Spans)),
+		requests: o.Requests, late: o.Now.IsZero() || o.Now.Sub(end) > ExportTime,
+	}
+	told.place()
+	told.account()
+	told.find()
+	told.Dark = told.darkness()
+	told.ByService = told.rows(func(s *Span) string { return s.Service })
+	told.BySpan = told.rows(func(s *Span) string { return s.Service + "\n" + s.Name })
+	told.Plain = told.comparable()
+	told.describe()
+	told.Notes = told.notes()
+	age := o.Now.Sub(end)
+	complete := !told.root.Orphan && !told.missing()
+	told.Settled = o.Now.IsZero() || age > GrowingTime || complete && age > QuietTime
+	return told
+}
+
+// place gives each span its place in the tree.
+func (t *Trace) place() {
+	t.Spans = make([]*Span, len(t.tempo.Spans))
+	for i, s := range t.tempo.Spans {
+		from := Time(s.Start.Sub(t.StartedAt))
+		placed := &Span{
+			Span: s, Service: cmp.Or(s.Service, unknownService), Index: i, Parent: -1, Children: len(s.Children),
+			Interval: Interval{from, max(from, Time(s.End.Sub(t.StartedAt)))}, Outside: s.Outside(),
+			Orphan: s.ParentID != "" && s.Parent == nil && t.tempo.Span(s.ParentID) == nil,
+			Circle: s.Parent == nil && t.tempo.Span(s.ParentID) != nil,
+			Dark:   s.Kind == "client" && len(s.Children) == 0 && (s.Asked() || s.Answered()),
+		}
+		placed.answers = readAnswers(s)
+		placed.Start, placed.Duration = from, placed.Interval.To-from
+		if above := t.of[s.Parent]; above != nil {
+			placed.Parent, placed.Depth = above.Index, above.Depth+1
+			placed.ByHeader = s.Kind == "server" && placed.Service != above.Service
+			if placed.ByHeader && above.Callee == 0 {
+				above.Callee = i
+			}
+		}
+		t.Orphans = t.Orphans || placed.Orphan
+		t.Spans[i], t.of[s] = placed, placed
+	}
+	for _, s := range slices.Backward(t.Spans) {
+		if s.Parent >= 0 {
+			t.Spans[s.Parent].Below += s.Below + 1
+		}
+	}
+}
+
+// find finds the spans that matter most.
+func (t *Trace) find() {
+	for _, s := range t.Spans {
+		i := slices.IndexFunc(t.Services, func(known Service) bool { return known.Name == s.Service })
+		if i < 0 {
+			i = len(t.Services)
+			t.Services = append(t.Services, Service{Name: s.Service})
+		}
+		t.Services[i].Spans++
+		t.Services[i].Outside = t.Services[i].Outside || s.Outside
+		if s.Depth == 0 && (t.root == nil || t.root.Orphan && !s.Orphan) {
+			t.root = s
+		}
+		if t.entry == nil && s.Kind == "server" && IsRelay(s.Service) {
+			t.entry = s
+		}
+		if s.Status == "error" {
+			t.Errors++
+		}
+		if s.Share > 0 && (t.Busiest == nil || s.Share > t.Busiest.Share) {
+			t.Busiest = s
+		}
+	}
+	t.entry = cmp.Or(t.entry, t.root)
+	if origin := ErrorOrigin(t.tempo); origin != nil {
+		t.Origin = t.of[origin]
+		t.Origin.Origin = true
+	}
+	t.Status = t.entry.text("http.response.status_code", "http.status_code")
+	t.Title = t.root.Service
+	if asked := t.AskedFor(); asked != "" {
+		t.Title = asked
+	}
+	t.Subtitle = cmp.Or(t.root.Name, noName)
+	if t.root.Service != t.Title {
+		t.Subtitle = t.root.Service + " · " + t.Subtitle
+	}
+	if t.root.Orphan {
+		t.Subtitle = "its first span has not arrived"
+	}
+}
+
+// Find returns the span with this id, as tempo.Trace.Span does; nil if there is none.
+func (t *Trace) Find(spanID string) *Span { return t.of[t.tempo.Span(spanID)] }
+
+// ErrorOrigin returns the span in which an error began: the first to end of those that failed and
+// have no failed span below them. A call that was answered by somebody of whom the trace has no span
+// does not say where it began. Nil if no span says so.
+func ErrorOrigin(t *tempo.Trace) (origin *tempo.Span) {
+	failed := func(s *tempo.Span) bool { return s.Status == "error" }
+	for _, s := range t.Spans {
+		elsewhere := s.Kind == "client" && len(s.Children) == 0 && s.Answered()
+		if failed(s) && !elsewhere && !slices.ContainsFunc(s.Children, failed) && (origin == nil || s.End.Before(origin.End)) {
+			origin = s
+		}
+	}
+	return origin
+}
+
+// text is the first of some attributes that a span has, as text.
+func (s *Span) text(keys ...string) string {
+	for _, key := range keys {
+		if v, ok := s.Span.Attributes[key]; ok {
+			return newValue(key, v).Value
+		}
+	}
+	return ""
+}
+
+// label names a span for a sentence.
+func (s *Span) label() string { return cmp.Or(strings.TrimSpace(s.Name), noName) + " of " + s.Service }
