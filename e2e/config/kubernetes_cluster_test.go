@@ -2,13 +2,11 @@ package config
 
 import (
 	"fmt"
-	"maps"
 	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/compose-spec/compose-go/v2/types"
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/pod-security-admission/api"
 	"k8s.io/pod-security-admission/policy"
 
@@ -78,36 +76,6 @@ func TestKubernetesReadmeFollowsTheManifests(t *testing.T) {
 				if service.Build == nil && !forwarded[forwards] {
 					t.Errorf("README.md does not forward %s, as compose publishes it", forwards)
 				}
-			}
-		}
-	})
-}
-
-// TestWhatIsDoubledStaysWhenANodeGoes: the two are on different nodes where there are several, and
-// one of them stays when a node is emptied.
-func TestWhatIsDoubledStaysWhenANodeGoes(t *testing.T) {
-	eachCluster(t, func(t *testing.T, c kubernetes.Cluster, _ *types.Project) {
-		pods := map[string]int{}
-		for _, w := range c.Workloads {
-			twin := w.Template.Labels["twin"]
-			if twin == "" {
-				if w.Replicas > 1 {
-					t.Errorf("%s runs %d times and has no label twin", w.Name, w.Replicas)
-				}
-				continue
-			}
-			pods[twin] += int(w.Replicas)
-			terms := w.Template.Spec.Affinity.PodAntiAffinity.PreferredDuringSchedulingIgnoredDuringExecution
-			if len(terms) != 1 || terms[0].PodAffinityTerm.TopologyKey != corev1.LabelHostname ||
-				!maps.Equal(terms[0].PodAffinityTerm.LabelSelector.MatchLabels, map[string]string{"twin": twin}) {
-				t.Errorf("%s may run twice on one node: %+v", w.Name, terms)
-			}
-		}
-		for twin, number := range pods {
-			budget := c.Budgets[twin].Spec
-			if number != 2 || budget.MaxUnavailable.IntValue() != 1 ||
-				!maps.Equal(budget.Selector.MatchLabels, map[string]string{"twin": twin}) {
-				t.Errorf("PodDisruptionBudget %s: %+v, for %d pods", twin, budget, number)
 			}
 		}
 	})

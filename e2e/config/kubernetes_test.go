@@ -106,6 +106,22 @@ func TestKubernetesStartsWhatComposeStarts(t *testing.T) {
 	})
 }
 
+// TestKubernetesDeclaresPortsThatAreListenedOn: on each port that a container declares, and so a policy
+// and a Service can name, its arguments, variables or files make it listen.
+func TestKubernetesDeclaresPortsThatAreListenedOn(t *testing.T) {
+	eachPod(t, func(t *testing.T, c kubernetes.Cluster, w kubernetes.Workload, _ types.ServiceConfig) {
+		environment, _ := c.Environment(t, w)
+		texts := slices.AppendSeq(slices.Clone(w.Container().Args), maps.Values(environment))
+		texts = append(slices.AppendSeq(texts, maps.Values(c.Files(t, w))), w.Container().Command...)
+		for _, port := range w.Container().Ports {
+			number := fmt.Sprintf(`\b%d\b`, port.ContainerPort)
+			if !slices.ContainsFunc(texts, regexp.MustCompile(number).MatchString) {
+				t.Errorf("declares port %d, which nothing in its configuration names", port.ContainerPort)
+			}
+		}
+	})
+}
+
 // except returns what is in list and not in others.
 func except(list, others []string) []string {
 	return slices.DeleteFunc(slices.Clone(list), func(s string) bool { return slices.Contains(others, s) })
@@ -239,34 +255,4 @@ func writable(w kubernetes.Workload) (folders map[string]bool, kept bool) {
 		}
 	}
 	return folders, len(w.Claims) > 0
-}
-
-// TestKubernetesAsksTheSameQuestion: a pod is ready when it answers what compose's health check
-// asks for.
-func TestKubernetesAsksTheSameQuestion(t *testing.T) {
-	questions := map[string]string{ // of the programs that know whom to ask
-		"/service": ":7878/readyz", "traefik": ":8080/ping", "/tempo": ":3200/ready", "/usr/bin/loki": ":3100/ready",
-		"promtool": ":9090/-/ready",
-	}
-	address := regexp.MustCompile(`(?:http://|/dev/tcp/)127\.0\.0\.1[:/](\d+)(.*)$`)
-	eachPod(t, func(t *testing.T, _ kubernetes.Cluster, w kubernetes.Workload, service types.ServiceConfig) {
-		check, probe := service.HealthCheck, w.Container().ReadinessProbe
-		want, known := questions[check.Test[1]]
-		if found := address.FindStringSubmatch(check.Test[len(check.Test)-1]); !known && found != nil {
-			want = ":" + found[1] + found[2]
-		}
-		got := ""
-		for _, port := range w.Container().Ports {
-			switch {
-			case probe == nil:
-			case probe.HTTPGet != nil && probe.HTTPGet.Port.StrVal == port.Name:
-				got = fmt.Sprintf(":%d%s", port.ContainerPort, probe.HTTPGet.Path)
-			case probe.TCPSocket != nil && probe.TCPSocket.Port.StrVal == port.Name:
-				got = fmt.Sprintf(":%d", port.ContainerPort)
-			}
-		}
-		if got == "" || got != want {
-			t.Fatalf("is asked for %q, with compose for %q", got, want)
-		}
-	})
 }

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"fmt"
 	"reflect"
 	"regexp"
 	"slices"
@@ -10,7 +9,6 @@ import (
 	"testing"
 
 	"github.com/compose-spec/compose-go/v2/types"
-	"go.yaml.in/yaml/v3"
 
 	"example.com/grafana-tempo-go-demo/e2e/internal/compose"
 	"example.com/grafana-tempo-go-demo/e2e/internal/repo"
@@ -21,17 +19,6 @@ var receiver = map[string]string{"plain": "tempo", "collector": "collector", "sc
 
 func isTempo(service types.ServiceConfig) bool {
 	return strings.HasPrefix(service.Image, "grafana/tempo:")
-}
-
-// aliases are the names of a service besides its own.
-func aliases(service types.ServiceConfig) (names []string) {
-	for _, network := range service.Networks {
-		if network != nil {
-			names = append(names, network.Aliases...)
-		}
-	}
-	slices.Sort(names)
-	return slices.Compact(names)
 }
 
 // TestAnOverrideChangesNothingElse: what docker-compose.yaml has, Tempo aside, is as it was, but for
@@ -67,7 +54,7 @@ func TestSpansHaveOneWayIn(t *testing.T) {
 		base, _, _ := strings.Cut(stack, "+")
 		one := receiver[strings.Replace(base, "ebpf", "plain", 1)]
 		for name, service := range project.Services {
-			takes, published := slices.Contains(aliases(service), "otlp"), 0
+			takes, published := slices.Contains(compose.Aliases(service), "otlp"), 0
 			for _, port := range service.Ports {
 				if slices.Contains([]uint32{4317, 4318, 14268}, port.Target) {
 					published++
@@ -92,16 +79,12 @@ func TestSpansHaveOneWayIn(t *testing.T) {
 
 // TestTempoAtScaleIsWhole: what each part must have, or it loses spans without a word.
 func TestTempoAtScaleIsWhole(t *testing.T) {
-	zones := map[string]bool{}
 	for name, service := range compose.Stack(t, "scale", nil).Services {
 		if !isTempo(service) {
 			continue
 		}
-		if !slices.Equal(aliases(service), []string{"gossip"}) {
-			t.Errorf("%s is not found by the other parts: %v", name, aliases(service))
-		}
-		if len(service.Volumes) != 1 || !strings.HasSuffix(service.Volumes[0].Source, "/conf/scale/tempo.yaml") {
-			t.Errorf("%s mounts %+v", name, service.Volumes)
+		if !slices.Equal(compose.Aliases(service), []string{"gossip"}) {
+			t.Errorf("%s is not found by the other parts: %v", name, compose.Aliases(service))
 		}
 		if len(service.Tmpfs) != 1 || !strings.HasPrefix(service.Tmpfs[0], "/var/tempo:uid=10001,gid=10001,") {
 			t.Errorf("%s does not start with an empty folder of its own: %v", name, service.Tmpfs)
@@ -111,12 +94,6 @@ func TestTempoAtScaleIsWhole(t *testing.T) {
 		if (target == "live-store" || target == "block-builder") && (service.Hostname != name || !strings.HasSuffix(name, "-0")) {
 			t.Errorf("%s has the host name %q, want its own with the number of a partition", name, service.Hostname)
 		}
-		if zone := service.Command[len(service.Command)-1]; strings.HasPrefix(zone, "-live-store.instance-availability-zone=") {
-			zones[zone] = true
-		}
-	}
-	if len(zones) != 2 {
-		t.Errorf("the live-stores are in the zones %v, want two", zones)
 	}
 	// A live-store reads twice its complete_block_timeout (20m) again when it starts.
 	if keeps := brokerSetting(t, "log.retention.minutes"); keeps < 40 {
@@ -181,71 +158,24 @@ func TestTemposAreSetAlike(t *testing.T) {
 	}
 }
 
-// TestAddressesOfTheOverridesExist: each host:port in their files is a service, or a name that one
-// has besides.
-func TestAddressesOfTheOverridesExist(t *testing.T) {
-	known := map[string]bool{"localhost": true}
-	for name, service := range compose.Stack(t, "scale", nil).Services {
-		for _, name := range append(aliases(service), name) {
-			known[name] = true
-		}
-	}
-	address := regexp.MustCompile(`([a-z][a-z0-9-]*):\d{4,5}\b|\b(?:hostname: |names: \[)([a-z-]+)`)
-	for _, folder := range []string{"conf/scale", "conf/collector"} {
-		for _, file := range repo.Files(t, folder, "*") {
-			for _, found := range address.FindAllStringSubmatch(string(repo.Read(t, folder+"/"+file)), -1) {
-				if host := found[1] + found[2]; !known[host] {
-					t.Errorf("%s/%s names %s, which no service has", folder, file, host)
-				}
-			}
-		}
-	}
-}
-
 // TestEveryPartIsScraped: the doctor finds by these metrics which parts are down.
 func TestEveryPartIsScraped(t *testing.T) {
 	for _, stack := range []string{"collector", "scale"} {
 		project := compose.Stack(t, stack, nil)
-		files := []string{"conf/prometheus/scrape.yaml"}
+		scraped := string(repo.Read(t, "conf/prometheus/scrape.yaml"))
 		for _, volume := range project.Services["prometheus"].Volumes {
 			if strings.HasPrefix(volume.Target, "/etc/prometheus.d/") {
-				files = append(files, volume.Source[strings.Index(volume.Source, "conf/"):])
+				scraped += string(repo.Read(t, volume.Source[strings.Index(volume.Source, "conf/"):]))
 			}
 		}
-		var targets []string
-		for _, file := range files {
-			var conf struct {
-				Jobs []struct {
-					Static []struct{ Targets []string } `yaml:"static_configs"`
-					DNS    []struct {
-						Names []string
-						Port  int
-					} `yaml:"dns_sd_configs"`
-				} `yaml:"scrape_configs"`
-			}
-			if err := yaml.Unmarshal(repo.Read(t, file), &conf); err != nil {
-				t.Fatal(err)
-			}
-			for _, job := range conf.Jobs {
-				for _, static := range job.Static {
-					targets = append(targets, static.Targets...)
-				}
-				for _, dns := range job.DNS {
-					for _, name := range dns.Names {
-						targets = append(targets, fmt.Sprintf("%s:%d", name, dns.Port))
-					}
-				}
-			}
-		}
+		targets := serviceAddress.FindAllString(discovered.ReplaceAllString(scraped, "$1:$2"), -1)
 		for name, service := range project.Services {
-			port := 3200
+			port := "3200"
 			if strings.HasPrefix(service.Image, "otel/") {
-				port = 8888
-			} else if !isTempo(service) {
-				continue
+				port = "8888"
 			}
-			if target := fmt.Sprintf("%s:%d", name, port); !slices.Contains(targets, target) {
-				t.Errorf("%s: Prometheus does not scrape %s", stack, target)
+			if (isTempo(service) || port == "8888") && !slices.Contains(targets, name+":"+port) {
+				t.Errorf("%s: Prometheus does not scrape %s:%s", stack, name, port)
 			}
 		}
 	}

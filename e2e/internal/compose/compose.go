@@ -3,6 +3,7 @@ package compose
 
 import (
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -59,4 +60,15 @@ func Variable(service types.ServiceConfig, name string) string {
 		return *value
 	}
 	return ""
+}
+
+// Aliases are the names of a service besides its own, sorted.
+func Aliases(service types.ServiceConfig) (names []string) {
+	for _, network := range service.Networks {
+		if network != nil {
+			names = append(names, network.Aliases...)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
