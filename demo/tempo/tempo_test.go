@@ -248,7 +248,7 @@ func TestErrorsSayWhatIsWrongAndWhatToDo(t *testing.T) {
 		{"a trace that is null", search(answer(t, 200, `{"traces":[null]}`), nil), []string{"not Tempo's JSON", "null"}},
 		{"a trace without an id", search(answer(t, 200, `{"traces":[{}]}`), nil), []string{"not Tempo's JSON", "trace id"}},
 		{"a start that is no time", search(answer(t, 200, `{"traces":[{"traceID":"1","startTimeUnixNano":"x"}]}`), nil), []string{"not Tempo's JSON"}},
-		{"a query that the collector cannot answer", search(serve(t), url.Values{"q": {"{name=1}"}}), []string{"400", "answers {} alone"}},
+		{"a query that the collector cannot answer", search(serve(t), url.Values{"q": {"{name=1}"}}), []string{"400", "this collector answers { } and"}},
 	} {
 		for _, want := range test.want {
 			if test.err == nil || !strings.Contains(test.err.Error(), want) {
