@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"time"
 
 	"google.golang.org/grpc"
 )
@@ -22,12 +23,18 @@ type Collector struct {
 	log      *slog.Logger
 	store    *store
 	grpc     *grpc.Server
-	decoding chan struct{} // an element for each export that is decoded
+	reading  chan struct{} // an element for each export whose body is in memory
+	decoding chan struct{} // the same for those that are decoded
+
+	// patience is how long an export whose turn it is may take to arrive, lest silent clients hold up
+	// the others.
+	patience time.Duration
 }
 
 // New makes a Collector that listens nowhere yet. Log hears of refused requests and dropped spans.
 func New(log *slog.Logger) *Collector {
-	c := &Collector{log: log, store: newStore(maxBytes), decoding: make(chan struct{}, maxDecoding)}
+	c := &Collector{log: log, store: newStore(maxBytes), patience: 5 * time.Second,
+		reading: make(chan struct{}, maxReading), decoding: make(chan struct{}, maxDecoding)}
 	c.grpc = c.newGRPCServer()
 	return c
 }
@@ -39,7 +46,14 @@ func (c *Collector) ServeGRPC(l net.Listener) error { return c.grpc.Serve(l) }
 func (c *Collector) OTLPHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /v1/traces", c.serveOTLP)
-	return mux
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == "PRI" { // the greeting of HTTP/2, which is gRPC's
+			c.log.Warn("export refused", "error", onHTTPPort)
+			http.Error(w, onHTTPPort, http.StatusHTTPVersionNotSupported)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
 }
 
 // APIHandler answers Tempo's HTTP API.

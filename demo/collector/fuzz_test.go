@@ -8,14 +8,29 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+
+	"google.golang.org/protobuf/encoding/protojson"
 )
 
-func unmendID(id []byte) []byte {
-	b, err := base64.StdEncoding.DecodeString(hex.EncodeToString(id))
-	if err != nil {
-		panic(err)
+// jsonExport writes OTLP's JSON, whose ids are hexadecimal: the reverse of mendIDs.
+func jsonExport(tb testing.TB, req *exportRequest) []byte {
+	unmend := func(id []byte) []byte {
+		b, err := base64.StdEncoding.DecodeString(hex.EncodeToString(id))
+		if err != nil {
+			tb.Fatal(err)
+		}
+		return b
 	}
-	return b
+	for _, rs := range req.ResourceSpans {
+		for _, s := range rs.ScopeSpans[0].Spans {
+			s.TraceId, s.SpanId, s.ParentSpanId = unmend(s.TraceId), unmend(s.SpanId), unmend(s.ParentSpanId)
+		}
+	}
+	body, err := protojson.Marshal(req)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return body
 }
 
 // checkStore looks for what must hold whatever was received.
@@ -28,14 +43,14 @@ func checkStore(t *testing.T, c *Collector) {
 	for _, tr := range st.recent() {
 		answered(t, c, tr.id)
 	}
-	if w := get(c.APIHandler(), "/api/search?q=%7B%7D"); w.Code != 200 || !json.Valid(w.Body.Bytes()) {
+	if w := get(c.APIHandler(), searchPath("{}")); w.Code != 200 || !json.Valid(w.Body.Bytes()) {
 		t.Fatalf("got %d %s", w.Code, w.Body)
 	}
 	for st.order.Len() > 0 {
 		st.evict(st.order.Back())
 	}
-	if st.bytes != 0 {
-		t.Fatalf("%d bytes are left of nothing", st.bytes)
+	if st.bytes != 0 || len(st.traces) != 0 || len(st.origins) != 0 {
+		t.Fatalf("%d bytes, %d traces, %d origins are left of nothing", st.bytes, len(st.traces), len(st.origins))
 	}
 }
 
@@ -43,7 +58,7 @@ func FuzzOTLPProtobuf(f *testing.F) {
 	for _, r := range samples(sampleTime) {
 		f.Add(wire(f, r))
 	}
-	f.Add([]byte{})
+	f.Add(latin1(f))
 	f.Add([]byte{0xff})
 	f.Fuzz(func(t *testing.T, body []byte) {
 		c := sized(1 << 20)
@@ -61,7 +76,7 @@ func FuzzOTLPJSON(f *testing.F) {
 	}
 	f.Add(string(jsonSpan("5b8efff798038103d269b633813fc60c", "eee19b7ec3c1b174", `,"attributes":[{"key":"n","value":{"doubleValue":"NaN"}}]`)))
 	f.Add(`{"resourceSpans":[null]}`)
-	f.Add(`[`)
+	f.Add("[\xff")
 	f.Fuzz(func(t *testing.T, body string) {
 		c := sized(1 << 20)
 		w := post(c.OTLPHandler(), contentJSON, []byte(body))
@@ -69,58 +84,6 @@ func FuzzOTLPJSON(f *testing.F) {
 			t.Fatalf("got %d %s", w.Code, w.Body)
 		}
 		checkStore(t, c)
-	})
-}
-
-func FuzzSearch(f *testing.F) {
-	for _, path := range sampleRequests {
-		if _, query, ok := strings.Cut(path, "?"); ok {
-			f.Add(query)
-		}
-	}
-	c := New(discard)
-	send(f, c, samples(sampleTime)...)
-	h := c.APIHandler()
-	f.Fuzz(func(t *testing.T, query string) {
-		r := httptest.NewRequest(http.MethodGet, "/api/search", nil)
-		r.URL.RawQuery = query
-		w := httptest.NewRecorder()
-		h.ServeHTTP(w, r)
-		checkAnswer(t, w, len(query))
-	})
-}
-
-// checkAnswer holds an answer of the API to being JSON, or a text that no browser takes for a page,
-// and to a size in proportion to what was asked: package time quotes a duration's bytes as four
-// each, and twice.
-func checkAnswer(t *testing.T, w *httptest.ResponseRecorder, asked int) {
-	t.Helper()
-	h := w.Header()
-	switch {
-	case w.Code == 200 && h.Get("Content-Type") == contentJSON && json.Valid(w.Body.Bytes()) && w.Body.Len() < 64<<10:
-	case w.Code == 400 && h.Get("Content-Type") == "text/plain; charset=utf-8" && h.Get("X-Content-Type-Options") == "nosniff" &&
-		w.Body.Len() > 0 && w.Body.Len() < 512+8*asked:
-	default:
-		t.Fatalf("got %d %v %s", w.Code, h, w.Body)
-	}
-}
-
-func FuzzTrace(f *testing.F) {
-	for _, path := range sampleRequests {
-		path, _, _ := strings.Cut(path, "?")
-		if id, ok := strings.CutPrefix(path, "/api/v2/traces/"); ok {
-			f.Add(id)
-		}
-	}
-	f.Add("<script>")
-	c := New(discard)
-	send(f, c, samples(sampleTime)...)
-	f.Fuzz(func(t *testing.T, id string) {
-		r := httptest.NewRequest(http.MethodGet, "/", nil)
-		r.SetPathValue("traceID", id)
-		w := httptest.NewRecorder()
-		c.serveTrace(w, r)
-		checkAnswer(t, w, len(id))
 	})
 }
 
@@ -138,17 +101,79 @@ func FuzzGzip(f *testing.F) {
 	})
 }
 
-func FuzzTraceID(f *testing.F) {
-	for _, id := range []string{wholeTrace, "ff", "F", "xyz", "", "é", strings.Repeat("0", 33)} {
-		f.Add(id)
+func FuzzSearch(f *testing.F) {
+	for _, path := range sampleRequests {
+		if _, query, ok := strings.Cut(path, "?"); ok {
+			f.Add(query)
+		}
 	}
-	f.Fuzz(func(t *testing.T, id string) {
-		got, err := parseTraceID(id)
+	c := New(discard)
+	send(f, c, samples(sampleTime)...)
+	f.Fuzz(func(t *testing.T, query string) {
+		r := httptest.NewRequest(http.MethodGet, "/api/search", nil)
+		r.URL.RawQuery = query
+		w := httptest.NewRecorder()
+		c.APIHandler().ServeHTTP(w, r)
+		checkAnswer(t, w, len(query))
+	})
+}
+
+// FuzzTraceQL also holds that spaces around what was understood change nothing.
+func FuzzTraceQL(f *testing.F) {
+	for _, q := range []string{"{}", `{resource.a.b!="x\"}"&&kind=client}`, "{span.z>-1.5e3 && duration<=1m2s&&status = unset}", `{ name = "é" }`, "{}}", "{name=1}"} {
+		f.Add(q)
+	}
+	c := New(discard)
+	send(f, c, samples(sampleTime)...)
+	f.Fuzz(func(t *testing.T, q string) {
+		holds, err := parseTraceQL(q)
 		if err != nil {
 			return
 		}
-		if want := strings.Repeat("0", 32-len(id)) + strings.ToLower(id); hex.EncodeToString(got[:]) != want {
-			t.Fatalf("got %x, want %s", got, want)
+		again, err := parseTraceQL(" {\t" + strings.TrimSuffix(strings.TrimPrefix(strings.TrimSpace(q), "{"), "}") + " } ")
+		if err != nil {
+			t.Fatalf("with more spaces: %v", err)
+		}
+		for _, tr := range c.store.recent() {
+			for _, s := range tr.spans {
+				if holds(s) != again(s) {
+					t.Fatalf("with more spaces it is another query: %s", s.Name)
+				}
+			}
 		}
 	})
+}
+
+func FuzzTrace(f *testing.F) {
+	for _, id := range []string{wholeTrace, "ff", "F", "xyz", "", "é", strings.Repeat("0", 33), "<script>"} {
+		f.Add(id)
+	}
+	c := New(discard)
+	send(f, c, samples(sampleTime)...)
+	f.Fuzz(func(t *testing.T, id string) {
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r.SetPathValue("traceID", id)
+		w := httptest.NewRecorder()
+		c.serveTrace(w, r)
+		checkAnswer(t, w, len(id))
+		got, err := parseTraceID(id)
+		if err == nil && hex.EncodeToString(got[:]) != strings.Repeat("0", 32-len(id))+strings.ToLower(id) {
+			t.Fatalf("%s is read as %x", id, got)
+		}
+	})
+}
+
+// checkAnswer holds an answer of the API to being JSON, or a text that no browser takes for a page,
+// and to a size in proportion to what was asked: package time quotes a duration's bytes as four
+// each, and twice.
+func checkAnswer(t *testing.T, w *httptest.ResponseRecorder, asked int) {
+	t.Helper()
+	h := w.Header()
+	switch {
+	case w.Code == 200 && h.Get("Content-Type") == contentJSON && json.Valid(w.Body.Bytes()) && w.Body.Len() < 64<<10:
+	case w.Code == 400 && h.Get("Content-Type") == "text/plain; charset=utf-8" && h.Get("X-Content-Type-Options") == "nosniff" &&
+		w.Body.Len() > 0 && w.Body.Len() < 512+8*asked:
+	default:
+		t.Fatalf("got %d %v %s", w.Code, h, w.Body)
+	}
 }

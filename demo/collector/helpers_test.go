@@ -2,22 +2,29 @@ package collector
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
+	"encoding/hex"
 	"flag"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"testing"
+	"time"
 
 	commonpb "go.opentelemetry.io/proto/otlp/common/v1"
 	resourcepb "go.opentelemetry.io/proto/otlp/resource/v1"
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/protobuf/proto"
 )
 
-var discard = slog.New(slog.DiscardHandler)
-
-var update = flag.Bool("update", false, "write the golden files anew")
+var (
+	discard = slog.New(slog.DiscardHandler)
+	update  = flag.Bool("update", false, "write the golden file anew")
+)
 
 func value(v any) *commonpb.AnyValue {
 	switch v := v.(type) {
@@ -54,14 +61,21 @@ func attrs(pairs ...any) []*commonpb.KeyValue {
 	return kvs
 }
 
+func fromHex(s string) []byte {
+	b, err := hex.DecodeString(s)
+	if err != nil {
+		panic(err)
+	}
+	return b
+}
+
 func idOf(trace uint64) traceID {
 	var id traceID
 	binary.BigEndian.PutUint64(id[8:], trace)
 	return id
 }
 
-// newSpan makes a span; ids are numbers, times milliseconds, and a parent of 0
-// is none.
+// newSpan makes a span; ids are numbers, times milliseconds, and a parent of 0 is none.
 func newSpan(trace, id, parent uint64, name string, start, length int) *tracepb.Span {
 	t := idOf(trace)
 	s := &tracepb.Span{
@@ -102,21 +116,42 @@ func send(t testing.TB, c *Collector, reqs ...*exportRequest) {
 	}
 }
 
-func get(h http.Handler, path string, header ...string) *httptest.ResponseRecorder {
-	r := httptest.NewRequest(http.MethodGet, path, nil)
-	for i := 0; i < len(header); i += 2 {
-		r.Header.Set(header[i], header[i+1])
+// dial starts c on a port of its own and returns a connection to it.
+func dial(t testing.TB, c *Collector) *grpc.ClientConn {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
 	}
+	served := make(chan error, 1)
+	go func() { served <- c.ServeGRPC(l) }()
+	conn, err := grpc.NewClient(l.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		_ = conn.Close()
+		if err := c.Shutdown(ctx); err != nil {
+			t.Error(err)
+		}
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	})
+	return conn
+}
+
+func get(h http.Handler, path string) *httptest.ResponseRecorder {
 	w := httptest.NewRecorder()
-	h.ServeHTTP(w, r)
+	h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
 	return w
 }
 
 func post(h http.Handler, contentType string, body []byte, header ...string) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(http.MethodPost, "/v1/traces", bytes.NewReader(body))
-	if contentType != "" {
-		r.Header.Set("Content-Type", contentType)
-	}
+	r.Header.Set("Content-Type", contentType)
 	for i := 0; i < len(header); i += 2 {
 		r.Header.Set(header[i], header[i+1])
 	}

@@ -3,14 +3,18 @@ package collector
 import (
 	"bytes"
 	"context"
-	"encoding/base64"
 	"log/slog"
+	"net/http/httptest"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 
 	coltracepb "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
@@ -25,43 +29,41 @@ func TestExportsTakeBoundedMemory(t *testing.T) {
 	const part, most = 8, 1600 << 20
 	empty := func(number protowire.Number) []byte { return bytes.Repeat(within(number, nil), maxRequestBytes/part/2) }
 	c := New(discard)
-	for name, body := range map[string][]byte{
-		"empty resources":  empty(1),
-		"empty scopes":     within(1, empty(2)),
-		"empty spans":      within(1, within(2, empty(2))),
-		"empty attributes": within(1, within(2, within(2, empty(9)))),
-		"empty events":     within(1, within(2, within(2, empty(11)))),
-		"empty links":      within(1, within(2, within(2, empty(13)))),
-		"empty values":     within(1, within(1, within(1, within(2, within(5, empty(1)))))),
+	for name, test := range map[string]struct {
+		body  []byte
+		times uint64 // of its length, at most
+	}{
+		"empty resources":  {empty(1), most / maxDecoding / maxRequestBytes},
+		"empty scopes":     {within(1, empty(2)), most / maxDecoding / maxRequestBytes},
+		"empty spans":      {within(1, within(2, empty(2))), most / maxDecoding / maxRequestBytes},
+		"empty attributes": {within(1, within(2, within(2, empty(9)))), most / maxDecoding / maxRequestBytes},
+		"empty events":     {within(1, within(2, within(2, empty(11)))), most / maxDecoding / maxRequestBytes},
+		"empty links":      {within(1, within(2, within(2, empty(13)))), most / maxDecoding / maxRequestBytes},
+		"empty values":     {within(1, within(1, within(1, within(2, within(5, empty(1)))))), most / maxDecoding / maxRequestBytes},
+		"no UTF-8":         {within(1, within(2, within(1, within(1, bytes.Repeat([]byte{0xff}, maxRequestBytes/part))))), 16},
+		"2048 real spans":  {wire(t, demoBatches(1, 2048/demoSpans)[0]), 16},
 	} {
 		t.Run(name, func(t *testing.T) {
-			took := allocated(func() {
-				if w := post(c.OTLPHandler(), contentProtobuf, body); w.Code != 200 && w.Code != 400 {
-					t.Errorf("answered %d %s", w.Code, w.Body)
-				}
-			})
-			t.Logf("%d bytes for each byte of the export", took/uint64(len(body)))
-			if took*part*maxDecoding > most {
-				t.Errorf("%d exports like this could take %d MiB", maxDecoding, took*part*maxDecoding>>20)
+			if len(test.body) > maxRequestBytes/3 {
+				t.Errorf("%d bytes, of %d", len(test.body), maxRequestBytes)
+			}
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			if w := post(c.OTLPHandler(), contentProtobuf, test.body); w.Code != 200 && w.Code != 400 {
+				t.Errorf("answered %d %s", w.Code, w.Body)
+			}
+			runtime.ReadMemStats(&after)
+			if times := (after.TotalAlloc - before.TotalAlloc) / uint64(len(test.body)); times > test.times {
+				t.Errorf("%d bytes are allocated for each byte, want at most %d", times, test.times)
 			}
 		})
 	}
 }
 
-// allocated returns how many bytes f allocates, whether they are freed again or not.
-func allocated(f func()) uint64 {
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	f()
-	runtime.ReadMemStats(&after)
-	return after.TotalAlloc - before.TotalAlloc
-}
-
 // held is a log handler that keeps every record until it is released.
 type held struct {
 	slog.Handler
-	entered chan struct{}
-	release chan struct{}
+	entered, release chan struct{}
 }
 
 func (h held) Handle(context.Context, slog.Record) error {
@@ -80,7 +82,7 @@ func TestFewExportsAreDecodedAtATime(t *testing.T) {
 	c.store = newStore(1)
 	client := coltracepb.NewTraceServiceClient(dial(t, c))
 	answered := make(chan struct{})
-	for range 3 * maxDecoding {
+	for range maxDecoding + 2 {
 		go func() {
 			_, _ = client.Export(t.Context(), export(nil, newSpan(1, 1, 0, "x", 0, 1)))
 			answered <- struct{}{}
@@ -104,67 +106,67 @@ func TestFewExportsAreDecodedAtATime(t *testing.T) {
 	case <-time.After(50 * time.Millisecond):
 	}
 	close(h.release)
-	for range 2 * maxDecoding {
-		<-h.entered
-	}
-	for range 3 * maxDecoding {
+	<-h.entered
+	<-h.entered
+	for range maxDecoding + 2 {
 		<-answered
 	}
 	<-stored
 }
 
-func TestRequestsThatDoNotArriveTakeNoRoom(t *testing.T) {
+// unread is a body that must not be read before it is its turn.
+type unread struct{ t *testing.T }
+
+func (u unread) Read([]byte) (int, error) {
+	u.t.Error("a body is read before it is its turn")
+	return 0, context.Canceled
+}
+
+func TestABodyIsReadWhenThereIsRoomForIt(t *testing.T) {
 	c := New(discard)
-	conn := dial(t, c)
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-	defer cancel()
-	for range maxDecoding + 1 {
-		if _, err := conn.NewStream(ctx, &grpc.StreamDesc{ClientStreams: true}, coltracepb.TraceService_Export_FullMethodName); err != nil {
-			t.Fatal(err)
-		}
+	for range maxReading {
+		c.reading <- struct{}{}
 	}
-	if _, err := coltracepb.NewTraceServiceClient(conn).Export(ctx, samples(sampleTime)[0]); err != nil {
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	r := httptest.NewRequest("POST", "/v1/traces", unread{t}).WithContext(ctx)
+	r.Header.Set("Content-Type", contentProtobuf)
+	w := httptest.NewRecorder()
+	c.OTLPHandler().ServeHTTP(w, r)
+	if w.Code != 503 {
+		t.Errorf("over HTTP: answered %d %s", w.Code, w.Body)
+	}
+	client := coltracepb.NewTraceServiceClient(dial(t, c))
+	late, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if _, err := client.Export(late, samples(sampleTime)[0]); status.Code(err) != codes.DeadlineExceeded {
+		t.Errorf("over gRPC: %v", err)
+	}
+	<-c.reading
+	if _, err := client.Export(t.Context(), samples(sampleTime)[0]); err != nil {
 		t.Error(err)
 	}
 }
 
-// TestRoomForExportsIsGivenBack hangs where a way out of an export forgets it.
-func TestRoomForExportsIsGivenBack(t *testing.T) {
+func TestSilentClientsGiveTheirTurnBack(t *testing.T) {
 	c := New(discard)
-	padding := within(99, make([]byte, 128<<10)) // a field that nobody knows
-	for name, test := range map[string]struct {
-		contentType string
-		body        []byte
-		want        int
-	}{
-		"stored":       {contentProtobuf, append(wire(t, samples(sampleTime)[0]), padding...), 200},
-		"malformed":    {contentProtobuf, append(padding[:len(padding):len(padding)], 0xff), 400},
-		"without ids":  {contentProtobuf, append(within(1, within(2, within(2, nil))), padding...), 400},
-		"no JSON":      {contentJSON, []byte(`{"padding":"` + base64.StdEncoding.EncodeToString(padding)), 400},
-		"JSON, stored": {contentJSON, []byte(`{"padding":"` + base64.StdEncoding.EncodeToString(padding) + `"}`), 200},
-	} {
-		for range maxDecoding + 1 {
-			if w := post(c.OTLPHandler(), test.contentType, test.body); w.Code != test.want {
-				t.Fatalf("%s: answered %d %s, want %d", name, w.Code, w.Body, test.want)
+	c.patience = 50 * time.Millisecond
+	for range maxReading/4 + 1 {
+		conn := dial(t, c)
+		for range 4 {
+			if _, err := conn.NewStream(t.Context(), &grpc.StreamDesc{ClientStreams: true}, coltracepb.TraceService_Export_FullMethodName); err != nil {
+				t.Fatal(err)
 			}
 		}
 	}
-}
-
-// TestBatchesOfExportersFit holds the bound to being far above what an exporter sends: the demo's
-// have 2048 spans.
-func TestBatchesOfExportersFit(t *testing.T) {
-	batch := demoBatches(t, 1, 2048/demoSpans)[0]
-	if len(batch) > maxRequestBytes/3 {
-		t.Errorf("2048 spans take %d bytes, of %d", len(batch), maxRequestBytes)
+	conn := dial(t, c)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if _, err := coltracepb.NewTraceServiceClient(conn).Export(ctx, samples(sampleTime)[0]); err != nil {
+		t.Error(err)
 	}
-	c := New(discard)
-	took := allocated(func() {
-		if w := post(c.OTLPHandler(), contentProtobuf, batch); w.Code != 200 {
-			t.Errorf("answered %d %s", w.Code, w.Body)
-		}
-	})
-	if ratio := float64(took) / float64(len(batch)); ratio > 16 {
-		t.Errorf("%d bytes are allocated for %d", took, len(batch))
+	large := metadata.AppendToOutgoingContext(ctx, "x", strings.Repeat("x", 64<<10))
+	if _, err := coltracepb.NewTraceServiceClient(conn).Export(large, samples(sampleTime)[0]); err == nil {
+		t.Error("64 kB of metadata are taken")
 	}
 }

@@ -12,24 +12,27 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
+	"time"
+	"unicode/utf8"
 
 	coltracepb "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	commonpb "go.opentelemetry.io/proto/otlp/common/v1"
 	resourcepb "go.opentelemetry.io/proto/otlp/resource/v1"
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	_ "google.golang.org/grpc/encoding/gzip" // exporters may compress
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
 // An export takes about six times its length in memory once it is decoded, and up to 200 times when
 // it is made to: two bytes can be an empty span. These bounds hold what all exports take together,
-// to 50 MB for those of exporters and to 1.6 GB at the very worst.
+// however many there are: to 110 MB for those of exporters and to 1.7 GB at the very worst.
 const (
 	// maxRequestBytes bounds one export, after decompression. It is gRPC's default and so that of
 	// Tempo; the 2048 spans that the demo's services send together take 1.1 MB.
@@ -38,11 +41,11 @@ const (
 	// maxNesting bounds how deep messages, and so attribute values, may nest.
 	maxNesting = 100
 
-	// maxDecoding bounds the exports that are decoded at a time.
-	maxDecoding = 2
+	// maxReading bounds the exports whose bodies are in memory. Others wait unread.
+	maxReading = 16
 
-	// maxStreams bounds the exports that wait on one gRPC connection. An exporter has one.
-	maxStreams = 16
+	// maxDecoding bounds those of them that are decoded at a time.
+	maxDecoding = 2
 )
 
 const (
@@ -58,20 +61,97 @@ var (
 
 type exportRequest = coltracepb.ExportTraceServiceRequest
 
-// export decodes and stores a request when there is room for it. The error is a gRPC status.
-func (c *Collector) export(contentType string, body []byte) (*coltracepb.ExportTraceServiceResponse, error) {
+// export reads, decodes and stores a request when it is its turn. The error is a gRPC status.
+func (c *Collector) export(
+	ctx context.Context, contentType string, read func() ([]byte, error),
+) (res *coltracepb.ExportTraceServiceResponse, err error) {
+	defer func() {
+		if err != nil {
+			c.log.Warn("export refused", "error", strings.ToValidUTF8(status.Convert(err).Message(), "\uFFFD"))
+		}
+	}()
+	select {
+	case c.reading <- struct{}{}:
+		defer func() { <-c.reading }()
+	case <-ctx.Done():
+		return nil, status.FromContextError(ctx.Err()).Err()
+	}
+	body, err := read()
+	if err != nil {
+		return nil, err
+	}
 	c.decoding <- struct{}{}
 	defer func() { <-c.decoding }()
-	req := &exportRequest{}
-	unmarshal := wireOptions.Unmarshal
-	if contentType == contentJSON {
-		unmarshal = jsonOptions.Unmarshal
-	}
-	if err := unmarshal(body, req); err != nil {
+	req, mended, err := decode(contentType, body)
+	if err != nil {
 		return nil, status.Errorf(codes.InvalidArgument, "not an OTLP trace export: %v", err)
 	}
-	return c.receive(req, contentType == contentJSON)
+	res, err = c.receive(req, contentType == contentJSON)
+	if err == nil && mended != "" {
+		c.log.Warn("export mended", "text", mended)
+		res.PartialSuccess = cmp.Or(res.PartialSuccess, &coltracepb.ExportTracePartialSuccess{ErrorMessage: mended})
+	}
+	return res, err
 }
+
+// decode reads a request. Text that is not UTF-8 costs no span: the decoder refuses it, Tempo and
+// the OpenTelemetry Collector do not. Mended says in which span it was.
+func decode(contentType string, body []byte) (req *exportRequest, mended string, err error) {
+	req = &exportRequest{}
+	if contentType == contentJSON {
+		if !utf8.Valid(body) {
+			body, mended = bytes.ToValidUTF8(body, []byte("\uFFFD")), "text that is not UTF-8 was mended"
+		}
+		return req, mended, jsonOptions.Unmarshal(body, req)
+	}
+	if err = wireOptions.Unmarshal(body, req); err == nil {
+		return req, "", nil
+	}
+	if where := mendText(req.ProtoReflect().Descriptor(), body, maxNesting); where != "" {
+		return req, "text that is not UTF-8 was mended, first in " + where, wireOptions.Unmarshal(body, req)
+	}
+	return req, "", err
+}
+
+// mendText puts question marks for the bytes in an encoded message's text that are not UTF-8, and
+// returns where the first of them was, or "".
+func mendText(message protoreflect.MessageDescriptor, b []byte, depth int) (first string) {
+	for length := 0; len(b) > 0 && depth > 0; b = b[length:] {
+		var number protowire.Number
+		var kind protowire.Type
+		if number, kind, length = protowire.ConsumeField(b); length < 0 {
+			break // the decoder says so
+		}
+		field := message.Fields().ByNumber(number)
+		if field == nil || kind != protowire.BytesType {
+			continue
+		}
+		_, _, tag := protowire.ConsumeTag(b)
+		value, _ := protowire.ConsumeBytes(b[tag:])
+		where := ""
+		switch field.Kind() {
+		case protoreflect.MessageKind:
+			where = mendText(field.Message(), value, depth-1)
+		case protoreflect.StringKind:
+			for i := 0; i < len(value); {
+				r, size := utf8.DecodeRune(value[i:])
+				if r == utf8.RuneError && size == 1 {
+					value[i], where = '?', string(field.FullName())
+				}
+				i += size
+			}
+		}
+		if first == "" && where != "" {
+			s := &tracepb.Span{}
+			if first = where; field.FullName() == spansField && proto.Unmarshal(value, s) == nil {
+				first = fmt.Sprintf("span %q", s.Name)
+			}
+		}
+	}
+	return first
+}
+
+const spansField = "opentelemetry.proto.trace.v1.ScopeSpans.spans"
 
 // receive stores a decoded request, or nothing of one that it refuses. The error is a gRPC status.
 func (c *Collector) receive(req *exportRequest, fromJSON bool) (*coltracepb.ExportTraceServiceResponse, error) {
@@ -85,7 +165,8 @@ func (c *Collector) receive(req *exportRequest, fromJSON bool) (*coltracepb.Expo
 		c.log.Warn("spans dropped", "spans", n, "max_trace_bytes", most)
 		res.PartialSuccess = &coltracepb.ExportTracePartialSuccess{
 			RejectedSpans: int64(n),
-			ErrorMessage:  fmt.Sprintf("%d spans dropped: a trace may take %d bytes of memory here; make smaller traces", n, most),
+			ErrorMessage: fmt.Sprintf("%d spans dropped: a trace may take %d bytes of memory here; make smaller traces",
+				n, most),
 		}
 	}
 	return res, nil
@@ -103,7 +184,7 @@ func prepare(req *exportRequest, fromJSON bool) ([]span, error) {
 			spans = slices.Grow(spans, len(ss.Spans))
 			for k, s := range ss.Spans {
 				if err := checkIDs(s, fromJSON); err != nil {
-					return nil, fmt.Errorf("resourceSpans[%d].scopeSpans[%d].spans[%d]: %w", i, j, k, err)
+					return nil, fmt.Errorf("resourceSpans[%d].scopeSpans[%d].spans[%d], %q: %w", i, j, k, s.Name, err)
 				}
 				s.Status = cmp.Or(s.Status, noStatus) // Tempo always answers with one
 				spans = append(spans, span{Span: s, origin: from, bytes: memoryOf(proto.Size(s))})
@@ -143,7 +224,7 @@ func mendIDs(s *tracepb.Span) (err error) {
 	mend := func(name string, id *[]byte) {
 		var notHex error
 		if *id, notHex = hex.DecodeString(base64.StdEncoding.EncodeToString(*id)); notHex != nil {
-			err = fmt.Errorf("%s of span %q must be hexadecimal digits, 32 for a trace and 16 for a span", name, s.Name)
+			err = fmt.Errorf("%s must be hexadecimal digits, 32 for a trace and 16 for a span", name)
 		}
 	}
 	mend("traceId", &s.TraceId)
@@ -175,41 +256,6 @@ func wireKey(m proto.Message) string {
 	return string(b)
 }
 
-// --- gRPC
-
-func (c *Collector) newGRPCServer() *grpc.Server {
-	s := grpc.NewServer(
-		grpc.MaxRecvMsgSize(maxRequestBytes),
-		grpc.MaxConcurrentStreams(maxStreams),
-		grpc.ForceServerCodec(rawCodec{}),
-	)
-	desc := coltracepb.TraceService_ServiceDesc
-	desc.Methods = []grpc.MethodDesc{{MethodName: "Export", Handler: c.exportGRPC}}
-	s.RegisterService(&desc, nil)
-	return s
-}
-
-// exportGRPC stands in for the generated handler, which would decode a request as soon as it has
-// arrived, whether there is room or not, and would call a malformed one an error of the server.
-func (c *Collector) exportGRPC(_ any, _ context.Context, receive func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
-	var body []byte
-	if err := receive(&body); err != nil {
-		return nil, err
-	}
-	res, err := c.export(contentProtobuf, body)
-	if err != nil {
-		c.log.Warn("export refused", "error", status.Convert(err).Message())
-	}
-	return res, err
-}
-
-// rawCodec leaves requests encoded.
-type rawCodec struct{}
-
-func (rawCodec) Name() string                       { return "proto" }
-func (rawCodec) Marshal(v any) ([]byte, error)      { return proto.Marshal(v.(proto.Message)) }
-func (rawCodec) Unmarshal(data []byte, v any) error { *v.(*[]byte) = data; return nil }
-
 // --- HTTP, https://opentelemetry.io/docs/specs/otlp/#otlphttp
 
 var httpCodes = map[codes.Code]int{
@@ -217,6 +263,8 @@ var httpCodes = map[codes.Code]int{
 	codes.InvalidArgument:   http.StatusBadRequest,
 	codes.ResourceExhausted: http.StatusRequestEntityTooLarge,
 	codes.Unimplemented:     http.StatusUnsupportedMediaType,
+	codes.Canceled:          http.StatusServiceUnavailable,
+	codes.DeadlineExceeded:  http.StatusServiceUnavailable, // exporters send it again
 }
 
 func (c *Collector) serveOTLP(w http.ResponseWriter, r *http.Request) {
@@ -226,16 +274,11 @@ func (c *Collector) serveOTLP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, text, http.StatusUnsupportedMediaType)
 		return
 	}
-	var answer proto.Message
-	body, err := readBody(w, r)
-	if err == nil {
-		answer, err = c.export(contentType, body)
-	}
+	res, err := c.export(r.Context(), contentType, func() ([]byte, error) { return c.readBody(w, r) })
+	answer := proto.Message(res)
 	if err != nil {
 		st := status.Convert(err)
-		text := strings.ToValidUTF8(st.Message(), "\uFFFD") // may quote the body
-		c.log.Warn("export refused", "error", text)
-		answer = status.New(st.Code(), text).Proto()
+		answer = status.New(st.Code(), strings.ToValidUTF8(st.Message(), "\uFFFD")).Proto() // may quote the body
 	}
 	// The answer is in the request's own encoding. It has no invalid UTF-8, so it can be encoded.
 	var reply []byte
@@ -250,9 +293,13 @@ func (c *Collector) serveOTLP(w http.ResponseWriter, r *http.Request) {
 }
 
 // readBody returns a request's body, decompressed. The error is a gRPC status.
-func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+func (c *Collector) readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	arrival := http.NewResponseController(w)
+	if arrival.SetReadDeadline(time.Now().Add(c.patience)) == nil { // a test's recorder has none
+		defer func() { _ = arrival.SetReadDeadline(time.Time{}) }()
+	}
 	body := http.MaxBytesReader(w, r.Body, maxRequestBytes)
-	switch e := r.Header.Get("Content-Encoding"); e {
+	switch e := r.Header.Get("Content-Encoding"); strings.ToLower(e) {
 	case "", "identity":
 	case "gzip":
 		z, err := gzip.NewReader(body)
@@ -270,6 +317,8 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	code := codes.InvalidArgument
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		code = codes.ResourceExhausted
+	} else if errors.Is(err, os.ErrDeadlineExceeded) {
+		code = codes.DeadlineExceeded
 	}
 	return nil, status.Errorf(code, "cannot read the body: %v", err)
 }

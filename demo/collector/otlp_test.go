@@ -5,18 +5,18 @@ import (
 	"compress/gzip"
 	"context"
 	"errors"
+	"io"
 	"log/slog"
-	"net"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
-	"time"
 
 	coltracepb "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 	spb "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials/insecure"
 	grpcgzip "google.golang.org/grpc/encoding/gzip"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/status"
@@ -46,10 +46,10 @@ func TestHTTPExportsAreStored(t *testing.T) {
 		spans             int
 	}{
 		{"protobuf", contentProtobuf, message, nil, 4},
-		{"protobuf with gzip", contentProtobuf, zip(message), []string{"Content-Encoding", "gzip"}, 4},
+		{"protobuf with gzip, in any case", contentProtobuf, zip(message), []string{"Content-Encoding", "GZIP"}, 4},
 		{"JSON", contentJSON, jsonSpan(trace, span, ""), nil, 1},
-		{"JSON with a charset", "application/json; charset=utf-8", jsonSpan(trace, span, ""), nil, 1},
-		{"JSON with upper-case ids", contentJSON, jsonSpan(strings.ToUpper(trace), strings.ToUpper(span), ""), nil, 1},
+		{"JSON with a charset and upper-case ids", "application/json; charset=utf-8",
+			jsonSpan(strings.ToUpper(trace), strings.ToUpper(span), ""), nil, 1},
 		{"JSON with unknown fields", contentJSON, jsonSpan(trace, span, `,"future":[1,{"a":2}]`), nil, 1},
 		{"JSON with numbers as numbers and as strings", contentJSON, jsonSpan(trace, span, `,"kind":3,"startTimeUnixNano":5,"endTimeUnixNano":"7"`), nil, 1},
 		{"JSON with a parent of zeros", contentJSON, jsonSpan(trace, span, `,"parentSpanId":"0000000000000000"`), nil, 1},
@@ -97,18 +97,15 @@ func TestHTTPRefusalsFollowTheProtocol(t *testing.T) {
 	}{
 		{"JSON that breaks off", contentJSON, []byte("{"), nil, 400, "not an OTLP trace export"},
 		{"no JSON object", contentJSON, []byte("[]"), nil, 400, "not an OTLP trace export"},
-		{"nothing as JSON", contentJSON, nil, nil, 400, "not an OTLP trace export"},
 		{"no protobuf", contentProtobuf, []byte{0xff, 0xff}, nil, 400, "not an OTLP trace export"},
 		{"attributes nested too deep", contentJSON, jsonSpan(trace, span, `,"attributes":[{"key":"k","value":`+deep+`}]`), nil, 400, "depth"},
 		{"a short trace id", contentJSON, jsonSpan("abcd", span, ""), nil, 400, "trace ids must be 128 bit"},
-		{"a trace id that is not hexadecimal", contentJSON, jsonSpan(strings.Repeat("z", 32), span, ""), nil, 400, "traceId of span"},
-		{"a span id of an odd length", contentJSON, jsonSpan(trace, "abc", ""), nil, 400, "spanId of span"},
-		{"a link's id that is not hexadecimal", contentJSON, jsonSpan(trace, span, `,"links":[{"traceId":"zzzz"}]`), nil, 400, "link of span"},
+		{"a trace id that is not hexadecimal", contentJSON, jsonSpan(strings.Repeat("z", 32), span, ""), nil, 400, "traceId must be hexadecimal"},
+		{"a span id of an odd length", contentJSON, jsonSpan(trace, "abc", ""), nil, 400, "spanId must be hexadecimal"},
+		{"a link's id that is not hexadecimal", contentJSON, jsonSpan(trace, span, `,"links":[{"traceId":"zzzz"}]`), nil, 400, "traceId in a link must be"},
 		{"a short parent id", contentJSON, jsonSpan(trace, span, `,"parentSpanId":"abcd"`), nil, 400, "parent span ids"},
-		{"no trace id", contentProtobuf, bad(func(id, _ *[]byte) { *id = nil }), nil, 400, "resourceSpans[0].scopeSpans[0].spans[1]: trace ids must be 128 bit"},
+		{"no trace id", contentProtobuf, bad(func(id, _ *[]byte) { *id = nil }), nil, 400, `spans[1], "x": trace ids must be 128 bit`},
 		{"a trace id of zeros", contentProtobuf, bad(func(id, _ *[]byte) { *id = make([]byte, 16) }), nil, 400, "not all zero"},
-		{"no span id", contentProtobuf, bad(func(_, span *[]byte) { *span = nil }), nil, 400, "span ids must be 64 bit"},
-		{"a span id of zeros", contentProtobuf, bad(func(_, span *[]byte) { *span = make([]byte, 8) }), nil, 400, "not all zero"},
 		{"a span id that is too long", contentProtobuf, bad(func(_, span *[]byte) { *span = make([]byte, 9) }), nil, 400, "span ids must be 64 bit"},
 		{"no gzip where it is announced", contentJSON, []byte("{}"), []string{"Content-Encoding", "gzip"}, 400, "not gzip"},
 		{"gzip that breaks off", contentProtobuf, zip(bytes.Repeat([]byte("x"), 1000))[:20], []string{"Content-Encoding", "gzip"}, 400, "cannot read the body"},
@@ -140,7 +137,43 @@ func TestHTTPRefusalsFollowTheProtocol(t *testing.T) {
 	}
 }
 
-func TestHTTPAsksForAnotherMethodOrType(t *testing.T) {
+// latin1 is an export of two spans of which one has a name and an attribute in Latin-1.
+func latin1(t testing.TB) []byte {
+	req := export(attrs("service.name", "caf\u00e9"), newSpan(1, 1, 0, "good", 0, 1), newSpan(1, 2, 1, "caf\u00e9 bar", 0, 1))
+	req.ResourceSpans[0].ScopeSpans[0].Spans[1].Attributes = attrs("k", []any{"x\u00e9"})
+	return bytes.ReplaceAll(wire(t, req), []byte("\u00e9"), []byte{0xe9, 'e'}) // as long as before
+}
+
+func TestTextThatIsNotUTF8CostsNoSpan(t *testing.T) {
+	for contentType, body := range map[string][]byte{
+		contentProtobuf: latin1(t),
+		contentJSON:     jsonSpan(strings.Repeat("0", 31)+"1", "0000000000000002", `,"name":"caf`+"\xe9"+`e bar"`),
+	} {
+		c := New(discard)
+		w := post(c.OTLPHandler(), contentType, body)
+		if w.Code != 200 || !strings.Contains(w.Body.String(), "text that is not UTF-8 was mended") {
+			t.Fatalf("%s: got %d %s", contentType, w.Code, w.Body)
+		}
+		want := "caf\uFFFDe bar"
+		if contentType == contentProtobuf {
+			want = "caf?e bar"
+			if !strings.Contains(w.Body.String(), "first in opentelemetry.proto.common.v1.AnyValue.string_value") {
+				t.Errorf("the answer is %s", w.Body)
+			}
+		}
+		if spans := c.store.get(idOf(1)).spans; spans[len(spans)-1].Name != want {
+			t.Errorf("%s: stored is %v", contentType, spans)
+		}
+	}
+	c := New(discard)
+	only := newSpan(1, 1, 0, "x\u00e9", 0, 1)
+	w := post(c.OTLPHandler(), contentProtobuf, bytes.ReplaceAll(wire(t, export(nil, only)), []byte("\u00e9"), []byte{0xe9, 'e'}))
+	if !strings.Contains(w.Body.String(), `first in span "x?e"`) {
+		t.Errorf("the span is not named: %s", w.Body)
+	}
+}
+
+func TestAClientAtTheWrongDoorIsToldWhichOneItIs(t *testing.T) {
 	h := New(discard).OTLPHandler()
 	if w := get(h, "/v1/traces"); w.Code != 405 || w.Header().Get("Allow") != "POST" {
 		t.Errorf("GET: got %d, Allow %q", w.Code, w.Header().Get("Allow"))
@@ -150,36 +183,18 @@ func TestHTTPAsksForAnotherMethodOrType(t *testing.T) {
 			t.Errorf("%q: got %d %s", contentType, w.Code, w.Body)
 		}
 	}
-	if w := get(h, "/v1/metrics"); w.Code != 404 {
-		t.Errorf("metrics: got %d", w.Code)
+	w := httptest.NewRecorder()
+	if h.ServeHTTP(w, httptest.NewRequest("PRI", "/", nil)); w.Code != 505 || !strings.Contains(w.Body.String(), "4317") {
+		t.Errorf("gRPC over HTTP's port: got %d %s", w.Code, w.Body)
 	}
-}
-
-// dial starts c on a port of its own and returns a connection to it.
-func dial(t testing.TB, c *Collector) *grpc.ClientConn {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	res, err := http.Post("http://"+dial(t, New(discard)).Target()+"/v1/traces", contentJSON, strings.NewReader("{}"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	served := make(chan error, 1)
-	go func() { served <- c.ServeGRPC(l) }()
-	conn, err := grpc.NewClient(l.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
-	if err != nil {
-		t.Fatal(err)
+	defer res.Body.Close()
+	if body, _ := io.ReadAll(res.Body); res.StatusCode != 400 || !strings.Contains(string(body), "4318") {
+		t.Errorf("HTTP over gRPC's port: got %d %s", res.StatusCode, body)
 	}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		defer cancel()
-		_ = conn.Close()
-		if err := c.Shutdown(ctx); err != nil {
-			t.Error(err)
-		}
-		if err := <-served; err != nil {
-			t.Error(err)
-		}
-	})
-	return conn
 }
 
 // raw sends bytes as they are.
@@ -208,7 +223,7 @@ func TestGRPCExports(t *testing.T) {
 	s := newSpan(7, 1, 0, "x", 0, 1)
 	s.TraceId = s.TraceId[:8]
 	_, err := client.Export(t.Context(), export(nil, newSpan(7, 2, 0, "good", 0, 1), s))
-	if status.Code(err) != codes.InvalidArgument || !strings.Contains(err.Error(), "spans[1]: trace ids must be 128 bit") {
+	if status.Code(err) != codes.InvalidArgument || !strings.Contains(err.Error(), `spans[1], "x": trace ids must be 128 bit`) {
 		t.Errorf("a short id: got %v", err)
 	}
 	err = conn.Invoke(t.Context(), coltracepb.TraceService_Export_FullMethodName, []byte{0xff, 0xff}, nil, grpc.ForceCodecV2(raw{}))
@@ -224,22 +239,8 @@ func TestGRPCExports(t *testing.T) {
 	}
 }
 
-// stuck is a log handler that stays in its first record until released.
-type stuck struct {
-	slog.Handler
-	entered, release chan struct{}
-}
-
-func (h stuck) Handle(context.Context, slog.Record) error {
-	close(h.entered)
-	<-h.release
-	return nil
-}
-
-func (h stuck) Enabled(context.Context, slog.Level) bool { return true }
-
 func TestShutdownGivesUpWithItsContext(t *testing.T) {
-	h := stuck{entered: make(chan struct{}), release: make(chan struct{})}
+	h := held{entered: make(chan struct{}), release: make(chan struct{})}
 	c := New(slog.New(h))
 	client := coltracepb.NewTraceServiceClient(dial(t, c))
 	answered := make(chan error, 1)

@@ -20,7 +20,7 @@ const defaultLimit = 20 // Tempo's
 
 // query is a search as its parameters ask for it.
 type query struct {
-	traceQL     bool // q={}, which is answered with counts by service
+	traceQL     func(span) bool // of q, which is answered with counts by service; nil without
 	limit       uint64
 	minDuration time.Duration // of the whole trace
 	start, end  uint64        // Unix seconds; 0: any
@@ -51,12 +51,16 @@ func parseSearch(v url.Values) (*query, error) {
 		return nil, err
 	}
 	traceQL, tags := v.Get("q"), v.Get("tags")
-	q.traceQL = traceQL != ""
-	if q.traceQL && tags != "" {
+	if traceQL != "" && tags != "" {
 		return nil, errors.New("invalid request: can't specify tags and q in the same query")
 	}
 	if err := q.parseTags(tags); err != nil {
 		return nil, err
+	}
+	if traceQL != "" {
+		if q.traceQL, err = parseTraceQL(traceQL); err != nil {
+			return nil, err
+		}
 	}
 	if s := v.Get("minDuration"); s != "" {
 		d, err := time.ParseDuration(s)
@@ -70,15 +74,13 @@ func parseSearch(v url.Values) (*query, error) {
 		return nil, errors.New("invalid limit: must be a positive number")
 	case (q.start != 0 || q.end != 0) && q.end <= q.start:
 		return nil, fmt.Errorf("http parameter start must be before end. received start=%d end=%d", q.start, q.end)
-	case q.traceQL && strings.Join(strings.Fields(traceQL), "") != "{}":
-		return nil, fmt.Errorf("invalid TraceQL query: this collector answers {} alone, all traces; %s", supported)
 	case v.Get("start") == "" && v.Get("end") != "":
 		return nil, errors.New("error parsing date range: only one of start and end provided: must provide both or neither")
 	}
 	return q, nil
 }
 
-const supported = "search with tags, minDuration, start, end and limit, or ask a real Tempo"
+const supported = "search with q, tags, minDuration, start, end and limit, or ask a real Tempo"
 
 // parseTags reads logfmt: key=value pairs, values with spaces in quotes. With Tempo, several
 // attributes that are no columns have to belong to one resource; the demo never asks for that.
@@ -96,7 +98,8 @@ func (q *query) parseTags(tags string) error {
 			if !ok {
 				attribute = key
 				test = func(s span, value string) bool {
-					return hasString(s.Attributes, key, value) || hasString(s.origin.resource.Resource.Attributes, key, value)
+					return slices.Contains(valuesOf(s.Attributes, key), any(value)) ||
+						slices.Contains(valuesOf(s.origin.resource.Resource.Attributes, key), any(value))
 				}
 			}
 			q.tags = append(q.tags, func(s span) bool { return test(s, value) })
@@ -146,7 +149,9 @@ func (q *query) run(traces []trace) *searchAnswer {
 			break
 		}
 	}
-	slices.SortStableFunc(answer.Traces, func(a, b summary) int { return cmp.Compare(b.StartTimeUnixNano, a.StartTimeUnixNano) })
+	slices.SortStableFunc(answer.Traces, func(a, b summary) int {
+		return cmp.Compare(b.StartTimeUnixNano, a.StartTimeUnixNano)
+	})
 	return answer
 }
 
@@ -155,13 +160,13 @@ func (q *query) summarize(t *trace) summary {
 		TraceID:           strings.TrimLeft(hex.EncodeToString(t.id[:]), "0"),
 		RootServiceName:   "<root span not yet received>",
 		StartTimeUnixNano: t.start,
-		DurationMs:        uint32((t.end - t.start) / 1_000_000), // Tempo's arithmetic, also for spans that end before they start
+		DurationMs:        uint32((t.end - t.start) / 1_000_000), // Tempo's arithmetic, also for an end before the start
 	}
 	if t.root != nil {
 		s.RootTraceName = t.root.Name
 		s.RootServiceName = cmp.Or(t.root.origin.service, s.RootServiceName)
 	}
-	if !q.traceQL {
+	if q.traceQL == nil {
 		return s
 	}
 	s.ServiceStats = map[string]serviceStats{}
@@ -182,8 +187,10 @@ func (q *query) matches(t *trace) bool {
 	if q.start != 0 && q.end != 0 && (t.start > q.end*1e9 || t.end < q.start*1e9) {
 		return false
 	}
-	// Like Tempo, a TraceQL query says by itself how long its traces are.
-	if !q.traceQL && q.minDuration > 0 && time.Duration(t.end-t.start) < q.minDuration {
+	if q.traceQL != nil { // which says by itself how long its traces are, to Tempo too
+		return slices.ContainsFunc(t.spans, q.traceQL)
+	}
+	if q.minDuration > 0 && time.Duration(t.end-t.start) < q.minDuration {
 		return false
 	}
 	for _, test := range q.tags {
@@ -219,19 +226,4 @@ func stringOf(attributes []*commonpb.KeyValue, key string) string {
 		}
 	}
 	return ""
-}
-
-// hasString reports whether an attribute is the string want, or an array with it.
-func hasString(attributes []*commonpb.KeyValue, key, want string) bool {
-	for _, kv := range attributes {
-		if kv.Key != key {
-			continue
-		}
-		for _, v := range append([]*commonpb.AnyValue{kv.Value}, kv.Value.GetArrayValue().GetValues()...) {
-			if s, ok := v.GetValue().(*commonpb.AnyValue_StringValue); ok && s.StringValue == want {
-				return true
-			}
-		}
-	}
-	return false
 }

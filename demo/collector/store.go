@@ -65,7 +65,8 @@ func (t *trace) data() *tracepb.TracesData {
 	resources := map[string]*tracepb.ResourceSpans{}
 	scopes := map[*origin]*tracepb.ScopeSpans{}
 	earliest := func(a, b span) int {
-		return cmp.Or(cmp.Compare(a.StartTimeUnixNano, b.StartTimeUnixNano), bytes.Compare(a.SpanId, b.SpanId))
+		return cmp.Or(cmp.Compare(a.StartTimeUnixNano, b.StartTimeUnixNano),
+			bytes.Compare(a.SpanId, b.SpanId), cmp.Compare(a.Kind, b.Kind))
 	}
 	for _, s := range slices.SortedFunc(slices.Values(t.spans), earliest) {
 		o := s.origin
@@ -94,10 +95,17 @@ const entryBytes = 256
 // small ones. It is too high for long strings, and too low for messages full of empty ones.
 func memoryOf(size int) int64 { return 256 + 5*int64(size) }
 
+// identity is that of a span in its trace, as in Tempo's combiner: in Zipkin's data the client's span
+// and the server's have one id.
+type identity struct {
+	id   spanID
+	kind tracepb.Span_SpanKind
+}
+
 // entry is the store's own record of a trace.
 type entry struct {
 	trace
-	ids   map[spanID]struct{}
+	ids   map[identity]struct{}
 	place *list.Element // in store.order; nil until the trace is kept
 }
 
@@ -124,7 +132,7 @@ func newStore(maxBytes int64) *store {
 	}
 }
 
-// add merges spans into their traces and evicts what no longer fits. It ignores a span id that its
+// add merges spans into their traces and evicts what no longer fits. It ignores a span that its
 // trace has already, as exporters repeat a batch whose answer they missed. It returns the number of
 // spans that were left out because their trace is full.
 func (st *store) add(spans []span) (rejected int) {
@@ -135,9 +143,10 @@ func (st *store) add(spans []span) (rejected int) {
 		id := traceID(s.TraceId)
 		e := st.traces[id]
 		if e == nil {
-			e = &entry{trace: trace{id: id, bytes: entryBytes}, ids: map[spanID]struct{}{}}
+			e = &entry{trace: trace{id: id, bytes: entryBytes}, ids: map[identity]struct{}{}}
 		}
-		if _, ok := e.ids[spanID(s.SpanId)]; ok {
+		identity := identity{spanID(s.SpanId), s.Kind}
+		if _, ok := e.ids[identity]; ok {
 			continue
 		}
 		if e.bytes+s.bytes+s.origin.bytes > st.maxTraceBytes {
@@ -157,7 +166,7 @@ func (st *store) add(spans []span) (rejected int) {
 			st.bytes += s.origin.bytes
 		}
 		s.origin.uses++
-		e.ids[spanID(s.SpanId)] = struct{}{}
+		e.ids[identity] = struct{}{}
 		e.add(s)
 		st.bytes += s.bytes
 	}

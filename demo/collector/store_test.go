@@ -48,13 +48,14 @@ func TestSpansMergeInAnyOrderAndBatch(t *testing.T) {
 	}
 }
 
-func TestRepeatedSpanIsKeptOnce(t *testing.T) {
+func TestASpanIsKnownByItsIDAndKind(t *testing.T) {
 	c := New(discard)
-	first, again := newSpan(1, 1, 0, "first", 0, 1), newSpan(1, 1, 0, "again", 0, 1)
-	send(t, c, export(nil, first, again), export(nil, again))
-	got := c.store.get(idOf(1))
-	if len(got.spans) != 1 || got.spans[0].Name != "first" {
-		t.Errorf("got %v", got.spans)
+	client, again, server := newSpan(1, 1, 0, "client", 0, 1), newSpan(1, 1, 0, "again", 0, 1), newSpan(1, 1, 0, "server", 1, 1)
+	client.Kind, again.Kind, server.Kind = 3, 3, 2 // a client's span and a server's, as Zipkin makes them
+	send(t, c, export(nil, client, again), export(attrs("service.name", "other"), server), export(nil, again))
+	got := c.store.get(idOf(1)).spans
+	if len(got) != 2 || got[0].Name != "client" || got[1].Name != "server" {
+		t.Errorf("got %v", got)
 	}
 }
 
@@ -120,18 +121,6 @@ func TestTraceLargerThanItsShareIsCutAndSaysSo(t *testing.T) {
 	}
 	if res, err := c.receive(export(attrs("k", strings.Repeat("x", 200_000)), newSpan(3, 1, 0, "x", 0, 1)), false); err != nil || res.GetPartialSuccess().GetRejectedSpans() != 1 {
 		t.Errorf("a resource larger than everything: %v, %v", res, err)
-	}
-}
-
-func TestEvictingEverythingFreesEverything(t *testing.T) {
-	c := New(discard)
-	send(t, c, samples(sampleTime)...)
-	send(t, c, samples(sampleTime)...)
-	for c.store.order.Len() > 0 {
-		c.store.evict(c.store.order.Back())
-	}
-	if st := c.store; st.bytes != 0 || len(st.traces) != 0 || len(st.origins) != 0 {
-		t.Errorf("%d bytes, %d traces, %d origins are left", st.bytes, len(st.traces), len(st.origins))
 	}
 }
 

@@ -45,25 +45,10 @@ func (o Options) Missing(ctx context.Context) error {
 }
 
 func (e *explorer) client() *tempo.Client {
-	return &tempo.Client{URL: e.Tempo.String(), HTTP: &http.Client{Transport: e.backends}}
-}
-
-const (
-	allTraces    = "{}"
-	newestTraces = "{} with (most_recent=true)"
-)
-
-// newest returns the query for the newest traces. A Tempo with more traces than it is asked for
-// returns any of them unless the query has a hint. The demo's collector returns the newest anyway
-// and refuses hints. The page could find out by itself, but a refused request looks like an error
-// in the browser's console.
-func (e *explorer) newest(ctx context.Context) string {
-	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
-	defer cancel()
-	if _, err := e.client().Search(ctx, url.Values{"q": {newestTraces}, "limit": {"1"}}); err != nil {
-		return allTraces // also when it is down; the page asks again when it is back
-	}
-	return newestTraces
+	return &tempo.Client{URL: e.Tempo.String(), HTTP: &http.Client{
+		Transport:     e.backends,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // Tempo has none
+	}}
 }
 
 // passToTempo passes a request for /tempo/... on to Tempo. Of the page's request only path and query
@@ -95,6 +80,25 @@ func (e *explorer) passToTempo(w http.ResponseWriter, r *http.Request) {
 	if _, err := io.Copy(w, res.Body); err != nil {
 		panic(http.ErrAbortHandler) // closes the connection: half an answer must not look like a whole
 	}
+}
+
+// failStore tells the page why the trace store did not say what it was asked.
+func (e *explorer) failStore(w http.ResponseWriter, r *http.Request, err error) {
+	refusal, refused := errors.AsType[*tempo.Refusal](err)
+	switch {
+	case refused && refusal.Status >= http.StatusBadRequest:
+		fail(w, refusal.Status, cmp.Or(refusal.Says, fmt.Sprintf("The answer was %d.", refusal.Status)))
+	case refused || errors.Is(err, tempo.ErrNotTempo):
+		e.unheard(err)
+		fail(w, http.StatusBadGateway, fmt.Sprintf("What answers at %s is no Tempo: this is not Tempo's JSON. Is the address right?", e.Tempo.Redacted()))
+	default:
+		e.failUnanswered(w, r, "trace store", e.Tempo, err)
+	}
+}
+
+// unheard logs an answer of the trace store that did not come, or made no sense.
+func (e *explorer) unheard(err error) {
+	e.Logger.Warn("no answer", "from", "trace store", "error", err.Error())
 }
 
 // failUnanswered tells the page that a back end gave no answer.

@@ -89,37 +89,44 @@ func TestATempoThatIsDownIsASentence(t *testing.T) {
 	}
 }
 
-func TestTheConfigurationFitsTheTempo(t *testing.T) {
-	for name, test := range map[string]struct {
-		tempo http.HandlerFunc
-		query string
-	}{
-		"that takes hints":     {func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "{}") }, newestTraces},
-		"that takes none":      {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(400) }, allTraces},
-		"that is out of order": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) }, allTraces},
+func TestTheConfigurationTellsWhatThereIs(t *testing.T) {
+	withSecret := parse(t, nowhere)
+	withSecret.User = url.UserPassword("user", "hunter2")
+	w := ask(t, New(Options{Tempo: withSecret, Gateway: parse(t, nowhere)}), "GET", "/api/config", "", nil)
+	var got struct {
+		Services       []service
+		Ledger, Faults bool
+	}
+	if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil {
+		t.Fatal(err)
+	}
+	if got.Ledger || got.Faults || len(got.Services) != 4 {
+		t.Errorf("told %+v", got)
+	}
+	if s := got.Services[0]; s.Name != "uservice1" || s.Host != "uservice1.localhost" || !s.Plain || s.Twin != "uservice3" {
+		t.Errorf("told %+v of the first service", s)
+	}
+	if strings.Contains(w.Body.String(), "hunter2") {
+		t.Error("a password is told")
+	}
+}
+
+func TestAnAnswerWithoutAnEndIsRefused(t *testing.T) {
+	store := newFake(t, func(w http.ResponseWriter, _ *http.Request) {
+		conn, _, err := w.(http.Hijacker).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		t.Cleanup(func() { _ = conn.Close() })
+		_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
+	})
+	h := New(Options{Tempo: parse(t, store.URL), Gateway: parse(t, store.URL)})
+	for _, tc := range []struct{ method, path, body string }{
+		{"GET", "/tempo/api/v2/traces/1f", ""}, {"GET", "/api/traces", ""}, {"POST", "/api/call", `{"service":"uservice1"}`},
 	} {
-		t.Run(name, func(t *testing.T) {
-			tempo := newFake(t, test.tempo)
-			withSecret := parse(t, tempo.URL)
-			withSecret.User = url.UserPassword("user", "hunter2")
-			w := ask(t, New(Options{Tempo: withSecret, Gateway: parse(t, nowhere)}), "GET", "/api/config", "", nil)
-			var got struct {
-				Services       []service
-				Ledger, Faults bool
-				Query          string
-			}
-			if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil {
-				t.Fatal(err)
-			}
-			if got.Query != test.query || got.Ledger || got.Faults || len(got.Services) != 4 {
-				t.Errorf("told %+v", got)
-			}
-			if s := got.Services[0]; s.Name != "uservice1" || s.Host != "uservice1.localhost" || !s.Plain || s.Twin != "uservice3" {
-				t.Errorf("told %+v of the first service", s)
-			}
-			if strings.Contains(w.Body.String(), "hunter2") {
-				t.Error("a password is told")
-			}
-		})
+		if w := ask(t, h, tc.method, tc.path, tc.body, nil); w.Code != http.StatusBadGateway {
+			t.Errorf("%s: answered %d %s", tc.path, w.Code, w.Body)
+		}
 	}
 }

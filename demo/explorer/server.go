@@ -21,6 +21,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"example.com/grafana-tempo-go-demo/demo/lab"
@@ -60,6 +61,8 @@ type explorer struct {
 	Options
 	backends http.RoundTripper // to Tempo and to the gateway
 	calls    chan struct{}     // one slot for each call in flight
+	hintless atomic.Bool       // the trace store refuses mostRecent
+	memory   memory
 }
 
 // New returns the page and its API. It starts nothing, and Tempo and the gateway need not be up yet.
@@ -68,11 +71,24 @@ func New(o Options) http.Handler { return newHandler(o, newTransport()) }
 // newTransport returns the way to Tempo and to the gateway. Both are on this machine or beside it,
 // whatever HTTP_PROXY says.
 func newTransport() http.RoundTripper {
-	return &http.Transport{
+	return plain{&http.Transport{
 		DialContext:         (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
 		MaxIdleConnsPerHost: maxCalls,
 		IdleConnTimeout:     30 * time.Second,
+	}}
+}
+
+// plain refuses 101 Switching Protocols: the body of that answer is the bare connection, of which no
+// timeout ends a read.
+type plain struct{ http.RoundTripper }
+
+func (p plain) RoundTrip(r *http.Request) (*http.Response, error) {
+	res, err := p.RoundTripper.RoundTrip(r)
+	if err == nil && res.StatusCode == http.StatusSwitchingProtocols {
+		_ = res.Body.Close()
+		return nil, errors.New("the answer is 101 Switching Protocols, which was not asked for")
 	}
+	return res, err
 }
 
 func newHandler(o Options, backends http.RoundTripper) http.Handler {
@@ -84,6 +100,7 @@ func newHandler(o Options, backends http.RoundTripper) http.Handler {
 	mux.HandleFunc("GET /assets/{name}", asset)
 	mux.HandleFunc("GET /api/config", e.config)
 	mux.HandleFunc("POST /api/call", e.call)
+	mux.HandleFunc("GET /api/traces", e.traces)
 	if o.Faults != nil {
 		mux.HandleFunc("GET /api/faults", e.faults)
 		mux.HandleFunc("GET /api/faults/all", allFaults)
@@ -170,16 +187,14 @@ func services() []service {
 }
 
 // config tells the page what there is.
-func (e *explorer) config(w http.ResponseWriter, r *http.Request) {
+func (e *explorer) config(w http.ResponseWriter, _ *http.Request) {
 	answer(w, http.StatusOK, struct {
 		Services []service `json:"services"`
 		Gateway  string    `json:"gateway"`
 		Tempo    string    `json:"tempo"`
 		Ledger   bool      `json:"ledger"`
 		Faults   bool      `json:"faults"`
-		// Query is the TraceQL for the newest traces.
-		Query string `json:"query"`
-	}{services(), e.Gateway.Redacted(), e.Tempo.Redacted(), e.Ledger != nil, e.Faults != nil, e.newest(r.Context())})
+	}{services(), e.Gateway.Redacted(), e.Tempo.Redacted(), e.Ledger != nil, e.Faults != nil})
 }
 
 // readJSON reads a small JSON object, and answers itself if there is none. A form of another site

@@ -14,17 +14,17 @@ func request(n *node) Request {
 		Time: n.Time, Method: n.Method, Host: n.Host, Path: n.Path, Query: n.Query, Agent: n.Agent,
 		Status: n.Status, DurationMS: float64(n.Duration.Microseconds()) / 1000, Traces: []string{},
 	}
-	from := client
+	from := Client
 	for _, upstream := range topology.Upstreams() {
 		if n.Name == upstream {
-			from = unknown
+			from = Somebody
 		}
 	}
 	if n.forwarded {
 		from = topology.Gateway
 	}
 	first := firstHop(from, n)
-	first.judge(n.instrumented, from != client)
+	first.judge(n.instrumented, from != Client)
 	r.Hops = append(r.Hops, first)
 	for ; n.next != nil; n = n.next {
 		h := firstHop(n.Name, n.next)
@@ -125,7 +125,7 @@ func (r *Request) nameSenders() {
 			changed := i == 1 && h.Left.Source == Recorded // what only arrived, somebody else wrote
 			for j, header := range side.Headers {
 				id := header.TraceID + header.SpanID
-				if id != "" && senders[id] == "" && !changed && h.From != unknown {
+				if id != "" && senders[id] == "" && !changed && h.From != Somebody {
 					senders[id] = h.From
 				}
 				side.Headers[j].Sender = senders[id]

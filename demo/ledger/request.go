@@ -20,8 +20,8 @@ import (
 
 // Names of senders that are neither a service nor the gateway.
 const (
-	client  = "client" // whoever is outside
-	unknown = "?"      // a client or a service
+	Client   = "client" // whoever is outside
+	Somebody = "?"      // a client or a service
 )
 
 // Source says who wrote down the headers at one end of a hop.

@@ -78,7 +78,7 @@ func (r *Request) conclude() {
 	for _, h := range r.Hops {
 		switch {
 		case h.Action == IgnoredMalformed, h.Action == IgnoredFormat,
-			h.Action == NotReceived && h.From != client && len(r.Traces) > 0:
+			h.Action == NotReceived && h.From != Client && len(r.Traces) > 0:
 			cuts = append(cuts, "before "+h.To)
 		case h.Action == Dropped:
 			endedAt = cmp.Or(endedAt, h.To)
@@ -97,7 +97,7 @@ func (r *Request) conclude() {
 		}
 	}
 	switch first := r.Hops[0]; {
-	case first.Action == NotReceived && first.From != client:
+	case first.Action == NotReceived && first.From != Client:
 		unsaid = "No trace id arrived at " + first.To + ", so nobody can say which request led to this one."
 	case r.Lost != "" && r.From != "":
 		unsaid = "Nobody can say what " + r.Lost + " called next."
@@ -131,9 +131,9 @@ func Extends(from, to string) string {
 	switch from {
 	case to:
 		return "One trace, in " + to + " alone."
-	case client:
+	case Client:
 		from = "the client"
-	case unknown:
+	case Somebody:
 		from = "an unknown sender"
 	}
 	return "One trace, from " + from + " to " + to + "."

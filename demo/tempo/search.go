@@ -55,7 +55,7 @@ func (c *Client) Summaries(ctx context.Context, params url.Values) ([]Summary, e
 	}
 	found, err := decodeSummaries(body)
 	if err != nil {
-		return nil, fmt.Errorf("GET %s/api/search: %w: %w", c.URL, ErrNotTempo, err)
+		return nil, fmt.Errorf("GET %s/api/search: %w: %w", c.shown(), ErrNotTempo, err)
 	}
 	return found, nil
 }

@@ -54,11 +54,11 @@ func (c *Client) Trace(ctx context.Context, id string) (*Trace, error) {
 	var partial string
 	if err == nil {
 		if spans, partial, err = decode(body); err != nil {
-			return nil, fmt.Errorf("GET %s: %w", c.URL+path, err)
+			return nil, fmt.Errorf("GET %s%s: %w", c.shown(), path, err)
 		}
 	}
 	if len(spans) == 0 {
-		return nil, fmt.Errorf("%w: %s does not know %s", ErrNotFound, c.URL, id)
+		return nil, fmt.Errorf("%w: %s does not know %s", ErrNotFound, c.shown(), id)
 	}
 	t := NewTrace(id, spans)
 	t.Partial = partial
@@ -74,6 +74,15 @@ type Refusal struct {
 
 func (r *Refusal) Error() string {
 	return strings.TrimSuffix(fmt.Sprintf("%d %s: %s", r.Status, http.StatusText(r.Status), r.Says), ": ")
+}
+
+// shown is the URL without its password.
+func (c *Client) shown() string {
+	u, err := url.Parse(c.URL)
+	if err != nil {
+		return c.URL
+	}
+	return u.Redacted()
 }
 
 // get returns the body of a 200. Any other status is a wrapped *Refusal.
@@ -93,17 +102,17 @@ func (c *Client) get(ctx context.Context, path string, params url.Values) (body 
 			return nil, 0, fmt.Errorf("no answer from the trace store in time: %w", err)
 		}
 		return nil, 0, fmt.Errorf("no trace store answers at %s, start it (go run ./demo, or docker compose up) "+
-			"or correct the address: %w", c.URL, err)
+			"or correct the address: %w", c.shown(), err)
 	}
 	defer res.Body.Close()
 	if res.StatusCode != http.StatusOK {
 		page, _ := io.ReadAll(io.LimitReader(res.Body, 1024))
 		line, _, _ := strings.Cut(strings.TrimSpace(string(page)), "\n")
-		return nil, res.StatusCode, fmt.Errorf("GET %s: %w", u, &Refusal{res.StatusCode, strings.TrimSpace(line)})
+		return nil, res.StatusCode, fmt.Errorf("GET %s: %w", req.URL.Redacted(), &Refusal{res.StatusCode, strings.TrimSpace(line)})
 	}
 	body, err = io.ReadAll(io.LimitReader(res.Body, maxAnswerBytes))
 	if err != nil {
-		return nil, 0, fmt.Errorf("GET %s: the answer broke off: %w", u, err)
+		return nil, 0, fmt.Errorf("GET %s: the answer broke off: %w", req.URL.Redacted(), err)
 	}
 	return body, res.StatusCode, nil
 }

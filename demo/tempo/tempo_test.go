@@ -248,13 +248,18 @@ func TestErrorsSayWhatIsWrongAndWhatToDo(t *testing.T) {
 		{"a trace that is null", search(answer(t, 200, `{"traces":[null]}`), nil), []string{"not Tempo's JSON", "null"}},
 		{"a trace without an id", search(answer(t, 200, `{"traces":[{}]}`), nil), []string{"not Tempo's JSON", "trace id"}},
 		{"a start that is no time", search(answer(t, 200, `{"traces":[{"traceID":"1","startTimeUnixNano":"x"}]}`), nil), []string{"not Tempo's JSON"}},
-		{"a query that the collector cannot answer", search(serve(t), url.Values{"q": {"{name=1}"}}), []string{"400", "answers {} alone"}},
+		{"a query that the collector cannot answer", search(serve(t), url.Values{"q": {"{name=1}"}}), []string{"400", "this collector answers { } and"}},
 	} {
 		for _, want := range test.want {
 			if test.err == nil || !strings.Contains(test.err.Error(), want) {
 				t.Errorf("%s: got %v, want %q in it", test.name, test.err, want)
 			}
 		}
+	}
+	secret := answer(t, 500, "")
+	secret.URL = strings.Replace(secret.URL, "://", "://user:hunter2@", 1)
+	if err := trace(secret, id); err == nil || strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("a password: got %v", err)
 	}
 	if err := serve(t).Ready(late); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: got %v", err)

@@ -176,7 +176,8 @@ func TestAllTracersAgree(t *testing.T) {
 		for _, name := range append([]string{"traefik"}, instrumented...) {
 			for key := range project.Services["uservice3"].Environment {
 				want, got := compose.Variable(project.Services["uservice3"], key), compose.Variable(project.Services[name], key)
-				if (key == "OTEL_PROPAGATORS" || strings.HasPrefix(key, "OTEL_BSP_")) && got != want {
+				shared := regexp.MustCompile(`^OTEL_(PROPAGATORS|EXPORTER_OTLP_TIMEOUT|BSP_.*)$`)
+				if shared.MatchString(key) && got != want {
 					t.Errorf("%s: %s=%s, and uservice3 has %s", name, key, got, want)
 				}
 			}

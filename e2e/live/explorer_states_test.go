@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -59,28 +60,6 @@ func TestTheExplorerSaysHowOftenARequestWasCut(t *testing.T) {
 		if got := js[[]string](p, `[...document.querySelectorAll(".part-link")].map((a) => a.textContent + " " + a.getAttribute("href"))`); !slices.Equal(got, want) {
 			t.Errorf("it leads to %q, want %q", got, want)
 		}
-	}
-}
-
-func TestTheExplorersListNamesWhoIsMissing(t *testing.T) {
-	browser := startBrowser(t)
-	const ago = 30 * time.Second
-	holed, cut := newTraceID(), newTraceID()
-	request := func(id, last string) object {
-		return object{"outcome": "whole", "summary": "", "hops": []object{hopOf("client", "gateway", "started", id, 1),
-			hopOf("gateway", "uservice3", "continued", id, 3), hopOf("uservice3", "uservice4", "continued", last, 5)}}
-	}
-	address, send := inProcess(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		_ = json.NewEncoder(w).Encode(object{"requests": []object{request(holed, holed), request(cut, newTraceID())}})
-	}))
-	for _, id := range []string{holed, cut} {
-		send(object{"resourceSpans": []object{proxied(id, "uservice3", "/", "200", ago),
-			resourceSpans("uservice3", timed(id, 3, 2, "server", "handle_incoming_call", ago, 0, 1000))}})
-	}
-	p := open(t, browser, address, 1280)
-	for id, want := range map[string]string{holed: "uservice4", cut: ""} {
-		p.until(fmt.Sprintf(`document.querySelectorAll('#list a[data-id="%s"] .chip:not(.dark)').length === 2`, id))
-		p.until(fmt.Sprintf(`[...document.querySelectorAll('#list a[data-id="%s"] .chip.dark')].map((c) => c.textContent).join() === %q`, id, want))
 	}
 }
 
@@ -215,29 +194,40 @@ func TestTheExplorerAnnouncesWhatItShows(t *testing.T) {
 	p.until(`document.querySelector("#announcer").textContent === "Trace of shop: 2 spans, 2.00 s, 0 errors."`)
 }
 
-func TestTheExplorersEmptyListPromisesNothing(t *testing.T) {
-	browser := startBrowser(t)
-	address, _ := inProcess(t, nil)
-	p := open(t, browser, address, 1280)
-	p.until(`!document.querySelector("#list-empty").hidden`)
-	p.judge("#list-empty", said{yes: []string{"a call that is not sampled has none"}, no: []string{"24 hours", "by itself"}})
-}
-
 func TestTheExplorerSaysWhoIsGone(t *testing.T) {
 	browser := startBrowser(t)
 	store := collector.New(slog.New(slog.DiscardHandler))
-	api := httptest.NewServer(store.APIHandler())
+	var state atomic.Value
+	state.Store("")
+	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch state.Load() {
+		case "gone":
+			panic(http.ErrAbortHandler)
+		case "login":
+			fmt.Fprint(w, "<html>Log in")
+		default:
+			store.APIHandler().ServeHTTP(w, r)
+		}
+	}))
 	t.Cleanup(api.Close)
 	tempoURL, err := url.Parse(api.URL)
 	if err != nil {
 		t.Fatal(err)
 	}
+	state.Store("login")
 	server := httptest.NewServer(explorer.New(explorer.Options{Tempo: tempoURL, Gateway: tempoURL}))
+	t.Cleanup(server.Close)
 	p := open(t, browser, server.URL, 1280)
-	p.until(`document.querySelector("#store.up") && !document.querySelector("#list-empty").hidden`)
-	api.Close()
-	p.judge("#store", said{yes: []string{"The trace store does not answer"}})
-	p.judge("#list-trouble", said{yes: []string{"The trace store does not answer", "Is it running?"}})
+	p.judge("#list-trouble", said{yes: []string{"No trace store answers", "is no Tempo"}})
+	p.judge("#store.down", said{yes: []string{"No trace store answers"}})
+	p.until(`!document.querySelector("#list .ghost")`) // nobody waits for nothing
+	for range 2 {
+		state.Store("")
+		p.until(`document.querySelector("#list-trouble").hidden && document.querySelector("#store.up") && !document.querySelector("#list-empty").hidden`)
+		state.Store("gone")
+		p.judge("#list-trouble", said{yes: []string{"No trace store answers", "Is it running?"}})
+		p.judge("#store.down", said{yes: []string{"No trace store answers"}})
+	}
 	server.CloseClientConnections()
 	server.Close()
 	p.judge("#store", said{yes: []string{"The explorer does not answer"}, no: []string{"store"}})

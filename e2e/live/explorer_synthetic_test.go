@@ -9,9 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -214,7 +212,7 @@ func TestTheExplorersListStaysUsableUnderLoad(t *testing.T) {
 	held := js[string](p, `(() => { const a = document.querySelectorAll("#list a")[4]; a.focus(); return a.dataset.id; })()`)
 	p.until(`!document.querySelector("#newer").hidden`) // newer traces are announced, and do not move the list
 	js[any](p, `performance.clearResourceTimings()`)
-	p.until(`performance.getEntriesByType("resource").filter((e) => e.name.includes("/search?q=")).length >= 3`) // it has asked on
+	p.until(`performance.getEntriesByType("resource").filter((e) => e.name.includes("/api/traces")).length >= 3`) // it has asked on
 	if now := js[string](p, `document.activeElement.dataset.id`); now != held {
 		t.Errorf("the focus moved from %s to %s", held, now)
 	}
@@ -228,34 +226,4 @@ func TestTheExplorersListStaysUsableUnderLoad(t *testing.T) {
 	if chips := p.texts("#list .chip.dark"); len(chips) == 0 || chips[0] != "uservice1" {
 		t.Errorf("the service that was asked for is shown as %q", chips)
 	}
-}
-
-func TestTheExplorerSaysWhenTheStoreIsGone(t *testing.T) {
-	browser := startBrowser(t)
-	store := collector.New(slog.New(slog.DiscardHandler))
-	var gone sync.Map
-	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if _, is := gone.Load("gone"); is {
-			panic(http.ErrAbortHandler)
-		}
-		store.APIHandler().ServeHTTP(w, r)
-	}))
-	t.Cleanup(api.Close)
-	tempoURL, err := url.Parse(api.URL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := httptest.NewServer(explorer.New(explorer.Options{Tempo: tempoURL, Gateway: tempoURL}))
-	t.Cleanup(server.Close) // after the page, which keeps asking
-	p := open(t, browser, server.URL, 1280)
-	p.until(`!document.querySelector("#list-empty").hidden`)
-	gone.Store("gone", true)
-	p.until(`document.querySelector("#list-trouble").innerText.includes("Is it running?")`)
-	p.until(`document.querySelector("#store").classList.contains("down")`)
-	gone.Delete("gone")
-	p.until(`document.querySelector("#list-trouble").hidden && document.querySelector("#store").classList.contains("up")`)
-	// The browser writes every 502 to the console; nothing else may be there.
-	p.mu.Lock()
-	p.said = slices.DeleteFunc(p.said, func(s string) bool { return strings.Contains(s, "502") })
-	p.mu.Unlock()
 }

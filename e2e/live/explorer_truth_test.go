@@ -132,32 +132,6 @@ func TestTheExplorerComparesLikeWithLike(t *testing.T) {
 	}
 }
 
-func TestTheExplorersListNamesWhatWasCalled(t *testing.T) {
-	browser := startBrowser(t)
-	address, send := inProcess(t, nil)
-	holed, foreign := newTraceID(), newTraceID()
-	send(object{"resourceSpans": []object{proxied(holed, "uservice3", "/", "200", 40*time.Second),
-		resourceSpans("uservice4", timed(holed, 6, 4, "server", "handle_incoming_call", 40*time.Second, 100, 900))}})
-	send(object{"resourceSpans": []object{resourceSpans("shop", timed(foreign, 1, 0, "server", "GET /cart", 30*time.Second, 0, 1000),
-		timed(foreign, 2, 1, "client", "GET", 30*time.Second, 0, 1000)),
-		resourceSpans("uservice4", timed(foreign, 3, 2, "server", "handle_incoming_call", 30*time.Second, 100, 900))}})
-
-	p := open(t, browser, address, 1280)
-	title := func(id string) string {
-		return fmt.Sprintf(`document.querySelector('#list a[data-id="%s"] .t-title')?.textContent`, id)
-	}
-	p.until(title(holed) + " && " + title(foreign))
-	if got := js[string](p, title(holed)); got != "uservice3" {
-		t.Errorf("a call of uservice3 is listed as %q", got)
-	}
-	if got := js[string](p, title(foreign)); got != "shop" {
-		t.Errorf("a call of shop is listed as %q", got)
-	}
-	if chips := js[[]string](p, fmt.Sprintf(`[...document.querySelectorAll('#list a[data-id="%s"] .chip')].map((c) => c.textContent + " " + c.classList[1])`, foreign)); len(chips) != 2 || chips[0] != "shop c4" || chips[1] != "uservice4 c2" {
-		t.Errorf("the services of a foreign program are shown as %q", chips)
-	}
-}
-
 func TestTheExplorerSaysHowFarItLooks(t *testing.T) {
 	browser := startBrowser(t)
 	address, send := inProcess(t, nil)

@@ -7,7 +7,7 @@ export class Trouble extends Error {
     super(message);
     this.status = status;
     this.gone = gone;
-    this.title = !gone ? "The trace store refused" : status ? "The trace store does not answer" : late ? "No answer" : "The explorer does not answer";
+    this.title = !gone ? "The trace store refused" : status ? "No trace store answers" : late ? "No answer" : "The explorer does not answer";
   }
 }
 
@@ -42,6 +42,7 @@ async function ask(path, { method = "GET", body, timeout = 15_000, signal } = {}
 
 const json = async (path, options) => JSON.parse(await ask(path, options));
 
+export const traces = (query, signal) => json("/api/traces?" + query, { signal });
 export const config = () => json("/api/config");
 export const call = (service, fail, slow) => json("/api/call", { method: "POST", body: { service, fail, slow }, timeout: 40_000 });
 export const ledger = (id, signal) => json("/api/ledger?trace=" + id, { signal });

@@ -16,10 +16,10 @@ try {
   throw err;
 }
 
-const detail = new Detail({ config, loaded: (trace) => list.remember(trace), call: (service, query) => calls.call(service, query), go });
+const detail = new Detail({ config, loaded: () => list.poll.kick(), call: (service, query) => calls.call(service, query), go });
 const list = new TraceList({ config, state: storeState });
 const calls = new Calls({ config, open: openAnswer, where: () => location.pathname, answered: () => faults.poll?.kick() });
-const faults = new Faults({ config, go, since: (began) => list.since(began) });
+const faults = new Faults({ config, go });
 
 setText($("#where"), `Traces from ${config.tempo}, requests through ${config.gateway}`);
 
@@ -67,12 +67,9 @@ addEventListener("popstate", show);
 show();
 
 // storeState is the lamp in the corner.
-let wasDown = false;
 function storeState(up, err) {
   $("#store").classList.toggle("up", up);
   $("#store").classList.toggle("down", !up);
   setText($("#store-text"), up ? "Trace store answers" : err.title);
   $("#store").title = err?.message ?? "";
-  if (up && wasDown) api.config().then((c) => Object.assign(config, c), () => {}); // it may be another one now
-  wasDown = !up;
 }

@@ -42,8 +42,9 @@ export function announce(text) {
 }
 
 // poller calls work again and again while the page is seen: `every` milliseconds after the last answer, later when the
-// answer took long, and much later after a failure. A work that throws has failed. kick() makes it happen at once.
-export function poller(work, every) {
+// answer took long, and much later after a failure. A work that throws has failed, and failed(err) tells of it: of an error
+// with a title the list tells, which asks too. kick() makes it happen at once.
+export function poller(work, every, failed = (err) => { if (!err.title) reportError(err); }) {
   let timer = 0, running = false, again = false, failures = 0;
   async function run() {
     clearTimeout(timer);
@@ -51,7 +52,7 @@ export function poller(work, every) {
     if (document.hidden) return;
     running = true;
     const start = performance.now();
-    try { await work(); failures = 0; } catch { failures++; }
+    try { await work(); failures = 0; } catch (err) { failures++; failed(err); }
     running = false;
     const took = performance.now() - start;
     const pause = failures ? Math.min(every * 2 ** Math.min(failures, 3), 10_000) : Math.max(every, 3 * took);

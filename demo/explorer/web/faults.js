@@ -8,10 +8,9 @@ import { clock, plural, visible } from "./format.js";
 const outcomes = { found: ["good", "found"], "given-up": ["", "given up"], left: ["", "left unsolved"] };
 
 export class Faults {
-  constructor({ config, go, since }) {
+  constructor({ config, go }) {
     if (!config.faults) return;
     this.go = go; // opens an address
-    this.since = since; // told when the hidden fault began
     this.el = $("#faults");
     this.el.hidden = false;
     this.all = []; // the faults to choose from, once somebody wants to choose
@@ -26,7 +25,6 @@ export class Faults {
     const key = JSON.stringify([state, this.busy, this.failed, this.choosing, this.naming]);
     if (this.key === key) return;
     this.key = key;
-    this.since(state.riddle ? Date.parse(state.riddle.began) : 0);
     const focused = document.activeElement?.dataset?.do;
     this.el.replaceChildren(...this.section());
     const bar = $("#fault-banner");

@@ -1,0 +1,292 @@
+package explorer
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-logfmt/logfmt"
+	"golang.org/x/sync/errgroup"
+
+	"example.com/grafana-tempo-go-demo/demo/story"
+	"example.com/grafana-tempo-go-demo/demo/tempo"
+	"example.com/grafana-tempo-go-demo/demo/topology"
+)
+
+const (
+	maxListed = 50
+	// listTimeout is for all searches of one list. The page gives up after 15 s, and asks again.
+	listTimeout = 12 * time.Second
+	// mostRecent is a hint for a TraceQL query. Without it, a Tempo that finds more traces than it is
+	// asked for returns any of them.
+	mostRecent = " with (most_recent=true)"
+)
+
+// window is how far a list looks back.
+type window struct {
+	name string // as a parameter has it
+	span time.Duration
+	past string // in words
+}
+
+var hour, day = window{"1h", time.Hour, "the last hour"}, window{"24h", 24 * time.Hour, "the last 24 hours"}
+
+// filter chooses traces. The zero filter takes all.
+type filter struct {
+	service string
+	min     time.Duration // in whole milliseconds, as summaries have a duration
+	errors  bool
+}
+
+// list is the answer of GET /api/traces.
+type list struct {
+	Traces []story.Listed `json:"traces"` // the newest first
+	// Services have sent spans of a trace that was found, listed or not.
+	Services []string `json:"services"`
+	Foot     string   `json:"foot"`  // says that there may be more
+	Empty    *empty   `json:"empty"` // says why there are none; nil if there are some
+	// MinProblem says what is wrong with the parameter min, which then chooses nothing.
+	MinProblem string `json:"min_problem,omitempty"`
+}
+
+type empty struct {
+	Title string `json:"title"`
+	Text  string `json:"text"`
+	// Window is a wider one that has traces, which Offer says. Both are empty if there is none.
+	Window string `json:"window,omitempty"`
+	Offer  string `json:"offer,omitempty"`
+}
+
+// traces answers GET /api/traces with the newest. The parameters service, min and errors choose among
+// them; window is 1h or 24h.
+func (e *explorer) traces(w http.ResponseWriter, r *http.Request) {
+	query := r.URL.Query()
+	f := filter{service: query.Get("service"), errors: query.Has("errors")}
+	var problem string
+	var err error
+	if f.min, err = parseMin(query.Get("min")); err != nil {
+		problem = "Write a time such as 500ms or 1.5s."
+	}
+	in := hour
+	if query.Get("window") == day.name {
+		in = day
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), listTimeout)
+	defer cancel()
+	l, err := e.list(ctx, f, in)
+	if err != nil {
+		e.failStore(w, r, err)
+		return
+	}
+	l.MinProblem = problem
+	answer(w, http.StatusOK, l)
+}
+
+// parseMin reads "1.5s", "200ms" or "200", which are milliseconds.
+func parseMin(text string) (time.Duration, error) {
+	text = strings.NewReplacer(" ", "", ",", ".", "min", "m").Replace(strings.ToLower(text))
+	if text == "" {
+		return 0, nil
+	}
+	if _, err := strconv.ParseFloat(text, 64); err == nil {
+		text += "ms"
+	}
+	d, err := time.ParseDuration(text)
+	if err == nil && d < 0 {
+		err = errors.New("less than nothing")
+	}
+	return max(0, d.Truncate(time.Millisecond)), err
+}
+
+// list makes a list of the traces of a window that a filter lets through.
+func (e *explorer) list(ctx context.Context, f filter, in window) (*list, error) {
+	now := time.Now()
+	filtered := f != filter{}
+	limit := maxListed
+	if filtered {
+		limit *= 2
+	}
+	var newest, chosen []tempo.Summary
+	g, each := errgroup.WithContext(ctx)
+	g.Go(func() (err error) {
+		newest, err = e.newest(each, filter{}, now.Add(-in.span), limit)
+		return err
+	})
+	if filtered { // the newest may not include enough of them
+		g.Go(func() (err error) {
+			chosen, err = e.newest(each, f, now.Add(-in.span), maxListed)
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	found := map[string]tempo.Summary{}
+	for _, s := range slices.Concat(chosen, newest) {
+		if found[s.ID].Services == nil {
+			found[s.ID] = s
+		}
+	}
+	known := e.learn(ctx, found, now, in)
+
+	l := &list{Traces: []story.Listed{}, Services: []string{}}
+	var passed []tempo.Summary
+	for id, s := range found {
+		for name := range s.Services {
+			if name != "" && !slices.Contains(l.Services, name) {
+				l.Services = append(l.Services, name)
+			}
+		}
+		// Of a trace whose spans nobody counted, the store has to know.
+		sure := s.Services == nil && slices.ContainsFunc(chosen, func(c tempo.Summary) bool { return c.ID == id })
+		if f.passes(s, known[id].asked) || sure && s.Duration >= f.min {
+			passed = append(passed, s)
+		}
+	}
+	slices.Sort(l.Services)
+	slices.SortFunc(passed, func(a, b tempo.Summary) int { return cmp.Or(b.Start.Compare(a.Start), cmp.Compare(a.ID, b.ID)) })
+	for _, s := range passed[:min(len(passed), maxListed)] {
+		row := story.List(s, known[s.ID].asked, known[s.ID].received, now)
+		row.Before = s.Start.Before(e.faultBegan())
+		l.Traces = append(l.Traces, row)
+	}
+	switch len(l.Traces) {
+	case 0:
+		l.Empty = e.nothing(ctx, f, in, now)
+	case maxListed:
+		that := ""
+		if filtered {
+			that = " that match"
+		}
+		l.Foot = fmt.Sprintf("The newest %d of %s%s. To find older ones, use the filters or an id.", maxListed, in.past, that)
+	}
+	return l, nil
+}
+
+func (f filter) passes(s tempo.Summary, asked string) bool {
+	_, sent := s.Services[f.service]
+	_, failed := countSpans(s)
+	return s.Duration >= f.min && (failed > 0 || !f.errors) &&
+		(f.service == "" || sent || s.Service == f.service || asked == f.service)
+}
+
+func countSpans(s tempo.Summary) (all, failed int) {
+	for _, n := range s.Services {
+		all += n.Spans
+		failed += n.Errors
+	}
+	return all, failed
+}
+
+// nothing says why a list is empty, and whether a wider window has something.
+func (e *explorer) nothing(ctx context.Context, f filter, in window, now time.Time) *empty {
+	says := &empty{Title: "No trace in " + in.past,
+		Text: "Call a service. Its trace appears here once its spans reach the trace store; a call that is not sampled has none."}
+	if f != (filter{}) {
+		says.Title, says.Text = "No trace matches", "Nothing in "+in.past+" passes these filters."
+	}
+	if in == day {
+		return says
+	}
+	older, err := e.newest(ctx, f, now.Add(-day.span), 1)
+	if err != nil {
+		e.unheard(err)
+	}
+	if len(older) > 0 {
+		says.Window, says.Offer = day.name, "Look at "+day.past
+	}
+	return says
+}
+
+// newest searches the newest traces that a filter lets through. The demo's collector returns the
+// newest of itself and refuses hints and other TraceQL than {}, as an old Tempo may: then tags ask for
+// the same. Only such a refusal of a query for all traces makes the next lists do without the hint. A
+// store that is slow or away is asked with it again; one that is back may be another.
+func (e *explorer) newest(ctx context.Context, f filter, since time.Time, limit int) ([]tempo.Summary, error) {
+	params := url.Values{
+		"limit": {fmt.Sprint(limit)},
+		"start": {fmt.Sprint(since.Unix())}, "end": {fmt.Sprint(time.Now().Add(time.Minute).Unix())}, // clocks differ
+		"q": {f.traceQL() + mostRecent},
+	}
+	if !e.hintless.Load() {
+		found, err := e.client().Summaries(ctx, params)
+		refusal, refused := errors.AsType[*tempo.Refusal](err)
+		if !refused || refusal.Status != http.StatusBadRequest {
+			return found, err
+		}
+	}
+	all := f == filter{}
+	if all {
+		params.Set("q", f.traceQL())
+	} else {
+		params.Del("q")
+		params.Set("tags", f.tags())
+		if f.min > 0 {
+			params.Set("minDuration", f.min.String())
+		}
+	}
+	found, err := e.client().Summaries(ctx, params)
+	if all || err != nil {
+		e.hintless.Store(err == nil)
+	}
+	return found, err
+}
+
+// traceQL writes the filter as a query. A plain service sends no spans: it is found by the host name
+// on the gateway's.
+func (f filter) traceQL() string {
+	var all []string
+	if host := f.plainHost(); host != "" {
+		all = append(all, fmt.Sprintf("{span.server.address=%q}", host))
+	} else if f.service != "" {
+		all = append(all, fmt.Sprintf("{resource.service.name=%q}", f.service))
+	}
+	if f.errors {
+		all = append(all, "{status=error}")
+	}
+	if f.min > 0 {
+		all = append(all, fmt.Sprintf("{traceDuration>=%dms}", f.min.Milliseconds()))
+	}
+	return cmp.Or(strings.Join(all, " && "), "{}")
+}
+
+// tags write the same for a search without TraceQL, but for the duration.
+func (f filter) tags() string {
+	var pairs []any
+	if host := f.plainHost(); host != "" {
+		pairs = append(pairs, "server.address", host)
+	} else if f.service != "" {
+		pairs = append(pairs, "service.name", f.service)
+	}
+	if f.errors {
+		pairs = append(pairs, "status.code", "error")
+	}
+	text, _ := logfmt.MarshalKeyvals(pairs...) // whose errors are of keys and of other types
+	return string(text)
+}
+
+func (f filter) plainHost() string {
+	for _, s := range topology.Services() {
+		if s.Name == f.service && !s.Instrumented {
+			return s.Host()
+		}
+	}
+	return ""
+}
+
+// faultBegan is when the fault began that the reader looks for, or the zero time.
+func (e *explorer) faultBegan() time.Time {
+	if e.Faults != nil {
+		if r := e.Faults.State().Riddle; r != nil {
+			return r.Began
+		}
+	}
+	return time.Time{}
+}

@@ -1,0 +1,198 @@
+package story
+
+import (
+	"slices"
+	"strings"
+
+	"example.com/grafana-tempo-go-demo/demo/header"
+	"example.com/grafana-tempo-go-demo/demo/ledger"
+	"example.com/grafana-tempo-go-demo/demo/tempo"
+)
+
+// Request is a request of the hop ledger beside a trace. Its JSON is drawn by the explorer's page.
+type Request struct {
+	Kind     string `json:"kind"` // good, warn, bad or empty
+	Headline string `json:"headline"`
+	Hops     []Hop  `json:"hops"`
+}
+
+// Hop is one step of a request.
+type Hop struct {
+	From    string        `json:"from"`
+	To      string        `json:"to"`
+	Action  ledger.Action `json:"action"`
+	Status  int           `json:"status,omitempty"`
+	Says    Sentence      `json:"says"`
+	Left    Side          `json:"left"`
+	Arrived Side          `json:"arrived"`
+	// Back is the traceresponse of the answer, and BackOf the span that it names, if that is here.
+	Back   *Header  `json:"back"`
+	BackOf *Segment `json:"back_of"`
+}
+
+// Side is one end of a hop.
+type Side struct {
+	Source  ledger.Source `json:"source"`
+	Headers []Header      `json:"headers"`
+}
+
+// Header is a header in pieces.
+type Header struct {
+	Name    string        `json:"name"`
+	Parts   []header.Part `json:"parts"`
+	Facts   string        `json:"facts"`             // what its flags say
+	Problem string        `json:"problem,omitempty"` // why it is no context
+	Another string        `json:"another,omitempty"` // the trace that it names, if it is not the one at hand
+	Note    string        `json:"note,omitempty"`
+}
+
+// Hops tells of a request to a reader of one of its traces, of which t has the spans that are here: t
+// is nil if none is.
+func Hops(r ledger.Request, id string, t *tempo.Trace) Request {
+	b := beside{id: id, spans: map[string]*tempo.Span{}, answers: map[string]Answer{}}
+	if t != nil {
+		for _, s := range t.Spans {
+			b.spans[s.SpanID] = s
+			for _, a := range readAnswers(s) {
+				b.answers[a.TraceID+a.SpanID] = a
+			}
+		}
+	}
+	told := Request{Headline: r.Summary, Hops: []Hop{}}
+	switch {
+	case r.Outcome == ledger.Cut:
+		told.Kind = "bad"
+	case r.Outcome == ledger.Whole && r.Unsampled == "":
+		told.Kind = "good"
+	case r.Outcome != ledger.Unknown:
+		told.Kind = "warn"
+	}
+	for _, h := range r.Hops {
+		told.Hops = append(told.Hops, b.hop(h))
+		if h.Action == ledger.Dropped && t != nil &&
+			slices.ContainsFunc(t.Spans, func(s *tempo.Span) bool { return s.Outside() && s.Service == h.To }) {
+			told.Headline += " The kernel, which watches " + h.To + " from outside (eBPF), went on in it."
+		}
+	}
+	if r.Outcome == ledger.Whole && t != nil {
+		told.Headline = b.extended(r, t)
+	}
+	return told
+}
+
+// extended is the summary of a whole trace: spans may tell more of where it begins and ends than logs,
+// which those services alone write that came with the demo.
+func (b beside) extended(r ledger.Request, t *tempo.Trace) string {
+	root := slices.IndexFunc(t.Spans, func(s *tempo.Span) bool { return s.ParentID == "" })
+	for _, h := range slices.Backward(r.Hops) {
+		if h.TraceID != b.id || root < 0 {
+			continue
+		}
+		to := h.To
+		if s := b.spans[h.SpanID]; s != nil {
+			for len(s.Children) > 0 {
+				s = s.Children[len(s.Children)-1]
+			}
+			to = s.Service
+		}
+		return strings.Replace(r.Summary, ledger.Extends(r.From, r.To), ledger.Extends(t.Spans[root].Service, to), 1)
+	}
+	return r.Summary
+}
+
+// beside is what is known of the trace at hand.
+type beside struct {
+	id      string
+	spans   map[string]*tempo.Span
+	answers map[string]Answer // by what they name
+}
+
+// span names a span of the trace at hand; nil if it is not here.
+func (b beside) span(h header.Header) *Segment {
+	s := b.spans[h.SpanID]
+	if s == nil || h.TraceID != b.id {
+		return nil
+	}
+	return &Segment{Text: s.Name + " of " + s.Service, Span: s.SpanID, Trace: b.id}
+}
+
+func (b beside) hop(h ledger.Hop) Hop {
+	told := Hop{From: h.From, To: h.To, Action: h.Action, Status: h.Status, Left: b.side(h.Left), Arrived: b.side(h.Arrived)}
+	headers := h.Arrived.Headers
+	if h.Arrived.Source == ledger.NotKnown {
+		headers = h.Left.Headers
+	}
+	// A sender that the records do not know has its own span's id in the header that arrived.
+	for _, x := range headers {
+		if known := b.span(x); known != nil && (h.From == ledger.Client || h.From == ledger.Somebody) {
+			told.From = b.spans[x.SpanID].Service
+		}
+	}
+	for i, x := range headers {
+		same := func(y header.Header) bool { return x.SpanID != "" && y.TraceID == x.TraceID && y.SpanID == x.SpanID }
+		if x.SpanID == "" || slices.ContainsFunc(headers[:i], same) {
+			continue
+		}
+		text := x.Name + " carries "
+		for _, y := range headers[i+1:] {
+			if same(y) {
+				text = x.Name + " and " + y.Name + " carry "
+			}
+		}
+		told.Says = append(append(told.Says, Segment{Text: text}), b.whose(h.From, x)...)
+	}
+	told.Says = append(told.Says, Segment{Text: h.Says})
+	back := h.TraceResponse
+	if back == nil {
+		if a, ok := b.answers[h.TraceID+h.SpanID]; ok {
+			back = new(header.Decode(header.TraceResponse, a.Value))
+			back.Note = `from the event "` + a.Event + `"`
+		}
+	}
+	if back != nil {
+		told.Back, told.BackOf = new(b.header(*back)), b.span(*back)
+	}
+	return told
+}
+
+// whose says whose span's id a header carries that somebody sent.
+func (b beside) whose(from string, x header.Header) (says Sentence) {
+	one, passed := "the id of a span", ". "
+	if x.Sender != "" {
+		one += " of " + x.Sender
+		if x.Sender != from {
+			passed = ", passed on by " + from + ". "
+		}
+	}
+	switch known := b.span(x); {
+	case known != nil:
+		return Sentence{{Text: "the span id of "}, *known, {Text: passed}}
+	case x.Unsampled():
+		return Sentence{{Text: one + " that was not recorded" + passed}}
+	case x.TraceID != b.id:
+		return Sentence{{Text: one + ", in "}, {Text: "another trace", Span: x.SpanID, Trace: x.TraceID}, {Text: passed}}
+	}
+	return Sentence{{Text: one + " that is not in the trace store" + passed}}
+}
+
+func (b beside) side(s ledger.Side) Side {
+	told := Side{Source: s.Source, Headers: []Header{}}
+	for _, x := range s.Headers {
+		told.Headers = append(told.Headers, b.header(x))
+	}
+	return told
+}
+
+func (b beside) header(x header.Header) Header {
+	told := Header{Name: x.Name, Parts: x.Parts(), Problem: x.Problem, Note: x.Note}
+	if x.Sampled != nil {
+		told.Facts = "flags " + x.Flags + ", sampled"
+		if x.Unsampled() {
+			told.Facts = "flags " + x.Flags + ", not sampled"
+		}
+	}
+	if x.TraceID != "" && x.TraceID != b.id {
+		told.Another = x.TraceID
+	}
+	return told
+}

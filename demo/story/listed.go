@@ -1,0 +1,134 @@
+package story
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"example.com/grafana-tempo-go-demo/demo/tempo"
+	"example.com/grafana-tempo-go-demo/demo/topology"
+)
+
+// Listed is a trace in a list of many. Its JSON is drawn by the explorer's page.
+type Listed struct {
+	ID    string `json:"id"`
+	Title string `json:"title"` // whom the request asked, or else who began the trace
+	Root  string `json:"root"`  // its first span
+	// StartedAt tells traces of the same millisecond apart, too.
+	StartedAt time.Time `json:"started_at"`
+	// Duration is in whole milliseconds, as searches have it.
+	DurationMS int64           `json:"duration_ms"`
+	Duration   string          `json:"duration"`
+	Services   []ListedService `json:"services"` // by name, those that sent no spans last; none if the store does not say
+	Spans      int             `json:"spans"`    // 0 if the store does not say
+	Errors     int             `json:"errors"`   // how many spans failed
+	// Before reports whether the trace is older than the fault that is looked for.
+	Before bool `json:"before,omitempty"`
+}
+
+// ListedService is a service in a listed trace.
+type ListedService struct {
+	Name  string `json:"name"`
+	Spans int    `json:"spans"`
+	// Dark reports whether the request reached the service, or was for it, and no span of it is here.
+	Dark bool `json:"dark,omitempty"`
+}
+
+// List tells of a trace what can be told without reading it. Asked is whom the request was for, if
+// that is known, and received are those that received it, as the ledger has it.
+func List(t tempo.Summary, asked string, received []string, now time.Time) Listed {
+	l := Listed{ID: t.ID, StartedAt: t.Start, DurationMS: t.Duration.Milliseconds(), Services: []ListedService{}}
+	switch {
+	case l.DurationMS < 1:
+		l.Duration = "<1 ms"
+	case l.DurationMS < 100:
+		l.Duration = fmt.Sprintf("%d ms", l.DurationMS) // no more digits than are known
+	default:
+		l.Duration = Time(t.Duration).String()
+	}
+	for _, name := range slices.Sorted(maps.Keys(t.Services)) {
+		n := t.Services[name]
+		l.Services = append(l.Services, ListedService{Name: cmp.Or(name, unknownService), Spans: n.Spans})
+		l.Spans += n.Spans
+		l.Errors += n.Errors
+	}
+	first := ""
+	if t.HasRoot {
+		first = cmp.Or(t.Service, unknownService)
+	}
+	l.Title = cmp.Or(asked, first)
+	if l.Title == "" && len(l.Services) > 0 {
+		l.Title = l.Services[0].Name
+	}
+	l.Title = cmp.Or(l.Title, "unknown")
+	switch {
+	case !t.HasRoot:
+		l.Root = "its first span has not arrived"
+	case first == l.Title:
+		l.Root = cmp.Or(t.Name, noName)
+	default:
+		l.Root = first + " · " + cmp.Or(t.Name, noName)
+	}
+	for _, name := range dark(t, asked, received, now) {
+		l.Services = append(l.Services, ListedService{Name: name, Dark: true})
+	}
+	return l
+}
+
+// dark are the services of the demo that a request reached, or was for, and of which the trace has no
+// span. What the ledger says counts once the exporters have had their time. Spans by a name that the
+// demo does not know may be theirs, under another name.
+func dark(t tempo.Summary, asked string, received []string, now time.Time) (names []string) {
+	for name := range t.Services {
+		if !IsRelay(name) && serviceNamed(name) == nil {
+			return nil
+		}
+	}
+	candidates := []string{asked}
+	if now.Sub(t.Start.Add(t.Duration)) > ExportTime {
+		candidates = append(candidates, received...)
+	}
+	for _, name := range candidates {
+		_, sent := t.Services[name]
+		if t.Services != nil && !sent && serviceNamed(name) != nil && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// Asked is whom a request was for, as far as a summary tells: who the trace begins with, unless that
+// is a relay, or else the service of the demo that no other one calls. Empty if it does not tell.
+func Asked(t tempo.Summary) string {
+	if t.HasRoot && !IsRelay(t.Service) {
+		return cmp.Or(t.Service, unknownService)
+	}
+	upstreams := slices.Collect(maps.Values(topology.Upstreams()))
+	for _, s := range topology.Services() {
+		if _, sent := t.Services[s.Name]; sent && !slices.Contains(upstreams, s.Name) {
+			return s.Name
+		}
+	}
+	return ""
+}
+
+// Summary says of a trace what a search will say of it, and whom its request was for, if it tells.
+func (t *Trace) Summary() (s tempo.Summary, asked string) {
+	s = tempo.Summary{ID: t.ID, Start: t.StartedAt, Duration: time.Duration(t.Duration).Truncate(time.Millisecond),
+		Services: map[string]tempo.Stats{}}
+	for _, span := range t.tempo.Spans {
+		n := s.Services[span.Service]
+		n.Spans++
+		if span.Status == "error" {
+			n.Errors++
+		}
+		s.Services[span.Service] = n
+	}
+	if t.root.Orphan {
+		return s, ""
+	}
+	s.HasRoot, s.Service, s.Name = true, t.root.Span.Service, t.root.Span.Name
+	return s, t.AskedFor()
+}

@@ -1,0 +1,98 @@
+package story
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"example.com/grafana-tempo-go-demo/demo/tempo"
+)
+
+// row writes a listed trace in a line: title, root, services, and what went wrong.
+func row(l Listed) string {
+	var services []string
+	for _, s := range l.Services {
+		text := fmt.Sprint(s.Name, " ", s.Spans)
+		if s.Dark {
+			text = s.Name + " dark"
+		}
+		services = append(services, text)
+	}
+	return fmt.Sprintf("%s | %s | %s | %d of %d failed", l.Title, l.Root, strings.Join(services, ", "), l.Errors, l.Spans)
+}
+
+func TestAListedTrace(t *testing.T) {
+	type spans = map[string]tempo.Stats
+	two, failed := tempo.Stats{Spans: 2}, tempo.Stats{Spans: 3, Errors: 2}
+	for name, tc := range map[string]struct {
+		tempo.Summary
+		asked    string // by the host name on the gateway's span
+		received []string
+		ago      time.Duration // since its start; 0 is a minute
+		want     string
+	}{
+		"a foreign program begins it": {Summary: tempo.Summary{HasRoot: true, Service: "shop", Name: "GET /cart", Services: spans{"shop": two, "uservice4": failed}},
+			want: "shop | GET /cart | shop 2, uservice4 3 | 2 of 5 failed"},
+		"behind a gateway, whom nobody calls": {Summary: tempo.Summary{HasRoot: true, Service: "traefik", Name: "GET", Services: spans{"traefik": two, "uservice3": two, "uservice4": two}},
+			want: "uservice3 | traefik · GET | traefik 2, uservice3 2, uservice4 2 | 0 of 6 failed"},
+		"who was asked has sent nothing": {Summary: tempo.Summary{HasRoot: true, Service: "gateway", Name: "GET", Services: spans{"gateway": two, "uservice4": two}}, asked: "uservice3",
+			want: "uservice3 | gateway · GET | gateway 2, uservice4 2, uservice3 dark | 0 of 4 failed"},
+		"and received it, too": {Summary: tempo.Summary{HasRoot: true, Service: "gateway", Name: "GET", Services: spans{"gateway": two}}, asked: "uservice3", received: []string{"gateway", "uservice3", "uservice4", "shop"},
+			want: "uservice3 | gateway · GET | gateway 2, uservice3 dark, uservice4 dark | 0 of 2 failed"},
+		"spans may be on their way": {Summary: tempo.Summary{HasRoot: true, Service: "uservice3", Name: "GET", Services: spans{"uservice3": two}}, received: []string{"uservice3", "uservice4"}, ago: 5 * time.Second,
+			want: "uservice3 | GET | uservice3 2 | 0 of 2 failed"},
+		"another name may be that of who is missing": {Summary: tempo.Summary{HasRoot: true, Service: "gateway", Name: "GET", Services: spans{"gateway": two, "unknown_service:uservice3": two}}, asked: "uservice3", received: []string{"uservice3", "uservice4"},
+			want: "uservice3 | gateway · GET | gateway 2, unknown_service:uservice3 2 | 0 of 4 failed"},
+		"nobody counts": {Summary: tempo.Summary{HasRoot: true, Service: "gateway", Name: "GET"}, asked: "uservice1", received: []string{"uservice1"},
+			want: "uservice1 | gateway · GET |  | 0 of 0 failed"},
+		"its first span is missing": {Summary: tempo.Summary{Services: spans{"uservice4": two, "b": two}},
+			want: "b | its first span has not arrived | b 2, uservice4 2 | 0 of 4 failed"},
+		"nothing is known": {want: "unknown | its first span has not arrived |  | 0 of 0 failed"},
+		"a first span without a name": {Summary: tempo.Summary{HasRoot: true, Service: "shop", Services: spans{"shop": two}},
+			want: "shop | (no name) | shop 2 | 0 of 2 failed"},
+		"a first span of nobody": {Summary: tempo.Summary{HasRoot: true, Name: "GET", Services: spans{"": two}},
+			want: "unknown service | GET | unknown service 2 | 0 of 2 failed"},
+		"names that browsers' objects know": {Summary: tempo.Summary{HasRoot: true, Service: "__proto__", Name: "constructor", Services: spans{"__proto__": failed}},
+			want: "__proto__ | constructor | __proto__ 3 | 2 of 3 failed"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if tc.ago == 0 {
+				tc.ago = time.Minute
+			}
+			tc.Start, tc.Duration = epoch, time.Second
+			if tc.asked == "" {
+				tc.asked = Asked(tc.Summary)
+			}
+			if got := row(List(tc.Summary, tc.asked, tc.received, epoch.Add(tc.ago))); got != tc.want {
+				t.Errorf("got  %s\nwant %s", got, tc.want)
+			}
+		})
+	}
+}
+
+// TestADurationInAList has what searches cut off: whole milliseconds.
+func TestADurationInAList(t *testing.T) {
+	for ms, want := range map[int]string{0: "<1 ms", 1: "1 ms", 12: "12 ms", 999: "999 ms", 1855: "1.85 s", 1859: "1.85 s", 4350: "4.35 s"} {
+		if got := List(tempo.Summary{Duration: time.Duration(ms) * time.Millisecond}, "", nil, epoch).Duration; got != want {
+			t.Errorf("%d ms are %q, want %q", ms, got, want)
+		}
+	}
+}
+
+// TestATraceThatWasReadIsListedAsSearchesWill has both ways to a line of the list.
+func TestATraceThatWasReadIsListedAsSearchesWill(t *testing.T) {
+	for name, tc := range map[string]struct {
+		spans []*tempo.Span
+		want  string
+	}{
+		"plain":  {proxied("uservice1", 200), "uservice1 | gateway · GET | gateway 2, uservice1 dark | 0 of 2 failed"},
+		"failed": {proxied("uservice3", 502, failure("no")), "uservice3 | gateway · GET | gateway 2, uservice3 dark | 2 of 2 failed"},
+		"half":   {one(span(5, 4, "server", "uservice4", "handle_incoming_call", 0, 10)), "uservice4 | its first span has not arrived | uservice4 1 | 0 of 1 failed"},
+	} {
+		s, asked := Tell(tempo.NewTrace(id, tc.spans), Options{}).Summary()
+		if got := row(List(s, asked, nil, epoch.Add(time.Minute))); got != tc.want || s.ID != id || !s.Start.Equal(epoch) {
+			t.Errorf("%s: got  %s\nwant %s", name, got, tc.want)
+		}
+	}
+}
