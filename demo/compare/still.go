@@ -18,7 +18,6 @@ import (
 	"strings"
 	"time"
 
-	"example.com/grafana-tempo-go-demo/demo/process"
 	"example.com/grafana-tempo-go-demo/demo/services"
 	"example.com/grafana-tempo-go-demo/demo/topology"
 )
@@ -128,7 +127,7 @@ func (c *comparison) countAllocations(ctx context.Context, root, bin string) (ma
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	cmd.WaitDelay = 10 * time.Second
-	err := process.Run(cmd)
+	err := cmd.Run()
 	counts := parseBenchmarks(out.String())
 	if len(counts) < len(topology.Services()) {
 		lines := strings.Split(strings.TrimSpace(out.String()), "\n")
