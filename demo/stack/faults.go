@@ -63,7 +63,7 @@ var faults = map[string]fault{
 	"dead-exporter": {
 		env: map[string]map[string]string{topology.Uservice3: {
 			"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": deadEndpoint,
-			"OTEL_EXPORTER_OTLP_TRACES_TIMEOUT":  "1000", // it gives up, and says so, after a second instead of ten
+			"OTEL_EXPORTER_OTLP_TRACES_TIMEOUT":  "1000", // it gives up after a second
 		}},
 	},
 	"no-service-name": {
