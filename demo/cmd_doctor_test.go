@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"strings"
 	"testing"
 
@@ -69,21 +68,6 @@ func TestDoctorWithNothingRunningSaysHowToStartAndStops(t *testing.T) {
 			t.Errorf("%v: exit code %d, printed %q and %q", args, code, stdout, stderr)
 		}
 	}
-}
-
-func TestDoctorExitsWith0WhenAllIsWell(t *testing.T) {
-	cmd, tmp := demo(t, append([]string{"up", "-json"}, anywhere()...)...)
-	r := up(t, cmd, tmp)
-	t.Setenv("TMPDIR", tmp)
-	code, stdout, stderr := examine(t, "-gateway="+r.urls.Gateway)
-	if code != 0 || stderr != "" {
-		t.Errorf("exit code %d: %s", code, stderr)
-	}
-	if !strings.HasSuffix(stdout, "All is well: 7 links hold, 5 are not in this stack.\n") {
-		t.Errorf("text is\n%s", stdout)
-	}
-	_ = cmd.Process.Signal(os.Interrupt)
-	r.wait(t)
 }
 
 func TestDoctorJSONIsTheReportAloneAndTheExitCode1WhenALinkIsBroken(t *testing.T) {

@@ -19,13 +19,8 @@ drawing is as wide as COLUMNS or the terminal.`,
 			"make this `dependency` fail in both calls: redis or database", "redis", "database")
 		slow := choice(fs, "slow",
 			"make this `dependency` take two seconds longer in both calls: redis or database", "redis", "database")
-		mocks := declareMocks(fs)
 		return func(s session) error {
-			env, err := mocks()
-			if err != nil {
-				return err
-			}
-			report, err := tour.Run(s.ctx, s.kill, tour.Options{Fail: *failing, Slow: *slow, Env: env, Messages: s.stderr})
+			report, err := tour.Run(s.ctx, s.kill, tour.Options{Fail: *failing, Slow: *slow, Bin: s.bin, Messages: s.stderr})
 			if err != nil {
 				return err
 			}

@@ -12,16 +12,9 @@ import (
 )
 
 func TestTourAsData(t *testing.T) {
-	cmd, tmp := demo(t, append([]string{"tour", "-json", "-fail=database"}, fast...)...)
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("%v\n%s", err, &stderr)
-	}
-	gone(t, tmp)
+	out := tellTour(t, "-json", "-fail=database")
 	var r tour.Report
-	if err := json.Unmarshal(out, &r); err != nil {
+	if err := json.Unmarshal([]byte(out), &r); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	if r.Plain.Status != 502 || !strings.HasSuffix(r.Plain.URL, "/?fail=database") || r.Plain.DurationMS <= 0 || r.Plain.TraceResponse != "" {
@@ -101,16 +94,14 @@ func TestTourEndsWithWhereItBegan(t *testing.T) {
 // tellTour returns what `demo tour` prints.
 func tellTour(t *testing.T, args ...string) string {
 	t.Helper()
-	cmd, tmp := demo(t, append(append([]string{"tour"}, fast...), args...)...)
-	cmd.Env = append(cmd.Env, "COLUMNS=90", "LC_ALL=C.UTF-8")
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("%v\n%s", err, &stderr)
+	programs(t)
+	t.Setenv("COLUMNS", "90")
+	t.Setenv("LC_ALL", "C.UTF-8")
+	var stdout, stderr bytes.Buffer
+	if code := runHere(t.Context(), nil, &stdout, &stderr, append([]string{"tour"}, args...)...); code != 0 {
+		t.Fatalf("exit code %d\n%s", code, &stderr)
 	}
-	gone(t, tmp)
-	return string(out)
+	return stdout.String()
 }
 
 func TestTourAsAStory(t *testing.T) {

@@ -43,15 +43,13 @@ func declareUp(fs *flag.FlagSet) action {
 	asJSON := fs.Bool("json", false,
 		"when all is ready, print the addresses as one line of JSON; logs go to standard error")
 	level := logLevel(fs)
-	var fault string
-	var seed uint64
+	o := stack.Options{Addrs: map[string]string{}, Propagators: map[string]string{}}
 	fs.Func("break", "break the telemetry on purpose, by a `fault` of the list below; random hides one for you to find on the"+
 		"\npage, and random:7 gives a class the same ones in the same order", func(s string) (err error) {
-		fault, seed, err = parseBreak(s)
+		o.Break, o.Seed, err = parseBreak(s)
 		return err
 	})
 	parts := []string{topology.Gateway, topology.Uservice3, topology.Uservice4}
-	propagators := map[string]string{}
 	fs.Func("propagators", "`part=list` of the formats that a part reads and writes, such as uservice4=tracecontext,jaeger;\n"+
 		"parts are gateway, uservice3 and uservice4, and the flag may be given for each; the others take\n"+
 		propagatorsVariable+", or jaeger",
@@ -60,10 +58,9 @@ func declareUp(fs *flag.FlagSet) action {
 			if !slices.Contains(parts, part) || list == "" {
 				return errors.New("want part=list, such as uservice4=tracecontext,jaeger, for " + term.List(parts))
 			}
-			propagators[part] = list
+			o.Propagators[part] = list
 			return nil
 		})
-	mocks := declareMocks(fs)
 	usage := fs.Usage
 	fs.Usage = func() {
 		usage()
@@ -74,20 +71,9 @@ func declareUp(fs *flag.FlagSet) action {
 		}
 	}
 	return func(s session) error {
-		env, err := mocks()
-		if err != nil {
-			return err
-		}
-		o := stack.Options{
-			Addrs:       map[string]string{},
-			Env:         env,
-			LogLevel:    *level,
-			Break:       fault,
-			Seed:        seed,
-			Propagators: propagators,
-		}
+		o.LogLevel, o.Bin = *level, s.bin
 		for _, part := range parts {
-			propagators[part] = cmp.Or(propagators[part], os.Getenv(propagatorsVariable))
+			o.Propagators[part] = cmp.Or(o.Propagators[part], os.Getenv(propagatorsVariable))
 		}
 		set := given(fs)
 		for _, p := range topology.Parts() {
@@ -119,7 +105,7 @@ func parseBreak(s string) (fault string, seed uint64, err error) {
 	}
 	names = append(names, lab.Random, lab.Random+":7")
 	if !slices.Contains(names, s) {
-		return "", 0, fmt.Errorf("want %s%s", term.List(names), didYouMean(s, names))
+		return "", 0, errors.New("want " + term.List(names))
 	}
 	return fault, 0, nil
 }
@@ -131,6 +117,10 @@ func runUp(s session, o stack.Options, asJSON bool) error {
 		out = s.stderr
 	}
 	o.Logs, o.Messages = out, out
+	if len(s.ignored) > 0 {
+		fmt.Fprintf(out, "not used, because the demo sets its own: %s; of the shell's OTEL_ variables only %s is\n",
+			strings.Join(s.ignored, ", "), propagatorsVariable)
+	}
 	running, err := stack.Start(s.ctx, o)
 	if err != nil {
 		return err

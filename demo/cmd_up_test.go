@@ -3,13 +3,10 @@ package main
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
@@ -20,32 +17,48 @@ import (
 	"example.com/grafana-tempo-go-demo/demo/ledger"
 )
 
-func TestUpUntilInterrupted(t *testing.T) {
-	cmd, tmp := demo(t, append([]string{"up", "-json"}, anywhere()...)...)
-	r := up(t, cmd, tmp)
+// TestUpFromItsBuildToItsEnd is the one that builds: a run that does so announces itself to the doctor.
+func TestUpFromItsBuildToItsEnd(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds and runs the services")
+	}
+	tmp := t.TempDir()
+	t.Setenv("TMPDIR", tmp)
+	t.Setenv("TMP", tmp)
+	t.Setenv("GOFLAGS", "-mod=vendor") // of somebody's shell
+	t.Setenv("GOWORK", "off")
+	t.Setenv("ADDR", "nonsense")
+	before := bin
+	bin = ""
+	r := up(t)
+	bin = before
 	if n := len(r.uservice3(t).Spans); n != 7 {
 		t.Errorf("%d spans", n)
 	}
-	if res := get(t, r.urls.Explorer+"/", ""); res.StatusCode != 200 {
-		t.Errorf("explorer: %s", res.Status)
-	}
-	if res := get(t, r.urls.Tempo+"/ready", ""); res.StatusCode != 200 {
-		t.Errorf("tempo: %s", res.Status)
+	for _, url := range []string{r.urls.Explorer + "/", r.urls.Tempo + "/ready"} {
+		if res := get(t, url, ""); res.StatusCode != http.StatusOK {
+			t.Errorf("%s: %s", url, res.Status)
+		}
 	}
 	if !strings.Contains(r.stderr.String(), "uservice3 | {") {
-		t.Errorf("logs: %s", r.stderr)
+		t.Errorf("logs: %s", &r.stderr)
 	}
-	_ = cmd.Process.Signal(os.Interrupt)
-	r.wait(t)
-	if err := cmd.Wait(); err != nil {
-		t.Errorf("%v\n%s", err, r.stderr)
+	var report, stderr bytes.Buffer
+	if code := runHere(t.Context(), nil, &report, &stderr, "doctor", "-gateway="+r.urls.Gateway); code != 0 || !strings.Contains(report.String(), "\nAll is well") {
+		t.Errorf("the doctor's exit code is %d: %s%s", code, &report, &stderr)
+	}
+	if code := r.stop(); code != 0 {
+		t.Errorf("exit code %d\n%s", code, &r.stderr)
+	}
+	if left, err := os.ReadDir(tmp); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
 	}
 	gone(t, tmp)
 }
 
 func TestServiceThatDiesMakesTheExitCodeOne(t *testing.T) {
-	cmd, tmp := demo(t, append([]string{"-json"}, anywhere()...)...)
-	r := up(t, cmd, tmp)
+	programs(t)
+	r := up(t)
 	for _, s := range r.uservice3(t).Spans {
 		if pid, ok := s.Resource["process.pid"].(int64); ok && s.Service == "uservice4" {
 			p, err := os.FindProcess(int(pid))
@@ -62,34 +75,26 @@ func TestServiceThatDiesMakesTheExitCodeOne(t *testing.T) {
 	if res := get(t, r.urls.Gateway+"/", "uservice3.localhost"); res.StatusCode != http.StatusBadGateway {
 		t.Errorf("uservice3 answers %s", res.Status)
 	}
-	_ = cmd.Process.Signal(syscall.SIGTERM)
-	r.wait(t)
-	var exit *exec.ExitError
-	if err := cmd.Wait(); !errors.As(err, &exit) || exit.ExitCode() != 1 {
-		t.Errorf("%v\n%s", err, r.stderr)
+	if code := r.stop(); code != 1 {
+		t.Errorf("exit code %d\n%s", code, &r.stderr)
 	}
-	gone(t, tmp)
 }
 
 func TestDeathOfTheParentStopsEverything(t *testing.T) {
+	bin := programs(t)
 	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {
 		t.Run(sig.String(), func(t *testing.T) {
-			child, tmp := demo(t, append([]string{"up", "-json"}, anywhere()...)...)
-			self, err := os.Executable()
-			if err != nil {
-				t.Fatal(err)
+			parent, stdout, stderr := child(t, "parent", anywhere()...)
+			if err := json.NewDecoder(stdout).Decode(&discover.URLs{}); err != nil {
+				t.Fatalf("%v\n%s", err, stderr)
 			}
-			parent := exec.Command(self, child.Args...)
-			parent.Env = append(child.Env, "DEMO_TEST_PARENT=1")
-			r := up(t, parent, tmp)
-			r.uservice3(t)
 			_ = parent.Process.Signal(sig)
-			r.wait(t)
+			_, _ = io.Copy(io.Discard, stdout) // until all who could write have ended
 			_ = parent.Wait()
-			if !strings.Contains(r.stderr.String(), `"msg":"stopped"`) {
-				t.Errorf("the services did not stop in order: %s", r.stderr)
+			if !strings.Contains(stderr.String(), `"msg":"stopped"`) {
+				t.Errorf("the services did not stop in order: %s", stderr)
 			}
-			gone(t, tmp)
+			gone(t, bin)
 		})
 	}
 }
@@ -110,67 +115,38 @@ func (r *running) entry(t *testing.T) (id string, answer ledger.Answer) {
 }
 
 func TestOneVariableMakesTheDemoSpeakBothHeaders(t *testing.T) {
-	cmd, tmp := demo(t, append([]string{"up", "-json"}, anywhere()...)...)
-	cmd.Env = append(cmd.Env, "OTEL_PROPAGATORS=tracecontext,jaeger")
-	r := up(t, cmd, tmp)
+	programs(t)
+	t.Setenv(propagatorsVariable, "tracecontext, jaeger")
+	r := up(t)
 	_, answer := r.entry(t)
 	for _, h := range answer.Requests[0].Hops[1:] {
 		headers := h.Arrived.Headers
 		if len(headers) != 2 || headers[0].Name != header.UberTraceID || headers[1].Name != header.TraceParent || headers[0].SpanID != headers[1].SpanID {
 			t.Errorf("%s -> %s: %+v", h.From, h.To, headers)
 		}
-		if want := h.To + " continued the trace: it made the span in uber-trace-id and traceparent the parent of its own."; h.Says != want {
-			t.Errorf("says %q, want %q", h.Says, want)
-		}
 	}
 	if n := len(r.uservice3(t).Spans); n != 7 {
 		t.Errorf("%d spans", n)
 	}
-	_ = cmd.Process.Signal(os.Interrupt)
-	r.wait(t)
-	_ = cmd.Wait()
-	gone(t, tmp)
 }
 
 func TestUpWithAFaultAndItsLogAsALedger(t *testing.T) {
-	cmd, tmp := demo(t, append([]string{"up", "-json", "-break=other-format"}, anywhere()...)...)
-	cmd.Env = append(cmd.Env, "OTEL_PROPAGATORS=tracecontext,jaeger") // a fault is one in any format
-	r := up(t, cmd, tmp)
+	programs(t)
+	t.Setenv(propagatorsVariable, "tracecontext,jaeger") // a fault is one in any format
+	r := up(t, "-break=other-format")
 	id, answer := r.entry(t)
 	if hop := answer.Requests[0].Hops[2]; hop.To != "uservice4" || hop.Action != ledger.IgnoredFormat {
 		t.Errorf("%+v", hop)
 	}
-	faults := func() string {
-		res, err := localClient.Get(r.urls.Explorer + "/api/faults")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer res.Body.Close()
-		b, _ := io.ReadAll(res.Body)
-		return string(b)
-	}
-	if got := faults(); !strings.Contains(got, `"active":"other-format"`) {
-		t.Error(got)
-	}
-	res, err := localClient.Post(r.urls.Explorer+"/api/faults", "application/json", strings.NewReader(`{"name":""}`))
-	if err != nil {
-		t.Fatal(err)
-	}
-	res.Body.Close()
-	if got := faults(); res.StatusCode != 200 || !strings.Contains(got, `"active":""`) {
-		t.Errorf("mended: %s %s", res.Status, got)
-	}
+	r.post(t, "/api/faults", `{"name":""}`)
 	if n := len(r.uservice3(t).Spans); n != 7 {
 		t.Errorf("%d spans when it is mended", n)
 	}
-	_ = cmd.Process.Signal(os.Interrupt)
-	r.wait(t)
-	if err := cmd.Wait(); err != nil {
-		t.Errorf("%v\n%s", err, r.stderr)
+	if code := r.stop(); code != 0 {
+		t.Errorf("exit code %d\n%s", code, &r.stderr)
 	}
-	gone(t, tmp)
 	if !strings.Contains(r.stderr.String(), "broken on purpose (other-format): uservice4 speaks another propagation format.") {
-		t.Errorf("what is broken is not told: %s", r.stderr)
+		t.Errorf("what is broken is not told: %s", &r.stderr)
 	}
 
 	// The run's own log, read as one of compose would be, tells the same.
@@ -182,49 +158,6 @@ func TestUpWithAFaultAndItsLogAsALedger(t *testing.T) {
 	}
 	if a, b := outline(fromLog.Requests[0]), outline(answer.Requests[0]); a != b {
 		t.Errorf("from the log\n%s\nfrom the running demo\n%s", a, b)
-	}
-}
-
-func TestUpWithASecretFaultDoesNotNameIt(t *testing.T) {
-	cmd, tmp := demo(t, append([]string{"up", "-json", "-break=random:7"}, anywhere()...)...)
-	r := up(t, cmd, tmp)
-	waitFor(t, "word of it", func() bool { return strings.Contains(r.stderr.String(), "-break random:7") })
-	if !strings.Contains(r.stderr.String(), r.urls.Explorer) {
-		t.Errorf("where to find it is not told: %s", r.stderr)
-	}
-	id := traceID(t, get(t, r.urls.Gateway+"/", "uservice3.localhost"))
-	waitFor(t, "log lines of the call", func() bool { return strings.Count(r.stderr.String(), id) > 1 })
-	told := r.stderr.String()
-	for _, f := range lab.Faults() {
-		for _, text := range append(f.Hints, f.Name, f.Title) {
-			if strings.Contains(told, text) {
-				t.Errorf("the terminal says %q:\n%s", text, told)
-			}
-		}
-	}
-	for _, body := range []string{`{"do":"give-up"}`, `{"do":"begin"}`} {
-		res, err := localClient.Post(r.urls.Explorer+"/api/riddle", "application/json", strings.NewReader(body))
-		if err != nil {
-			t.Fatal(err)
-		}
-		res.Body.Close()
-	}
-	_ = cmd.Process.Signal(os.Interrupt)
-	r.wait(t)
-	if err := cmd.Wait(); err != nil || !strings.Contains(r.stderr.String(), "Faults: 0 of 1 found.") {
-		t.Errorf("%v\n%s", err, r.stderr)
-	}
-	gone(t, tmp)
-}
-
-func TestBreakTakesAFaultOrASeed(t *testing.T) {
-	for value, want := range map[string]string{
-		"drop-header": "", "random": "", "random:7": "", "random:": "want a whole number from 1", "random:x": "want a whole number from 1",
-		"random:0": "want a whole number from 1", "drop-header:7": "want drop-header,", "": "want drop-header,",
-	} {
-		if _, _, err := parseBreak(value); want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
-			t.Errorf("%q: %v", value, err)
-		}
 	}
 }
 
@@ -242,22 +175,36 @@ func outline(r ledger.Request) string {
 	return text
 }
 
-func TestTakenAddressThatWasAskedForIsAnError(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+func TestUpWithASecretFaultDoesNotNameIt(t *testing.T) {
+	programs(t)
+	r := up(t, "-break=random:7")
+	waitFor(t, "word of it", func() bool { return strings.Contains(r.stderr.String(), "-break random:7") })
+	id := traceID(t, get(t, r.urls.Gateway+"/", "uservice3.localhost"))
+	waitFor(t, "log lines of the call", func() bool { return strings.Count(r.stderr.String(), id) > 1 })
+	told := r.stderr.String()
+	for _, f := range lab.Faults() {
+		for _, text := range append(f.Hints, f.Name, f.Title) {
+			if strings.Contains(told, text) {
+				t.Errorf("the terminal says %q:\n%s", text, told)
+			}
+		}
 	}
-	defer l.Close()
-	cmd, tmp := demo(t, append(append([]string{"up"}, anywhere()...), "-uservice2-addr="+l.Addr().String())...)
-	out, err := cmd.CombinedOutput()
-	var exit *exec.ExitError
-	if !errors.As(err, &exit) || exit.ExitCode() != 1 || !strings.Contains(string(out), "uservice2 cannot listen on "+l.Addr().String()+": it is taken") {
-		t.Errorf("%v: %s", err, out)
+	r.post(t, "/api/riddle", `{"do":"give-up"}`)
+	r.post(t, "/api/riddle", `{"do":"begin"}`)
+	if code := r.stop(); code != 0 || !strings.Contains(r.stderr.String(), "Faults: 0 of 1 found.") {
+		t.Errorf("exit code %d\n%s", code, &r.stderr)
 	}
-	if strings.Contains(string(out), "building") {
-		t.Errorf("it built first: %s", out)
+}
+
+func TestBreakTakesAFaultOrASeed(t *testing.T) {
+	for value, want := range map[string]string{
+		"drop-header": "", "random": "", "random:7": "", "random:": "want a whole number from 1", "random:x": "want a whole number from 1",
+		"random:0": "want a whole number from 1", "drop-header:7": "want drop-header,", "": "want drop-header,",
+	} {
+		if _, _, err := parseBreak(value); want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%q: %v", value, err)
+		}
 	}
-	gone(t, tmp)
 }
 
 func TestMessagesNameEveryAddress(t *testing.T) {
@@ -265,26 +212,21 @@ func TestMessagesNameEveryAddress(t *testing.T) {
 		Gateway: "http://127.0.0.1:8000", Explorer: "http://127.0.0.1:3000", Tempo: "http://127.0.0.1:3200", OTLPGRPC: "127.0.0.1:4317",
 		OTLPHTTP: "http://127.0.0.1:4318", Services: map[string]string{"uservice1": "http://127.0.0.1:8081", "uservice3": "http://127.0.0.1:8083"},
 	}
-	texts := map[bool]string{}
 	for _, broken := range []bool{false, true} {
 		var b strings.Builder
 		if err := printReady(&b, urls, broken); err != nil {
 			t.Fatal(err)
 		}
-		texts[broken] = b.String()
-		for _, promise := range []string{"it says why", `"Break something"`} {
-			if strings.Contains(b.String(), promise) == broken {
-				t.Errorf("broken: %t, and %q is said or not:\n%s", broken, promise, b.String())
+		for _, want := range []string{
+			"http://uservice3.localhost:8000/", "http://127.0.0.1:8083", "http://127.0.0.1:3000", "http://127.0.0.1:3200", "127.0.0.1:4317", "127.0.0.1:4318",
+			"curl -i -H 'Host: uservice3.localhost' http://127.0.0.1:8000/",
+		} {
+			if !strings.Contains(b.String(), want) {
+				t.Errorf("no %s in\n%s", want, b.String())
 			}
 		}
-	}
-	text := texts[false]
-	for _, want := range []string{
-		"http://uservice3.localhost:8000/", "http://127.0.0.1:8083", "http://127.0.0.1:3000", "http://127.0.0.1:3200", "127.0.0.1:4317", "127.0.0.1:4318",
-		"curl -i -H 'Host: uservice3.localhost' http://127.0.0.1:8000/",
-	} {
-		if !strings.Contains(text, want) {
-			t.Errorf("no %s in\n%s", want, text)
+		if strings.Contains(b.String(), "it says why") == broken {
+			t.Errorf("broken: %t, and it promises what a trace says or not:\n%s", broken, b.String())
 		}
 	}
 }

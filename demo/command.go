@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
-	"time"
 
 	"example.com/grafana-tempo-go-demo/demo/term"
 )
@@ -32,6 +31,8 @@ type session struct {
 	kill           context.Context // ends when the user does not want to wait for that
 	stdin          io.Reader
 	stdout, stderr io.Writer
+	ignored        []string // variables of the shell that are not for the demo
+	bin            string   // where the services' programs are; empty builds them
 }
 
 // errPrinted is a failure that standard output has explained.
@@ -46,23 +47,21 @@ func misused(format string, args ...any) error { return usageError{fmt.Errorf(fo
 // run returns the exit code: 0, also for help on request, 1 for a failure, 2 for wrong usage.
 func (c command) run(s session, args []string) int {
 	fs := flag.NewFlagSet("demo "+c.name, flag.ContinueOnError)
+	var help strings.Builder // package flag prints it for a mistake too
+	fs.SetOutput(&help)
 	fs.Usage = func() {
-		fmt.Fprintf(fs.Output(), "%s\n\nUsage: demo %s [flags]\n\n", c.about, c.name)
+		fmt.Fprintf(&help, "%s\n\nUsage: demo %s [flags]\n\n", c.about, c.name)
 		fs.PrintDefaults()
 	}
 	act := c.declare(fs)
-	fs.SetOutput(io.Discard) // Parse prints what is printed below
 	err := fs.Parse(args)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
-		fs.SetOutput(s.stdout)
-		fs.Usage()
-		return 0
+		err = s.print(help.String())
 	case err != nil:
-		flagged, _ := strings.CutPrefix(err.Error(), undefined)
-		err = misused("%w%s", err, didYouMean(flagged, flagNames(fs)))
+		err = misused("%w", err)
 	case fs.NArg() > 0:
-		err = misused("unexpected argument %q: everything is set by flags%s", fs.Arg(0), didYouMean("-"+fs.Arg(0), flagNames(fs)))
+		err = misused("unexpected argument %q: everything is set by flags", fs.Arg(0))
 	default:
 		err = act(s)
 	}
@@ -70,6 +69,17 @@ func (c command) run(s session, args []string) int {
 		fmt.Fprintf(s.stderr, "%v\n\nUsage: demo %s [flags]\n`go run ./demo %s -help` lists the flags.\n", wrong, c.name, c.name)
 		return 2
 	}
+	return s.exitCode(err)
+}
+
+// print writes what was asked for to standard output.
+func (s session) print(text string) error {
+	_, err := io.WriteString(s.stdout, text)
+	return err
+}
+
+// exitCode prints an error that nobody has printed.
+func (s session) exitCode(err error) int {
 	if err == nil {
 		return 0
 	}
@@ -91,7 +101,7 @@ func choice(fs *flag.FlagSet, name, usage string, words ...string) *string {
 	var value string
 	fs.Func(name, usage, func(s string) error {
 		if !slices.Contains(words, s) {
-			return fmt.Errorf("want %s%s", term.List(words), didYouMean(s, words))
+			return errors.New("want " + term.List(words))
 		}
 		value = s
 		return nil
@@ -101,43 +111,7 @@ func choice(fs *flag.FlagSet, name, usage string, words ...string) *string {
 
 // logLevel declares -log-level.
 func logLevel(fs *flag.FlagSet) *slog.Level {
-	var level slog.Level // info
-	fs.Func("log-level", "least `level` of the log lines shown: debug, info, warn or error (default INFO)", func(s string) error {
-		if level.UnmarshalText([]byte(s)) != nil {
-			words := []string{"debug", "info", "warn", "error"}
-			return fmt.Errorf("want %s%s", term.List(words), didYouMean(s, words))
-		}
-		return nil
-	})
+	var level slog.Level
+	fs.TextVar(&level, "log-level", slog.LevelInfo, "least `level` of the log lines shown: debug, info, warn or error")
 	return &level
-}
-
-// declareMocks declares the flags for the bounds of the services' mock calls, with the services' own
-// defaults. What it returns checks the bounds, and returns them as the services' variables.
-func declareMocks(fs *flag.FlagSet) func() (map[string]string, error) {
-	mocks := []*struct {
-		name, about string
-		least, most time.Duration
-	}{
-		{"redis", "Redis command in uservice1 and 3", 100 * time.Millisecond, 199 * time.Millisecond},
-		{"database", "database query in uservice2 and 4", time.Second, 1999 * time.Millisecond},
-	}
-	for _, m := range mocks {
-		fs.DurationVar(&m.least, m.name+"-min", m.least, "shortest `time` of a mock "+m.about)
-		fs.DurationVar(&m.most, m.name+"-max", m.most, "longest `time` of a mock "+m.about)
-	}
-	return func() (map[string]string, error) {
-		env := map[string]string{}
-		for _, m := range mocks {
-			if m.least < 0 {
-				return nil, misused("-%s-min=%s is negative", m.name, m.least)
-			}
-			if m.least > m.most {
-				return nil, misused("-%[1]s-min=%[2]s is more than -%[1]s-max=%[3]s", m.name, m.least, m.most)
-			}
-			variable := strings.ToUpper(m.name)
-			env[variable+"_MIN"], env[variable+"_MAX"] = m.least.String(), m.most.String()
-		}
-		return env, nil
-	}
 }

@@ -4,9 +4,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
+	"flag"
 	"fmt"
 	"io"
-	"io/fs"
 	"net/http"
 	"os"
 	"os/exec"
@@ -18,106 +19,65 @@ import (
 
 	"example.com/grafana-tempo-go-demo/demo/discover"
 	"example.com/grafana-tempo-go-demo/demo/header"
+	"example.com/grafana-tempo-go-demo/demo/services"
 	"example.com/grafana-tempo-go-demo/demo/tempo"
 	"example.com/grafana-tempo-go-demo/demo/topology"
 )
 
-// TestMain lets this test binary play the go command: a parent that starts a program and does not
-// pass signals on.
+// TestMain lets this test binary be the demo, or play the go command: a parent that starts a program
+// and does not pass signals on.
 func TestMain(m *testing.M) {
-	if os.Getenv("DEMO_TEST_PARENT") != "" {
-		cmd := exec.Command(os.Args[1], os.Args[2:]...)
+	switch os.Getenv("DEMO_TEST") {
+	case "demo":
+		commands = append(commands, command{name: "hang", declare: func(*flag.FlagSet) action {
+			return func(s session) error { fmt.Fprintln(s.stdout, "{}"); select {} }
+		}})
+		os.Exit(start(os.Getenv("DEMO_TEST_BIN")))
+	case "parent":
+		cmd := exec.Command(os.Args[0], os.Args[1:]...)
+		cmd.Env = append(os.Environ(), "DEMO_TEST=demo")
 		cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-		if err := cmd.Run(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-		}
+		_ = cmd.Run()
 		return
 	}
-	code := m.Run()
-	if builtDir != "" {
-		_ = os.RemoveAll(builtDir)
+	for _, bound := range []string{"REDIS_MIN", "REDIS_MAX", "DATABASE_MIN", "DATABASE_MAX"} {
+		_ = os.Setenv(bound, "0s") // mock calls take no time
 	}
+	code := m.Run()
+	_ = services.RemoveAll(bin)
 	os.Exit(code)
 }
 
-// builtDir is where built has put the binary; empty while it has not.
-var builtDir string
+// bin is where built has put the services' programs; empty while it has not.
+var bin string
 
-// built returns the demo's binary, built once for all tests.
-var built = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "demo-test-")
-	if err != nil {
-		return "", err
-	}
-	builtDir = dir
-	path := filepath.Join(dir, "demo")
-	out, err := exec.Command("go", "build", "-o", path, ".").CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("%w: %s", err, out)
-	}
-	return path, nil
+// built has the services' programs, built once for all tests.
+var built = sync.OnceValue(func() (err error) {
+	_, bin, err = services.Build(context.Background(), io.Discard)
+	return err
 })
 
-// demo returns a command that runs the built demo in the repository, with a temporary folder of its
-// own.
-func demo(t *testing.T, args ...string) (cmd *exec.Cmd, tmp string) {
+// programs returns the folder with the services' programs.
+func programs(t *testing.T) string {
 	t.Helper()
 	if testing.Short() {
-		t.Skip("builds and runs the whole demo")
+		t.Skip("builds and runs the services")
 	}
-	if runtime.GOOS == "windows" {
-		t.Skip("signals of Unix are used")
-	}
-	path, err := built()
-	if err != nil {
+	if err := built(); err != nil {
 		t.Fatal(err)
 	}
-	tmp = t.TempDir()
-	cmd = exec.Command(path, args...)
-	cmd.Env = append(os.Environ(), "TMPDIR="+tmp, "OTEL_TRACES_EXPORTER=none", "OTEL_SDK_DISABLED=true", "ADDR=nonsense")
-	return cmd, tmp
+	return bin
 }
 
-// fast are the flags for mock calls that take no time.
-var fast = []string{"-redis-min=0s", "-redis-max=0s", "-database-min=0s", "-database-max=0s"}
-
-// anywhere are the flags for free ports.
-func anywhere() []string {
-	var args []string
-	for _, p := range topology.Parts() {
-		args = append(args, "-"+p.Name+"-addr=127.0.0.1:0")
-	}
-	return append(args, fast...)
-}
-
-// gone checks that a run has left no file and no process.
-func gone(t *testing.T, tmp string) {
+// gone checks that no program of dir still runs.
+func gone(t *testing.T, dir string) {
 	t.Helper()
-	var left []string
-	_ = filepath.WalkDir(tmp, func(path string, _ fs.DirEntry, _ error) error {
-		if path != tmp {
-			left = append(left, path)
-		}
-		return nil
-	})
-	if len(left) > 0 {
-		t.Errorf("files left behind: %v", left)
-	}
 	processes, _ := filepath.Glob("/proc/[0-9]*/cmdline") // there is none but on Linux
 	for _, p := range processes {
-		if line, err := os.ReadFile(p); err == nil && bytes.HasPrefix(line, []byte(tmp)) {
+		if line, err := os.ReadFile(p); err == nil && bytes.HasPrefix(line, []byte(dir+"/")) {
 			t.Errorf("process left behind: %s %q", p, line)
 		}
 	}
-}
-
-// running is a `demo up -json` that is ready.
-type running struct {
-	cmd    *exec.Cmd
-	urls   discover.URLs
-	stdout io.ReadCloser
-	stderr *lockedBuffer
-	tmp    string
 }
 
 type lockedBuffer struct {
@@ -137,28 +97,80 @@ func (b *lockedBuffer) String() string {
 	return b.b.String()
 }
 
-// up starts a command that ends up being `demo up -json`.
-func up(t *testing.T, cmd *exec.Cmd, tmp string) *running {
+// runHere runs a command in this process.
+func runHere(ctx context.Context, stdin io.Reader, stdout, stderr io.Writer, args ...string) (code int) {
+	return run(session{ctx: ctx, kill: context.Background(), stdin: stdin, stdout: stdout, stderr: stderr, bin: bin}, args)
+}
+
+// running is a `demo up -json` that is ready.
+type running struct {
+	urls   discover.URLs
+	stderr lockedBuffer
+	stop   func() (code int) // as Ctrl-C does
+}
+
+// anywhere are the arguments of `demo up -json` on free ports.
+func anywhere(more ...string) []string {
+	args := []string{"up", "-json"}
+	for _, p := range topology.Parts() {
+		args = append(args, "-"+p.Name+"-addr=127.0.0.1:0")
+	}
+	return append(args, more...)
+}
+
+// up runs the demo in this process until it is ready.
+func up(t *testing.T, more ...string) *running {
 	t.Helper()
-	r := &running{cmd: cmd, stderr: &lockedBuffer{}, tmp: tmp}
-	cmd.Stderr = r.stderr
+	var r running
+	ctx, cancel := context.WithCancelCause(t.Context())
+	stdout, in := io.Pipe()
+	ended := make(chan int, 1)
+	go func() {
+		ended <- runHere(ctx, nil, in, &r.stderr, anywhere(more...)...)
+		in.Close()
+	}()
+	r.stop = sync.OnceValue(func() int {
+		cancel(errors.New("interrupted"))
+		select {
+		case code := <-ended:
+			return code
+		case <-time.After(40 * time.Second):
+			t.Errorf("it does not end\n%s", &r.stderr)
+			return -1
+		}
+	})
+	t.Cleanup(func() { r.stop() })
+	if err := json.NewDecoder(stdout).Decode(&r.urls); err != nil {
+		t.Fatalf("no line of JSON: %v\n%s", err, &r.stderr)
+	}
+	return &r
+}
+
+// child is the demo as a program of its own.
+func child(t *testing.T, as string, args ...string) (cmd *exec.Cmd, stdout *os.File, stderr *lockedBuffer) {
+	t.Helper()
+	if runtime.GOOS == "windows" {
+		t.Skip("signals of Unix are used")
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
 	// A pipe of our own: its end is the end of all who could write to it, also when cmd is not the
 	// demo itself.
 	out, in, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd.Stdout = in
-	r.stdout = out
+	defer in.Close()
+	cmd, stderr = exec.Command(self, args...), &lockedBuffer{}
+	cmd.Env = append(os.Environ(), "DEMO_TEST="+as, "DEMO_TEST_BIN="+bin)
+	cmd.Stdout, cmd.Stderr = in, stderr
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	in.Close()
 	t.Cleanup(func() { _ = cmd.Process.Kill(); out.Close() })
-	if err := json.NewDecoder(out).Decode(&r.urls); err != nil {
-		t.Fatalf("no line of JSON: %v\n%s", err, r.stderr)
-	}
-	return r
+	return cmd, out, stderr
 }
 
 func get(t *testing.T, url, host string) *http.Response {
@@ -175,6 +187,19 @@ func get(t *testing.T, url, host string) *http.Response {
 	_, _ = io.Copy(io.Discard, res.Body)
 	res.Body.Close()
 	return res
+}
+
+// post sends JSON to the page's server.
+func (r *running) post(t *testing.T, path, body string) {
+	t.Helper()
+	res, err := localClient.Post(r.urls.Explorer+path, "application/json", bytes.NewBufferString(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		t.Errorf("%s %s: %s", path, body, res.Status)
+	}
 }
 
 // uservice3 asks for the instrumented page and returns the complete trace of that.
@@ -203,23 +228,6 @@ func traceID(t *testing.T, res *http.Response) string {
 
 // localClient asks parts on this machine, whatever HTTP_PROXY says.
 var localClient = &http.Client{Transport: &http.Transport{}, Timeout: 30 * time.Second}
-
-// runHere runs a command in this process.
-func runHere(ctx context.Context, stdin io.Reader, stdout, stderr io.Writer, args ...string) (code int) {
-	return run(session{ctx, ctx, stdin, stdout, stderr}, args)
-}
-
-// wait waits for the end of everything that writes to standard output.
-func (r *running) wait(t *testing.T) {
-	t.Helper()
-	done := make(chan struct{})
-	go func() { _, _ = io.Copy(io.Discard, r.stdout); close(done) }()
-	select {
-	case <-done:
-	case <-time.After(40 * time.Second):
-		t.Fatalf("it does not end\n%s", r.stderr)
-	}
-}
 
 func waitFor(t *testing.T, what string, ok func() bool) {
 	t.Helper()

@@ -12,11 +12,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 
 	"example.com/grafana-tempo-go-demo/demo/process"
 )
@@ -24,53 +24,64 @@ import (
 // commands are in cmd_*.go, one each.
 var commands = []command{upCommand, tourCommand, ledgerCommand, explorerCommand, doctorCommand, compareCommand}
 
-func main() {
+func main() { os.Exit(start("")) }
+
+// start runs the program in this process's surroundings.
+func start(bin string) int {
 	// The shell's settings for programs that send telemetry are not meant for the gateway in this
 	// process: the SDK would read them, and send its spans elsewhere or not at all. Which headers the
 	// demo speaks is the user's to say: see up.
+	var ignored []string
 	for _, kv := range os.Environ() {
 		name, _, _ := strings.Cut(kv, "=")
 		if upper := strings.ToUpper(name); strings.HasPrefix(upper, "OTEL_") && upper != propagatorsVariable {
 			_ = os.Unsetenv(name)
+			ignored = append(ignored, name)
 		}
 	}
 	ctx, kill := signals()
-	os.Exit(run(session{ctx, kill, os.Stdin, os.Stdout, os.Stderr}, os.Args[1:]))
+	context.AfterFunc(kill, func() {
+		time.Sleep(killTime)
+		os.Exit(1)
+	})
+	return run(session{ctx, kill, os.Stdin, os.Stdout, os.Stderr, ignored, bin}, os.Args[1:])
 }
+
+// killTime is for what a second Ctrl-C kills to end, and for its files to go.
+const killTime = time.Second
 
 // run is the program; it returns the exit code.
 func run(s session, args []string) int {
 	name := "up"
 	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
 		name, args = args[0], args[1:]
-	} else if len(args) > 0 && (args[0] == "-h" || args[0] == "-help" || args[0] == "--help") {
+	} else if len(args) > 0 && strings.TrimLeft(args[0], "-") == "help" || len(args) > 0 && args[0] == "-h" {
 		name = "help"
 	}
 	if name == "help" {
-		usage(s.stdout)
-		return 0
+		return s.exitCode(s.print(usage()))
 	}
 	if name == sinkCommand.name {
 		return sinkCommand.run(s, args)
 	}
-	names := []string{"help"}
+	var names []string
 	for _, c := range commands {
 		if c.name == name {
 			return c.run(s, args)
 		}
 		names = append(names, c.name)
 	}
-	fmt.Fprintf(s.stderr, "demo: there is no command %q%s\n\nUsage: demo [command] [flags]\n", name, didYouMean(name, names))
-	fmt.Fprintf(s.stderr, "`go run ./demo help` explains the commands: %s.\n", strings.Join(names[1:], ", "))
+	fmt.Fprintf(s.stderr, "demo: there is no command %q\n\nUsage: demo [command] [flags]\n", name)
+	fmt.Fprintf(s.stderr, "`go run ./demo help` explains the commands: %s.\n", strings.Join(names, ", "))
 	return 2
 }
 
-func usage(w io.Writer) {
-	fmt.Fprint(w, "The whole demo without Docker.\n\nUsage: demo [command] [flags]\n\n")
+func usage() string {
+	text := "The whole demo without Docker.\n\nUsage: demo [command] [flags]\n\n"
 	for _, c := range commands {
-		fmt.Fprintf(w, "  %-9s %s\n", c.name, c.summary)
+		text += fmt.Sprintf("  %-9s %s\n", c.name, c.summary)
 	}
-	fmt.Fprint(w, "\nEach command explains its flags with -help.\n")
+	return text + "\nEach command explains its flags with -help.\n"
 }
 
 // signals returns a context that ends at the first Ctrl-C or SIGTERM, or when the parent process is
@@ -80,13 +91,15 @@ func signals() (ctx, kill context.Context) {
 	kill, stopAtOnce := context.WithCancelCause(context.Background())
 	ch := make(chan os.Signal, 2)
 	signal.Notify(ch, os.Interrupt, syscall.SIGTERM)
-	if !signal.Ignored(syscall.SIGHUP) { // nohup
+	gone := process.ParentGone()
+	if !signal.Ignored(syscall.SIGHUP) {
 		signal.Notify(ch, syscall.SIGHUP)
+	} else if exe, _ := os.Executable(); !strings.Contains(exe, "go-build") {
+		gone = nil // under nohup it outlives its shell; `go run`, which builds there, is no shell
 	}
 	// A closed pipe behind standard output would end this process at its next line, and leave the
 	// children. As an error of that write it does no harm.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
-	gone := process.ParentGone()
 	go func() {
 		select {
 		case <-ch:

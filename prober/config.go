@@ -60,7 +60,10 @@ func parseConfig(args []string, getenv func(string) string, stderr io.Writer) (c
 		f.Usage += " (" + variable + ")"
 		if value := getenv(variable); value != "" {
 			if err := flags.Set(f.Name, value); err != nil {
-				problems = append(problems, fmt.Errorf("environment variable %s=%q: %w", variable, value, err))
+				if f.DefValue != "" { // instead of "parse error"
+					err = fmt.Errorf("want a value such as %s", f.DefValue)
+				}
+				problems = append(problems, fmt.Errorf("%s=%q: %w", variable, value, err))
 			}
 		}
 	})
@@ -82,13 +85,11 @@ func (c *config) check() error {
 	wrong := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
 	proxy, err := url.Parse(c.proxy)
 	switch {
-	case err != nil:
-		wrong("-proxy: %w", err)
 	case c.proxy == "":
 		wrong("no proxy: set -proxy or PROXY, for example http://127.0.0.1:8000")
-	case proxy.Scheme != "http" && proxy.Scheme != "https" || proxy.Hostname() == "" ||
+	case err != nil || proxy.Scheme != "http" && proxy.Scheme != "https" || proxy.Hostname() == "" ||
 		strings.TrimSuffix(c.proxy, "/") != proxy.Scheme+"://"+proxy.Host:
-		wrong("-proxy %q: want http://host:port and nothing after it", c.proxy)
+		wrong("-proxy %q: want http://host:port and nothing after it", c.proxy[strings.LastIndexByte(c.proxy, '@')+1:])
 	}
 	if len(c.hosts) == 0 {
 		wrong("no hosts: set -hosts or HOSTS, for example a.localhost,b.localhost")

@@ -11,7 +11,6 @@ import (
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
-	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
 )
 
@@ -159,17 +158,17 @@ func (c *controller) reconcile(ctx context.Context, target string) {
 	if err == nil {
 		c.log.InfoContext(ctx, "reconciled", "target", target, "attempt", failures+1,
 			"duration_seconds", took.Round(time.Millisecond).Seconds())
-		endSpan(span, nil)
+		endSpan(span, &err)
 		c.queue.done(target)
 		return
 	}
 	cause, delay := causeOf(err), c.backoff.delay(failures+1)
 	c.errors.Add(ctx, 1, metric.WithAttributes(label, causeKey.String(cause)))
-	span.SetAttributes(semconv.ErrorTypeKey.String(cause))
 	c.log.ErrorContext(ctx, "reconciliation failed", "target", target, "attempt", failures+1,
 		"duration_seconds", took.Round(time.Millisecond).Seconds(), "cause", cause,
 		"requeue_after", delay.Round(time.Millisecond).String(), "error", err)
-	endSpan(span, err)
+	err = &badAnswer{cause, err}
+	endSpan(span, &err)
 	c.queue.retry(target, delay)
 }
 

@@ -1,142 +1,20 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 )
 
-// waitTimeout is how long a test waits for something that takes no time on an idle machine.
-const waitTimeout = 20 * time.Second
-
 // startEnv is enough to start; nobody listens on the proxy's port, which is discard's.
 var startEnv = map[string]string{"PROXY": "http://127.0.0.1:9", "HOSTS": "a.localhost,b.localhost"}
-
-// process is the program under test, started by its run function on a port of its own.
-type process struct {
-	url  string
-	stop context.CancelFunc
-	done chan error // receives run's result
-	logs *logBuffer
-}
-
-// logBuffer keeps what was logged, for reading while the program still writes.
-type logBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
-}
-
-// lines returns the log lines with the given message.
-func (b *logBuffer) lines(t *testing.T, message string) []map[string]any {
-	t.Helper()
-	var found []map[string]any
-	for line := range strings.Lines(b.String()) {
-		var entry map[string]any
-		if err := json.Unmarshal([]byte(line), &entry); err != nil {
-			t.Fatalf("log line is not JSON: %q", line)
-		}
-		if entry["msg"] == message {
-			found = append(found, entry)
-		}
-	}
-	return found
-}
-
-// start runs the program and waits until it listens. Settings are environment variables; those in
-// startEnv hold first.
-func start(t *testing.T, env map[string]string, args ...string) *process {
-	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
-	out, in := io.Pipe()
-	p := &process{stop: cancel, done: make(chan error, 1), logs: &logBuffer{}}
-	getenv := func(name string) string {
-		if value, ok := env[name]; ok {
-			return value
-		}
-		return startEnv[name]
-	}
-	var stderr bytes.Buffer
-	go func() {
-		p.done <- run(ctx, append([]string{"-addr", "127.0.0.1:0"}, args...), getenv, in, &stderr)
-		in.Close()
-	}()
-	listening := make(chan string, 1)
-	go func() {
-		defer close(listening)
-		for scan := bufio.NewScanner(out); scan.Scan(); {
-			p.logs.Write(append(scan.Bytes(), '\n'))
-			var entry struct{ Msg, Addr string }
-			if json.Unmarshal(scan.Bytes(), &entry) == nil && entry.Msg == "listening" {
-				listening <- entry.Addr
-			}
-		}
-	}()
-	select {
-	case addr, ok := <-listening:
-		if !ok {
-			t.Fatalf("run ended before it listened: %v\n%s", <-p.done, p.logs)
-		}
-		p.url = "http://" + addr
-	case <-time.After(waitTimeout):
-		t.Fatal("the program does not listen")
-	}
-	t.Cleanup(func() {
-		cancel()
-		select {
-		case <-p.done:
-		case <-time.After(waitTimeout):
-			t.Error("the program does not stop")
-		}
-	})
-	return p
-}
-
-// get returns status and body of a GET.
-func get(t *testing.T, url string) (int, string) {
-	t.Helper()
-	res, err := http.Get(url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer res.Body.Close()
-	body, err := io.ReadAll(res.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return res.StatusCode, string(body)
-}
-
-// waitFor polls until the condition holds.
-func waitFor(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(waitTimeout); !condition(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain for %s", what)
-		}
-	}
-}
 
 func TestSettings(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -159,11 +37,11 @@ func TestSettings(t *testing.T) {
 		"a misspelled flag is an error":                  {args: []string{"-adr", ":1"}, want: "-adr", code: 2},
 		"an argument is an error":                        {args: []string{"serve"}, want: `"serve"`, code: 1},
 		"a malformed flag is an error":                   {args: []string{"-interval", "15"}, want: "-interval", code: 2},
-		"a malformed variable is an error that names it": {env: map[string]string{"INTERVAL": "soon"}, want: "INTERVAL", code: 1},
+		"a malformed variable is an error that names it": {env: map[string]string{"INTERVAL": "15"}, want: `INTERVAL="15": want a value such as 15s`, code: 1},
 		"an address without a port is an error":          {args: []string{"-addr", "localhost"}, want: "localhost", code: 1},
 		"a taken port is an error that names it":         {args: []string{"-addr", taken}, want: taken, code: 1},
 		"no proxy is an error":                           {env: map[string]string{"PROXY": ""}, want: "set -proxy or PROXY", code: 1},
-		"a proxy without a scheme is an error":           {args: []string{"-proxy", "localhost:8000"}, want: "localhost:8000", code: 1},
+		"a proxy without a scheme is an error":           {args: []string{"-proxy", "127.0.0.1:8000"}, want: "http://host:port", code: 1},
 		"a proxy of another kind is an error":            {args: []string{"-proxy", "socks5://localhost"}, want: "socks5", code: 1},
 		"a proxy with a path is an error":                {args: []string{"-proxy", "http://localhost/x"}, want: "nothing after it", code: 1},
 		"a proxy that is no URL is an error":             {args: []string{"-proxy", "http://a b"}, want: "http://a b", code: 1},
@@ -181,12 +59,7 @@ func TestSettings(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var stderr bytes.Buffer
-			err := run(t.Context(), test.args, func(name string) string {
-				if value, ok := test.env[name]; ok {
-					return value
-				}
-				return startEnv[name]
-			}, io.Discard, &stderr)
+			err := run(t.Context(), test.args, getenv(test.env), io.Discard, &stderr)
 			if code := exitCode(err, &stderr); code != test.code {
 				t.Errorf("exit code %d, want %d", code, test.code)
 			}
@@ -240,11 +113,7 @@ func TestHealthFromTheFirstPassToTheStop(t *testing.T) {
 	if err := check(); err != nil {
 		t.Errorf("-healthcheck after the first pass: %v", err)
 	}
-	p.stop()
-	if err := <-p.done; err != nil {
-		t.Errorf("run after a graceful stop: %v", err)
-	}
-	p.done <- nil
+	p.stop(t)
 	if err := check(); err == nil {
 		t.Error("-healthcheck of a stopped prober finds nothing wrong")
 	}
@@ -259,13 +128,10 @@ func TestAStopWaitsForTheReconciliationInFlightAndForNoOther(t *testing.T) {
 	defer proxy.Close()
 	p := start(t, map[string]string{"PROXY": proxy.URL})
 	<-arrived
-	p.stop()
+	p.end()
 	waitFor(t, "the stop to begin", func() bool { return len(p.logs.lines(t, "stopping")) == 1 })
 	close(goOn)
-	if err := <-p.done; err != nil {
-		t.Errorf("run: %v", err)
-	}
-	p.done <- nil
+	p.stop(t)
 	waitFor(t, "the last log line", func() bool { return len(p.logs.lines(t, "stopped")) == 1 })
 	if done, failed := p.logs.lines(t, "reconciled"), p.logs.lines(t, "reconciliation failed"); len(done) != 1 || len(failed) != 0 {
 		t.Errorf("logged %v and %v", done, failed)
@@ -283,11 +149,7 @@ func TestSwitchedOffItIsIdleAndHealthy(t *testing.T) {
 			t.Errorf("%s answers %d %q", path, status, body)
 		}
 	}
-	p.stop()
-	if err := <-p.done; err != nil {
-		t.Errorf("run: %v", err)
-	}
-	p.done <- nil
+	p.stop(t)
 	if len(asked) > 0 {
 		t.Error("the proxy was asked")
 	}

@@ -39,6 +39,9 @@ type badAnswer struct {
 func (e *badAnswer) Error() string { return e.err.Error() }
 func (e *badAnswer) Unwrap() error { return e.err }
 
+// ErrorType is what the span's error.type says.
+func (e *badAnswer) ErrorType() string { return e.cause }
+
 // causeOf returns which of the causes made a check fail.
 func causeOf(err error) string {
 	if netErr, ok := errors.AsType[net.Error](err); ok && netErr.Timeout() {
@@ -89,6 +92,9 @@ func (p *probe) check(ctx context.Context, host string) error {
 		return fmt.Errorf("%s: %w", host, err)
 	}
 	defer res.Body.Close()
+	if res.StatusCode == http.StatusSwitchingProtocols { // its body is the bare connection, which no timeout ends
+		return &badAnswer{causeStatus, fmt.Errorf("%s: answered %s", host, res.Status)}
+	}
 	body, err := io.ReadAll(io.LimitReader(res.Body, maxAnswerBytes+1))
 	switch {
 	case res.StatusCode != http.StatusOK: // its body is for people; reading it only ends the span

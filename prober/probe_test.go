@@ -38,6 +38,12 @@ func TestWhatAGoodAnswerIsAndWhyOthersAreNot(t *testing.T) {
 			io.WriteString(conn, "SSH-2.0-OpenSSH_9.9\r\n")
 			conn.Close()
 		}, cause: causeBroken, want: "malformed"},
+		"switching protocols": {serve: func(w http.ResponseWriter, _ *http.Request) {
+			conn, _, _ := w.(http.Hijacker).Hijack()
+			defer conn.Close()
+			io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
+			io.Copy(io.Discard, conn)
+		}, cause: causeStatus, want: "101"},
 		"another status":          {serve: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(502) }, cause: causeStatus, want: "502 Bad Gateway"},
 		"success of another kind": {serve: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(204) }, cause: causeStatus, want: "204"},
 		"a redirect, which is not followed": {serve: func(w http.ResponseWriter, r *http.Request) {

@@ -16,6 +16,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 )
 
@@ -66,6 +67,9 @@ func (s *service) callOtherUService(ctx context.Context, rawQuery string) error 
 		return fmt.Errorf("other service: %w", err)
 	}
 	defer res.Body.Close()
+	if res.StatusCode == http.StatusSwitchingProtocols { // its body is the bare connection, which no timeout ends
+		return fmt.Errorf("other service: answered %s", res.Status)
+	}
 	body, err := io.ReadAll(io.LimitReader(res.Body, maxAnswerBytes+1))
 	if err != nil {
 		return fmt.Errorf("other service: read answer: %w", err)
@@ -92,6 +96,7 @@ func newService(conf config, log *slog.Logger) *service {
 		MaxIdleConnsPerHost: 8192,            // the default of 2 would close all others after one use
 		IdleConnTimeout:     idleTimeout / 2, // we give up first, so that no connection is reset in use
 	}}
+	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse } // go nowhere else
 	return &service{
 		web:     web{conf, log},
 		client:  client,
@@ -131,7 +136,7 @@ func (c *serviceConfig) check() error {
 	case c.upstream == "":
 		err = errors.New("no upstream: set -upstream or UPSTREAM, for example http://127.0.0.1:7879")
 	case err != nil || target.Scheme != "http" && target.Scheme != "https" || target.Host == "":
-		err = fmt.Errorf("-upstream %q: want http://host:port", c.upstream)
+		err = fmt.Errorf("-upstream %q: want http://host:port", c.upstream[strings.LastIndexByte(c.upstream, '@')+1:])
 	}
 	return errors.Join(err, c.redis.check(writeTimeout-clientTimeout-slowness-time.Second))
 }

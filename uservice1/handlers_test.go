@@ -19,31 +19,16 @@ import (
 // which is discard's.
 var startEnv = map[string]string{"UPSTREAM": "http://127.0.0.1:9", "REDIS_MIN": "0s", "REDIS_MAX": "0s"}
 
-// slowEnv keeps a request in flight for a while; an upstream is started for it in init, and lives
-// as long as the tests.
-var slowEnv = map[string]string{"REDIS_MIN": "100ms", "REDIS_MAX": "100ms"}
-
-func init() {
-	slowEnv["UPSTREAM"] = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {})).URL
-}
-
-// newTestService returns a service without delays whose upstream does not answer.
-func newTestService(t *testing.T, logs io.Writer) *service {
-	t.Helper()
-	return newServiceFor(t, "http://127.0.0.1:9", logs)
-}
-
-func newServiceFor(t *testing.T, upstream string, logs io.Writer) *service {
-	t.Helper()
+// newServiceFor returns a service without delays, with the given upstream.
+func newServiceFor(upstream string, logs io.Writer) *service {
 	return newService(config{serviceConfig: serviceConfig{upstream: upstream, redis: mock{name: "redis"}}},
 		slog.New(slog.NewJSONHandler(logs, nil)))
 }
 
 // call sends one request to a service with the given upstream.
-func call(t *testing.T, method, target, upstream string) (*httptest.ResponseRecorder, *logBuffer) {
-	t.Helper()
+func call(method, target, upstream string) (*httptest.ResponseRecorder, *logBuffer) {
 	logs := &logBuffer{}
-	s := newServiceFor(t, upstream, logs)
+	s := newServiceFor(upstream, logs)
 	s.timeout = time.Second
 	res := httptest.NewRecorder()
 	s.handler().ServeHTTP(res, httptest.NewRequest(method, target, nil))
@@ -66,15 +51,15 @@ func TestAnswers(t *testing.T) {
 		"an unknown wish":               {target: "/?fail=<b>", want: 400, page: "fail and slow take"},
 		"a malformed query":             {target: "/?fail=%zz", want: 400, page: "fail and slow take"},
 		"another path":                  {target: "/nowhere", want: 404, page: "only one page"},
-		"another method":                {method: http.MethodPost, target: "/", want: 405, page: "only be read"},
-		"HEAD is as good as GET":        {method: http.MethodHead, target: "/", upstream: 200, want: 200, calls: 1},
+		"another method":                {method: "POST", target: "/", want: 405, page: "only be read"},
+		"HEAD is as good as GET":        {method: "HEAD", target: "/", upstream: 200, want: 200, calls: 1},
 		"the other service has no body": {target: "/", upstream: 204, want: 502, calls: 1, page: "did not answer well"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			calls := 0
 			upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				calls++
-				if query, _, _ := strings.Cut(test.target, "?"); r.URL.RawQuery != strings.TrimPrefix(test.target[len(query):], "?") {
+				if _, query, _ := strings.Cut(test.target, "?"); r.URL.RawQuery != query {
 					t.Errorf("the query that travels on is %q", r.URL.RawQuery)
 				}
 				w.WriteHeader(test.upstream)
@@ -83,11 +68,7 @@ func TestAnswers(t *testing.T) {
 				}
 			}))
 			defer upstream.Close()
-			method := test.method
-			if method == "" {
-				method = http.MethodGet
-			}
-			res, logs := call(t, method, test.target, upstream.URL)
+			res, logs := call(test.method, test.target, upstream.URL)
 			if res.Code != test.want || calls != test.calls {
 				t.Errorf("answered %d after %d calls of the other service, want %d after %d", res.Code, calls, test.want, test.calls)
 			}
@@ -96,16 +77,25 @@ func TestAnswers(t *testing.T) {
 				t.Errorf("page: %s", page)
 			}
 			answers := logs.lines(t, "answer of other service")
-			if len(answers) != test.calls {
-				t.Fatalf("logged %d answers", len(answers))
-			}
-			if test.upstream == 200 && (answers[0]["status"] != 200. || answers[0]["body"] != "the answer") {
-				t.Errorf("logged %v", answers[0])
+			if len(answers) != test.calls || test.upstream == 200 && (answers[0]["status"] != 200. || answers[0]["body"] != "the answer") {
+				t.Errorf("logged answers %v", answers)
 			}
 			if failures := logs.lines(t, "request failed"); (len(failures) == 1) != (test.want != 200) {
 				t.Errorf("logged %v", failures)
 			}
 		})
+	}
+}
+
+// raw answers with bytes, and closes the connection with the end of the test or at once.
+func raw(answer string, leaveOpen bool) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		conn, _, _ := w.(http.Hijacker).Hijack()
+		io.WriteString(conn, answer)
+		if leaveOpen { // until the caller closes it
+			io.Copy(io.Discard, conn)
+		}
+		conn.Close()
 	}
 }
 
@@ -116,27 +106,23 @@ func TestABadUpstreamIsAPageAndNeverAPanic(t *testing.T) {
 		serve http.HandlerFunc
 		want  int
 	}{
-		"down": {want: http.StatusBadGateway},
-		"too slow": {want: http.StatusGatewayTimeout, serve: func(_ http.ResponseWriter, r *http.Request) {
-			<-r.Context().Done()
-		}},
-		"too slow with its body": {want: http.StatusGatewayTimeout, serve: func(w http.ResponseWriter, r *http.Request) {
+		"down":     {want: 502, serve: nil},
+		"too slow": {want: 504, serve: func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }},
+		"too slow with its body": {want: 504, serve: func(w http.ResponseWriter, r *http.Request) {
 			w.(http.Flusher).Flush()
 			<-r.Context().Done()
 		}},
-		"reset": {want: http.StatusBadGateway, serve: func(http.ResponseWriter, *http.Request) {
-			panic(http.ErrAbortHandler)
+		"reset":               {want: 502, serve: func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }},
+		"no HTTP":             {want: 502, serve: raw("SSH-2.0-OpenSSH_9.9\r\n", false)},
+		"cut off":             {want: 502, serve: raw("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nshort", false)},
+		"switching protocols": {want: 502, serve: raw("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n", true)},
+		"a redirect": {want: 502, serve: func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/elsewhere" {
+				t.Error("the redirect is followed")
+			}
+			http.Redirect(w, r, "/elsewhere", http.StatusFound)
 		}},
-		"no HTTP": {want: http.StatusBadGateway, serve: func(w http.ResponseWriter, _ *http.Request) {
-			conn, _, _ := w.(http.Hijacker).Hijack()
-			io.WriteString(conn, "SSH-2.0-OpenSSH_9.9\r\n")
-			conn.Close()
-		}},
-		"cut off": {want: http.StatusBadGateway, serve: func(w http.ResponseWriter, _ *http.Request) {
-			w.Header().Set("Content-Length", "100")
-			io.WriteString(w, "short")
-		}},
-		"without end": {want: http.StatusBadGateway, serve: func(w http.ResponseWriter, r *http.Request) {
+		"without end": {want: 502, serve: func(w http.ResponseWriter, r *http.Request) {
 			for r.Context().Err() == nil {
 				if _, err := io.WriteString(w, strings.Repeat("x", 4096)); err != nil {
 					return
@@ -151,12 +137,9 @@ func TestABadUpstreamIsAPageAndNeverAPanic(t *testing.T) {
 				defer upstream.Close()
 				url = upstream.URL
 			}
-			res, logs := call(t, http.MethodGet, "/", url)
-			if res.Code != test.want {
-				t.Errorf("answered %d, want %d; logged %s", res.Code, test.want, logs)
-			}
-			if page := res.Body.String(); strings.Contains(page, url) || !strings.Contains(page, strconv.Itoa(test.want)) {
-				t.Errorf("page: %s", page)
+			res, logs := call(http.MethodGet, "/", url)
+			if page := res.Body.String(); res.Code != test.want || strings.Contains(page, url) || !strings.Contains(page, strconv.Itoa(test.want)) {
+				t.Errorf("answered %d, want %d; page %s; logged %s", res.Code, test.want, page, logs)
 			}
 		})
 	}
@@ -210,7 +193,7 @@ func TestConnectionsAreReusedUnderConcurrency(t *testing.T) {
 	}
 	upstream.Start()
 	defer upstream.Close()
-	s := newServiceFor(t, upstream.URL, io.Discard)
+	s := newServiceFor(upstream.URL, io.Discard)
 	for range rounds {
 		together.Add(visitors)
 		var round sync.WaitGroup
@@ -226,28 +209,5 @@ func TestConnectionsAreReusedUnderConcurrency(t *testing.T) {
 	// A round may find a connection not yet back among the idle ones and open another.
 	if opened := opened.Load(); opened > visitors*3/2 {
 		t.Errorf("%d connections for %d visitors in %d rounds", opened, visitors, rounds)
-	}
-}
-
-func TestServiceSettings(t *testing.T) {
-	for name, test := range map[string]struct {
-		args []string
-		want string // part of the error
-	}{
-		"no upstream":                   {args: []string{"-upstream", ""}, want: "no upstream"},
-		"an upstream without a scheme":  {args: []string{"-upstream", "localhost:7878"}, want: "localhost:7878"},
-		"an upstream of another kind":   {args: []string{"-upstream", "ftp://localhost"}, want: "ftp://localhost"},
-		"an upstream that is no URL":    {args: []string{"-upstream", "http://a b"}, want: "http://a b"},
-		"bounds the wrong way round":    {args: []string{"-redis-min", "2ms", "-redis-max", "1ms"}, want: "-redis-min 2ms"},
-		"a negative bound":              {args: []string{"-redis-min", "-1ms"}, want: "-redis-min -1ms"},
-		"a bound beyond what is waited": {args: []string{"-redis-max", "1m"}, want: "-redis-max 1m"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			args := append([]string{"-upstream", "http://localhost:7878"}, test.args...)
-			_, err := parseConfig(args, func(string) string { return "" }, io.Discard)
-			if err == nil || !strings.Contains(err.Error(), test.want) {
-				t.Errorf("error %v, want %q in it", err, test.want)
-			}
-		})
 	}
 }

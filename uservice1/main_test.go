@@ -1,128 +1,13 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
-	"context"
-	"encoding/json"
-	"errors"
 	"io"
 	"net"
 	"net/http"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 )
-
-// waitTimeout is how long a test waits for something that takes no time on an idle machine.
-const waitTimeout = 20 * time.Second
-
-// process is the program under test, started by its run function on a port of its own.
-type process struct {
-	url  string
-	stop context.CancelFunc
-	done chan error // receives run's result
-	logs *logBuffer
-}
-
-// logBuffer keeps what was logged, for reading while the program still writes.
-type logBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
-}
-
-// lines returns the log lines with the given message.
-func (b *logBuffer) lines(t *testing.T, message string) []map[string]any {
-	t.Helper()
-	var found []map[string]any
-	for line := range strings.Lines(b.String()) {
-		var entry map[string]any
-		if err := json.Unmarshal([]byte(line), &entry); err != nil {
-			t.Fatalf("log line is not JSON: %q", line)
-		}
-		if entry["msg"] == message {
-			found = append(found, entry)
-		}
-	}
-	return found
-}
-
-// start runs the program and waits until it listens. Settings are environment variables; those in
-// startEnv hold first.
-func start(t *testing.T, env map[string]string, args ...string) *process {
-	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
-	out, in := io.Pipe()
-	p := &process{stop: cancel, done: make(chan error, 1), logs: &logBuffer{}}
-	getenv := func(name string) string {
-		if value, ok := env[name]; ok {
-			return value
-		}
-		return startEnv[name]
-	}
-	var stderr bytes.Buffer
-	go func() {
-		p.done <- run(ctx, append([]string{"-addr", "127.0.0.1:0"}, args...), getenv, in, &stderr)
-		in.Close()
-	}()
-	listening := make(chan string, 1)
-	go func() {
-		defer close(listening)
-		for scan := bufio.NewScanner(out); scan.Scan(); {
-			p.logs.Write(append(scan.Bytes(), '\n'))
-			var entry struct{ Msg, Addr string }
-			if json.Unmarshal(scan.Bytes(), &entry) == nil && entry.Msg == "listening" {
-				listening <- entry.Addr
-			}
-		}
-	}()
-	select {
-	case addr, ok := <-listening:
-		if !ok {
-			t.Fatalf("run ended before it listened: %v\n%s", <-p.done, p.logs)
-		}
-		p.url = "http://" + addr
-	case <-time.After(waitTimeout):
-		t.Fatal("the program does not listen")
-	}
-	t.Cleanup(func() {
-		cancel()
-		select {
-		case <-p.done:
-		case <-time.After(waitTimeout):
-			t.Error("the program does not stop")
-		}
-	})
-	return p
-}
-
-// get returns status and body of a GET.
-func get(t *testing.T, url string) (int, string) {
-	t.Helper()
-	res, err := http.Get(url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer res.Body.Close()
-	body, err := io.ReadAll(res.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return res.StatusCode, string(body)
-}
 
 func TestSettings(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -134,30 +19,33 @@ func TestSettings(t *testing.T) {
 	for name, test := range map[string]struct {
 		env  map[string]string
 		args []string
-		want string // part of the error, or of the usage; empty for none
+		want string // part of the error, or of the usage
 		code int
 	}{
-		"-help prints the usage and is no error":         {args: []string{"-help"}, want: "(LOG_LEVEL)"},
-		"a misspelled flag is an error":                  {args: []string{"-adr", ":1"}, want: "-adr", code: 2},
-		"an argument is an error":                        {args: []string{"serve"}, want: `"serve"`, code: 1},
-		"a malformed flag is an error":                   {args: []string{"-log-level", "loud"}, want: "loud", code: 2},
-		"a malformed variable is an error that names it": {env: map[string]string{"LOG_LEVEL": "loud"}, want: "LOG_LEVEL", code: 1},
-		"an address without a port is an error":          {args: []string{"-addr", "localhost"}, want: "localhost", code: 1},
-		"a taken port is an error that names it":         {args: []string{"-addr", taken}, want: taken, code: 1},
+		"-help prints the usage and is no error": {args: []string{"-help"}, want: "(LOG_LEVEL)"},
+		"a misspelled flag":                      {args: []string{"-adr", ":1"}, want: "-adr", code: 2},
+		"an argument":                            {args: []string{"serve"}, want: `"serve"`, code: 1},
+		"a malformed flag":                       {args: []string{"-log-level", "loud"}, want: "loud", code: 2},
+		"a malformed variable":                   {env: map[string]string{"LOG_LEVEL": "loud"}, want: `LOG_LEVEL="loud": want a value such as INFO`, code: 1},
+		"a duration without a unit":              {env: map[string]string{"REDIS_MAX": "1"}, want: "error: REDIS_MAX=\"1\": want a value such as 199ms\n", code: 1},
+		"an address without a port":              {args: []string{"-addr", "localhost"}, want: "localhost", code: 1},
+		"a taken port":                           {args: []string{"-addr", taken}, want: taken, code: 1},
+		"no upstream":                            {env: map[string]string{"UPSTREAM": ""}, want: "no upstream", code: 1},
+		"an upstream without a scheme":           {args: []string{"-upstream", "localhost:7878"}, want: "localhost:7878", code: 1},
+		"an upstream of another kind":            {args: []string{"-upstream", "ftp://me:secret@localhost"}, want: `"localhost"`, code: 1},
+		"an upstream that is no URL":             {args: []string{"-upstream", "http://a b"}, want: "http://a b", code: 1},
+		"bounds the wrong way round":             {args: []string{"-redis-min", "2ms", "-redis-max", "1ms"}, want: "-redis-min 2ms", code: 1},
+		"a negative bound":                       {args: []string{"-redis-min", "-1ms"}, want: "-redis-min -1ms", code: 1},
+		"a bound beyond what is waited":          {args: []string{"-redis-max", "1m"}, want: "-redis-max 1m", code: 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var stderr bytes.Buffer
-			err := run(t.Context(), test.args, func(name string) string {
-				if value, ok := test.env[name]; ok {
-					return value
-				}
-				return startEnv[name]
-			}, io.Discard, &stderr)
+			err := run(t.Context(), test.args, getenv(test.env), io.Discard, &stderr)
 			if code := exitCode(err, &stderr); code != test.code {
 				t.Errorf("exit code %d, want %d", code, test.code)
 			}
-			if !strings.Contains(stderr.String(), test.want) {
-				t.Errorf("standard error says %q, want %q in it", &stderr, test.want)
+			if got := stderr.String(); !strings.Contains(got, test.want) || strings.Contains(got, "secret") {
+				t.Errorf("standard error says %q, want %q in it", got, test.want)
 			}
 		})
 	}
@@ -166,11 +54,8 @@ func TestSettings(t *testing.T) {
 func TestFlagsWinOverTheEnvironment(t *testing.T) {
 	env := func(name string) string { return map[string]string{"ADDR": ":1", "LOG_LEVEL": "WARN"}[name] }
 	conf, err := parseConfig([]string{"-addr", ":2", "-healthcheck"}, env, io.Discard)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if conf.addr != ":2" || conf.logLevel.String() != "WARN" {
-		t.Errorf("addr %s, log level %s; want :2 and WARN", conf.addr, conf.logLevel)
+	if err != nil || conf.addr != ":2" || conf.logLevel.String() != "WARN" {
+		t.Errorf("addr %s, log level %s, error %v; want :2 and WARN", conf.addr, conf.logLevel, err)
 	}
 }
 
@@ -193,38 +78,29 @@ func TestHealth(t *testing.T) {
 	if lines := p.logs.lines(t, "request"); len(lines) > 0 {
 		t.Errorf("health checks are logged: %v", lines)
 	}
-	p.stop()
-	if err := <-p.done; err != nil {
-		t.Errorf("run after a graceful stop: %v", err)
-	}
-	p.done <- nil
+	p.stop(t)
 	if err := check("127.0.0.1"); err == nil {
 		t.Error("-healthcheck of a stopped service finds nothing wrong")
 	}
 }
 
 func TestAStopFinishesTheRequestInFlight(t *testing.T) {
-	p := start(t, slowEnv)
-	answered := make(chan error, 1)
+	p := start(t, map[string]string{"REDIS_MIN": "100ms", "REDIS_MAX": "100ms"})
+	answered := make(chan string, 1)
 	go func() {
-		res, err := http.Get(p.url)
-		if err == nil {
-			res.Body.Close()
-			if res.StatusCode != http.StatusOK {
-				err = errors.New(res.Status)
-			}
+		res, err := http.Get(p.url + "/?fail=redis")
+		if err != nil {
+			answered <- err.Error()
+			return
 		}
-		answered <- err
+		res.Body.Close()
+		answered <- res.Status
 	}()
 	waitFor(t, "the request to arrive", func() bool { return len(p.logs.lines(t, "request")) == 1 })
-	p.stop()
-	if err := <-answered; err != nil {
-		t.Errorf("the request in flight: %v", err)
+	p.stop(t)
+	if got := <-answered; got != "500 Internal Server Error" {
+		t.Errorf("the request in flight: %v", got)
 	}
-	if err := <-p.done; err != nil {
-		t.Errorf("run: %v", err)
-	}
-	p.done <- nil
 	if res, err := http.Get(p.url); err == nil {
 		res.Body.Close()
 		t.Error("a stopped service still answers")
@@ -245,15 +121,5 @@ func TestHeadersAreBounded(t *testing.T) {
 	res.Body.Close()
 	if res.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
 		t.Errorf("a request with too long headers is answered %s", res.Status)
-	}
-}
-
-// waitFor polls until the condition holds.
-func waitFor(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(waitTimeout); !condition(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain for %s", what)
-		}
 	}
 }

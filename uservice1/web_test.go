@@ -9,7 +9,7 @@ import (
 
 func TestAPanicIsAnAnswerAndALogLine(t *testing.T) {
 	logs := &logBuffer{}
-	s := newTestService(t, logs)
+	s := newServiceFor("", logs)
 	res := httptest.NewRecorder()
 	func() {
 		defer s.recoverPanic(t.Context(), res)
@@ -28,8 +28,7 @@ func TestAPanicIsAnAnswerAndALogLine(t *testing.T) {
 
 func TestABrowserMayDoNothingWithAPageButShowIt(t *testing.T) {
 	for _, target := range []string{"/", "/nowhere", "/?fail=%3Cscript%3E", "/?fail=redis", "/?fail=database"} {
-		res := httptest.NewRecorder()
-		newTestService(t, &logBuffer{}).handler().ServeHTTP(res, httptest.NewRequest(http.MethodGet, target, nil))
+		res, _ := call(http.MethodGet, target, "http://127.0.0.1:9")
 		for name, want := range map[string]string{
 			"Content-Type": "text/html; charset=utf-8", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer",
 			"Content-Security-Policy": pagePolicy, "Access-Control-Allow-Origin": "",
@@ -46,13 +45,12 @@ func TestABrowserMayDoNothingWithAPageButShowIt(t *testing.T) {
 
 func TestRequestsAreLoggedWithTheirHeaders(t *testing.T) {
 	logs := &logBuffer{}
-	s := newTestService(t, logs)
 	req := httptest.NewRequest(http.MethodGet, "http://example.com/nowhere?x=1", nil)
 	req.Header.Add("Uber-Trace-Id", "1:2:0:1")
 	req.Header.Add("X-Two", "a")
 	req.Header.Add("X-Two", "b")
 	req.Header.Add("Authorization", "Bearer secret")
-	s.handler().ServeHTTP(httptest.NewRecorder(), req)
+	newServiceFor("", logs).handler().ServeHTTP(httptest.NewRecorder(), req)
 	lines := logs.lines(t, "request")
 	if len(lines) != 1 {
 		t.Fatalf("logged %d requests", len(lines))

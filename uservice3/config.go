@@ -40,7 +40,7 @@ func parseConfig(args []string, getenv func(string) string, stderr io.Writer) (c
 		f.Usage += " (" + variable + ")"
 		if value := getenv(variable); value != "" {
 			if err := flags.Set(f.Name, value); err != nil {
-				problems = append(problems, fmt.Errorf("environment variable %s=%q: %w", variable, value, err))
+				problems = append(problems, fmt.Errorf("%s=%q: want a value such as %s", variable, value, f.DefValue))
 			}
 		}
 	})
@@ -50,7 +50,7 @@ func parseConfig(args []string, getenv func(string) string, stderr io.Writer) (c
 	if flags.NArg() > 0 {
 		problems = append(problems, fmt.Errorf("unexpected argument %q: settings are flags, see -help", flags.Arg(0)))
 	}
-	if !conf.healthcheck {
+	if !conf.healthcheck && len(problems) == 0 {
 		problems = append(problems, conf.serviceConfig.check())
 		problems = append(problems, checkTraceLink(conf.traceLink))
 	}

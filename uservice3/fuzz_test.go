@@ -14,7 +14,6 @@ import (
 	"unicode/utf8"
 
 	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
-	"go.opentelemetry.io/contrib/propagators/autoprop"
 	"go.opentelemetry.io/otel"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
@@ -53,7 +52,7 @@ func FuzzPropagationHeader(f *testing.F) {
 	} {
 		f.Add(header[0], header[1], header[2], header[3])
 	}
-	propagator, err := autoprop.TextMapPropagator("tracecontext", "baggage", "jaeger")
+	propagator, err := newPropagator("tracecontext,baggage,jaeger")
 	if err != nil {
 		f.Fatal(err)
 	}

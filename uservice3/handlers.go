@@ -15,6 +15,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
@@ -61,7 +62,7 @@ func (s *service) handleIncomingCall(w http.ResponseWriter, r *http.Request) {
 func (s *service) callRedis(ctx context.Context, wish wishes) (err error) {
 	ctx, span := s.tracer.Start(ctx, "redis_call", trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(
 		semconv.DBSystemNameRedis, semconv.DBOperationName("GET"), attribute.String("test-attribute-1", "test-values-1")))
-	defer func() { endSpan(span, err) }()
+	defer endSpan(span, &err)
 	return s.redis.call(ctx, wish)
 }
 
@@ -82,6 +83,9 @@ func (s *service) callOtherUService(ctx context.Context, rawQuery string) error 
 	// The span ends with the body, so this event comes before it.
 	trace.SpanFromContext(res.Request.Context()).AddEvent("Got response!", trace.WithAttributes(
 		semconv.HTTPResponseStatusCode(res.StatusCode), attribute.String("traceresponse", res.Header.Get("traceresponse"))))
+	if res.StatusCode == http.StatusSwitchingProtocols { // its body is the bare connection, which no timeout ends
+		return fmt.Errorf("other service: answered %s", res.Status)
+	}
 	body, err := io.ReadAll(io.LimitReader(res.Body, maxAnswerBytes+1))
 	if err != nil {
 		return fmt.Errorf("other service: read answer: %w", err)
@@ -110,6 +114,7 @@ func newService(conf config, log *slog.Logger) *service {
 		MaxIdleConnsPerHost: 8192,            // the default of 2 would close all others after one use
 		IdleConnTimeout:     idleTimeout / 2, // we give up first, so that no connection is reset in use
 	}}
+	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse } // go nowhere else
 	client.Transport = otelhttp.NewTransport(client.Transport, spanName("other_uservice_call"))
 	return &service{
 		web:     web{conf, log},
@@ -153,7 +158,7 @@ func (c *serviceConfig) check() error {
 	case c.upstream == "":
 		err = errors.New("no upstream: set -upstream or UPSTREAM, for example http://127.0.0.1:7879")
 	case err != nil || target.Scheme != "http" && target.Scheme != "https" || target.Host == "":
-		err = fmt.Errorf("-upstream %q: want http://host:port", c.upstream)
+		err = fmt.Errorf("-upstream %q: want http://host:port", c.upstream[strings.LastIndexByte(c.upstream, '@')+1:])
 	}
 	return errors.Join(err, c.redis.check(writeTimeout-clientTimeout-slowness-time.Second))
 }

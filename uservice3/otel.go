@@ -1,69 +1,52 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
-	"os"
 	"strings"
 	"sync"
 	"time"
 
 	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
-	"go.opentelemetry.io/contrib/propagators/autoprop"
+	"go.opentelemetry.io/contrib/propagators/jaeger"
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/exporters/stdout/stdouttrace"
+	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
 )
 
-const (
-	scopeName    = "example.com/grafana-tempo-go-demo" // says which code made a span, a metric or a log line
-	flushTimeout = 5 * time.Second                     // bounds how long a stop waits for the last telemetry
-)
+const scopeName = "example.com/grafana-tempo-go-demo" // says which code made a span, a metric or a log line
+var flushTimeout = 5 * time.Second                    // bounds how long a stop waits for the last telemetry
 
 // setUpTelemetry sets up OpenTelemetry's globals from the standard OTEL_* variables, most of which
 // the SDK reads by itself. Call shutdown after the last request, to send what is left: it has a
 // deadline of its own, so the program's context may be done by then.
 //
-// A setting that cannot work is an error. A back end that does not answer is none: telemetry is
-// dropped, and the log says so.
-//
-// Why not contrib's autoexport or otelconf? The first has no exemplars and lets gRPC wait up to two
-// minutes before it reconnects. The second is experimental and orders propagators at random.
+// A setting that cannot work is an error. A back end that does not answer is not an error: spans
+// wait for it, and the log says so.
 func setUpTelemetry(ctx context.Context, log *slog.Logger) (shutdown func(), err error) {
-	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { log.Warn("telemetry", "error", err) }))
-
-	propagators := env("OTEL_PROPAGATORS", "jaeger")
-	propagator, err := autoprop.TextMapPropagator(strings.Fields(strings.ReplaceAll(propagators, ",", " "))...)
-	if err != nil {
-		return nil, fmt.Errorf("OTEL_PROPAGATORS=%q: %w", propagators, err)
+	propagator, err := newPropagator(choice("OTEL_PROPAGATORS", "jaeger"))
+	if err := errors.Join(err, checkSettings(log)); err != nil {
+		return nil, err
 	}
 	otel.SetTextMapPropagator(propagator)
-
-	if strings.EqualFold(env("OTEL_SDK_DISABLED", "false"), "true") {
-		log.Info("telemetry is off", "because", "OTEL_SDK_DISABLED=true")
+	if disabled(log) {
 		return func() {}, nil
 	}
 
-	res := newResource(ctx, log)
-	stopMetrics, metricsErr := setUpMetrics(res, log) // first, so that the others can report their health
-	stopTraces, tracesErr := setUpTraces(ctx, res, log)
-	stopLogs, logsErr := setUpLogs(ctx, res, log)
-	if err := errors.Join(metricsErr, tracesErr, logsErr); err != nil {
-		return nil, err
-	}
-	return func() {
+	var stops []func(context.Context) error
+	shutdown = func() {
 		flush, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTimeout)
 		defer cancel()
 		var all sync.WaitGroup // at the same time: a back end that hangs must not cost another its last data
-		for _, stop := range []func(context.Context) error{stopMetrics, stopTraces, stopLogs} {
+		for _, stop := range stops {
 			all.Go(func() {
 				if err := stop(flush); err != nil {
 					log.Warn("the last telemetry was not sent", "error", err)
@@ -71,10 +54,40 @@ func setUpTelemetry(ctx context.Context, log *slog.Logger) (shutdown func(), err
 			})
 		}
 		all.Wait()
-	}, nil
+	}
+	res := newResource(ctx, log)
+	for _, setUp := range []setUpSignal{setUpMetrics, setUpTraces, setUpLogs} { // metrics tell the others' health
+		stop, err := setUp(ctx, res, log)
+		if err != nil {
+			shutdown()
+			return nil, err
+		}
+		stops = append(stops, stop)
+	}
+	return shutdown, nil
 }
 
-// newResource describes this process, as far as that can be found out. The environment wins.
+// newPropagator returns what reads the caller's span from the headers of a request and writes our
+// own into the headers of the next. This joins the spans of several services to one trace.
+func newPropagator(names string) (propagation.TextMapPropagator, error) {
+	var all []propagation.TextMapPropagator
+	for name := range strings.SplitSeq(names, ",") {
+		switch name = strings.TrimSpace(name); {
+		case name == "jaeger": // the header uber-trace-id
+			all = append(all, jaeger.Jaeger{})
+		case name == "tracecontext": // the headers traceparent and tracestate, which W3C has standardized
+			all = append(all, propagation.TraceContext{})
+		case name == "baggage": // the header baggage: values that travel along with the trace
+			all = append(all, propagation.Baggage{})
+		case name != "none" || names != "none":
+			return nil, fmt.Errorf("OTEL_PROPAGATORS=%q has %q: want jaeger, tracecontext and baggage, or none alone", names, name)
+		}
+	}
+	return propagation.NewCompositeTextMapPropagator(all...), nil
+}
+
+// newResource describes this process, once for all its spans: service.name, os.type, process.pid,
+// process.command_args and more, which a search can ask for. The environment wins.
 func newResource(ctx context.Context, log *slog.Logger) *resource.Resource {
 	res, err := resource.New(ctx, resource.WithService(), resource.WithHost(), resource.WithTelemetrySDK(),
 		resource.WithOS(), resource.WithProcess(), resource.WithFromEnv())
@@ -84,19 +97,21 @@ func newResource(ctx context.Context, log *slog.Logger) *resource.Resource {
 	if name, _ := res.Set().Value(semconv.ServiceNameKey); strings.HasPrefix(name.AsString(), "unknown_service") {
 		log.Warn("traces will not name this service: set OTEL_SERVICE_NAME", "service.name", name.AsString())
 	}
-	return res
+	return resource.NewWithAttributes(res.SchemaURL(), validText(res.Attributes())...)
 }
 
-// setUpTraces sends spans, in batches, to where OTEL_TRACES_EXPORTER says.
+// setUpTraces sends spans to where OTEL_TRACES_EXPORTER says, in batches: sent one by one, each
+// would block its request, up to 10 s while the back end is away. The provider makes random ids.
+// OTEL_TRACES_SAMPLER says what is recorded: by default what the caller records, or all if there is none.
 func setUpTraces(ctx context.Context, res *resource.Resource, log *slog.Logger) (stop func(context.Context) error, err error) {
 	var exporter sdktrace.SpanExporter
-	switch name := env("OTEL_TRACES_EXPORTER", "otlp"); name {
+	switch name := choice("OTEL_TRACES_EXPORTER", "otlp"); name {
 	case "otlp":
 		exporter, err = newSpanExporter(ctx, log)
 	case "console":
-		exporter, err = stdouttrace.New()
+		exporter, err = stdouttrace.New(stdouttrace.WithPrettyPrint())
 	case "none":
-		return func(context.Context) error { return nil }, nil // ids that lead nowhere would only confuse
+		return stopNothing, nil // ids that lead nowhere would only confuse
 	default:
 		err = fmt.Errorf("OTEL_TRACES_EXPORTER=%q: want one of otlp, console or none", name)
 	}
@@ -113,18 +128,22 @@ func spanName(name string) otelhttp.Option {
 	return otelhttp.WithSpanNameFormatter(func(string, *http.Request) string { return name })
 }
 
-// endSpan ends a span with status Ok, or with Error and err recorded.
-func endSpan(span trace.Span, err error) {
-	if err != nil {
-		span.RecordError(err)
-		span.SetStatus(codes.Error, err.Error())
+// endSpan, when deferred, ends a span by how its function ended: status Ok, or Error with err or
+// the panic recorded. A panic goes on: with status Ok, its span would hide it.
+func endSpan(span trace.Span, err *error) {
+	reason := recover()
+	if reason != nil {
+		*err = fmt.Errorf("panic: %v", reason)
+	}
+	if *err != nil {
+		span.RecordError(*err)
+		span.SetStatus(codes.Error, (*err).Error())
+		span.SetAttributes(semconv.ErrorType(*err))
 	} else {
 		span.SetStatus(codes.Ok, "")
 	}
 	span.End()
-}
-
-// env returns the value of a variable. An empty one counts as not set.
-func env(name, preset string) string {
-	return cmp.Or(strings.TrimSpace(os.Getenv(name)), preset)
+	if reason != nil {
+		panic(reason)
+	}
 }

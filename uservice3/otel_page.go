@@ -14,7 +14,7 @@ import (
 // https://www.w3.org/TR/trace-context-2/#traceresponse-header. Call it before the first Write.
 func setTraceResponse(header http.Header, span trace.SpanContext) {
 	if span.IsValid() {
-		header.Set("traceresponse", "00-"+span.TraceID().String()+"-"+span.SpanID().String()+"-"+span.TraceFlags().String())
+		header.Set("Traceresponse", "00-"+span.TraceID().String()+"-"+span.SpanID().String()+"-"+span.TraceFlags().String())
 	}
 }
 

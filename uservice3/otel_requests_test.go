@@ -47,7 +47,7 @@ func TestThePropagationHeaderIsRead(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			spans := record(t)
-			res := request(t, newTestService(t, io.Discard), "/nowhere", test.header)
+			res := request(t, newServiceFor("http://127.0.0.1:9", io.Discard), "/nowhere", test.header)
 			parts := strings.Split(res.Header().Get("traceresponse"), "-")
 			if len(parts) != 4 {
 				t.Fatalf("traceresponse is %q", res.Header().Get("traceresponse"))
@@ -77,7 +77,7 @@ func TestThePropagationHeaderIsRead(t *testing.T) {
 
 func TestAPanicIsSeenInTheSpan(t *testing.T) {
 	spans := record(t)
-	s := newTestService(t, io.Discard)
+	s := newServiceFor("http://127.0.0.1:9", io.Discard)
 	s.tracer = nil // used by the first mock call
 	if res := request(t, s, "/", ""); res.Code != http.StatusInternalServerError || res.Header().Get("traceresponse") == "" {
 		t.Errorf("answered %d with %v", res.Code, res.Header())
@@ -90,7 +90,7 @@ func TestAPanicIsSeenInTheSpan(t *testing.T) {
 
 func TestTheLogLinesOfARequestNameItsSpan(t *testing.T) {
 	spans, logs := record(t), &logBuffer{}
-	s := newTestService(t, io.Discard)
+	s := newServiceFor("http://127.0.0.1:9", io.Discard)
 	s.log = slog.New(withTelemetry(slog.NewJSONHandler(logs, nil))).With("a", 1).WithGroup("")
 	request(t, s, "/nowhere", "")
 	span := spans.GetSpans()[0].SpanContext
@@ -118,7 +118,7 @@ func TestAStrangersBytesLoseNoBatch(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := newTestService(t, io.Discard)
+	s := newServiceFor("http://127.0.0.1:9", io.Discard)
 	s.log = slog.New(withTelemetry(slog.NewJSONHandler(logs, nil)))
 	server := httptest.NewServer(s.handler())
 	defer server.Close()

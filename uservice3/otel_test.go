@@ -1,121 +1,94 @@
 package main
 
 import (
-	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"os"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"go.opentelemetry.io/contrib/propagators/jaeger"
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
-	sdktrace "go.opentelemetry.io/otel/sdk/trace"
-	"go.opentelemetry.io/otel/sdk/trace/tracetest"
-	"go.opentelemetry.io/otel/trace"
 	"go.opentelemetry.io/otel/trace/noop"
 )
 
-// TestMain keeps the tests from looking for a trace back end, unless one of them sets an endpoint
-// for itself.
-func TestMain(m *testing.M) {
-	os.Setenv("OTEL_TRACES_EXPORTER", "none")
-	os.Setenv("OTEL_SERVICE_NAME", "the-service")
-	os.Exit(m.Run())
-}
-
-// record makes OpenTelemetry's globals keep every span in memory and propagate in Jaeger's format.
-// Services that are made afterwards use them.
-func record(t *testing.T) *tracetest.InMemoryExporter {
-	t.Helper()
-	exporter := tracetest.NewInMemoryExporter()
-	otel.SetTracerProvider(sdktrace.NewTracerProvider(sdktrace.WithSyncer(exporter)))
-	otel.SetTextMapPropagator(jaeger.Jaeger{})
-	return exporter
-}
-
-// describe writes spans as a tree, a line each: kind, name, status, and attributes; events below.
-// What differs from run to run is left out.
-func describe(spans tracetest.SpanStubs) string {
-	slices.SortFunc(spans, func(a, b tracetest.SpanStub) int { return a.StartTime.Compare(b.StartTime) })
-	known := map[trace.SpanID]bool{}
-	for _, span := range spans {
-		known[span.SpanContext.SpanID()] = true
-	}
-	var text strings.Builder
-	var write func(span tracetest.SpanStub, indent string)
-	write = func(span tracetest.SpanStub, indent string) {
-		fmt.Fprintf(&text, "%s%s %s: %s%s\n", indent, span.SpanKind, span.Name, span.Status.Code, attributes(span.Attributes))
-		for _, event := range span.Events {
-			fmt.Fprintf(&text, "%s  event %s%s\n", indent, event.Name, attributes(event.Attributes))
-		}
-		for _, child := range spans {
-			if child.Parent.SpanID() == span.SpanContext.SpanID() {
-				write(child, indent+"  ")
-			}
-		}
-	}
-	for _, span := range spans {
-		if !known[span.Parent.SpanID()] {
-			write(span, "")
-		}
-	}
-	return text.String()
-}
-
-// attributes writes what is the same in every run.
-func attributes(attrs []attribute.KeyValue) string {
-	slices.SortFunc(attrs, func(a, b attribute.KeyValue) int { return cmp.Compare(a.Key, b.Key) })
-	var text strings.Builder
-	for _, kv := range attrs {
-		switch kv.Key {
-		case "client.address", "network.peer.address", "network.peer.port", "server.address", "server.port", "url.full",
-			"user_agent.original", "exception.stacktrace", "network.protocol.version", "http.response.body.size":
-			continue
-		}
-		fmt.Fprintf(&text, " %s=%s", kv.Key, kv.Value.String())
-	}
-	return text.String()
-}
-
-func TestSettingsThatCannotWorkAreErrors(t *testing.T) {
+func TestSettingsThatCannotWorkAreErrorsAndOthersWarnings(t *testing.T) {
 	for name, test := range map[string]struct {
 		variable, value string
-		want            string // part of the error; empty for none
+		want            string // part of the error
+		warning         string // part of the log
 	}{
-		"an unknown propagator":                {"OTEL_PROPAGATORS", "jaeger, uber", "uber"},
-		"propagators with spaces":              {"OTEL_PROPAGATORS", " tracecontext, baggage ,jaeger", ""},
-		"no propagator":                        {"OTEL_PROPAGATORS", "none", ""},
-		"an unknown exporter":                  {"OTEL_TRACES_EXPORTER", "jaeger", "otlp, console or none"},
-		"another protocol":                     {"OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf", "grpc only"},
-		"an endpoint without a scheme":         {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "tempo:4317", "http://host:port"},
-		"an address without a scheme":          {"OTEL_EXPORTER_OTLP_ENDPOINT", "127.0.0.1:4317", "http://host:port"},
-		"an endpoint without a port":           {"OTEL_EXPORTER_OTLP_ENDPOINT", "http://tempo", "http://host:port"},
-		"TLS on its usual port":                {"OTEL_EXPORTER_OTLP_ENDPOINT", "https://tempo.example.com", ""},
-		"a traces endpoint wins":               {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://localhost:4317", ""},
-		"an unknown metrics exporter":          {"OTEL_METRICS_EXPORTER", "otlp", "prometheus or none"},
-		"an unknown logs exporter":             {"OTEL_LOGS_EXPORTER", "loki", "otlp or none"},
-		"a logs endpoint that is no URL":       {"OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "loki:3100", "/otlp/v1/logs"},
-		"the SDK can be switched off":          {"OTEL_SDK_DISABLED", "true", ""},
-		"an unknown resource attribute format": {"OTEL_RESOURCE_ATTRIBUTES", "no-value", ""},
+		"an unknown propagator":                {"OTEL_PROPAGATORS", "jaeger, uber", "want jaeger, tracecontext and baggage", ""},
+		"none and a propagator":                {"OTEL_PROPAGATORS", "none,jaeger", "none alone", ""},
+		"propagators with spaces":              {"OTEL_PROPAGATORS", " TraceContext, baggage ,jaeger,jaeger", "", ""},
+		"no propagator":                        {"OTEL_PROPAGATORS", "none", "", ""},
+		"an unknown exporter":                  {"OTEL_TRACES_EXPORTER", "jaeger", "otlp, console or none", ""},
+		"an exporter in upper case":            {"OTEL_TRACES_EXPORTER", "OTLP", "", ""},
+		"another protocol":                     {"OTEL_EXPORTER_OTLP_PROTOCOL", "http/json", "want OTEL_EXPORTER_OTLP_TRACES_PROTOCOL=grpc", ""},
+		"another protocol for traces":          {"OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/protobuf", "want OTEL_EXPORTER_OTLP_TRACES_PROTOCOL=grpc", ""},
+		"the protocol, in upper case":          {"OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "GRPC", "", ""},
+		"an endpoint without a scheme":         {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "tempo:4317", "http://host:port", ""},
+		"an address without a scheme":          {"OTEL_EXPORTER_OTLP_ENDPOINT", "127.0.0.1:4317", "http://host:port", ""},
+		"an endpoint without a port":           {"OTEL_EXPORTER_OTLP_ENDPOINT", "http://tempo", "http://host:port", ""},
+		"an endpoint with a password":          {"OTEL_EXPORTER_OTLP_ENDPOINT", "http://me:secret@tempo:4317", `"http://tempo:4317"`, ""},
+		"the port of OTLP over HTTP":           {"OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4318", "", "over gRPC has 4317, over HTTP 4318"},
+		"TLS on its usual port":                {"OTEL_EXPORTER_OTLP_ENDPOINT", "https://tempo.example.com", "", ""},
+		"no queue":                             {"OTEL_BSP_MAX_QUEUE_SIZE", "0", "want 1 to", ""},
+		"a negative batch":                     {"OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "-1", "want 1 to", ""},
+		"a delay with a unit":                  {"OTEL_BSP_SCHEDULE_DELAY", "200ms", "without a unit; times are in milliseconds", ""},
+		"a timeout with a unit":                {"OTEL_EXPORTER_OTLP_TIMEOUT", "10s", "without a unit", ""},
+		"a delay of log lines with a unit":     {"OTEL_BLRP_SCHEDULE_DELAY", "1s", "without a unit", ""},
+		"an unknown metrics exporter":          {"OTEL_METRICS_EXPORTER", "otlp", "prometheus or none", ""},
+		"an unknown logs exporter":             {"OTEL_LOGS_EXPORTER", "loki", "otlp or none", ""},
+		"a logs endpoint that is no URL":       {"OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "loki:3100", "/otlp/v1/logs", ""},
+		"the SDK can be switched off":          {"OTEL_SDK_DISABLED", "TRUE", "", "telemetry is off"},
+		"neither on nor off":                   {"OTEL_SDK_DISABLED", "1", "", "want true or false"},
+		"an unknown resource attribute format": {"OTEL_RESOURCE_ATTRIBUTES", "no-value", "", "resource is incomplete"},
+		"a header that is none":                {"OTEL_EXPORTER_OTLP_HEADERS", "secret", "", "parse headers"},
+		"a certificate that is not there":      {"OTEL_EXPORTER_OTLP_CERTIFICATE", "/nowhere", "", "read tls ca cert file"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			logs := &logBuffer{}
 			t.Setenv("OTEL_TRACES_EXPORTER", "otlp")
 			t.Setenv(test.variable, test.value)
-			shutdown, err := setUpTelemetry(t.Context(), slog.New(slog.DiscardHandler))
+			shutdown, err := setUpTelemetry(t.Context(), slog.New(slog.NewJSONHandler(logs, nil)))
 			if err == nil {
 				shutdown()
 			}
-			if (err != nil) != (test.want != "") || err != nil && !(strings.Contains(err.Error(), test.want) &&
-				strings.Contains(err.Error(), test.variable) && strings.Contains(err.Error(), test.value)) {
+			if (err != nil) != (test.want != "") || err != nil && !(strings.Contains(err.Error(), test.want) && strings.Contains(err.Error(), test.variable)) {
 				t.Errorf("error %v, want %q in it", err, test.want)
 			}
+			if (logs.String() != "") != (test.warning != "") || !strings.Contains(logs.String(), test.warning) {
+				t.Errorf("logged %s, want %q in it", logs, test.warning)
+			}
+			if strings.Contains(fmt.Sprint(err, logs), "secret") {
+				t.Errorf("a secret is told: %v %s", err, logs)
+			}
 		})
+	}
+}
+
+func TestTheProtocolOfASignalWinsOverThatOfAll(t *testing.T) {
+	t.Setenv("OTEL_TRACES_EXPORTER", "otlp")
+	t.Setenv("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "http://127.0.0.1:9/v1/logs")
+	t.Setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
+	set := func() error {
+		shutdown, err := setUpTelemetry(t.Context(), slog.New(slog.DiscardHandler))
+		if err == nil {
+			shutdown()
+		}
+		return err
+	}
+	if err := set(); err == nil || !strings.Contains(err.Error(), "want OTEL_EXPORTER_OTLP_LOGS_PROTOCOL=http/protobuf") {
+		t.Errorf("log lines over gRPC: %v", err)
+	}
+	t.Setenv("OTEL_EXPORTER_OTLP_LOGS_PROTOCOL", "http/protobuf")
+	if err := set(); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -145,14 +118,10 @@ func TestTheResourceNamesTheProcess(t *testing.T) {
 			t.Errorf("no %s", key)
 		}
 	}
-}
-
-func TestAMissingServiceNameIsSaid(t *testing.T) {
 	t.Setenv("OTEL_SERVICE_NAME", "")
 	logs := &logBuffer{}
-	newResource(t.Context(), slog.New(slog.NewJSONHandler(logs, nil)))
-	if !strings.Contains(logs.String(), "set OTEL_SERVICE_NAME") {
-		t.Errorf("logged %s", logs)
+	if newResource(t.Context(), slog.New(slog.NewJSONHandler(logs, nil))); !strings.Contains(logs.String(), "set OTEL_SERVICE_NAME") {
+		t.Errorf("without a name it logged %s", logs)
 	}
 }
 
@@ -162,6 +131,8 @@ func TestShutdownHasADeadlineAndIgnoresTheProgramsContext(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer listener.Close()
+	defer func(before time.Duration) { flushTimeout = before }(flushTimeout)
+	flushTimeout = 50 * time.Millisecond
 	logs := &logBuffer{}
 	t.Setenv("OTEL_TRACES_EXPORTER", "otlp")
 	t.Setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://"+listener.Addr().String())
@@ -175,10 +146,53 @@ func TestShutdownHasADeadlineAndIgnoresTheProgramsContext(t *testing.T) {
 	cancel()
 	before := time.Now()
 	shutdown()
-	if took := time.Since(before); took < flushTimeout || took > flushTimeout+waitTimeout {
-		t.Errorf("shutdown took %s, want about %s", took, flushTimeout)
+	if took := time.Since(before); took < flushTimeout || len(logs.lines(t, "the last telemetry was not sent")) != 1 {
+		t.Errorf("after %s of %s it logged %s", took, flushTimeout, logs)
 	}
-	if len(logs.lines(t, "the last telemetry was not sent")) != 1 {
-		t.Errorf("logged %s", logs)
+}
+
+func TestWhatIsSetUpStopsWhenALaterPartFails(t *testing.T) {
+	logs := &logBuffer{}
+	t.Setenv("OTEL_METRICS_EXPORTER", "prometheus")
+	t.Setenv("OTEL_EXPORTER_PROMETHEUS_HOST", "[127.0.0.1]") // brackets do no harm
+	t.Setenv("OTEL_EXPORTER_PROMETHEUS_PORT", "0")
+	t.Setenv("OTEL_LOGS_EXPORTER", "loki")
+	if _, err := setUpTelemetry(t.Context(), slog.New(slog.NewJSONHandler(logs, nil))); err == nil {
+		t.Fatal("no error")
+	}
+	conn, err := net.Dial("tcp", logs.lines(t, "serving metrics")[0]["addr"].(string))
+	if err == nil {
+		conn.Close()
+		t.Error("the port of the metrics is still open")
+	}
+}
+
+func TestASpanEndsByHowItsFunctionEnded(t *testing.T) {
+	for name, test := range map[string]struct {
+		function func() error
+		want     string
+	}{
+		"well":          {func() error { return nil }, "internal work: Ok\n"},
+		"with an error": {func() error { return errors.New("refused") }, "internal work: Error error.type=*errors.errorString\n  event exception exception.message=refused exception.type=*errors.errorString\n"},
+		"with a panic":  {func() error { panic("a bug") }, "internal work: Error error.type=*errors.errorString\n  event exception exception.message=panic: a bug exception.type=*errors.errorString\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			spans := record(t)
+			func() {
+				defer func() {
+					if reason := recover(); (reason != nil) != (name == "with a panic") {
+						t.Errorf("the panic that goes on is %v", reason)
+					}
+				}()
+				func() (err error) {
+					_, span := otel.Tracer(scopeName).Start(t.Context(), "work")
+					defer endSpan(span, &err)
+					return test.function()
+				}()
+			}()
+			if got := describe(spans.GetSpans()); got != test.want {
+				t.Errorf("got %s want %s", got, test.want)
+			}
+		})
 	}
 }

@@ -88,11 +88,11 @@ func (s *web) fail(ctx context.Context, w http.ResponseWriter, status int, sente
 	if ctx.Err() != nil {
 		status, err = statusClientClosedRequest, fmt.Errorf("caller hung up: %w", err)
 	}
-	level := slog.LevelError
-	if status < 500 {
-		level = slog.LevelWarn
+	level := slog.LevelWarn
+	if status >= 500 {
+		level = slog.LevelError
+		trace.SpanFromContext(ctx).RecordError(err)
 	}
-	trace.SpanFromContext(ctx).RecordError(err)
 	s.log.Log(ctx, level, "request failed", "status", status, "error", err)
 	s.answer(ctx, w, status, fmt.Sprintf(errorPage, status, http.StatusText(status), sentence))
 }

@@ -48,7 +48,7 @@ func (s *service) handleIncomingCall(w http.ResponseWriter, r *http.Request) {
 func (s *service) callDatabase(ctx context.Context, wish wishes) (err error) {
 	ctx, span := s.tracer.Start(ctx, "database_call", trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(
 		semconv.DBSystemNamePostgreSQL, semconv.DBQueryText("SELECT text FROM greetings WHERE language = $1")))
-	defer func() { endSpan(span, err) }()
+	defer endSpan(span, &err)
 	return s.database.call(ctx, wish)
 }
 

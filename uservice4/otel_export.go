@@ -4,143 +4,117 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net/url"
-	"strings"
 	"time"
 
 	"go.opentelemetry.io/otel"
-	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/exporters/otlp/otlplog/otlploghttp"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracegrpc"
 	sdklog "go.opentelemetry.io/otel/sdk/log"
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
-	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/resolver"
 )
 
-// retry waits briefly, so that telemetry flows again within seconds of the back end's return.
+// retry waits briefly, so that telemetry flows again within seconds of the back end's return. How
+// long a batch is tried at most is up to OTEL_EXPORTER_OTLP_TIMEOUT and OTEL_BSP_EXPORT_TIMEOUT.
 var retry = otlptracegrpc.RetryConfig{
-	Enabled: true, InitialInterval: 250 * time.Millisecond, MaxInterval: time.Second, MaxElapsedTime: time.Minute,
+	Enabled: true, InitialInterval: 250 * time.Millisecond, MaxInterval: time.Second, MaxElapsedTime: time.Hour,
 }
 
 // newSpanExporter sends spans over gRPC. It does not connect yet: the back end may start later.
 func newSpanExporter(ctx context.Context, log *slog.Logger) (sdktrace.SpanExporter, error) {
-	if protocol := env("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"); protocol != "grpc" {
-		return nil, fmt.Errorf("OTEL_EXPORTER_OTLP_PROTOCOL=%q: this service speaks grpc only", protocol)
-	}
 	endpoint := env("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4317"))
-	// gRPC would ignore an address without a scheme, or use TLS, and guess a missing port.
-	u, err := url.Parse(endpoint)
-	if err != nil || u.Hostname() == "" || u.Scheme != "https" && (u.Scheme != "http" || u.Port() == "") {
-		return nil, fmt.Errorf("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT or OTEL_EXPORTER_OTLP_ENDPOINT=%q: "+
-			"want http://host:port, or https:// for TLS", endpoint)
+	if err := checkOTLP("TRACES", "grpc", endpoint, log); err != nil {
+		return nil, err
 	}
-	reconnect := grpc.ConnectParams{Backoff: backoff.DefaultConfig, MinConnectTimeout: flushTimeout}
+	e := &exporter[sdktrace.ReadOnlySpan]{log: log.With("what", "spans", "endpoint", endpoint)}
+	reconnect := grpc.ConnectParams{Backoff: backoff.DefaultConfig, MinConnectTimeout: 5 * time.Second}
 	reconnect.Backoff.MaxDelay = retry.MaxInterval // instead of gRPC's two minutes
-	otlp, err := otlptracegrpc.New(ctx, otlptracegrpc.WithEndpointURL(endpoint),
-		otlptracegrpc.WithRetry(retry), otlptracegrpc.WithDialOption(grpc.WithConnectParams(reconnect)))
+	// Ask for the address with each connection. gRPC's own resolver remembers it, and waits up to
+	// two minutes to ask again for a name that is gone, as that of a stopped container is.
+	resolver.SetDefaultScheme("passthrough")
+	otlp, err := otlptracegrpc.New(ctx, otlptracegrpc.WithEndpointURL(endpoint), otlptracegrpc.WithRetry(retry),
+		otlptracegrpc.WithDialOption(grpc.WithConnectParams(reconnect), grpc.WithChainUnaryInterceptor(e.attempt, mendSpans)))
 	if err != nil {
 		return nil, fmt.Errorf("OTLP exporter to %s: %w", endpoint, err)
 	}
-	return &exporter[sdktrace.ReadOnlySpan]{send: otlp.ExportSpans, valid: validSpan, stop: otlp.Shutdown,
-		log: log.With("what", "spans", "endpoint", endpoint)}, nil
+	e.send, e.stop = otlp.ExportSpans, otlp.Shutdown
+	return e, nil
 }
 
 // setUpLogs sends log lines to OTEL_EXPORTER_OTLP_LOGS_ENDPOINT too, over HTTP, when it is set.
 func setUpLogs(ctx context.Context, res *resource.Resource, log *slog.Logger) (stop func(context.Context) error, err error) {
 	endpoint := env("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "")
-	if name := env("OTEL_LOGS_EXPORTER", "otlp"); name != "otlp" && name != "none" {
+	if name := choice("OTEL_LOGS_EXPORTER", "otlp"); name != "otlp" && name != "none" {
 		return nil, fmt.Errorf("OTEL_LOGS_EXPORTER=%q: want otlp or none", name)
 	} else if name == "none" || endpoint == "" {
-		return func(context.Context) error { return nil }, nil
+		return stopNothing, nil
 	}
-	if u, err := url.Parse(endpoint); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return nil, fmt.Errorf("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT=%q: want a URL such as http://loki:3100/otlp/v1/logs", endpoint)
+	if err := checkOTLP("LOGS", "http/protobuf", endpoint, log); err != nil {
+		return nil, err
 	}
 	otlp, err := otlploghttp.New(ctx, otlploghttp.WithRetry(otlploghttp.RetryConfig(retry)))
 	if err != nil {
 		return nil, fmt.Errorf("OTLP exporter to %s: %w", endpoint, err)
 	}
 	provider := sdklog.NewLoggerProvider(sdklog.WithResource(res), sdklog.WithProcessor(sdklog.NewBatchProcessor(
-		&exporter[sdklog.Record]{send: otlp.Export, valid: validRecord, stop: otlp.Shutdown,
+		&exporter[sdklog.Record]{send: mendRecords(otlp.Export), stop: otlp.Shutdown,
 			log: log.With("what", "log lines", "endpoint", endpoint)})))
 	otel.SetLoggerProvider(provider)
 	return provider.Shutdown, nil
 }
 
-// exporter exports spans or log records. It logs what it loses, and when telemetry flows again.
+// setUpSignal sets up metrics, traces or logs. Its stop sends what is left.
+type setUpSignal func(context.Context, *resource.Resource, *slog.Logger) (stop func(context.Context) error, err error)
+
+func stopNothing(context.Context) error { return nil }
+
+// exporter exports spans or log records. It logs while the back end cannot be reached, what is lost
+// by that, and when telemetry flows again. Export is never called twice at a time.
 type exporter[T any] struct {
-	send  func(context.Context, []T) error
-	valid func(T) T
-	stop  func(context.Context) error
-	log   *slog.Logger
+	send func(context.Context, []T) error
+	stop func(context.Context) error
+	log  *slog.Logger
 
 	lost   int       // since the back end was last reached
-	logged time.Time // when that was last logged
+	logged time.Time // when that was last logged; zero while it is reached
 }
 
 func (e *exporter[T]) ExportSpans(ctx context.Context, spans []T) error { return e.Export(ctx, spans) }
 func (e *exporter[T]) ForceFlush(context.Context) error                 { return nil }
 func (e *exporter[T]) Shutdown(ctx context.Context) error               { return e.stop(ctx) }
 
-// Export mends text that is not UTF-8, which the SDK lets pass: one such byte would lose the whole
-// batch. Mending requests as they come in would not do: a query has to travel on as it is, and an
-// upstream's answers bring in such bytes, too. Export is never called twice at a time.
+// Export tries until the batch is sent, or until one of the timeouts ends.
 func (e *exporter[T]) Export(ctx context.Context, batch []T) error {
-	err := e.send(ctx, batch)
-	if err != nil && strings.Contains(err.Error(), "invalid UTF-8") {
-		for i := range batch {
-			batch[i] = e.valid(batch[i])
-		}
-		err = e.send(ctx, batch)
-	}
-	switch {
-	case err != nil:
-		e.lost += len(batch)
-		if time.Since(e.logged) >= time.Minute {
-			e.logged = time.Now()
-			e.log.Warn("telemetry does not reach the back end; requests are answered all the same", "lost_so_far", e.lost, "error", err)
-		}
-	case e.lost > 0:
+	if err := e.send(ctx, batch); err != nil {
+		e.failed(len(batch), err)
+	} else if !e.logged.IsZero() {
 		e.log.Info("telemetry reaches the back end again", "lost", e.lost)
 		e.lost, e.logged = 0, time.Time{}
 	}
 	return nil
 }
 
-func validSpan(span sdktrace.ReadOnlySpan) sdktrace.ReadOnlySpan {
-	stub := tracetest.SpanStubFromReadOnlySpan(span) // the way to a copy that can be changed
-	stub.Attributes = validText(stub.Attributes)
-	for i, event := range stub.Events {
-		stub.Events[i].Attributes = validText(event.Attributes)
+// attempt is one try to send a batch of spans, of several that Export may take. A back end that
+// hangs gets ten seconds.
+func (e *exporter[T]) attempt(ctx context.Context, method string, request, reply any, conn *grpc.ClientConn,
+	invoke grpc.UnaryInvoker, options ...grpc.CallOption) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	err := invoke(ctx, method, request, reply, conn, options...)
+	if err != nil {
+		e.failed(0, err)
 	}
-	stub.Status.Description = strings.ToValidUTF8(stub.Status.Description, "\uFFFD")
-	return stub.Snapshot()
+	return err
 }
 
-func validRecord(record sdklog.Record) sdklog.Record {
-	var attributes []attribute.KeyValue
-	record.WalkAttributes(func(kv attribute.KeyValue) bool {
-		attributes = append(attributes, kv)
-		return true
-	})
-	record = record.Clone()
-	record.SetAttributes(validText(attributes)...)
-	return record
-}
-
-// validText leaves lists of strings alone: they are only ever our own.
-func validText(attributes []attribute.KeyValue) (valid []attribute.KeyValue) {
-	for _, kv := range attributes {
-		switch kv.Value.Type() {
-		case attribute.STRING:
-			kv.Value = attribute.StringValue(strings.ToValidUTF8(kv.Value.AsString(), "\uFFFD"))
-		case attribute.MAP: // the headers of a request in its log line
-			kv.Value = attribute.MapValue(validText(kv.Value.AsMap())...)
-		}
-		valid = append(valid, kv)
+// failed logs, once a minute, that the back end was not reached.
+func (e *exporter[T]) failed(lost int, err error) {
+	e.lost += lost
+	if time.Since(e.logged) >= time.Minute {
+		e.logged = time.Now()
+		e.log.Warn("telemetry does not reach the back end; requests are answered all the same", "lost_so_far", e.lost, "error", err)
 	}
-	return valid
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -26,9 +27,9 @@ var durationBuckets = []float64{.005, .01, .025, .05, .1, .15, .2, .25, .5, .75,
 
 // setUpMetrics serves metrics at /metrics when OTEL_METRICS_EXPORTER is prometheus, on a port of
 // their own that no proxy publishes.
-func setUpMetrics(res *resource.Resource, log *slog.Logger) (stop func(context.Context) error, err error) {
-	if name := env("OTEL_METRICS_EXPORTER", "none"); name == "none" {
-		return func(context.Context) error { return nil }, nil
+func setUpMetrics(_ context.Context, res *resource.Resource, log *slog.Logger) (stop func(context.Context) error, err error) {
+	if name := choice("OTEL_METRICS_EXPORTER", "none"); name == "none" {
+		return stopNothing, nil
 	} else if name != "prometheus" {
 		return nil, fmt.Errorf("OTEL_METRICS_EXPORTER=%q: want prometheus or none", name)
 	}
@@ -48,14 +49,15 @@ func setUpMetrics(res *resource.Resource, log *slog.Logger) (stop func(context.C
 	}
 
 	listener, err := net.Listen("tcp", net.JoinHostPort(
-		env("OTEL_EXPORTER_PROMETHEUS_HOST", "localhost"), env("OTEL_EXPORTER_PROMETHEUS_PORT", "9464")))
+		strings.Trim(env("OTEL_EXPORTER_PROMETHEUS_HOST", "localhost"), "[]"), env("OTEL_EXPORTER_PROMETHEUS_PORT", "9464")))
 	if err != nil {
-		return nil, fmt.Errorf("metrics: %w: choose another address with OTEL_EXPORTER_PROMETHEUS_HOST and _PORT", err)
+		err = fmt.Errorf("metrics: %w: choose another address with OTEL_EXPORTER_PROMETHEUS_HOST and _PORT", err)
+		return nil, errors.Join(err, provider.Shutdown(context.Background()))
 	}
 	mux := http.NewServeMux()
 	// Exemplars exist in the OpenMetrics format only.
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{EnableOpenMetrics: true}))
-	server := &http.Server{Handler: mux, ReadTimeout: flushTimeout, WriteTimeout: 2 * flushTimeout, MaxHeaderBytes: 16 << 10}
+	server := &http.Server{Handler: mux, ReadTimeout: 5 * time.Second, WriteTimeout: 10 * time.Second, MaxHeaderBytes: 16 << 10}
 	go server.Serve(listener) // until it is closed
 	log.Info("serving metrics", "addr", listener.Addr().String())
 	return func(ctx context.Context) error { return errors.Join(server.Close(), provider.Shutdown(ctx)) }, nil

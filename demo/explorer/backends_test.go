@@ -110,3 +110,23 @@ func TestTheConfigurationTellsWhatThereIs(t *testing.T) {
 		t.Error("a password is told")
 	}
 }
+
+func TestAnAnswerWithoutAnEndIsRefused(t *testing.T) {
+	store := newFake(t, func(w http.ResponseWriter, _ *http.Request) {
+		conn, _, err := w.(http.Hijacker).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		t.Cleanup(func() { _ = conn.Close() })
+		_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
+	})
+	h := New(Options{Tempo: parse(t, store.URL), Gateway: parse(t, store.URL)})
+	for _, tc := range []struct{ method, path, body string }{
+		{"GET", "/tempo/api/v2/traces/1f", ""}, {"GET", "/api/traces", ""}, {"POST", "/api/call", `{"service":"uservice1"}`},
+	} {
+		if w := ask(t, h, tc.method, tc.path, tc.body, nil); w.Code != http.StatusBadGateway {
+			t.Errorf("%s: answered %d %s", tc.path, w.Code, w.Body)
+		}
+	}
+}

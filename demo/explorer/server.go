@@ -71,11 +71,24 @@ func New(o Options) http.Handler { return newHandler(o, newTransport()) }
 // newTransport returns the way to Tempo and to the gateway. Both are on this machine or beside it,
 // whatever HTTP_PROXY says.
 func newTransport() http.RoundTripper {
-	return &http.Transport{
+	return plain{&http.Transport{
 		DialContext:         (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
 		MaxIdleConnsPerHost: maxCalls,
 		IdleConnTimeout:     30 * time.Second,
+	}}
+}
+
+// plain refuses 101 Switching Protocols: the body of that answer is the bare connection, of which no
+// timeout ends a read.
+type plain struct{ http.RoundTripper }
+
+func (p plain) RoundTrip(r *http.Request) (*http.Response, error) {
+	res, err := p.RoundTripper.RoundTrip(r)
+	if err == nil && res.StatusCode == http.StatusSwitchingProtocols {
+		_ = res.Body.Close()
+		return nil, errors.New("the answer is 101 Switching Protocols, which was not asked for")
 	}
+	return res, err
 }
 
 func newHandler(o Options, backends http.RoundTripper) http.Handler {

@@ -1,12 +1,8 @@
 // Package gateway is the entry of the run without Docker: a reverse proxy that routes by host name
 // and starts the trace, standing where Traefik stands in the compose stack.
 //
-// Its spans are Traefik's (v3.7, pkg/middlewares/observability, pkg/proxy/httputil/observability.go
-// and pkg/observability/tracing): a server span named by the method and under it a client span
-// "ReverseProxy", the same attributes but for some of the peers' addresses, the same rule for the
-// status, query values redacted, no events. That is why they are written by hand here and do not come
-// from otelhttp, which ends a client span later (with the body), judges some answers differently, and
-// keeps query values.
+// Its spans have the names and kinds of Traefik's (v3.7): a server span named by the method and under it
+// a client span "ReverseProxy".
 package gateway
 
 import (
@@ -20,7 +16,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
 	"go.opentelemetry.io/otel/propagation"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
 
 	"example.com/grafana-tempo-go-demo/demo/header"
@@ -35,13 +33,10 @@ const responseTimeout = 20 * time.Second
 type Options struct {
 	// Routes maps a host name, as topology.HostName writes it, to its upstream, of which only scheme
 	// and host are used, as in Traefik.
-	Routes map[string]*url.URL
-	// TracerProvider makes the spans.
+	Routes         map[string]*url.URL
 	TracerProvider trace.TracerProvider
-	// Propagator reads the incoming trace header and writes the outgoing one.
-	Propagator propagation.TextMapPropagator
-	// Logger gets one line per request.
-	Logger *slog.Logger
+	Propagator     propagation.TextMapPropagator
+	Logger         *slog.Logger // gets one line per request
 	// Record is called once for each request, when it has been answered. The record's Service is
 	// empty if there was no route. Requests call it concurrently, and each waits for it.
 	Record func(ledger.Record)
@@ -54,8 +49,9 @@ type Options struct {
 type Gateway struct {
 	o         Options
 	proxies   map[string]http.Handler // by host
-	tracer    trace.Tracer
+	traced    http.Handler            // serve in a server span
 	transport *http.Transport
+	last      *lastHop // before the transport
 	draining  atomic.Bool
 }
 
@@ -64,7 +60,6 @@ func New(o Options) *Gateway {
 	g := &Gateway{
 		o:       o,
 		proxies: map[string]http.Handler{},
-		tracer:  o.TracerProvider.Tracer("example.com/grafana-tempo-go-demo/demo/gateway"),
 		transport: &http.Transport{
 			// No Proxy: everything behind the gateway is on this machine, whatever HTTP_PROXY says.
 			DialContext: (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
@@ -79,10 +74,20 @@ func New(o Options) *Gateway {
 			DisableCompression: true,
 		},
 	}
+	named := func(name func(*http.Request) string) []otelhttp.Option {
+		return []otelhttp.Option{
+			otelhttp.WithTracerProvider(o.TracerProvider),
+			otelhttp.WithPropagators(o.Propagator),
+			otelhttp.WithSpanNameFormatter(func(_ string, r *http.Request) string { return name(r) }),
+		}
+	}
+	g.traced = otelhttp.NewHandler(http.HandlerFunc(g.serve), "", named(func(r *http.Request) string { return r.Method })...)
+	g.last = &lastHop{o.Tamper, g.transport}
+	transport := otelhttp.NewTransport(g.last, named(func(*http.Request) string { return "ReverseProxy" })...)
 	for host, upstream := range o.Routes {
 		g.proxies[host] = &httputil.ReverseProxy{
 			Rewrite:      rewriteTo(upstream),
-			Transport:    &tracingTransport{tracer: g.tracer, propagator: o.Propagator, tamper: o.Tamper, next: g.transport},
+			Transport:    transport,
 			ErrorLog:     slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug),
 			ErrorHandler: failed,
 			BufferPool:   buffers,
@@ -110,12 +115,14 @@ func (g *Gateway) CloseIdleConnections() { g.transport.CloseIdleConnections() }
 func (g *Gateway) Drain() { g.draining.Store(true) }
 
 // ServeHTTP traces the request, passes it to the upstream of its host, and logs it.
-func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) { g.traced.ServeHTTP(w, r) }
+
+func (g *Gateway) serve(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
 	arrived := header.Pick(r.Header)
-	ctx := g.o.Propagator.Extract(r.Context(), propagation.HeaderCarrier(r.Header))
-	ctx, span := g.tracer.Start(ctx, r.Method, trace.WithSpanKind(trace.SpanKindServer), trace.WithTimestamp(start))
-	span.SetAttributes(serverRequest(r)...)
+	ctx := r.Context()
+	span := trace.SpanFromContext(ctx)
+	describe(span, r)
 
 	pass := &passage{ResponseWriter: w, draining: &g.draining, status: http.StatusOK}
 	host := topology.HostName(r.Host)
@@ -123,8 +130,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// Deferred, because the reverse proxy ends a broken answer with panic(http.ErrAbortHandler),
 	// which net/http understands and which must neither lose the span nor be swallowed here.
 	defer func() {
-		setStatus(span, pass.status, http.StatusInternalServerError)
-		span.End()
+		span.SetAttributes(semconv.HTTPResponseStatusCode(pass.status))
 		record := ledger.Record{
 			Time: start, Duration: time.Since(start), Name: topology.Gateway,
 			TraceID: span.SpanContext().TraceID().String(), SpanID: span.SpanContext().SpanID().String(),

@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"bufio"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -12,9 +11,10 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
+	"unicode/utf8"
 
 	"go.opentelemetry.io/otel/codes"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
 )
 
@@ -69,62 +69,7 @@ func TestForwardedHeadersAreTheGatewaysOwn(t *testing.T) {
 	}
 }
 
-func TestTraceIsStartedOrContinued(t *testing.T) {
-	const trc, parent = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
-	for _, tc := range []struct {
-		name, header string
-		continued    bool
-		sampled      bool
-	}{
-		{"no header starts one", "", false, true},
-		{"a valid header is continued", trc + ":" + parent + ":0:1", true, true},
-		{"an unsampled header is continued unsampled", trc + ":" + parent + ":0:0", true, false},
-		{"a malformed header starts one", "not-a-trace", false, true},
-		{"an over-long header starts one", strings.Repeat("a", 8000), false, true},
-		{"zeros start one", "0:0:0:1", false, true},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			got := make(chan http.Header, 1)
-			r := newRig(t, http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) { got <- req.Header }))
-			header := http.Header{"Traceparent": {"kept as it is"}}
-			if tc.header != "" {
-				header.Set("Uber-Trace-Id", tc.header)
-			}
-			r.get(t, "uservice3.localhost", "/", header)
-			h := <-got
-			sent := strings.Split(h.Get("Uber-Trace-Id"), ":")
-			if len(sent) != 4 || len(sent[0]) != 32 || len(sent[1]) != 16 || sent[2] != "0" {
-				t.Fatalf("the upstream got %q", h.Get("Uber-Trace-Id"))
-			}
-			if (sent[0] == trc) != tc.continued {
-				t.Errorf("the upstream got %q; continued should be %v", h.Get("Uber-Trace-Id"), tc.continued)
-			}
-			if sent[1] == parent {
-				t.Error("the upstream got the client's span as parent, not the gateway's")
-			}
-			if (sent[3] == "1") != tc.sampled {
-				t.Errorf("flags %q, sampled should be %v", sent[3], tc.sampled)
-			}
-			if h.Get("Traceparent") != "kept as it is" {
-				t.Errorf("a header of another format became %q", h.Get("Traceparent"))
-			}
-			if !tc.sampled {
-				r.ended(t, 0)
-				return
-			}
-			spans := r.ended(t, 2)
-			client, server := spans[0], spans[1]
-			if client.SpanContext().SpanID().String() != sent[1] || server.SpanContext().TraceID().String() != sent[0] {
-				t.Errorf("the header %v is not of the spans", sent)
-			}
-			if server.Parent().IsValid() != tc.continued {
-				t.Errorf("the server span's parent: %v", server.Parent().SpanID())
-			}
-		})
-	}
-}
-
-func TestSpansAreTraefiks(t *testing.T) {
+func TestSpansAreNamedAndJudgedAsTraefiks(t *testing.T) {
 	for _, tc := range []struct {
 		name           string
 		status         int
@@ -134,41 +79,40 @@ func TestSpansAreTraefiks(t *testing.T) {
 		{"redirect", 302, codes.Unset, codes.Unset},
 		{"the client's mistake", 404, codes.Unset, codes.Error},
 		{"the upstream's error", 500, codes.Error, codes.Error},
-		{"an upstream's own 502", 502, codes.Error, codes.Error},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			r := newRig(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(tc.status) }))
-			r.get(t, "uservice3.localhost", "/p/%ff?token=secret&a=b", nil)
+			r.get(t, "uservice3.localhost", "/p/%ff?token=secret&a=b", http.Header{"User-Agent": {"\xff"}})
 			spans := r.ended(t, 2)
 			client, server := spans[0], spans[1]
-			if server.Name() != "GET" || server.SpanKind() != trace.SpanKindServer || server.Status().Code != tc.server {
-				t.Errorf("server span %s %v %v", server.Name(), server.SpanKind(), server.Status())
-			}
-			if client.Name() != "ReverseProxy" || client.SpanKind() != trace.SpanKindClient || client.Status().Code != tc.client {
-				t.Errorf("client span %s %v %v", client.Name(), client.SpanKind(), client.Status())
-			}
-			if client.Parent().SpanID() != server.SpanContext().SpanID() {
-				t.Error("the client span is not under the server span")
-			}
-			for _, s := range spans {
-				if got := attr(s, "http.response.status_code").AsInt64(); got != int64(tc.status) {
-					t.Errorf("%s: status %d, want %d", s.Name(), got, tc.status)
+			for _, want := range []struct {
+				span sdktrace.ReadOnlySpan
+				name string
+				kind trace.SpanKind
+				code codes.Code
+			}{
+				{server, "GET", trace.SpanKindServer, tc.server},
+				{client, "ReverseProxy", trace.SpanKindClient, tc.client},
+			} {
+				s := want.span
+				if s.Name() != want.name || s.SpanKind() != want.kind || s.Status().Code != want.code || len(s.Events()) > 0 {
+					t.Errorf("%s %s %v, %d events", s.SpanKind(), s.Name(), s.Status(), len(s.Events()))
 				}
-				if got := attr(s, "http.request.method").AsString(); got != "GET" {
-					t.Errorf("%s: method %q", s.Name(), got)
-				}
-				if len(s.Events()) != 0 {
-					t.Errorf("%s: has events", s.Name())
+				if attr(s, "http.response.status_code").AsInt64() != int64(tc.status) || attr(s, "http.request.method").AsString() != "GET" {
+					t.Errorf("%s: %v", s.Name(), s.Attributes())
 				}
 				for _, kv := range s.Attributes() {
-					if v := kv.Value.String(); strings.Contains(v, "secret") || strings.ToValidUTF8(v, "") != v {
+					if v := kv.Value.String(); strings.Contains(v, "secret") || !utf8.ValidString(v) {
 						t.Errorf("%s: %s is %q", s.Name(), kv.Key, v)
 					}
 				}
 			}
+			if client.Parent().SpanID() != server.SpanContext().SpanID() {
+				t.Error("the client span is not under the server span")
+			}
 			for key, want := range map[string]string{
-				"entry_point": "web", "url.query": "a=REDACTED&token=REDACTED", "url.path": "/p/\uFFFD", "url.scheme": "http",
-				"server.address": "uservice3.localhost", "network.protocol.version": "1.1", "client.address": "127.0.0.1",
+				"url.query": "a=REDACTED&token=REDACTED", "url.path": "/p/\uFFFD", "url.scheme": "http",
+				"user_agent.original": "\uFFFD", "server.address": "uservice3.localhost", "client.address": "127.0.0.1",
 			} {
 				if got := attr(server, key).AsString(); got != want {
 					t.Errorf("server span: %s is %q, want %q", key, got, want)
@@ -204,44 +148,6 @@ func TestStreamsPassThroughAsTheyCome(t *testing.T) {
 	}
 }
 
-func TestProtocolSwitchPassesThrough(t *testing.T) {
-	r := newRig(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		conn, rw, err := http.NewResponseController(w).Hijack()
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		defer conn.Close()
-		_, _ = rw.WriteString("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
-		_ = rw.Flush()
-		line, _ := rw.ReadString('\n')
-		_, _ = rw.WriteString("echo " + line)
-		_ = rw.Flush()
-	}))
-	conn, err := net.Dial("tcp", strings.TrimPrefix(r.url, "http://"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
-	fmt.Fprint(conn, "GET / HTTP/1.1\r\nHost: uservice3.localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
-	in := bufio.NewReader(conn)
-	res, err := http.ReadResponse(in, nil)
-	if err != nil || res.StatusCode != 101 {
-		t.Fatalf("%v %v", res, err)
-	}
-	fmt.Fprint(conn, "hello\n")
-	if line, err := in.ReadString('\n'); line != "echo hello\n" {
-		t.Errorf("%q %v", line, err)
-	}
-	conn.Close()
-	for _, s := range r.ended(t, 2) {
-		if attr(s, "http.response.status_code").AsInt64() != 101 {
-			t.Errorf("%s: status %v", s.Name(), attr(s, "http.response.status_code").String())
-		}
-	}
-}
-
 func TestConnectionsToTheUpstreamAreReusedUnderConcurrency(t *testing.T) {
 	const clients, rounds = 20, 10
 	var opened atomic.Int32
@@ -270,24 +176,6 @@ func TestConnectionsToTheUpstreamAreReusedUnderConcurrency(t *testing.T) {
 		t.Errorf("%d connections for %d clients", n, clients)
 	}
 	r.gw.CloseIdleConnections()
-}
-
-func TestEachRequestIsOneLogLine(t *testing.T) {
-	r := newRig(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) }))
-	r.get(t, "uservice3.localhost", "/x?y=z", nil)
-	waitFor(t, "log line", func() bool { return strings.HasSuffix(r.logs.String(), "\n") })
-	var line struct {
-		Msg, Level, Method, Host, Path, Query string
-		Status                                int
-		TraceID                               string `json:"trace_id"`
-	}
-	if err := json.Unmarshal([]byte(r.logs.String()), &line); err != nil {
-		t.Fatalf("%v: %s", err, r.logs.String())
-	}
-	if line.Msg != "request" || line.Level != "INFO" || line.Method != "GET" || line.Host != "uservice3.localhost" ||
-		line.Path != "/x" || line.Query != "y=z" || line.Status != 418 || line.TraceID != r.ended(t, 2)[0].SpanContext().TraceID().String() {
-		t.Errorf("%+v", line)
-	}
 }
 
 func TestDrainEndsEachConnectionWithItsAnswer(t *testing.T) {

@@ -32,7 +32,7 @@ var (
 
 // unknownHost answers 404 and lists what there is instead.
 func (g *Gateway) unknownHost(w http.ResponseWriter, r *http.Request) {
-	p := page{Status: http.StatusNotFound, Host: shownHost(r)}
+	p := page{Status: http.StatusNotFound, Host: topology.HostName(r.Host)}
 	port := ""
 	if n := requestPort(r); n != "80" {
 		port = ":" + n
@@ -41,16 +41,6 @@ func (g *Gateway) unknownHost(w http.ResponseWriter, r *http.Request) {
 		p.Links = append(p.Links, "http://"+host+port+"/")
 	}
 	p.write(w, r)
-}
-
-// shownHost is the request's host name for a page, cut to the longest that a name can be.
-func shownHost(r *http.Request) string {
-	const longest = 253 // RFC 1035
-	host := topology.HostName(r.Host)
-	if len(host) <= longest {
-		return host
-	}
-	return valid(host[:longest]) + "..."
 }
 
 // requestPort is the port in the Host header, or 80. Nothing but a number counts, or a link made of

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 
 	"example.com/grafana-tempo-go-demo/demo/header"
+	"example.com/grafana-tempo-go-demo/demo/topology"
 )
 
 // statusClientClosedRequest is what the log and the span say when the client hung up before the
@@ -99,7 +100,7 @@ func failed(w http.ResponseWriter, r *http.Request, err error) {
 		w.WriteHeader(status) // nobody reads it
 		return
 	}
-	page{Status: status, Host: shownHost(r)}.write(w, r)
+	page{Status: status, Host: topology.HostName(r.Host)}.write(w, r)
 }
 
 // statusOf turns a transport's error into a status. It tells apart a client that hung up or did not

@@ -59,7 +59,7 @@ func TestWhatPassesIsRecorded(t *testing.T) {
 		}
 		return req
 	}
-	const ours = "0000000000000000000000000000000a:000000000000000b:0:1"
+	const ours, unsampled = "0000000000000000000000000000000a:000000000000000b:0:1", "0000000000000000000000000000000a:000000000000000b:0:0"
 	for _, tc := range []struct {
 		name          string
 		url, header   string
@@ -72,6 +72,10 @@ func TestWhatPassesIsRecorded(t *testing.T) {
 	}{
 		{name: "a trace that starts here", url: "http://A.localhost.:8000/x?y=z", service: "a", status: 418, left: "started", response: "00-a-b-01", own: true},
 		{name: "a trace that goes on", url: "http://a.localhost/", header: ours, service: "a", status: 418, arrived: ours, left: "continued", response: "00-a-b-01", own: true},
+		{name: "an unsampled trace goes on unsampled", url: "http://a.localhost/", header: unsampled, service: "a", status: 418, arrived: unsampled,
+			left: "continued", response: "00-a-b-01", own: true},
+		{name: "a malformed header starts a trace", url: "http://a.localhost/", header: "not-a-trace", service: "a", status: 418, arrived: "not-a-trace",
+			left: "started", response: "00-a-b-01", own: true},
 		{name: "a header that is dropped", url: "http://a.localhost/", header: ours, tamper: func(h http.Header) { h.Del("Uber-Trace-Id") }, service: "a", status: 418,
 			arrived: ours, response: "00-a-b-01", own: true},
 		{name: "a header that is changed", url: "http://a.localhost/", tamper: func(h http.Header) { h.Set("Uber-Trace-Id", "x") }, service: "a", status: 418,
@@ -101,7 +105,7 @@ func TestWhatPassesIsRecorded(t *testing.T) {
 					t.Errorf("left: %q", got)
 				}
 			case "continued":
-				if !strings.HasPrefix(got, ours[:33]) || got == ours {
+				if !strings.HasPrefix(got, ours[:33]) || got == tc.header || !strings.HasSuffix(got, tc.header[len(ours)-4:]) {
 					t.Errorf("left: %q", got)
 				}
 			default:

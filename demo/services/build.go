@@ -72,7 +72,8 @@ func build(ctx context.Context, root, dir string, out io.Writer) error {
 	// With several packages, -o has to name a folder that exists. The Dockerfiles have -trimpath:
 	// here it would make all that `go run ./demo` has just compiled useless, and the very first
 	// start take twice as long (50 s instead of 27 s, measured on two cores).
-	args := []string{"build", "-v", "-buildvcs=false", "-ldflags", "-s -w", "-o", dir + string(filepath.Separator)}
+	// -mod is said, because that of somebody's GOFLAGS may be none for a workspace.
+	args := []string{"build", "-mod=readonly", "-v", "-buildvcs=false", "-ldflags", "-s -w", "-o", dir + string(filepath.Separator)}
 	for _, s := range topology.Services() {
 		args = append(args, "./"+s.Name)
 	}

@@ -28,6 +28,8 @@ func Environment(s topology.Service) map[string]string {
 			"OTEL_BSP_SCHEDULE_DELAY":        "200",
 			"OTEL_BSP_MAX_QUEUE_SIZE":        "8192",
 			"OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "2048",
+			"OTEL_BSP_EXPORT_TIMEOUT":        "90000", // spans wait this long for a store that is away
+			"OTEL_EXPORTER_OTLP_TIMEOUT":     "90000",
 			"OTEL_METRICS_EXPORTER":          "prometheus",
 			"OTEL_GO_X_OBSERVABILITY":        "true", // the SDK's own metrics, such as dropped spans
 		})
@@ -35,14 +37,13 @@ func Environment(s topology.Service) map[string]string {
 	return env
 }
 
-// ours are the variables that the services read, besides OTEL_*.
-var ours = []string{
-	"ADDR", "UPSTREAM", "REDIS_MIN", "REDIS_MAX", "DATABASE_MIN", "DATABASE_MAX", "LOG_LEVEL", "TRACE_LINK", "HEALTHCHECK",
-}
+// ours are the variables that the services read and the demo decides on, besides OTEL_*.
+var ours = []string{"ADDR", "UPSTREAM", "LOG_LEVEL", "TRACE_LINK", "HEALTHCHECK"}
 
-// Merge returns a process's environment: the parent's without what the services read, which the
-// user's shell must not decide, then the service's own, sorted. GOGC and GOMEMLIMIT are the
-// parent's if it has them: docs/cost.md invites to try others.
+// Merge returns a process's environment: the parent's without what the user's shell must not decide,
+// then the service's own, sorted. It is for exec.Cmd, where the last of several values wins. The
+// parent's REDIS_MIN and its like go through; its GOGC and GOMEMLIMIT win, because docs/cost.md
+// invites to try others.
 func Merge(parent []string, own map[string]string) []string {
 	own = maps.Clone(own)
 	var env []string

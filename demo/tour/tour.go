@@ -32,8 +32,8 @@ const (
 type Options struct {
 	// Fail and Slow name a dependency of both calls: redis, database or none.
 	Fail, Slow string
-	// Env is added to the environment of every service, as in stack.Options.
-	Env map[string]string
+	// Bin has the services' programs, as in stack.Options.
+	Bin string
 	// Messages gets the progress, and the log if something goes wrong.
 	Messages io.Writer
 }
@@ -42,7 +42,7 @@ type Options struct {
 // gone when it returns. It gives up when ctx ends, and kills what still stops then when kill ends.
 func Run(ctx, kill context.Context, o Options) (*Report, error) {
 	var logs bytes.Buffer // of two calls
-	s, err := stack.Start(ctx, stack.Options{Addrs: stack.AnyAddrs(), Env: o.Env, Logs: &logs, Messages: o.Messages})
+	s, err := stack.Start(ctx, stack.Options{Addrs: stack.AnyAddrs(), Bin: o.Bin, Logs: &logs, Messages: o.Messages})
 	var report *Report
 	if err == nil {
 		report, err = observe(ctx, s, o)

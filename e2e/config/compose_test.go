@@ -363,7 +363,7 @@ func TestAllTracersAgree(t *testing.T) {
 	project := compose.Project(t, nil)
 	for _, name := range append([]string{"traefik"}, instrumented...) {
 		for _, key := range []string{"OTEL_PROPAGATORS", "OTEL_BSP_SCHEDULE_DELAY", "OTEL_BSP_MAX_QUEUE_SIZE",
-			"OTEL_BSP_MAX_EXPORT_BATCH_SIZE"} {
+			"OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "OTEL_BSP_EXPORT_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT"} {
 			got, want := compose.Variable(project.Services[name], key), compose.Variable(project.Services["uservice3"], key)
 			if got == "" || got != want {
 				t.Errorf("%s: %s=%s, want %q as uservice3 has it", name, key, got, want)

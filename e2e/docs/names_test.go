@@ -57,7 +57,7 @@ func sourceText(t *testing.T) string {
 func sdkVariables(t *testing.T) string {
 	t.Helper()
 	list := exec.CommandContext(t.Context(), "go", "list", "-m", "-f", "{{.Dir}}", "go.opentelemetry.io/otel/sdk",
-		"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracegrpc", "go.opentelemetry.io/contrib/propagators/autoprop")
+		"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracegrpc", "go.opentelemetry.io/contrib/propagators/jaeger")
 	list.Dir = repo.Path("uservice3")
 	out, err := list.CombinedOutput()
 	if err != nil {

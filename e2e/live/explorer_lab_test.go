@@ -20,7 +20,7 @@ func chooseFault(p *page) {
 // hidden starts a demo with a seed, and returns it with the first faults that the seed gives.
 func hidden(t *testing.T) (*testbed.Demo, []lab.Fault) {
 	t.Helper()
-	d := demoOfItsOwn(t, "-break", "random:7")
+	d := demoOfItsOwn(t, "-break=random:7")
 	var faults []lab.Fault
 	for _, name := range []string{"dead-exporter", "other-format", "not-sampled", "no-service-name"} {
 		f, ok := lab.Named(name)

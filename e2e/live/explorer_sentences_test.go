@@ -68,7 +68,7 @@ func withFault(t *testing.T, browser context.Context, address, fault string) *pa
 // called, which fault is on, and what the box above the waterfall and the ledger say then.
 func TestTheExplorerSaysNothingFalse(t *testing.T) {
 	browser := startBrowser(t)
-	d := demoOfItsOwn(t, "-database-min", "200ms", "-database-max", "200ms") // most of the time, on a busy machine too
+	d := demoOfItsOwn(t, "DATABASE_MIN=200ms", "DATABASE_MAX=200ms") // most of the time, on a busy machine too
 	const otherTrace, exporter, ended, onTheWay = "is in another trace", "its exporter does not reach the trace store", "its process ended before it sent them", "on their way"
 	noSpans := said{[]string{"It took part in this trace.", exporter, ended}, []string{otherTrace, onTheWay, "not sampled"}}
 	whole := said{[]string{"One trace, from gateway to uservice4."}, []string{"sampled"}}

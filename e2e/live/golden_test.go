@@ -28,7 +28,7 @@ func newTraceID() string {
 // callerSpan is the span id that tests send as a caller. No such span is in the trace store.
 const callerSpan = "00000000000ca11e"
 
-// watched says that the stack under test runs with docker-compose.ebpf.yaml.
+// watched says that the stack under test runs with deploy/compose/ebpf.yaml.
 var watched = os.Getenv("E2E_EBPF") != ""
 
 func TestGoldenTraces(t *testing.T) {

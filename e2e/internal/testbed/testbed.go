@@ -112,19 +112,26 @@ type Demo struct {
 	cmd *exec.Cmd
 }
 
-// Start starts the demo on free ports with short mock calls, and with further arguments. The caller
-// stops it.
+// Start starts the demo on free ports with short mock calls, and with further flags, such as -break=random,
+// and variables, such as DATABASE_MIN=200ms. The caller stops it.
 func Start(more ...string) (*Demo, error) {
 	folder, err := binaries()
 	if err != nil {
 		return nil, err
 	}
-	args := []string{"up", "-json", "-redis-min", "1ms", "-redis-max", "2ms", "-database-min", "3ms", "-database-max", "5ms"}
-	for _, part := range Parts {
-		args = append(args, "-"+part+"-addr", "127.0.0.1:0")
-	}
-	d := &Demo{cmd: exec.Command(executable(folder, "demo"), append(args, more...)...)}
+	d := &Demo{cmd: exec.Command(executable(folder, "demo"), "up", "-json")}
 	d.cmd.Dir = repo.Root
+	d.cmd.Env = append(os.Environ(), "REDIS_MIN=1ms", "REDIS_MAX=2ms", "DATABASE_MIN=3ms", "DATABASE_MAX=5ms")
+	for _, part := range Parts {
+		d.cmd.Args = append(d.cmd.Args, "-"+part+"-addr=127.0.0.1:0")
+	}
+	for _, setting := range more {
+		if strings.HasPrefix(setting, "-") {
+			d.cmd.Args = append(d.cmd.Args, setting)
+		} else {
+			d.cmd.Env = append(d.cmd.Env, setting)
+		}
+	}
 	logs := &strings.Builder{}
 	d.cmd.Stderr = logs
 	stdout, err := d.cmd.StdoutPipe()

@@ -1,0 +1,126 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// waitTimeout is how long a test waits for something that takes no time on an idle machine.
+const waitTimeout = 20 * time.Second
+
+// process is the program under test, started by its run function on a port of its own.
+type process struct {
+	url  string
+	logs *logBuffer
+	end  context.CancelFunc
+	done chan error // receives run's result
+}
+
+// start runs the program until the test ends, and returns when it listens. Settings are
+// environment variables; those in startEnv hold first.
+func start(t *testing.T, env map[string]string) *process {
+	t.Helper()
+	ctx, end := context.WithCancel(t.Context())
+	p := &process{logs: &logBuffer{}, end: end, done: make(chan error, 1)}
+	go func() { p.done <- run(ctx, []string{"-addr", "127.0.0.1:0"}, getenv(env), p.logs, p.logs) }()
+	t.Cleanup(func() { p.stop(t) })
+	waitFor(t, "it to listen", func() bool {
+		if len(p.done) > 0 {
+			t.Fatalf("it ended before it listened: %v", <-p.done)
+		}
+		for _, line := range p.logs.lines(t, "listening") {
+			p.url = "http://" + line["addr"].(string)
+		}
+		return p.url != ""
+	})
+	return p
+}
+
+// stop ends the program, if it still runs, and waits for it.
+func (p *process) stop(t *testing.T) {
+	t.Helper()
+	p.end()
+	select {
+	case err := <-p.done:
+		p.done <- nil
+		if err != nil {
+			t.Errorf("it ended with %v", err)
+		}
+	case <-time.After(waitTimeout):
+		t.Error("it does not stop")
+	}
+}
+
+func getenv(env map[string]string) func(string) string {
+	return func(name string) string {
+		if value, ok := env[name]; ok {
+			return value
+		}
+		return startEnv[name]
+	}
+}
+
+// get returns status and body of a GET.
+func get(t *testing.T, url string) (int, string) {
+	t.Helper()
+	res, err := http.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res.StatusCode, string(body)
+}
+
+// logBuffer keeps what was logged, for reading while the program still writes.
+type logBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *logBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *logBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
+
+// lines returns the log lines with the given message.
+func (b *logBuffer) lines(t *testing.T, message string) (found []map[string]any) {
+	t.Helper()
+	for line := range strings.Lines(b.String()) {
+		var entry map[string]any
+		if err := json.Unmarshal([]byte(line), &entry); err != nil {
+			t.Fatalf("log line is not JSON: %q", line)
+		}
+		if entry["msg"] == message {
+			found = append(found, entry)
+		}
+	}
+	return found
+}
+
+// waitFor polls until the condition holds.
+func waitFor(t *testing.T, what string, condition func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(waitTimeout); !condition(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain for %s", what)
+		}
+	}
+}

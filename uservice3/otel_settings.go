@@ -1,0 +1,75 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/go-logr/logr/funcr"
+	"go.opentelemetry.io/otel"
+)
+
+// This file finds settings that the SDK takes and that cannot work. A reader may skip it.
+
+var (
+	numbers  = regexp.MustCompile(`^OTEL_(BSP|BLRP)_|^OTEL_EXPORTER_OTLP_((TRACES|LOGS)_)?TIMEOUT$`)
+	userinfo = regexp.MustCompile(`//[^/\s]*@`) // may hold a password, so it is not logged
+)
+
+// env returns the value of a variable. An empty one counts as not set.
+func env(name, preset string) string { return cmp.Or(strings.TrimSpace(os.Getenv(name)), preset) }
+
+// choice returns the value of a variable that takes certain words, in lower case.
+func choice(name, preset string) string { return strings.ToLower(env(name, preset)) }
+
+// checkSettings says which variables are not the numbers that the SDK takes them for unchecked. From
+// now on our log has what the SDK says, without the values that it shows: a header's may be a secret.
+func checkSettings(log *slog.Logger) (err error) {
+	warn := func(text string) { log.Warn("telemetry", "error", userinfo.ReplaceAllString(text, "//")) }
+	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { warn(err.Error()) }))
+	otel.SetLogger(funcr.New(func(_, text string) { warn(text) }, funcr.Options{Verbosity: 1,
+		RenderArgsHook: func([]any) []any { return nil }}))
+	for _, variable := range os.Environ() {
+		name, value, _ := strings.Cut(variable, "=")
+		if n, _ := strconv.Atoi(value); numbers.MatchString(name) && value != "" && (n < 1 || n > 1e7) {
+			err = errors.Join(err, fmt.Errorf("%s=%q: want 1 to 10000000, without a unit; times are in milliseconds", name, value))
+		}
+	}
+	return err
+}
+
+// disabled reports whether telemetry is switched off.
+func disabled(log *slog.Logger) bool {
+	value := choice("OTEL_SDK_DISABLED", "false")
+	if value == "true" {
+		log.Info("telemetry is off", "because", "OTEL_SDK_DISABLED=true")
+	} else if value != "false" {
+		log.Warn("ignored: want true or false", "OTEL_SDK_DISABLED", value)
+	}
+	return value == "true"
+}
+
+// checkOTLP says what is wrong with protocol and endpoint of a signal, which is TRACES or LOGS. What
+// is set for the signal wins over what is set for all.
+func checkOTLP(signal, spoken, endpoint string, log *slog.Logger) error {
+	const all = "OTEL_EXPORTER_OTLP_"
+	if protocol := choice(all+signal+"_PROTOCOL", choice(all+"PROTOCOL", spoken)); protocol != spoken {
+		return fmt.Errorf("%[1]s%[2]s_PROTOCOL or %[1]sPROTOCOL=%[3]q: want %[1]s%[2]s_PROTOCOL=%[4]s", all, signal, protocol, spoken)
+	}
+	// gRPC would ignore an address without a scheme, or use TLS, and guess a missing port.
+	u, err := url.Parse(endpoint)
+	if err != nil || u.Hostname() == "" || u.User != nil || u.Scheme != "https" && (u.Scheme != "http" || spoken == "grpc" && u.Port() == "") {
+		return fmt.Errorf("%[1]s%[2]s_ENDPOINT or %[1]sENDPOINT=%[3]q: want http://host:port, or https:// for TLS, and with OTLP "+
+			"over HTTP a path such as /otlp/v1/logs", all, signal, userinfo.ReplaceAllString(endpoint, "//"))
+	}
+	if usual := map[string]string{"4317": "grpc", "4318": "http/protobuf"}[u.Port()]; usual != "" && usual != spoken {
+		log.Warn("probably the wrong port: OTLP over gRPC has 4317, over HTTP 4318", "endpoint", endpoint, "protocol", spoken)
+	}
+	return nil
+}

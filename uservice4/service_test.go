@@ -1,0 +1,56 @@
+package main
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+)
+
+// startEnv starts the service so that it answers at once.
+var startEnv = map[string]string{"DATABASE_MIN": "0s", "DATABASE_MAX": "0s", "TRACE_LINK": "http://localhost:3000/{trace_id}"}
+
+// TestTheServiceAnswersFailsLogsAndStops looks at what only this service has; what it shares with
+// uservice1, 2 and 3 is tested there.
+func TestTheServiceAnswersFailsLogsAndStops(t *testing.T) {
+	spans := record(t)
+	p := start(t, nil)
+	for target, want := range map[string]struct {
+		status int
+		page   string // part of it
+	}{
+		"/":               {200, `<a href="http://localhost:3000/`},
+		"/?fail=redis":    {200, "Hello, world!"}, // Redis is another's
+		"/?fail=database": {500, "The database did not answer."},
+		"/?fail=disk":     {400, "fail and slow take redis or database."},
+		"/nowhere":        {404, "only one page"},
+	} {
+		if status, page := get(t, p.url+target); status != want.status || !strings.Contains(page, want.page) {
+			t.Errorf("%s: answered %d, want %d: %s", target, status, want.status, page)
+		}
+	}
+	for _, line := range p.logs.lines(t, "request") {
+		if !slices.ContainsFunc(spans.GetSpans(), func(span tracetest.SpanStub) bool { return span.SpanContext.TraceID().String() == line["trace_id"] }) {
+			t.Errorf("no span is of the trace that this line names: %v", line)
+		}
+	}
+	if lines := p.logs.lines(t, "request failed"); len(lines) != 3 {
+		t.Errorf("logged failures %v", lines)
+	}
+	p.stop(t)
+	if res, err := http.Get(p.url); err == nil {
+		res.Body.Close()
+		t.Error("a stopped service still answers")
+	}
+}
+
+func TestBoundsThatCannotWorkAreErrors(t *testing.T) {
+	for _, bounds := range [][2]string{{"2ms", "1ms"}, {"-1ms", "1ms"}, {"0s", "1m"}} {
+		_, err := parseConfig([]string{"-database-min", bounds[0], "-database-max", bounds[1]}, getenv(nil), t.Output())
+		if err == nil || !strings.Contains(err.Error(), "-database-min "+bounds[0]) {
+			t.Errorf("%v: error %v", bounds, err)
+		}
+	}
+}
