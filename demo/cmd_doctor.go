@@ -27,7 +27,7 @@ stack does not have that part. The -gateway of a run of go run ./demo, alone, ex
 		}
 		wait := fs.Duration("wait", 0, "how long to wait, from the answer on, for what arrives later; "+
 			"0 waits for each as long as it usually needs")
-		ebpf := fs.Bool("ebpf", false, "examine the eBPF instrumentation of uservice1 and uservice2 too (docs/ebpf.md); as root it sees more")
+		ebpf := fs.Bool("ebpf", false, "look for the spans that the kernel makes of uservice1 and uservice2, too (docs/ebpf.md)")
 		asJSON := fs.Bool("json", false, "print the report as JSON when all is done")
 		return func(s session) error {
 			if *wait < 0 {
@@ -39,7 +39,7 @@ stack does not have that part. The -gateway of a run of go run ./demo, alone, ex
 					addresses[p.Name] = address
 				}
 			}
-			system := doctor.System{Getenv: os.Getenv, Dir: ".", TempDir: os.TempDir()}
+			system := doctor.System{LookupEnv: os.LookupEnv, Dir: ".", TempDir: os.TempDir()}
 			o, err := doctor.Find(s.ctx, addresses, system)
 			switch {
 			case errors.Is(err, doctor.ErrNothingRuns):

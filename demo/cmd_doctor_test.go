@@ -86,7 +86,7 @@ func TestDoctorJSONIsTheReportAloneAndTheExitCode1WhenALinkIsBroken(t *testing.T
 	if dec.More() || stderr != "" {
 		t.Errorf("there is more than the report; standard error has %q", stderr)
 	}
-	if report.OK || report.FirstBroken != "gateway" || len(report.Links) != 12 || len(report.Links[0].Causes) == 0 {
+	if report.OK || report.FirstBroken != "gateway" || len(report.Links) != 13 || len(report.Links[0].Causes) == 0 {
 		t.Errorf("report is %+v", report)
 	}
 }

@@ -1,14 +1,17 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
-	"net/url"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -22,7 +25,35 @@ const (
 	askTimeout    = 5 * time.Second  // for one question to a back end
 	answerTimeout = 20 * time.Second // for the request itself: uservice3 gives up after 15 s
 	maxBody       = 16 << 20
+	userAgent     = "grafana-tempo-go-demo-doctor"
 )
+
+// newClient asks all parts. Without a dial it uses the network.
+func newClient(dial func(ctx context.Context, network, addr string) (net.Conn, error)) *http.Client {
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.Proxy = nil // not the environment's: the parts are on this machine, or where the flags say
+	if dial != nil {
+		transport.DialContext = dial
+	}
+	return &http.Client{
+		Transport: plain{transport}, Timeout: answerTimeout,
+		// A redirect is an answer to judge, mostly one that asks for a login.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// plain refuses 101 Switching Protocols. The body of such an answer is the connection, and neither a
+// context nor a timeout would end a read of it.
+type plain struct{ *http.Transport }
+
+func (p plain) RoundTrip(req *http.Request) (*http.Response, error) {
+	res, err := p.Transport.RoundTrip(req)
+	if err == nil && res.StatusCode == http.StatusSwitchingProtocols {
+		_ = res.Body.Close()
+		return nil, errors.New("malformed HTTP: 101 Switching Protocols, which nobody asked for")
+	}
+	return res, err
+}
 
 // response is an answer over HTTP.
 type response struct {
@@ -31,11 +62,14 @@ type response struct {
 	body   []byte
 }
 
-// get asks a URL, with pairs of a header's name and value. An error is one of the connection; any
-// status is an answer.
-func get(
-	ctx context.Context, client *http.Client, timeout time.Duration, target, host string, headers ...string,
-) (response, error) {
+// String is what is shown of an answer, whose body may be a whole page.
+func (r response) String() string {
+	line, _, _ := strings.Cut(strings.TrimSpace(string(r.body)), "\n")
+	return fmt.Sprintf("%d %s", r.status, term.Fit(strings.TrimSpace(line), 120, "..."))
+}
+
+// get asks a URL, of a host if one is given. An error is one of the connection; any status is an answer.
+func get(ctx context.Context, client *http.Client, timeout time.Duration, target, host string) (response, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
@@ -43,10 +77,7 @@ func get(
 		return response{}, err
 	}
 	req.Host = host // empty: the URL's
-	req.Header.Set("User-Agent", "grafana-tempo-go-demo-doctor")
-	for pair := range slices.Chunk(headers, 2) {
-		req.Header.Set(pair[0], pair[1])
-	}
+	req.Header.Set("User-Agent", userAgent)
 	res, err := client.Do(req)
 	if err != nil {
 		return response{}, err
@@ -57,66 +88,94 @@ func get(
 }
 
 // call sends a request to a service through the gateway.
-func (v *visit) call(ctx context.Context, service string) (response, error) {
-	return get(ctx, v.http, answerTimeout, v.o.URLs[topology.Gateway]+"/", topology.Host(service))
+func (e *examination) call(ctx context.Context, service string) (response, error) {
+	return get(ctx, e.http, answerTimeout, e.o.URLs[topology.Gateway]+"/", topology.Host(service))
 }
 
-// ask asks one of the parts.
-func (v *visit) ask(ctx context.Context, part, path string, params url.Values) (response, error) {
-	if len(params) > 0 {
-		path += "?" + params.Encode()
+// ask asks one of the parts for a path; in it, __id__ is the trace's, and __since__ two minutes before
+// the request.
+func (e *examination) ask(ctx context.Context, part, path string) (response, error) {
+	if e.o.URLs[part] == "" {
+		return response{}, fmt.Errorf("%s is not in this stack", part)
 	}
-	return get(ctx, v.http, askTimeout, v.o.URLs[part]+path, "")
+	since := strconv.FormatInt(e.sent.Add(-2*time.Minute).UnixNano(), 10)
+	path = strings.NewReplacer("__id__", e.id, "__since__", since).Replace(path)
+	return get(ctx, e.http, askTimeout, e.o.URLs[part]+path, "")
 }
 
-// askJSON asks one of the parts for JSON. An answer that is not 200, or no JSON, is a useless error.
-func (v *visit) askJSON(ctx context.Context, part, path string, params url.Values) (gjson.Result, error) {
-	res, err := v.ask(ctx, part, path, params)
-	if err == nil && (res.status != http.StatusOK || !gjson.ValidBytes(res.body)) {
-		err = useless(res)
-	}
-	if err != nil {
+// askJSON asks for JSON. An answer that is not 200, or no JSON, is an error.
+func (e *examination) askJSON(ctx context.Context, part, path string) (gjson.Result, error) {
+	res, err := e.ask(ctx, part, path)
+	switch {
+	case err != nil:
 		return gjson.Result{}, err
+	case res.status != http.StatusOK || !json.Valid(res.body): // gjson's Valid would recurse without a bound
+		return gjson.Result{}, fmt.Errorf("answers with status %v", res)
 	}
 	return gjson.ParseBytes(res.body), nil
 }
 
-// useless is an answer of which nothing can be made.
-type useless response
-
-func (u useless) Error() string { return fmt.Sprintf("status %d: %s", u.status, firstLine(u.body)) }
-
-// firstLine is what is shown of a body; the rest may be a whole page.
-func firstLine(body []byte) string {
-	line, _, _ := strings.Cut(strings.TrimSpace(string(body)), "\n")
-	return term.Fit(strings.TrimSpace(line), 120, "...")
+// put asks a question, and reports whether the answer is what is wanted.
+func (e *examination) put(ctx context.Context, q question) (answer string, good bool, err error) {
+	if q.value == "" {
+		var res response
+		res, err = e.ask(ctx, q.part, q.path)
+		answer = res.String()
+	} else {
+		var found gjson.Result
+		found, err = e.askJSON(ctx, q.part, q.path)
+		answer = found.Get(q.value).String()
+	}
+	return answer, err == nil && regexp.MustCompile(q.want).MatchString(answer), err
 }
 
-// failures are by words in errors of connections: the numbers differ by system, the words hardly.
-var failures = []struct {
-	words, detail string // a regular expression, and what to say of an address
+// askAll judges a link by its questions alone.
+func (e *examination) askAll(ctx context.Context, link string) outcome {
+	var answers []string
+	for _, q := range questions[link] {
+		if q.about != "" && (e.o.URLs[q.about] == "" || e.down[q.about]) {
+			continue
+		}
+		answer, good, err := e.put(ctx, q)
+		says := cmp.Or(q.about, q.path) + " answers "
+		switch {
+		case err != nil:
+			return e.unreachable(q.part, err)
+		case !good:
+			return broken(says+answer, q.otherwise).yet()
+		}
+		status, _, _ := strings.Cut(answer, " ")
+		answers = append(answers, says+status)
+	}
+	if len(answers) == 0 {
+		return skipped("needs: a back end that is up")
+	}
+	return fine("%s", strings.Join(slices.Compact(answers), ", "))
+}
+
+// failure is known by words in errors: the numbers differ by system, the words hardly.
+type failure struct {
+	words, detail string // a regular expression, and what to say of an address and the error
 	causes        []cause
-}{
+}
+
+var failures = []failure{
+	{"^answers", "%s %v", []cause{"in trouble"}},
 	{"no such host", "the name in %s is not known on this machine", []cause{"moved"}},
 	{"deadline exceeded|timeout", "no answer from %s in time", []cause{"hangs"}},
 	{"refused", "connection refused: nobody listens at %s", []cause{"not running", "moved"}},
 	{"malformed HTTP|tls:|HTTP response to HTTPS", "what listens at %s does not speak plain HTTP", []cause{"other program"}},
 	{"EOF|reset|forcibly closed", "%s closes the connection without an answer", []cause{"not reachable"}},
+	{"", "%s cannot be asked: %v", []cause{"not reachable"}},
 }
 
 // unreachable judges a question to a part that got no useful answer.
-func (v *visit) unreachable(part string, err error) outcome {
-	addr := hostOf(v.o.URLs[part])
-	if answer, ok := errors.AsType[useless](err); ok {
-		out := broken(fmt.Sprintf("%s at %s answers with %v", v.o.title(part), addr, answer), "in trouble")
-		out.retry = answer.status >= 500 // it may be starting
-		return out
-	}
-	v.down[part] = true
-	for _, f := range failures {
-		if regexp.MustCompile(f.words).MatchString(err.Error()) {
-			return broken(fmt.Sprintf(f.detail, addr), f.causes...)
-		}
-	}
-	return broken(fmt.Sprintf("%s cannot be asked: %v", addr, err), "not reachable")
+func (e *examination) unreachable(part string, err error) outcome {
+	i := slices.IndexFunc(failures, func(f failure) bool { return regexp.MustCompile(f.words).MatchString(err.Error()) })
+	f := failures[i]
+	e.down[part] = i > 0
+	detail := strings.ReplaceAll(f.detail, "%s", hostOf(e.o.URLs[part]))
+	out := broken(strings.ReplaceAll(detail, "%v", err.Error()), f.causes...)
+	out.retry = i == 0 // it may be starting
+	return out
 }

@@ -1,8 +1,8 @@
 package doctor
 
 import (
+	"cmp"
 	_ "embed"
-	"net/url"
 	"regexp"
 	"strings"
 	"sync"
@@ -18,14 +18,20 @@ type cause string
 var causesText string
 
 var causes = sync.OnceValue(func() *template.Template {
-	return template.Must(template.New("causes.tmpl").Parse(causesText))
+	all := template.New("")
+	for _, section := range strings.Split(causesText, "\n== ")[1:] {
+		name, text, _ := strings.Cut(section, "\n")
+		template.Must(all.New(name).Parse(text))
+	}
+	return all
 })
 
 // advice is the dot in causes.tmpl.
 type advice struct {
 	Options
-	asked string // the part that the link asks
-	About any    // what the check has found out
+	asked  string // the part that the link asks
+	About  any    // what the check has found out
+	Answer string // to the question that found the cause
 }
 
 // step is a line of a template that says what to do, of both kinds of stack or of one.
@@ -47,8 +53,12 @@ func (a advice) cause(c cause) Cause {
 			do = append(do, m[2])
 		}
 	}
-	return Cause{capital(strings.TrimSpace(strings.Join(why, " "))), a.files(strings.Join(do, "; "))}
+	return Cause{capital(a.masked(strings.TrimSpace(strings.Join(why, " ")))), a.files(a.masked(strings.Join(do, "; ")))}
 }
+
+// overrides are the files of deploy/compose that put more between senders and traces than one Tempo, with
+// a job by which Prometheus tells them.
+var overrides = map[string]string{"collector": "collector", "scale": "distributor"}
 
 // files names the files of the stack's override. Without them docker compose would undo it.
 func (a advice) files(do string) string {
@@ -56,7 +66,7 @@ func (a advice) files(do string) string {
 		return do
 	}
 	do = strings.ReplaceAll(do, "docker compose ", "docker compose -f docker-compose.yaml -f deploy/compose/"+a.override+".yaml ")
-	if a.override == scale {
+	if a.override == "scale" {
 		do = strings.ReplaceAll(do, "conf/tempo.yaml", "conf/scale/tempo.yaml")
 	}
 	return do
@@ -74,7 +84,7 @@ func (a advice) URL() string  { return a.URLs[a.asked] }
 // Logs shows what parts have to say. Their names have spaces between them, here and below.
 func (a advice) Logs(names string) string {
 	if a.Kind == Local {
-		return "where go run ./demo runs, read the lines of " + strings.ReplaceAll(names, " ", " and ")
+		return "where go run ./demo runs, read the lines of " + a.All(names)
 	}
 	return "docker compose logs --tail 20 " + names
 }
@@ -88,44 +98,22 @@ func (a advice) Up(names string) string {
 	return "docker compose up -d " + names
 }
 
-// Generator is the part that makes the service graph.
-func (a advice) Generator() string {
-	if a.override == scale {
-		return "metrics-generator-0"
-	}
-	return "tempo"
-}
-
-// Start starts parts that have ended.
-func (a advice) Start(names string) string {
-	return "docker compose ps -a " + names + "; docker compose start " + names + "; " + a.Logs(names)
-}
-
 // All lists names in a sentence.
 func (a advice) All(names string) string { return strings.ReplaceAll(names, " ", " and ") }
 
 // name is what a part is called in this kind of stack.
 func (o Options) name(part string) string {
-	switch {
-	case part == topology.Gateway && o.Kind == Compose:
-		return "traefik"
-	case part == topology.Tempo && o.Kind == Local:
-		return "collector"
-	case part == topology.Explorer:
-		return "page"
-	}
-	return part
+	compose := map[string]string{topology.Gateway: "traefik"}
+	local := map[string]string{topology.Tempo: "collector", topology.Explorer: "page"}
+	return cmp.Or(map[Kind]map[string]string{Compose: compose, Local: local}[o.Kind][part], part)
 }
 
 // title is what a part is called in a sentence.
 func (o Options) title(part string) string {
-	switch {
-	case part == topology.Gateway && o.Kind == Compose:
-		return "Traefik"
-	case o.Kind == Local:
+	if o.Kind == Local {
 		return "the " + o.name(part)
 	}
-	return capital(part)
+	return capital(o.name(part))
 }
 
 // capital makes a sentence's first letter a capital, except in a name of ours.
@@ -134,12 +122,4 @@ func capital(s string) string {
 		return s
 	}
 	return strings.ToUpper(s[:1]) + s[1:]
-}
-
-// hostOf is the host and port of a URL, for people.
-func hostOf(target string) string {
-	if u, err := url.Parse(target); err == nil && u.Host != "" {
-		return u.Host
-	}
-	return target
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -18,6 +17,7 @@ import (
 	"time"
 
 	"example.com/grafana-tempo-go-demo/demo/collector"
+	"example.com/grafana-tempo-go-demo/demo/ledger"
 	"example.com/grafana-tempo-go-demo/demo/topology"
 )
 
@@ -47,104 +47,88 @@ func seven() []span {
 }
 
 // without leaves out the spans of services.
-func without(spans []span, services ...string) (left []span) {
-	for _, s := range spans {
-		if !strings.Contains(strings.Join(services, " "), s.service) {
-			left = append(left, s)
-		}
-	}
-	return left
+func without(services string) []span {
+	return slices.DeleteFunc(seven(), func(s span) bool { return strings.Contains(services, s.service) })
 }
 
 // fake is a stack whose parts are handlers, at names such as http://tempo.test. What is wrong with
-// it is set by its fields before the visit.
+// it is set by its fields before the examination.
 type fake struct {
 	t         *testing.T
 	collector *collector.Collector
-	listeners map[string]*httptest.Server
-	down      map[string]bool // parts that refuse connections
-	local     bool            // a run without Docker
+	parts     map[string]*httptest.Server // by name in URLs, and "page"
+	down      map[string]bool             // parts that refuse connections
+	local     bool                        // a run without Docker
 
 	status        int
 	traceresponse string
 	page          string // in place of the service's
+	link          string // on it
 	spans         []span
 	failed        map[int]string // messages by the ids of spans that failed
+	plain         []span         // of a request to uservice1
+	plainStatus   int
 
-	searchable  bool
-	tempoReady  int
-	traceStatus int // of queries by id; 0 for what the collector answers
+	answers map[string]string // by part and path: what is answered instead, a status first
 
-	noCalls, noEdges bool // span metrics that do not come
-	stale            bool // they are there, and do not move
-	flags            map[string]string
-	exemplar         string // the trace id that the exemplar has; empty for none
-	oldExemplar      bool   // it was there before the request
-	noDurations      bool
+	noCalls, noEdges, stale bool // span metrics that do not come, or do not move
+	dropped                 string
+	exemplar                string // the trace id that the exemplar has; empty for none
+	oldExemplar             bool   // it was there before the request
 
-	logged  map[string]string // structured metadata of the request's line; nil for no line
-	other   bool              // other lines of uservice3 come in
-	spanLog bool              // one that says that spans are not sent
-
-	selfTracing bool
-	own         []string // services with spans of their own, when asked
-	lokiVersion string
-
-	// With an override: what Prometheus has scraped of it.
-	override string
-	up       map[string]parts // by job
-	never    bool             // no part that is down was ever up
-	ago      time.Duration    // of the last scrape, beyond what collectors need to decide
-	trouble  string           // of which the queries have this in them
-	numbers  map[string]int   // by query
-
-	ledger string // JSON
-
-	root  fs.FS                     // of the machine, with -ebpf
-	plain func(http.ResponseWriter) // answers for uservice1
-
-	grafanaDB, link string
-	dataSource      int    // what Grafana answers for Tempo's
-	exploreTo       string // in place of an answer
+	logged map[string]string // labels of uservice3's line in Loki; nil for no line
+	lines  string            // another filter, or what it begins with, that finds lines of uservice3
+	other  bool              // other lines of uservice3 come in
+	ledger ledger.Answer
 
 	requests atomic.Int32
 }
 
 func newFake(t *testing.T) *fake {
 	f := &fake{
-		t: t, collector: collector.New(slog.New(slog.DiscardHandler)),
-		listeners: map[string]*httptest.Server{}, down: map[string]bool{},
-		status: 200, traceresponse: "00-" + testTrace + "-0000000000000003-01", spans: seven(),
-		searchable: true, tempoReady: 200,
-		flags:     map[string]string{"web.enable-remote-write-receiver": "true", "enable-feature": "exemplar-storage"},
-		exemplar:  testTrace,
-		logged:    map[string]string{"trace_id": testTrace, "headers_uber_trace_id": testTrace + ":2:0:1"},
-		other:     true,
-		grafanaDB: "ok", dataSource: 200,
+		t: t, collector: collector.New(slog.New(slog.DiscardHandler)), parts: map[string]*httptest.Server{},
+		down: map[string]bool{}, answers: map[string]string{},
+		status: 200, traceresponse: "00-" + testTrace + "-0000000000000003-01", spans: seven(), plainStatus: 200,
+		exemplar: testTrace, logged: line(testTrace),
 	}
 	f.link = `http://grafana.test/explore?schemaVersion=1&panes=` +
 		url.QueryEscape(`{"aaa":{"datasource":"tempo","queries":[{"query":"`+testTrace+`","datasource":{"uid":"tempo"}}]}}`)
 	for name, h := range map[string]http.HandlerFunc{
-		"traefik": f.proxy, "tempo": f.tempo, "prometheus": f.prometheus, "loki": f.loki, "grafana": f.grafana, "page": f.grafana,
+		"gateway": f.gateway, "tempo": f.tempo, "prometheus": f.prometheus, "loki": f.loki, "grafana": f.viewer, "page": f.viewer,
 	} {
-		s := httptest.NewServer(h)
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			status, body, replaced := strings.Cut(f.answers[name+r.URL.Path], " ")
+			if !replaced {
+				h(w, r)
+				return
+			}
+			var code int
+			_, _ = fmt.Sscan(status, &code)
+			w.Header().Set("Location", "/login")
+			w.WriteHeader(code)
+			fmt.Fprint(w, body)
+		}))
 		t.Cleanup(s.Close)
-		f.listeners[name] = s
+		f.parts[name] = s
 	}
 	return f
 }
 
-// options are those of a visit that does not wait for long.
+// line is what Loki has of the line that uservice3 logs of a request in a trace.
+func line(traceID string) map[string]string {
+	return map[string]string{"trace_id": traceID, "span_id": "0000000000000003", "headers_uber_trace_id": testTrace + ":2:0:1"}
+}
+
+// options are those of an examination that does not wait for long.
 func (f *fake) options() Options {
 	o := Options{
-		Kind: Compose, Stack: "the compose stack",
-		URLs: map[string]string{topology.Gateway: "http://traefik.test", topology.Tempo: "http://tempo.test",
+		Kind: Compose, Stack: "the compose stack", EBPF: f.plain != nil,
+		URLs: map[string]string{topology.Gateway: "http://gateway.test", topology.Tempo: "http://tempo.test",
 			prometheus: "http://prometheus.test", loki: "http://loki.test", grafana: "http://grafana.test"},
-		EBPF: f.root != nil, root: f.root, SelfTracing: f.selfTracing,
 		Wait: 200 * time.Millisecond, interval: 5 * time.Millisecond,
 		dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
 			name, _, _ := strings.Cut(addr, ".")
-			s := f.listeners[name]
+			s := f.parts[name]
 			if f.down[name] || s == nil {
 				return nil, fmt.Errorf("dial tcp %s: connect: connection refused", addr)
 			}
@@ -156,70 +140,71 @@ func (f *fake) options() Options {
 			f.spans[i].service = strings.Replace(s.service, "traefik", "gateway", 1)
 		}
 		o.Kind, o.Stack = Local, "the run of go run ./demo (process 42)"
-		o.URLs = map[string]string{topology.Gateway: "http://traefik.test", topology.Tempo: "http://tempo.test",
+		o.URLs = map[string]string{topology.Gateway: "http://gateway.test", topology.Tempo: "http://tempo.test",
 			topology.Explorer: "http://page.test"}
 	}
 	return o
 }
 
-func (f *fake) proxy(w http.ResponseWriter, r *http.Request) {
-	if r.Host == "uservice1.localhost" && f.plain != nil {
-		f.plain(w)
+func (f *fake) gateway(w http.ResponseWriter, r *http.Request) {
+	switch {
+	case r.Host == "uservice1.localhost":
+		f.send(f.plain)
+		w.WriteHeader(f.plainStatus)
 		return
-	}
-	if r.Host != "uservice3.localhost" {
-		http.Error(w, "404 page not found", http.StatusNotFound)
+	case r.Host != "uservice3.localhost":
+		http.NotFound(w, r)
 		return
 	}
 	f.requests.Add(1)
-	f.send(f.spans...)
+	f.send(f.spans)
 	if f.traceresponse != "" {
 		w.Header().Set("traceresponse", f.traceresponse)
 	}
 	w.WriteHeader(f.status)
-	if f.page != "" {
-		fmt.Fprint(w, f.page)
-		return
+	if f.page == "" {
+		f.page = "<title>Hello, world!</title><h1>Hello, world!</h1>" + f.trace()
 	}
-	fmt.Fprintf(w, `<title>Hello, world!</title><h1>Hello, world!</h1><p>Trace: <code><a href="%s">%s</a></code></p>`,
-		strings.ReplaceAll(f.link, "&", "&amp;"), testTrace)
+	fmt.Fprint(w, f.page)
+}
+
+// trace is the line of the page that names the trace.
+func (f *fake) trace() string {
+	return fmt.Sprintf(`<p>Trace: <code><a href="%s">%s</a></code></p>`, strings.ReplaceAll(f.link, "&", "&amp;"), testTrace)
 }
 
 // send exports spans to the collector, as OTLP in JSON.
-func (f *fake) send(spans ...span) {
-	now := time.Now()
+func (f *fake) send(spans []span) {
+	now := time.Now().UnixNano()
+	attribute := func(key, value string) any {
+		return map[string]any{"key": key, "value": map[string]any{"stringValue": value}}
+	}
 	var resources []any
 	for _, s := range spans {
-		parent := ""
-		if s.parent > 0 {
-			parent = fmt.Sprintf("%016x", s.parent)
+		out := map[string]any{
+			"traceId": s.trace, "spanId": fmt.Sprintf("%016x", s.id), "name": s.name,
+			"kind":              map[string]int{"server": 2, "client": 3}[s.kind],
+			"startTimeUnixNano": fmt.Sprint(now + int64(s.id)), "endTimeUnixNano": fmt.Sprint(now + 100 - int64(s.id)),
 		}
-		var events []any
+		if s.parent > 0 {
+			out["parentSpanId"] = fmt.Sprintf("%016x", s.parent)
+		}
 		if s.traceresponse != "" {
-			events = []any{map[string]any{"name": "Got response!", "timeUnixNano": fmt.Sprint(now.UnixNano()),
+			out["events"] = []any{map[string]any{"name": "Got response!", "timeUnixNano": fmt.Sprint(now),
 				"attributes": []any{attribute("traceresponse", s.traceresponse)}}}
+			out["attributes"] = []any{attribute("http.response.status_code", "200")}
+		}
+		if message, failed := f.failed[s.id]; failed {
+			out["status"] = map[string]any{"code": 2, "message": message}
 		}
 		resource := []any{attribute("service.name", s.service)}
 		if s.name == "GET /" { // as the kernel names it
 			resource = append(resource, attribute("telemetry.distro.name", "opentelemetry-ebpf-instrumentation"))
 		}
-		resources = append(resources, map[string]any{
-			"resource": map[string]any{"attributes": resource},
-			"scopeSpans": []any{map[string]any{"spans": []any{map[string]any{
-				"traceId": s.trace, "spanId": fmt.Sprintf("%016x", s.id), "parentSpanId": parent, "name": s.name,
-				"kind":              map[string]int{"internal": 1, "server": 2, "client": 3}[s.kind],
-				"startTimeUnixNano": fmt.Sprint(now.UnixNano() + int64(s.id)),
-				"endTimeUnixNano":   fmt.Sprint(now.UnixNano() + 100 - int64(s.id)),
-				"events":            events,
-				"status":            f.statusOf(s.id),
-			}}}},
-		})
+		resources = append(resources, map[string]any{"resource": map[string]any{"attributes": resource},
+			"scopeSpans": []any{map[string]any{"spans": []any{out}}}})
 	}
-	body, err := json.Marshal(map[string]any{"resourceSpans": resources})
-	if err != nil {
-		f.t.Error(err)
-		return
-	}
+	body, _ := json.Marshal(map[string]any{"resourceSpans": resources})
 	req := httptest.NewRequest(http.MethodPost, "/v1/traces", bytes.NewReader(body))
 	req.Header.Set("Content-Type", "application/json")
 	rec := httptest.NewRecorder()
@@ -229,157 +214,85 @@ func (f *fake) send(spans ...span) {
 	}
 }
 
-func (f *fake) statusOf(id int) any {
-	message, failed := f.failed[id]
-	if !failed {
-		return map[string]any{}
-	}
-	return map[string]any{"code": 2, "message": message}
-}
-
-// fail lets uservice3 answer with an error that began in one span and came up through all above it.
+// fail lets uservice3 answer with an error that began in the first span of a path, and came up through
+// the others.
 func (f *fake) fail(status int, sentence, message string, path ...int) {
 	f.status, f.failed = status, map[int]string{}
-	for i, id := range path {
+	for _, id := range path {
 		f.failed[id] = ""
-		if i == 0 {
-			f.failed[id] = message
-		}
 	}
-	f.page = fmt.Sprintf(`<title>x</title><h1>%d %s</h1><p>%s</p><p>Ask again.</p><p>Trace: <a href="%s">%s</a></p>`,
-		status, http.StatusText(status), sentence, strings.ReplaceAll(f.link, "&", "&amp;"), testTrace)
-}
-
-func attribute(key, value string) any {
-	return map[string]any{"key": key, "value": map[string]any{"stringValue": value}}
+	f.failed[path[0]] = message
+	f.page = fmt.Sprintf(`<title>x</title><h1>%d %s</h1><p>%s</p><p>Ask again.</p>%s`, status, http.StatusText(status), sentence, f.trace())
 }
 
 func (f *fake) tempo(w http.ResponseWriter, r *http.Request) {
-	switch {
-	case r.URL.Path == "/ready" && f.tempoReady != 200:
-		http.Error(w, "Some services are not Running: Starting: 1", f.tempoReady)
-	case r.URL.Path == "/status/services" && f.override == scale:
-		fmt.Fprint(w, "| query-frontend  | Running |              |\n")
-	case r.URL.Path == "/status/services":
-		fmt.Fprint(w, "| distributor | Running | |\n| query-frontend | Running | |\n")
-	case strings.HasPrefix(r.URL.Path, "/api/v2/traces/") && f.traceStatus != 0:
-		http.Error(w, "error querying", f.traceStatus)
-	case r.URL.Path == "/api/search" && !f.searchable && strings.Contains(r.URL.RawQuery, "service.name"):
-		fmt.Fprint(w, `{"traces":[]}`)
-	default:
-		f.collector.APIHandler().ServeHTTP(w, r)
-	}
+	f.collector.APIHandler().ServeHTTP(w, r)
 }
 
-func inData(w http.ResponseWriter, v any) {
-	_ = json.NewEncoder(w).Encode(map[string]any{"status": "success", "data": v})
-}
-
-// sendOwn sends a span of a part itself, in the trace that the question names.
-func (f *fake) sendOwn(r *http.Request, service string) {
-	if parts := strings.Split(r.Header.Get("traceparent"), "-"); len(parts) == 4 && slices.Contains(f.own, service) {
-		f.send(span{parts[1], service, "query", "server", len(service), 0, ""})
-	}
+func inData(w http.ResponseWriter, data any) {
+	_ = json.NewEncoder(w).Encode(map[string]any{"data": data})
 }
 
 func (f *fake) prometheus(w http.ResponseWriter, r *http.Request) {
-	f.sendOwn(r, "prometheus")
 	requests := int(f.requests.Load())
-	vector := func(there bool, n int) {
+	vector := func(there bool, n int, metric map[string]string) {
 		result := []any{}
 		if there {
-			result = append(result, map[string]any{"metric": map[string]string{}, "value": []any{1.0, fmt.Sprint(n)}})
+			result = append(result, map[string]any{"metric": metric, "value": []any{1.0, fmt.Sprint(n)}})
 		}
-		inData(w, map[string]any{"resultType": "vector", "result": result})
+		inData(w, map[string]any{"result": result})
 	}
-	query := r.URL.Query().Get("query")
-	switch r.URL.Path {
-	case "/api/v1/query":
-		switch {
-		case strings.Contains(query, "spanmetrics"):
-			if f.stale {
-				requests = 1
-			}
-			vector((requests > 0 || f.stale) && !f.noCalls, requests)
-		case strings.Contains(query, "service_graph"):
-			vector(requests > 0 && !f.noEdges, requests)
-		case strings.HasPrefix(query, "min(timestamp(up)"):
-			vector(true, int(time.Now().Add(10*time.Second-f.ago).Unix()))
-		case strings.HasPrefix(query, "count(http_server"):
-			vector(!f.noDurations, 2)
-		default:
-			n, known := f.scraped(query)
-			vector(known, n)
+	switch query := r.URL.Query().Get("query"); {
+	case strings.Contains(query, "spanmetrics"):
+		if f.stale {
+			requests = 1
 		}
-	case "/api/v1/scrape_pools":
-		pools := map[string][]string{collectors: {"collector"}, scale: {"collector", "distributor"}}[f.override]
-		inData(w, map[string]any{"scrapePools": append(pools, "uservice3")})
-	case "/api/v1/query_exemplars":
-		list := []any{}
-		if f.exemplar != "" {
-			at := time.Now()
-			if f.oldExemplar {
-				at = at.Add(-time.Minute)
-			}
-			list = append(list, map[string]any{"labels": map[string]string{"trace_id": f.exemplar},
-				"timestamp": float64(at.UnixMilli()) / 1000})
+		vector((requests > 0 || f.stale) && !f.noCalls, requests, nil)
+	case strings.Contains(query, "service_graph"):
+		vector(requests > 0 && !f.noEdges, requests, nil)
+	case strings.Contains(query, "otel_sdk"):
+		vector(f.dropped != "", 1, map[string]string{"job": f.dropped})
+	case strings.HasPrefix(query, "count("):
+		vector(true, 2, nil)
+	case r.URL.Path == "/api/v1/scrape_pools":
+		inData(w, map[string]any{"scrapePools": []string{"prober", "uservice3"}})
+	case r.URL.Path == "/api/v1/targets":
+		inData(w, map[string]any{"activeTargets": []any{
+			map[string]string{"scrapePool": "prober", "health": "up"}, map[string]string{"scrapePool": "uservice3", "health": "down"}}})
+	case r.URL.Path == "/api/v1/status/flags":
+		inData(w, map[string]string{"web.enable-remote-write-receiver": "true", "enable-feature": "exemplar-storage"})
+	case r.URL.Path == "/api/v1/query_exemplars" && f.exemplar != "":
+		at := time.Now()
+		if f.oldExemplar {
+			at = at.Add(-time.Minute)
 		}
-		inData(w, []any{map[string]any{"seriesLabels": map[string]string{"job": "uservice3"}, "exemplars": list}})
-	case "/api/v1/status/flags":
-		inData(w, f.flags)
+		inData(w, []any{map[string]any{"exemplars": []any{map[string]any{"labels": map[string]string{"trace_id": f.exemplar},
+			"timestamp": float64(at.UnixMilli()) / 1000}}}})
 	default:
-		http.NotFound(w, r)
+		inData(w, []any{})
 	}
 }
 
 func (f *fake) loki(w http.ResponseWriter, r *http.Request) {
-	f.sendOwn(r, "loki-all")
-	if r.URL.Path == "/loki/api/v1/status/buildinfo" {
-		fmt.Fprintf(w, `{"version":%q}`, f.lokiVersion)
-		return
-	}
-	if r.URL.Path != "/loki/api/v1/query_range" {
-		http.NotFound(w, r)
-		return
-	}
 	query := r.URL.Query().Get("query")
-	stream := func(labels map[string]string) {
-		inData(w, map[string]any{"result": []any{map[string]any{"stream": labels, "values": []any{[]any{"1", "request"}}}}})
+	streams := []any{}
+	if strings.Contains(query, `"uservice3"} |= "request" |`) || strings.HasSuffix(query, ` | trace_id="`+testTrace+`"`) {
+		if f.logged != nil {
+			streams = append(streams, map[string]any{"stream": f.logged, "values": []any{[]any{"1", "request"}}})
+		}
+	} else if filter := strings.TrimPrefix(query, `{service_name="uservice3"}`); f.other && filter == "" ||
+		f.lines != "" && strings.HasPrefix(filter, f.lines) {
+		streams = append(streams, map[string]any{"stream": map[string]string{"endpoint": "http://127.0.0.1:1"}, "values": []any{}})
 	}
-	switch {
-	case strings.Contains(query, "back end") && f.spanLog:
-		stream(map[string]string{"endpoint": "http://127.0.0.1:1"})
-	case strings.Contains(query, "trace_id") && f.logged != nil:
-		stream(f.logged)
-	case query == `{service_name="uservice3"}` && f.other:
-		stream(map[string]string{})
-	default:
-		inData(w, map[string]any{"result": []any{}})
-	}
+	inData(w, map[string]any{"result": streams})
 }
 
-func (f *fake) grafana(w http.ResponseWriter, r *http.Request) {
-	if r.URL.Path == "/api/ledger" && f.ledger != "" {
-		fmt.Fprint(w, f.ledger)
-		return
+// viewer is Grafana, and the page of a run without Docker.
+func (f *fake) viewer(w http.ResponseWriter, r *http.Request) {
+	switch {
+	case r.URL.Path == "/api/ledger":
+		_ = json.NewEncoder(w).Encode(f.ledger)
+	case r.URL.Path == "/api/health":
+		fmt.Fprint(w, `{"database":"ok"}`)
 	}
-	if r.URL.Path == "/api/health" {
-		fmt.Fprintf(w, `{"database":%q,"version":"12.4.12"}`, f.grafanaDB)
-		return
-	}
-	if r.URL.Path == "/explore" || strings.HasPrefix(r.URL.Path, "/trace/") {
-		if f.exploreTo != "" {
-			http.Redirect(w, r, f.exploreTo, http.StatusFound)
-			return
-		}
-		fmt.Fprint(w, "<title>Grafana</title>")
-		return
-	}
-	if uid, ok := strings.CutPrefix(r.URL.Path, "/api/datasources/proxy/uid/"); ok {
-		if strings.HasPrefix(uid, "tempo/") {
-			w.WriteHeader(f.dataSource)
-		}
-		return
-	}
-	http.NotFound(w, r)
 }

@@ -7,14 +7,15 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
-	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/tidwall/gjson"
+	"github.com/compose-spec/compose-go/v2/dotenv"
 
 	"example.com/grafana-tempo-go-demo/demo/discover"
 	"example.com/grafana-tempo-go-demo/demo/topology"
@@ -26,72 +27,27 @@ type Part struct {
 	Port     string // that compose publishes, unless Variable has another
 	Variable string
 	About    string // what it is
-	required bool
+
+	path, ours string // a path, and the status and body of its answer if the part is one of ours
 }
 
-// Parts returns the parts whose addresses can be given.
+// Parts returns the parts whose addresses can be given. There is no stack without the first two.
 func Parts() []Part {
 	return []Part{
-		{topology.Gateway, "80", "TRAEFIK_PORT", "the gateway", true},
-		{topology.Tempo, "3200", "TEMPO_PORT", "Tempo's HTTP API", true},
-		{prometheus, "9090", "PROMETHEUS_PORT", "Prometheus", false},
-		{loki, "3100", "LOKI_PORT", "Loki", false},
-		{grafana, "3000", "GRAFANA_PORT", "Grafana", false},
+		{topology.Gateway, "80", "TRAEFIK_PORT", "the gateway", "/healthz", "^(200 ok\n$|50[234] )"},
+		{topology.Tempo, "3200", "TEMPO_PORT", "Tempo's HTTP API", "/ready", "^(200|503) "},
+		{prometheus, "9090", "PROMETHEUS_PORT", "Prometheus", "/api/v1/scrape_pools", topology.Uservice3},
+		{loki, "3100", "LOKI_PORT", "Loki", "/loki/api/v1/label/service_name/values", topology.Uservice3},
+		{grafana, "3000", "GRAFANA_PORT", "Grafana", "/api/health", `"database"`},
 	}
 }
 
 // System is what Find reads of the machine.
 type System struct {
-	Getenv func(string) string
+	LookupEnv func(string) (string, bool)
 	// Dir is in the repository, where .env is read; in TempDir runs announce themselves.
 	Dir, TempDir string
 }
-
-// Find finds out which stack to examine. Addresses in given, by part, replace those of compose; an
-// empty one says that the stack lacks that part. The address of a run's gateway alone finds that run.
-// The errors say which setting is wrong, or that nothing runs: ErrNothingRuns.
-func Find(ctx context.Context, given map[string]string, sys System) (Options, error) {
-	compose, err := composeStack(given, sys)
-	if err != nil {
-		return Options{}, err
-	}
-	found := localRuns(ctx, sys.TempDir)
-	if len(given) > 0 {
-		for _, run := range found {
-			if len(given) == 1 && hostOf(run.gateway()) == hostOf(given[topology.Gateway]) {
-				return run, nil
-			}
-		}
-		if len(found) > 0 {
-			compose.Note = "Runs without Docker are up. To examine one:\n" + howTo(found)
-		}
-		return compose, nil
-	}
-	if composeRuns(ctx, compose, found) {
-		found = slices.Insert(found, 0, compose)
-	}
-	if len(found) == 0 {
-		return Options{}, fmt.Errorf(nothingRuns, ErrNothingRuns,
-			hostOf(compose.gateway()), hostOf(compose.URLs[topology.Tempo]), hostOf(compose.URLs[grafana]))
-	}
-	chosen := found[0]
-	if len(found) > 1 {
-		chosen.Note = fmt.Sprintf("%d runs of the demo are up. This one is examined:\n  %s at %s\nTo examine another:\n",
-			len(found), chosen.Stack, chosen.gateway()) + howTo(found[1:])
-	}
-	return chosen, nil
-}
-
-// howTo says how to examine each of some stacks, a line each.
-func howTo(stacks []Options) (lines string) {
-	for _, o := range stacks {
-		lines += fmt.Sprintf("  %s: go run ./demo doctor -gateway=%s\n", o.Stack, o.gateway())
-	}
-	return lines
-}
-
-// gateway is the address by which Find knows a stack.
-func (o Options) gateway() string { return o.URLs[topology.Gateway] }
 
 // ErrNothingRuns is wrapped by an error that says how to start the demo.
 var ErrNothingRuns = errors.New("no running demo was found")
@@ -103,6 +59,52 @@ Looked for: a run of go run ./demo;
 the stack with Docker at %s (gateway), %s (Tempo) and %s (Grafana).
 If yours is elsewhere, give its addresses with -gateway and -tempo`
 
+// Find finds out which stack to examine. Addresses in given, by part, replace those of compose; an
+// empty one says that the stack lacks that part. The address of a run's gateway alone finds that run.
+// The errors say which setting is wrong, or that nothing runs: ErrNothingRuns.
+func Find(ctx context.Context, given map[string]string, sys System) (Options, error) {
+	compose, err := composeStack(given, sys)
+	if err != nil {
+		return Options{}, err
+	}
+	found := localRuns(ctx, sys.TempDir)
+	others := func(stacks []Options) (lines string) {
+		for _, o := range stacks {
+			lines += fmt.Sprintf("  %s: go run ./demo doctor -gateway=%s\n", o.Stack, o.URLs[topology.Gateway])
+		}
+		return lines
+	}
+	address := func(part string) string { return hostOf(compose.URLs[part]) }
+	if len(given) > 0 {
+		for _, run := range found {
+			if len(given) == 1 && hostOf(run.URLs[topology.Gateway]) == address(topology.Gateway) {
+				return run, nil
+			}
+		}
+		if len(found) > 0 {
+			compose.Note = "Runs without Docker are up. To examine one:\n" + others(found)
+		}
+		return compose, nil
+	}
+	up, taken := partsUp(ctx, compose, found)
+	if len(up) > 0 && !taken {
+		found = slices.Insert(found, 0, compose)
+	}
+	if len(found) == 0 {
+		return Options{}, fmt.Errorf(nothingRuns, ErrNothingRuns, address(topology.Gateway), address(topology.Tempo), address(grafana))
+	}
+	chosen := found[0]
+	if len(found) > 1 {
+		chosen.Note = fmt.Sprintf("%d runs of the demo are up. This one is examined:\n  %s at %s\nTo examine another:\n%s",
+			len(found), chosen.Stack, chosen.URLs[topology.Gateway], others(found[1:]))
+	}
+	if len(up) > 0 && taken {
+		chosen.Note += fmt.Sprintf("Not examined: of the compose stack %s is up, but a run without Docker has its gateway's port, %s.\n",
+			strings.Join(up, ", "), address(topology.Gateway))
+	}
+	return chosen, nil
+}
+
 // localRuns are the runs without Docker, the latest first. There is no Prometheus, no Loki, and a
 // page of its own where Grafana would be. A run that was killed may have left its announcement, and
 // a later one may have taken over its address.
@@ -113,14 +115,11 @@ func localRuns(ctx context.Context, tempDir string) (runs []Options) {
 			continue
 		}
 		seen[r.URLs.Gateway] = true
-		conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", hostOf(r.URLs.Gateway))
-		if err != nil {
-			continue
+		if conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", hostOf(r.URLs.Gateway)); err == nil {
+			_ = conn.Close()
+			urls := map[string]string{topology.Gateway: r.URLs.Gateway, topology.Tempo: r.URLs.Tempo, topology.Explorer: r.URLs.Explorer}
+			runs = append(runs, Options{Kind: Local, Stack: fmt.Sprintf("the run of go run ./demo (process %d)", r.PID), URLs: urls})
 		}
-		_ = conn.Close()
-		runs = append(runs, Options{Kind: Local, Stack: fmt.Sprintf("the run of go run ./demo (process %d)", r.PID),
-			URLs: map[string]string{topology.Gateway: r.URLs.Gateway, topology.Tempo: r.URLs.Tempo,
-				topology.Explorer: r.URLs.Explorer}})
 	}
 	return runs
 }
@@ -131,18 +130,18 @@ func composeStack(given map[string]string, sys System) (Options, error) {
 	if err != nil {
 		return Options{}, err
 	}
-	o := Options{Kind: Compose, Stack: "the compose stack", URLs: map[string]string{}, SelfTracing: getenv("SELF_TRACING") == "true"}
+	o := Options{Kind: Compose, Stack: "the compose stack", URLs: map[string]string{}}
 	if len(given) > 0 {
 		o.Stack = "the given addresses"
 	}
-	for _, p := range Parts() {
+	for i, p := range Parts() {
 		address, isGiven := given[p.Name]
 		if !isGiven {
 			address = "http://127.0.0.1:" + cmp.Or(getenv(p.Variable), p.Port)
 		}
 		_, err := topology.ParseURL(address)
 		switch {
-		case address == "" && p.required:
+		case address == "" && i < 2:
 			return Options{}, fmt.Errorf("-%s is empty: there is nothing to follow without it", p.Name)
 		case address != "" && err != nil && isGiven:
 			return Options{}, fmt.Errorf("-%s=%s: want a URL such as http://127.0.0.1:%s", p.Name, address, p.Port)
@@ -154,28 +153,34 @@ func composeStack(given map[string]string, sys System) (Options, error) {
 	return o, nil
 }
 
-// composeRuns tells our stack, whole or in part, from the runs without Docker, some of whose ports
-// are the same, and from the other servers that many machines have on these ports.
-func composeRuns(ctx context.Context, o Options, runs []Options) bool {
-	taken := map[string]bool{}
+// partsUp names the parts of the compose stack that answer, and tells them from the runs without Docker,
+// some of whose ports are the same, and from the other servers that many machines have on these ports.
+// Taken reports that a run has the gateway's address.
+func partsUp(ctx context.Context, compose Options, runs []Options) (up []string, taken bool) {
+	ofRuns := map[string]bool{}
 	for _, r := range runs {
 		for _, address := range r.URLs {
-			taken[hostOf(address)] = true
+			ofRuns[hostOf(address)] = true
 		}
 	}
-	answer := func(part, path, host string) (r response) {
-		if !taken[hostOf(o.URLs[part])] {
-			r, _ = get(ctx, http.DefaultClient, 2*time.Second, o.URLs[part]+path, host)
+	client := newClient(nil)
+	defer client.CloseIdleConnections()
+	for _, p := range Parts() {
+		address := compose.URLs[p.Name]
+		if ofRuns[hostOf(address)] {
+			taken = taken || p.Name == topology.Gateway
+			continue
 		}
-		return r
+		res, err := get(ctx, client, 2*time.Second, address+p.path, topology.Host(topology.Uservice3)) // a host for the gateway
+		if err == nil && regexp.MustCompile(p.ours).MatchString(fmt.Sprintf("%d %s", res.status, res.body)) {
+			up = append(up, p.Name)
+		}
 	}
-	proxy, tempo := answer(topology.Gateway, "/healthz", topology.Host(topology.Uservice3)), answer(topology.Tempo, "/ready", "")
-	return proxy.status >= 502 && proxy.status <= 504 || strings.TrimSpace(string(proxy.body)) == "ok" ||
-		tempo.status == http.StatusOK || tempo.status == http.StatusServiceUnavailable ||
-		gjson.GetBytes(answer(grafana, "/api/health", "").body, "database").Exists()
+	return up, taken
 }
 
-// withDotEnv adds the .env beside docker-compose.yaml. The environment wins, as with Compose.
+// withDotEnv adds the .env beside docker-compose.yaml. As with Compose the environment wins, also with
+// an empty value.
 func withDotEnv(sys System) (getenv func(string) string, err error) {
 	dir, err := filepath.Abs(sys.Dir)
 	if err != nil {
@@ -186,16 +191,34 @@ func withDotEnv(sys System) (getenv func(string) string, err error) {
 			break
 		}
 	}
-	text, err := os.ReadFile(filepath.Join(dir, ".env"))
+	path := filepath.Join(dir, ".env")
+	values, err := dotenv.ReadFile(path, sys.LookupEnv)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("read what Compose reads too: %w", err)
+		where, _, _ := strings.Cut(err.Error(), ":") // the rest may quote a secret
+		return nil, fmt.Errorf("%s cannot be read, %s: docker compose says what is wrong with it", path, where)
 	}
-	values := map[string]string{}
-	// The part of the format that ports and words need: NAME=value, quotes, comments.
-	for line := range strings.Lines(string(text)) {
-		name, value, _ := strings.Cut(strings.TrimPrefix(strings.TrimSpace(line), "export "), "=")
-		value, _, _ = strings.Cut(strings.TrimSpace(value), " #")
-		values[strings.TrimSpace(name)] = strings.Trim(strings.TrimSpace(value), `"'`)
+	return func(name string) string {
+		if value, ok := sys.LookupEnv(name); ok {
+			return value
+		}
+		return values[name]
+	}, nil
+}
+
+// hostOf is the host and port of a URL, for people.
+func hostOf(target string) string {
+	if u, err := url.Parse(target); err == nil && u.Host != "" {
+		return u.Host
 	}
-	return func(name string) string { return cmp.Or(sys.Getenv(name), values[name]) }, nil
+	return target
+}
+
+// masked hides the passwords of the addresses in a text.
+func (o Options) masked(text string) string {
+	for _, target := range o.URLs {
+		if u, err := url.Parse(target); err == nil && u.User != nil {
+			text = strings.ReplaceAll(text, target, u.Redacted())
+		}
+	}
+	return text
 }

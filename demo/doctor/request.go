@@ -1,36 +1,38 @@
 package doctor
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"net/http"
 	"regexp"
-	"strconv"
+	"slices"
 	"strings"
 	"time"
 
 	"example.com/grafana-tempo-go-demo/demo/header"
+	"example.com/grafana-tempo-go-demo/demo/term"
 	"example.com/grafana-tempo-go-demo/demo/topology"
 )
 
 // gateway sends the request.
-func (v *visit) gateway(ctx context.Context) outcome {
-	v.sent = time.Now()
-	res, err := v.call(ctx, topology.Uservice3)
-	v.response, v.answered = res, time.Now()
+func (e *examination) gateway(ctx context.Context) outcome {
+	e.sent = time.Now()
+	res, err := e.call(ctx, topology.Uservice3)
+	e.response, e.answered = res, time.Now()
 	if err != nil {
-		return v.unreachable(topology.Gateway, err)
+		return e.unreachable(topology.Gateway, err)
 	}
 	// Our services' pages name a trace, or say that there is none; those of errors too.
-	v.ours = res.header.Get("traceresponse") != "" || strings.Contains(string(res.body), "<p>Trace: ")
-	detail := said(res)
+	e.ours = res.header.Get("traceresponse") != "" || strings.Contains(string(res.body), "<p>Trace: ")
+	status := fmt.Sprintf("%d %s", res.status, http.StatusText(res.status))
+	text, _, _ := strings.Cut(strings.TrimPrefix(pageText(res.body), status), "Trace: ")
+	detail := strings.TrimRight("answered "+status+": "+strings.TrimSpace(text), ": ")
 	switch {
-	case res.status == http.StatusOK && v.ours:
-		return fine("uservice3 answered 200 through %s", v.o.title(topology.Gateway))
-	case v.ours && traceOf(res) != "":
+	case res.status == http.StatusOK && e.ours:
+		return fine("uservice3 answered 200 through %s", e.o.title(topology.Gateway))
+	case e.ours && traceOf(res) != "":
 		return broken(detail, "the trace tells")
-	case v.ours && res.status >= 500:
+	case e.ours && res.status >= 500:
 		return broken(detail, "a service fails")
 	case res.status >= 502 && res.status <= 504:
 		return broken(detail, "uservice3 down")
@@ -40,22 +42,11 @@ func (v *visit) gateway(ctx context.Context) outcome {
 	return out
 }
 
-// said is an answer in one line: its status, and the first words of its page that say more.
-func said(res response) string {
-	page := string(res.body)
-	_, below, _ := strings.Cut(page, "</h1>")
-	below, _, _ = strings.Cut(below, "</p>")
-	text, _, _ := strings.Cut(cmp.Or(firstText(below), firstText(page)), "Trace: ")
-	text = strings.TrimPrefix(text, strconv.Itoa(res.status)+" ")
-	text = strings.TrimPrefix(text, http.StatusText(res.status))
-	return strings.TrimRight(fmt.Sprintf("answered %d %s: %s", res.status, http.StatusText(res.status), text), ": ")
-}
-
 var tags = regexp.MustCompile(`(?s)<(style|title|script)\b.*?</(style|title|script)>|<[^>]*>`)
 
-// firstText is the first words of a page.
-func firstText(page string) string {
-	return firstLine([]byte(strings.Join(strings.Fields(tags.ReplaceAllString(page, " ")), " ")))
+// pageText is the first words of a page.
+func pageText(page []byte) string {
+	return term.Fit(strings.Join(strings.Fields(tags.ReplaceAllString(string(page), " ")), " "), 120, "...")
 }
 
 // pageTrace is a trace's id on uservice3's page, of an error too, with the link to it.
@@ -73,41 +64,32 @@ func traceOf(res response) string {
 }
 
 // traceID reads which trace the service says the request was.
-func (v *visit) traceID(ctx context.Context) outcome {
-	value := v.response.header.Get("traceresponse")
+func (e *examination) traceID(ctx context.Context) outcome {
+	value := e.response.header.Get("traceresponse")
 	h := header.Decode("traceresponse", value)
-	v.id = traceOf(v.response)
-	v.sampled = v.id != "" && (!h.Valid || *h.Sampled) // a page names sampled traces only
+	e.id = traceOf(e.response)
+	e.sampled = e.id != "" && (!h.Valid || *h.Sampled) // a page names sampled traces only
 	switch {
-	case v.sampled && value == "":
-		return broken("the answer has no traceresponse header; its page names "+v.id, "traceresponse changed")
+	case e.sampled && value == "":
+		return broken("the answer has no traceresponse header; its page names "+e.id, "traceresponse changed")
 	case value == "":
 		return broken("the answer has no traceresponse header", "tracing off")
 	case !h.Valid:
 		return broken(fmt.Sprintf("traceresponse is %q, which names no trace", value), "traceresponse changed")
-	case v.sampled:
-		return fine("%s, sampled", v.id)
+	case e.sampled:
+		return fine("%s, sampled", e.id)
 	}
-	detail := v.id + " was not sampled, so no span of it is sent"
-	headers, _ := v.arrived(ctx)
-	switch caller := header.Decode(header.UberTraceID, headers[header.UberTraceID]); {
-	case caller.Valid && !*caller.Sampled:
+	detail := e.id + " was not sampled, so no span of it is sent"
+	said := func(sampled bool) bool {
+		return slices.ContainsFunc(e.hops(ctx)[topology.Uservice3].Arrived.Headers, func(h header.Header) bool {
+			return h.Sampled != nil && *h.Sampled == sampled
+		})
+	}
+	switch {
+	case said(false):
 		return broken(detail, "proxy does not sample")
-	case caller.Valid:
+	case said(true):
 		return broken(detail, "uservice3 does not sample")
 	}
 	return broken(detail, "proxy does not sample", "uservice3 does not sample").yet()
-}
-
-// tempoReady asks the trace back end whether it is there.
-func (v *visit) tempoReady(ctx context.Context) outcome {
-	switch res, err := v.ask(ctx, topology.Tempo, "/ready", nil); {
-	case err != nil:
-		return v.unreachable(topology.Tempo, err)
-	case res.status == http.StatusServiceUnavailable:
-		return broken("not ready: "+firstLine(res.body), "tempo starting").yet()
-	case res.status != http.StatusOK:
-		return broken(fmt.Sprintf("/ready answers %d: %s", res.status, firstLine(res.body)), "other program")
-	}
-	return fine("ready at %s", v.o.URLs[topology.Tempo])
 }

@@ -3,18 +3,14 @@ package doctor
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/tidwall/gjson"
 
-	"example.com/grafana-tempo-go-demo/demo/tempo"
 	"example.com/grafana-tempo-go-demo/demo/term"
 	"example.com/grafana-tempo-go-demo/demo/topology"
 )
@@ -22,85 +18,108 @@ import (
 const (
 	callsQuery = `sum(traces_spanmetrics_calls_total{service="uservice3"})`
 	edgeQuery  = `sum(traces_service_graph_request_total{client="uservice3",server="uservice4"})`
+	// metric is uservice3's own request durations. A job is a service: conf/prometheus/scrape.yaml.
+	metric = `http_server_request_duration_seconds`
 )
 
-// readNumbers reads what is known before the request. Without a Prometheus that is nothing.
-func (v *visit) readNumbers(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
-	v.before.calls, _ = v.number(ctx, callsQuery)
-	v.before.edge, _ = v.number(ctx, edgeQuery)
+// query is the path of Prometheus that answers a query in PromQL.
+func query(promQL string) string { return "/api/v1/query?" + url.Values{"query": {promQL}}.Encode() }
+
+// logQL is the path of Loki that finds lines of a service; see ask.
+func logQL(service, filter string) string {
+	return "/loki/api/v1/query_range?limit=100&start=__since__&query=" + url.QueryEscape(fmt.Sprintf(`{service_name=%q}`, service)+filter)
 }
 
 // number asks Prometheus for one number; -1 when there is no such series.
-func (v *visit) number(ctx context.Context, query string) (float64, error) {
-	answer, err := v.askJSON(ctx, prometheus, "/api/v1/query", url.Values{"query": {query}})
+func (e *examination) number(ctx context.Context, promQL string) (float64, error) {
+	answer, err := e.askJSON(ctx, prometheus, query(promQL))
 	if value := answer.Get("data.result.0.value.1"); value.Exists() {
 		return value.Float(), nil
 	}
 	return -1, err
 }
 
-// spanMetrics waits for the numbers that Tempo makes of spans to move.
-func (v *visit) spanMetrics(ctx context.Context) outcome {
-	if !v.served(ctx) {
-		return skipped(needsServed)
+// lines are the streams in Loki that have lines of a service.
+func (e *examination) lines(ctx context.Context, service, filter string) []gjson.Result {
+	answer, _ := e.askJSON(ctx, loki, logQL(service, filter))
+	return answer.Get("data.result").Array()
+}
+
+// haveLinks are the jobs in Prometheus of parts that have a link of their own.
+var haveLinks = []string{topology.Uservice3, "traefik", topology.Tempo, prometheus, loki, grafana}
+
+// targets names what Prometheus cannot scrape: a target that is not up, and a job without any, as when
+// the name of its containers is gone.
+func (e *examination) targets(ctx context.Context) outcome {
+	pools, err := e.askJSON(ctx, prometheus, jobs)
+	active, activeErr := e.askJSON(ctx, prometheus, "/api/v1/targets?state=active")
+	if err := cmp.Or(err, activeErr); err != nil {
+		delete(e.down, prometheus) // which has its own link
+		return skipped("not known: Prometheus does not answer")
 	}
-	calls, err := v.number(ctx, callsQuery)
-	edge, edgeErr := v.number(ctx, edgeQuery)
-	counted := calls >= 0 && calls != v.before.calls
-	switch {
+	var down, names, up []string
+	for _, pool := range pools.Get("data.scrapePools").Array() {
+		job := pool.String()
+		targets := active.Get(`data.activeTargets.#(scrapePool=="` + job + `")#`).Array()
+		sick := slices.DeleteFunc(slices.Clone(targets), func(t gjson.Result) bool { return t.Get("health").String() != "down" })
+		switch {
+		case slices.Contains(haveLinks, job):
+			continue
+		case len(targets) == 0:
+			down = append(down, job+": none is found")
+		case len(sick) > 0:
+			down = append(down, fmt.Sprintf("%s: %d of %d (%s)", job, len(sick), len(targets), sick[0].Get("lastError")))
+		default:
+			up = append(up, job)
+			continue
+		}
+		names = append(names, job)
+	}
+	if len(down) > 0 {
+		return broken("not up: "+strings.Join(down, "; "), "target down").with(strings.Join(names, " ")).yet()
+	}
+	return fine("up: %s", strings.Join(up, ", "))
+}
+
+// spanMetrics waits for the numbers that Tempo makes of spans to move.
+func (e *examination) spanMetrics(ctx context.Context) outcome {
+	if out, needed := e.needsServed3(ctx); needed {
+		return out
+	}
+	calls, err := e.number(ctx, callsQuery)
+	edge, edgeErr := e.number(ctx, edgeQuery)
+	switch counted := calls >= 0 && calls != e.before.calls; {
 	case err != nil || edgeErr != nil:
-		return v.unreachable(prometheus, cmp.Or(err, edgeErr))
-	case counted && v.match()[uservice4Server] == nil:
-		return fine("calls of uservice3 %.0f; no edge to uservice4, which is not in the trace", calls)
-	case counted && edge >= 0 && edge != v.before.edge:
+		return e.unreachable(prometheus, cmp.Or(err, edgeErr))
+	case counted && e.match()[served4] == nil:
+		return fine("calls of uservice3 %.0f; this trace adds no edge to uservice4, which is not in it", calls)
+	case counted && edge >= 0 && edge != e.before.edge:
 		return fine("calls of uservice3 %.0f, edge uservice3 to uservice4 %.0f", calls, edge)
 	case counted:
 		return broken("span metrics move, the service graph's do not", "no service graphs").yet()
 	case calls >= 0:
-		return missing("they are there, and stand still: this request did not count", v.noMetrics)
+		return broken("they are there, and stand still: this request did not count", "no metrics made").yet()
 	}
-	return missing("traces_spanmetrics_calls_total has no series of uservice3", v.noMetrics)
+	return broken("traces_spanmetrics_calls_total has no series of uservice3", "no metrics made").yet()
 }
-
-// noMetrics asks Prometheus why nothing comes.
-func (v *visit) noMetrics(ctx context.Context, detail string) outcome {
-	switch {
-	case v.o.override != "":
-		return broken(detail, "collector counts")
-	case v.flag(ctx, "web.enable-remote-write-receiver") == "false":
-		return broken(detail, "receiver off")
-	}
-	return broken(detail, "no processors", "written elsewhere")
-}
-
-// flag asks Prometheus for a flag of its command line; empty when it does not say.
-func (v *visit) flag(ctx context.Context, name string) string {
-	answer, _ := v.askJSON(ctx, prometheus, "/api/v1/status/flags", nil)
-	return answer.Get("data." + gjson.Escape(name)).String()
-}
-
-// metric is uservice3's own request durations. A job is a service: conf/prometheus/scrape.yaml.
-const metric = `http_server_request_duration_seconds`
 
 // exemplar waits until a scrape has brought the trace's id beside uservice3's request durations. Of
 // several requests in one bucket the last one's id is kept: that of a later request will do.
-func (v *visit) exemplar(ctx context.Context) outcome {
-	answer, err := v.askJSON(ctx, prometheus, "/api/v1/query_exemplars", url.Values{
+func (e *examination) exemplar(ctx context.Context) outcome {
+	answer, err := e.askJSON(ctx, prometheus, "/api/v1/query_exemplars?"+url.Values{
 		"query": {metric + `_bucket{job="uservice3"}`},
-		"start": {strconv.FormatInt(v.sent.Add(-10*time.Minute).Unix(), 10)},
-		"end":   {strconv.FormatInt(time.Now().Add(time.Minute).Unix(), 10)}})
+		"start": {fmt.Sprint(e.sent.Add(-10 * time.Minute).Unix())},
+		"end":   {fmt.Sprint(time.Now().Add(time.Minute).Unix())}}.Encode())
 	if err != nil {
-		return v.unreachable(prometheus, err)
+		return e.unreachable(prometheus, err)
 	}
 	seen := answer.Get("data.#.exemplars|@flatten").Array()
 	later := ""
-	for _, e := range seen {
-		switch id := e.Get("labels.trace_id").String(); {
-		case id == v.id:
+	for _, exemplar := range seen {
+		switch id := exemplar.Get("labels.trace_id").String(); {
+		case id == e.id:
 			return fine("on %s of uservice3", metric)
-		case e.Get("timestamp").Float() > float64(v.answered.UnixMilli())/1000:
+		case exemplar.Get("timestamp").Float() > float64(e.answered.UnixMilli())/1000:
 			later = id
 		}
 	}
@@ -110,100 +129,17 @@ func (v *visit) exemplar(ctx context.Context) outcome {
 	case len(seen) > 0:
 		return broken(metric+" has exemplars, none of them since the request", "scrape interval").yet()
 	}
-	return missing(metric+" is there, without any trace's id", v.noExemplar)
-}
-
-// noExemplar finds out on which side it went missing.
-func (v *visit) noExemplar(ctx context.Context, detail string) outcome {
-	series, err := v.number(ctx, `count(`+metric+`_count{job="uservice3"})`)
-	features := v.flag(ctx, "enable-feature")
-	switch {
-	case err != nil:
-		return v.unreachable(prometheus, err)
-	case series <= 0:
-		return broken("Prometheus has no "+metric+" of uservice3", "no metrics served", "not scraped")
-	case !strings.Contains(features, "exemplar-storage"):
-		return broken(detail, "feature not enabled").with(features)
-	}
-	return broken(detail, "none attached", "scraped without exemplars")
-}
-
-// lines asks Loki for lines of a service since some time before the request, and returns the labels
-// of each. The filter is LogQL.
-func (v *visit) lines(ctx context.Context, service, filter string, before time.Duration) (labels []gjson.Result, err error) {
-	answer, err := v.askJSON(ctx, loki, "/loki/api/v1/query_range", url.Values{
-		"query": {fmt.Sprintf(`{service_name=%q}`, service) + filter}, "limit": {"100"},
-		"start": {strconv.FormatInt(v.sent.Add(-before).UnixNano(), 10)},
-		"end":   {strconv.FormatInt(time.Now().Add(time.Minute).UnixNano(), 10)}})
-	for _, stream := range answer.Get("data.result").Array() {
-		for range stream.Get("values").Array() {
-			labels = append(labels, stream.Get("stream"))
-		}
-	}
-	return labels, err
+	return broken(metric+" of uservice3 has no trace's id", "none attached").yet()
 }
 
 // logLine looks for the request's lines in Loki.
-func (v *visit) logLine(ctx context.Context) outcome {
-	lines, err := v.lines(ctx, topology.Uservice3, fmt.Sprintf(` | trace_id=%q`, v.id), 10*time.Minute)
-	switch {
+func (e *examination) logLine(ctx context.Context) outcome {
+	answer, err := e.askJSON(ctx, loki, logQL(topology.Uservice3, ` | trace_id="__id__"`))
+	switch lines := answer.Get("data.result.#.values|@flatten").Array(); {
 	case err != nil:
-		return v.unreachable(loki, err)
+		return e.unreachable(loki, err)
 	case len(lines) > 0:
 		return fine("%s of uservice3 in Loki", term.Count(len(lines), "line"))
 	}
-	return missing("Loki has no line of uservice3 since the request", v.noLine)
-}
-
-// noLine finds out whether other lines come.
-func (v *visit) noLine(ctx context.Context, detail string) outcome {
-	if lines, _ := v.lines(ctx, topology.Uservice3, fmt.Sprintf(` |= %q`, v.id), time.Second); len(lines) > 0 {
-		return broken("a line has the id in its text, and not as structured metadata", "no structured metadata")
-	}
-	if lines, _ := v.lines(ctx, topology.Uservice3, "", time.Second); len(lines) > 0 {
-		return broken("lines of uservice3 come in, none with this trace's id", "log level", "lines delayed")
-	}
-	return broken(detail, "no lines sent", "log level")
-}
-
-// ownSpans looks for the spans that Prometheus and Loki make of themselves with SELF_TRACING=true.
-// Each gets a question with a sampled traceparent, which it obeys: no span means no tracing. Grafana
-// is left out, as it samples some of its requests whatever it is sent.
-func (v *visit) ownSpans(ctx context.Context) outcome {
-	var asked, lacking []string
-	for _, part := range []string{prometheus, loki} {
-		if !v.down[part] && v.o.URLs[part] != "" {
-			asked = append(asked, part)
-		}
-	}
-	if v.own == "" {
-		v.own = fmt.Sprintf("%016x%016x", rand.Uint64(), rand.Uint64()|1)
-		for _, part := range asked {
-			path := map[string]string{prometheus: "/api/v1/query?query=1", loki: "/loki/api/v1/labels"}[part]
-			_, _ = get(ctx, v.http, askTimeout, v.o.URLs[part]+path, "", "traceparent", "00-"+v.own+"-00000000000000ff-01")
-		}
-	}
-	trace, err := v.getTrace(ctx, v.own)
-	if err != nil && !errors.Is(err, tempo.ErrNotFound) {
-		return broken(err.Error(), "in trouble").yet()
-	}
-	for _, part := range asked {
-		if trace == nil || !slices.ContainsFunc(trace.Spans, func(s *tempo.Span) bool { return strings.HasPrefix(s.Service, part) }) {
-			lacking = append(lacking, v.o.title(part))
-		}
-	}
-	if len(lacking) == 0 {
-		return fine("of %s", strings.Join(asked, " and "))
-	}
-	return missing(strings.Join(lacking, " and "), v.noOwnSpans)
-}
-
-// noOwnSpans knows of the Loki that cannot trace itself.
-func (v *visit) noOwnSpans(ctx context.Context, lacking string) outcome {
-	build, _ := v.askJSON(ctx, loki, "/loki/api/v1/status/buildinfo", nil)
-	version := build.Get("version").String()
-	if lacking == v.o.title(loki) && strings.HasPrefix(version, "3.7.") {
-		return fine("of Prometheus; Loki %s cannot make any (grafana/loki issue 21588)", version)
-	}
-	return broken(lacking+" made none when asked to", "no own spans").with(lacking)
+	return broken("Loki has no line of uservice3 with this trace's id", "no lines sent").yet()
 }

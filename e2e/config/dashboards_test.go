@@ -3,7 +3,6 @@ package config
 import (
 	"encoding/json"
 	"fmt"
-	"maps"
 	"net/url"
 	slash "path"
 	"regexp"
@@ -22,31 +21,24 @@ import (
 )
 
 func TestGrafanaFindsTheDashboards(t *testing.T) {
+	service := compose.Project(t, nil).Services["grafana"]
+	mounts := map[string]string{}
+	for _, volume := range service.Volumes {
+		mounts[volume.Target] = volume.Source
+	}
 	var conf struct {
 		Providers []struct{ Options struct{ Path string } }
 	}
 	if err := yaml.Unmarshal(repo.Read(t, "conf/grafana/providers/providers.yaml"), &conf); err != nil {
 		t.Fatal(err)
 	}
-	service := compose.Project(t, nil).Services["grafana"]
-	mounts := map[string]string{}
-	for _, volume := range service.Volumes {
-		mounts[volume.Target] = volume.Source
-	}
-	if len(conf.Providers) != 1 {
-		t.Fatalf("providers: %+v", conf.Providers)
-	}
-	folder := conf.Providers[0].Options.Path
-	if !strings.HasSuffix(mounts[folder], "conf/grafana/dashboards") || strings.HasPrefix(folder, "/etc/grafana/provisioning") {
-		t.Errorf("dashboards are looked for in %s, where %q is mounted", folder, mounts[folder])
-	}
-	if !strings.HasSuffix(mounts["/etc/grafana/provisioning/dashboards"], "conf/grafana/providers") {
-		t.Errorf("Grafana does not find the provider: %v", mounts)
-	}
 	home := compose.Variable(service, "GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH")
-	if slash.Dir(home) != folder || len(repo.Read(t, "conf/grafana/dashboards/"+slash.Base(home))) == 0 {
-		t.Errorf("the home page is %s, want a file of %s", home, folder)
+	for _, folder := range []string{conf.Providers[0].Options.Path, slash.Dir(home)} {
+		if !strings.HasSuffix(mounts[folder], "conf/grafana/dashboards") {
+			t.Errorf("dashboards are looked for in %s, where %q is mounted", folder, mounts[folder])
+		}
 	}
+	repo.Read(t, "conf/grafana/dashboards/"+slash.Base(home))
 }
 
 func TestDashboardsResolve(t *testing.T) {
@@ -91,12 +83,6 @@ func TestDashboardsResolve(t *testing.T) {
 					t.Errorf("%s: its id is not its own, or it does not fit: %+v", where, p.GridPos)
 				}
 				ids[p.ID] = true
-				for _, other := range d.Panels {
-					a, b := p.GridPos, other.GridPos
-					if other.ID != p.ID && a.X < b.X+b.W && b.X < a.X+a.W && a.Y < b.Y+b.H && b.Y < a.Y+a.H {
-						t.Errorf("%s overlaps panel %d", where, other.ID)
-					}
-				}
 				uses(where, p.Options.Content)
 				for _, found := range regexp.MustCompile(`\]\(([^)]*)\)`).FindAllStringSubmatch(p.Options.Content, -1) {
 					resolve(t, where, found[1])
@@ -205,58 +191,28 @@ func TestAlertsSayWhereToLookNext(t *testing.T) {
 	}
 }
 
-// TestTheTraceIDHasOneName: all that write a trace id and all that follow it call it trace_id, or
-// links break.
+// TestTheTraceIDHasOneName: what Tempo writes and what Grafana follows is called trace_id, as in the
+// services' log lines, or links break.
 func TestTheTraceIDHasOneName(t *testing.T) {
 	const name = "trace_id"
-	for _, folder := range []string{"uservice3", "uservice4", "prober"} {
-		if !strings.Contains(string(repo.Read(t, folder+"/otel_logs.go")), `slog.String("`+name+`",`) {
-			t.Errorf("%s: log lines have no %s", folder, name)
-		}
-	}
-	if !strings.Contains(string(repo.Read(t, "conf/tempo.yaml")), "trace_id_label_name: "+name+"\n") {
-		t.Errorf("Tempo's exemplars have no %s", name)
+	if got := leaves(t, "conf/tempo.yaml")["overrides.defaults.metrics_generator.trace_id_label_name"]; got != name {
+		t.Errorf("Tempo's exemplars have %q", got)
 	}
 	sources := grafanaSources(t)
-	first := func(source, list string) map[string]any {
-		values, _ := sources[source].JSONData[list].([]any)
-		if len(values) == 0 {
-			t.Fatalf("%s has no %s", source, list)
-		}
-		fields, _ := values[0].(map[string]any)
-		return fields
-	}
-	if got := first("prometheus", "exemplarTraceIdDestinations"); got["name"] != name || got["datasourceUid"] != "tempo" {
-		t.Errorf("from an exemplar to its trace: %v", got)
-	}
-	derived := first("loki", "derivedFields")
-	if want := map[string]any{
-		"name": "Trace", "matcherType": "label", "matcherRegex": "^" + name + "$$", "url": "$${__value.raw}",
-		"urlDisplayLabel": "Open the trace", "datasourceUid": "tempo",
-	}; !maps.Equal(derived, want) {
-		t.Errorf("from a log line to its trace: %v, want %v", derived, want)
-	}
-	logs, _ := sources["tempo"].JSONData["tracesToLogsV2"].(map[string]any)
-	tag := map[string]any{"key": "service.name", "value": "service_name"}
-	tags, _ := logs["tags"].([]any)
-	if got, _ := tags[0].(map[string]any); logs["datasourceUid"] != "loki" || logs["customQuery"] != true || !maps.Equal(got, tag) ||
-		logs["query"] != `{$${__tags}} | `+name+`="$${__trace.traceId}"` {
-		t.Errorf("from a span to its log lines: %v", logs)
-	}
-	metrics, _ := sources["tempo"].JSONData["tracesToMetrics"].(map[string]any)
-	tags, _ = metrics["tags"].([]any)
-	if got, _ := tags[0].(map[string]any); metrics["datasourceUid"] != "prometheus" || got["key"] != "service.name" || got["value"] != "service" {
-		t.Errorf("from a span to its metrics: %v", metrics)
-	}
-	// Other spellings break links; only the exemplars of other products have one.
-	for _, folder := range []string{"conf/grafana/datasources", "conf/grafana/dashboards", "conf/prometheus"} {
-		for _, file := range repo.Files(t, folder, "*") {
-			for i, line := range strings.Split(string(repo.Read(t, folder+"/"+file)), "\n") {
-				code, _, _ := strings.Cut(line, "# ")
-				if regexp.MustCompile(`(?i)\btraceid\b`).MatchString(strings.ReplaceAll(code, "__trace.traceId", "")) && !strings.Contains(code, "- name: traceID") {
-					t.Errorf("%s/%s:%d: %s", folder, file, i+1, line)
-				}
-			}
+	for what, test := range map[string]struct {
+		value any
+		want  string
+	}{
+		"from an exemplar to its trace":         {sources["prometheus"].JSONData["exemplarTraceIdDestinations"], "name:" + name + "]"},
+		"from a log line to its trace":          {sources["loki"].JSONData["derivedFields"], "matcherRegex:^" + name + "$$ matcherType:label"},
+		"from a span to its log lines":          {sources["tempo"].JSONData["tracesToLogsV2"], `| ` + name + `="$${__trace.traceId}"`},
+		"to the log lines of its service":       {sources["tempo"].JSONData["tracesToLogsV2"], "[map[key:service.name value:service_name]]"},
+		"from a span to its own metrics":        {sources["tempo"].JSONData["tracesToMetrics"], "[map[key:service.name value:service]]"},
+		"from a service to its graph":           {sources["tempo"].JSONData["serviceMap"], "datasourceUid:prometheus"},
+		"what the tour tells to click is there": {sources["loki"].JSONData["derivedFields"], "urlDisplayLabel:Open the trace"},
+	} {
+		if got := fmt.Sprint(test.value); !strings.Contains(got, test.want) {
+			t.Errorf("%s: %s, want %s", what, got, test.want)
 		}
 	}
 }

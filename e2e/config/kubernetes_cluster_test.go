@@ -2,13 +2,11 @@ package config
 
 import (
 	"fmt"
-	"maps"
 	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/compose-spec/compose-go/v2/types"
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/pod-security-admission/api"
 	"k8s.io/pod-security-admission/policy"
 
@@ -44,35 +42,6 @@ func TestKubernetesRefusesNoPod(t *testing.T) {
 	})
 }
 
-func TestKubernetesHasNoConfigMapTooMany(t *testing.T) {
-	eachCluster(t, func(t *testing.T, c kubernetes.Cluster, _ *types.Project) {
-		used := map[string]bool{}
-		for _, w := range c.Workloads {
-			for _, source := range w.Container().EnvFrom {
-				used[source.ConfigMapRef.Name] = true
-			}
-			for _, volume := range w.Template.Spec.Volumes {
-				if volume.ConfigMap != nil {
-					used[volume.ConfigMap.Name] = true
-				}
-				if volume.Projected != nil {
-					for _, source := range volume.Projected.Sources {
-						used[source.ConfigMap.Name] = true
-					}
-				}
-			}
-		}
-		for name := range c.ConfigMaps {
-			if !used[name] {
-				t.Errorf("nobody reads the ConfigMap %s", name)
-			}
-		}
-	})
-	if text := string(repo.Read(t, "conf/kustomization.yaml")); strings.Contains(text, "literals") {
-		t.Error("conf/kustomization.yaml has content of its own: it belongs into a file of conf/")
-	}
-}
-
 // TestKubernetesReadmeFollowsTheManifests: its commands load the images that compose builds, and
 // forward what compose publishes, to the same ports.
 func TestKubernetesReadmeFollowsTheManifests(t *testing.T) {
@@ -81,17 +50,6 @@ func TestKubernetesReadmeFollowsTheManifests(t *testing.T) {
 		for _, found := range regexp.MustCompile(`kubectl -n (\S+)`).FindAllStringSubmatch(readme, -1) {
 			if found[1] != c.Namespace.Name {
 				t.Errorf("README.md names the namespace %s, there is %s", found[1], c.Namespace.Name)
-			}
-		}
-		var requests, limits float64
-		for _, w := range c.Workloads {
-			resources := w.Container().Resources
-			requests += float64(w.Replicas) * resources.Requests.Memory().AsApproximateFloat64() / (1 << 30)
-			limits += float64(w.Replicas) * resources.Limits.Memory().AsApproximateFloat64() / (1 << 30)
-		}
-		for _, memory := range []float64{requests, limits} {
-			if text := fmt.Sprintf("%.1f GiB", memory); !strings.Contains(readme, text) {
-				t.Errorf("README.md does not say that the requests or the limits are %s together", text)
 			}
 		}
 		forwarded := map[string]bool{}
@@ -118,40 +76,6 @@ func TestKubernetesReadmeFollowsTheManifests(t *testing.T) {
 				if service.Build == nil && !forwarded[forwards] {
 					t.Errorf("README.md does not forward %s, as compose publishes it", forwards)
 				}
-			}
-		}
-	})
-}
-
-// TestWhatIsDoubledStaysWhenANodeGoes: the two are on different nodes where there are several, and
-// one of them stays when a node is emptied.
-func TestWhatIsDoubledStaysWhenANodeGoes(t *testing.T) {
-	eachCluster(t, func(t *testing.T, c kubernetes.Cluster, _ *types.Project) {
-		pods, guarded := map[string]int{}, map[string]bool{}
-		for _, w := range c.Workloads {
-			twin := w.Template.Labels["twin"]
-			pods[twin] += int(w.Replicas)
-			if w.Replicas > 1 && twin == "" {
-				t.Errorf("%s runs %d times and has no label twin", w.Name, w.Replicas)
-			}
-			if affinity := w.Template.Spec.Affinity; twin != "" {
-				terms := affinity.PodAntiAffinity.PreferredDuringSchedulingIgnoredDuringExecution
-				if len(terms) != 1 || terms[0].PodAffinityTerm.TopologyKey != corev1.LabelHostname ||
-					!maps.Equal(terms[0].PodAffinityTerm.LabelSelector.MatchLabels, map[string]string{"twin": twin}) {
-					t.Errorf("%s may run twice on one node: %+v", w.Name, terms)
-				}
-			}
-		}
-		for name, budget := range c.Budgets {
-			if budget.Spec.MaxUnavailable.IntValue() != 1 || pods[name] != 2 ||
-				!maps.Equal(budget.Spec.Selector.MatchLabels, map[string]string{"twin": name}) {
-				t.Errorf("PodDisruptionBudget %s: %+v, for %d pods", name, budget.Spec, pods[name])
-			}
-			guarded[name] = true
-		}
-		for twin := range pods {
-			if twin != "" && !guarded[twin] {
-				t.Errorf("%s has no PodDisruptionBudget", twin)
 			}
 		}
 	})

@@ -9,13 +9,12 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/compose-spec/compose-go/v2/dotenv"
 	"github.com/compose-spec/compose-go/v2/types"
-	"github.com/docker/go-units"
 	corev1 "k8s.io/api/core/v1"
 
 	"example.com/grafana-tempo-go-demo/e2e/internal/compose"
@@ -103,14 +102,22 @@ func TestKubernetesStartsWhatComposeStarts(t *testing.T) {
 			t.Errorf("does not get the argument %s, with compose it does", arg)
 		}
 		environment, _ := c.Environment(t, w)
-		for name := range service.Environment {
-			if value, ok := environment[name]; !ok || value != compose.Variable(service, name) {
-				t.Errorf("%s=%s, with compose %s", name, value, compose.Variable(service, name))
+		sameVariables(t, service.Name, environment, service)
+	})
+}
+
+// TestKubernetesDeclaresPortsThatAreListenedOn: on each port that a container declares, and so a policy
+// and a Service can name, its arguments, variables or files make it listen.
+func TestKubernetesDeclaresPortsThatAreListenedOn(t *testing.T) {
+	eachPod(t, func(t *testing.T, c kubernetes.Cluster, w kubernetes.Workload, _ types.ServiceConfig) {
+		environment, _ := c.Environment(t, w)
+		texts := slices.AppendSeq(slices.Clone(w.Container().Args), maps.Values(environment))
+		texts = append(slices.AppendSeq(texts, maps.Values(c.Files(t, w))), w.Container().Command...)
+		for _, port := range w.Container().Ports {
+			number := fmt.Sprintf(`\b%d\b`, port.ContainerPort)
+			if !slices.ContainsFunc(texts, regexp.MustCompile(number).MatchString) {
+				t.Errorf("declares port %d, which nothing in its configuration names", port.ContainerPort)
 			}
-			delete(environment, name)
-		}
-		for name, value := range environment {
-			t.Errorf("%s=%s, with compose it is not set", name, value)
 		}
 	})
 }
@@ -121,7 +128,7 @@ func except(list, others []string) []string {
 }
 
 // TestKubernetesReadsTheFilesOfConf: what compose mounts from conf/ is at the same path, and comes
-// from a ConfigMap that was made of the same file.
+// from a ConfigMap that was made of the same file. Variables of an env_file come from a ConfigMap too.
 func TestKubernetesReadsTheFilesOfConf(t *testing.T) {
 	notMounted := map[string]string{
 		"/etc/prometheus/alerts_test.yaml":       "Prometheus does not load it",
@@ -163,13 +170,12 @@ func TestKubernetesReadsTheFilesOfConf(t *testing.T) {
 		}
 		_, shared := c.Environment(t, w)
 		for _, file := range service.EnvFiles {
-			text, err := os.ReadFile(file.Path)
+			values, err := dotenv.Read(file.Path)
 			if err != nil {
 				t.Fatal(err)
 			}
-			for line := range strings.Lines(string(text)) {
-				name, value, ok := strings.Cut(strings.TrimSpace(line), "=")
-				if ok && !strings.HasPrefix(name, "#") && shared[name] != value {
+			for name, value := range values {
+				if shared[name] != value {
 					t.Errorf("%s comes from %q, not from %s", name, shared[name], file.Path)
 				}
 			}
@@ -206,101 +212,47 @@ func TestKubernetesLimitsAreThoseOfCompose(t *testing.T) {
 		if want := service.ReadOnly && !startsEmpty(w); readOnly != want {
 			t.Errorf("read-only is %t, want %t", readOnly, want)
 		}
-		got, want := volumesOf(w), composeVolumes(t, service)
-		if startsEmpty(w) { // see deploy/kubernetes/scale/kustomization.yaml
-			size, _ := strconv.ParseInt(want["/var/tempo"], 10, 64)
-			if space := main.Resources.Limits.StorageEphemeral().Value(); len(got) > 0 || space < size {
-				t.Errorf("has %v and %d bytes of its own, with compose %v", got, space, want)
+		got, kept := writable(w)
+		want := map[string]bool{}
+		for _, volume := range service.Volumes {
+			if volume.Type == types.VolumeTypeVolume {
+				want[volume.Target] = true
 			}
-		} else if !maps.Equal(got, want) {
-			t.Errorf("volumes: %v, with compose %v", got, want)
 		}
-		if slices.Contains(slices.Collect(maps.Values(got)), kept) && spec.SecurityContext.FSGroup == nil {
+		for _, tmpfs := range service.Tmpfs {
+			folder, _, _ := strings.Cut(tmpfs, ":")
+			want[folder] = !startsEmpty(w)
+		}
+		maps.DeleteFunc(want, func(_ string, wanted bool) bool { return !wanted })
+		if !maps.Equal(got, want) {
+			t.Errorf("may write to %v, with compose to %v", got, want)
+		}
+		if kept && spec.SecurityContext.FSGroup == nil {
 			t.Error("its volume may belong to somebody else: fsGroup")
 		}
 	})
 }
 
-// startsEmpty tells the live-stores, whose folder must not outlive their container.
+// startsEmpty tells the live-stores, whose folder must not outlive their container, so that they write
+// to the container itself: see deploy/kubernetes/scale/kustomization.yaml.
 func startsEmpty(w kubernetes.Workload) bool {
 	return slices.Contains(w.Container().Args, "-target=live-store")
 }
 
-// kept is the size of a volume that outlives its container.
-const kept = "kept"
-
-// volumesOf returns the folders that a workload writes to, and their sizes.
-func volumesOf(w kubernetes.Workload) map[string]string {
-	sizes := map[string]string{}
+// writable returns the folders that a workload writes to; kept tells whether one outlives the pod.
+func writable(w kubernetes.Workload) (folders map[string]bool, kept bool) {
+	volumes := map[string]bool{}
 	for _, claim := range w.Claims {
-		sizes[claim.Name] = kept
+		volumes[claim.Name] = true
 	}
 	for _, volume := range w.Template.Spec.Volumes {
-		if volume.EmptyDir != nil && volume.EmptyDir.Medium == corev1.StorageMediumMemory {
-			sizes[volume.Name] = strconv.FormatInt(volume.EmptyDir.SizeLimit.Value(), 10)
-		}
+		volumes[volume.Name] = volume.EmptyDir != nil && volume.EmptyDir.SizeLimit != nil
 	}
-	folders := map[string]string{}
+	folders = map[string]bool{}
 	for _, mount := range w.Container().VolumeMounts {
-		if size, ok := sizes[mount.Name]; ok {
-			folders[mount.MountPath] = size
+		if volumes[mount.Name] {
+			folders[mount.MountPath] = true
 		}
 	}
-	return folders
-}
-
-func composeVolumes(t *testing.T, service types.ServiceConfig) map[string]string {
-	t.Helper()
-	folders := map[string]string{}
-	for _, volume := range service.Volumes {
-		if volume.Type == types.VolumeTypeVolume {
-			folders[volume.Target] = kept
-		}
-	}
-	for _, tmpfs := range service.Tmpfs {
-		folder, options, _ := strings.Cut(tmpfs, ":")
-		_, size, _ := strings.Cut(options, "size=")
-		bytes, err := units.RAMInBytes(size)
-		if err != nil {
-			t.Fatalf("%s: %v", tmpfs, err)
-		}
-		folders[folder] = strconv.FormatInt(bytes, 10)
-	}
-	return folders
-}
-
-// TestKubernetesAsksTheSameQuestion: a pod is ready when it answers what compose's health check
-// asks for.
-func TestKubernetesAsksTheSameQuestion(t *testing.T) {
-	questions := map[string]string{ // of the programs that know whom to ask
-		"/service": ":7878/readyz", "traefik": ":8080/ping", "/tempo": ":3200/ready", "/usr/bin/loki": ":3100/ready",
-		"promtool": ":9090/-/ready",
-	}
-	address := regexp.MustCompile(`(?:http://|/dev/tcp/)127\.0\.0\.1[:/](\d+)(.*)$`)
-	eachPod(t, func(t *testing.T, _ kubernetes.Cluster, w kubernetes.Workload, service types.ServiceConfig) {
-		check, probe := service.HealthCheck, w.Container().ReadinessProbe
-		want, known := questions[check.Test[1]]
-		if found := address.FindStringSubmatch(check.Test[len(check.Test)-1]); !known && found != nil {
-			want = ":" + found[1] + found[2]
-		}
-		got := ""
-		for _, port := range w.Container().Ports {
-			switch {
-			case probe == nil:
-			case probe.HTTPGet != nil && probe.HTTPGet.Port.StrVal == port.Name:
-				got = fmt.Sprintf(":%d%s", port.ContainerPort, probe.HTTPGet.Path)
-			case probe.TCPSocket != nil && probe.TCPSocket.Port.StrVal == port.Name:
-				got = fmt.Sprintf(":%d", port.ContainerPort)
-			}
-		}
-		if got == "" || got != want {
-			t.Fatalf("is asked for %q, with compose for %q", got, want)
-		}
-		if got := time.Duration(probe.PeriodSeconds) * time.Second; got > time.Duration(*check.Interval) {
-			t.Errorf("is asked every %s, with compose every %s", got, *check.Interval)
-		}
-		if got := time.Duration(probe.TimeoutSeconds) * time.Second; got < time.Duration(*check.Timeout) {
-			t.Errorf("has %s to answer, with compose %s", got, *check.Timeout)
-		}
-	})
+	return folders, len(w.Claims) > 0
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"maps"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -143,16 +142,4 @@ func firing(t *testing.T, groups map[string]*rules.Group, name string) (alerts [
 		})
 	}
 	return alerts
-}
-
-// TestAlertRulesWithPromtool runs the same file with the tool that comes with Prometheus.
-func TestAlertRulesWithPromtool(t *testing.T) {
-	promtool, err := exec.LookPath("promtool")
-	if err != nil {
-		t.Skip("there is no promtool on this machine; TestAlertRules runs the same tests")
-	}
-	out, err := exec.Command(promtool, "test", "rules", repo.Path("conf/prometheus/alerts_test.yaml")).CombinedOutput()
-	if err != nil {
-		t.Errorf("promtool: %v\n%s", err, strings.TrimSpace(string(out)))
-	}
 }

@@ -17,7 +17,7 @@ func TestBothWaysOfRunningTheDemoHaveTheSameServices(t *testing.T) {
 	project := compose.Project(t, nil)
 	// The runner sets what depends on addresses or on the container.
 	elsewhere := []string{
-		"UPSTREAM", "TRACE_LINK", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT",
+		"UPSTREAM", "TRACE_LINK", "LOG_LEVEL", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT",
 		"OTEL_EXPORTER_PROMETHEUS_HOST", "OTEL_EXPORTER_PROMETHEUS_PORT", "OTEL_RESOURCE_ATTRIBUTES",
 	}
 	var names []string

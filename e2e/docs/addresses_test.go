@@ -3,7 +3,6 @@ package docs
 import (
 	"maps"
 	"net"
-	"net/http"
 	"net/url"
 	"regexp"
 	"strings"
@@ -55,71 +54,41 @@ func underTest(t *testing.T, address string) (here string, ok bool) {
 	return u.String(), true
 }
 
-// TestAddressesAreServed checks each local URL in the documentation: its port is published or a
-// default of the demo, and the shared demo, if it has that part, answers.
-func TestAddressesAreServed(t *testing.T) {
-	known := map[string]bool{"": true}
-	for _, service := range compose.Project(t, nil).Services {
-		for _, port := range service.Ports {
-			known[port.Published] = true
+// TestAddressesAreThere checks each local URL in the documentation: its port is published, or a default
+// of the demo, and its host is this machine or a container.
+func TestAddressesAreThere(t *testing.T) {
+	// Nobody listens on port 1, on purpose; the others are for services of your own.
+	known, containers := map[string]bool{"": true, "1": true, "7878": true, "7879": true}, map[string]bool{}
+	for _, stack := range compose.Stacks {
+		for name, service := range compose.Stack(t, stack, nil).Services {
+			for _, name := range append(compose.Aliases(service), name) {
+				containers[name] = true
+			}
+			for _, port := range service.Ports {
+				known[port.Published] = true
+			}
 		}
 	}
 	for _, part := range topology.Parts() {
 		_, port, _ := net.SplitHostPort(part.Addr)
 		known[port] = true
 	}
-	configured := sourceText(t)
-	asked := map[string]bool{}
+	assigned := regexp.MustCompile(`[A-Z0-9]_PORT=(\d+)`)
 	for _, d := range documents(t) {
 		ports := maps.Clone(known)
-		for _, assigned := range regexp.MustCompile(`[A-Z0-9]_PORT=(\d+)`).FindAllStringSubmatch(d.text, -1) {
-			ports[assigned[1]] = true
+		for _, found := range assigned.FindAllStringSubmatch(d.text, -1) {
+			ports[found[1]] = true
 		}
 		for _, address := range localAddress.FindAllString(d.text, -1) {
-			address = strings.TrimRight(address, ".,;:")
-			u, err := url.Parse(address)
+			u, err := url.Parse(strings.TrimRight(address, ".,;:"))
 			if err != nil {
 				t.Errorf("%s: %s: %v", d.name, address, err)
 				continue
 			}
-			inside := !strings.HasSuffix(u.Hostname(), "localhost") && u.Hostname() != "127.0.0.1"
-			switch {
-			case inside || !ports[u.Port()]:
-				if !strings.Contains(configured, u.Host) {
-					t.Errorf("%s names %s, and neither the stack nor its configuration knows %s", d.name, address, u.Host)
-				}
-				continue
-			case strings.ContainsAny(address, "<{") || asked[address]:
-				continue
-			}
-			asked[address] = true
-			here, ok := underTest(t, address)
-			if !ok {
-				continue
-			}
-			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, here, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if strings.HasSuffix(req.URL.Hostname(), ".localhost") { // Go's resolver does not know such names
-				req.Host, req.URL.Host = req.URL.Host, net.JoinHostPort("127.0.0.1", req.URL.Port())
-			}
-			res, err := testbed.Shared(t).Client.Do(req)
-			if err != nil {
-				t.Errorf("%s names %s: %v", d.name, address, err)
-				continue
-			}
-			res.Body.Close()
-			// A URL without a path is the base of others. The gateway does not know the host
-			// 127.0.0.1: commands that name it send another Host header. And ?fail= asks for an
-			// error.
-			base := u.Path == "" || strings.HasPrefix(here, testbed.Shared(t).Demo.Gateway) && u.Path == "/"
-			if res.StatusCode >= 400 && !(base && res.StatusCode == http.StatusNotFound) && !strings.Contains(u.RawQuery, "fail=") {
-				t.Errorf("%s names %s, which answers %s", d.name, address, res.Status)
+			here := strings.HasSuffix(u.Hostname(), "localhost") || u.Hostname() == "127.0.0.1"
+			if !containers[u.Hostname()] && !(here && ports[u.Port()]) {
+				t.Errorf("%s names %s, where nothing listens", d.name, address)
 			}
 		}
-	}
-	if len(asked) < 10 {
-		t.Errorf("only %d addresses were found", len(asked))
 	}
 }

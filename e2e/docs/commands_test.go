@@ -3,7 +3,6 @@ package docs
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"os"
 	"os/exec"
 	"regexp"
@@ -184,15 +183,4 @@ func (a *output) String() string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.all.String()
-}
-
-func TestDemoCommandsAreToldApart(t *testing.T) {
-	for command, want := range map[string]string{
-		"go run ./demo": "up []", "go run ./demo up -json": "up [-json]", "go run ./demo -json": "up [-json]", "A=1 B_C=2 go run ./demo tour -fail redis": "tour [-fail redis]", "go test work": " []",
-	} {
-		name, args, _ := demoCommand(command)
-		if got := fmt.Sprint(name, " ", args); got != want {
-			t.Errorf("%s: %s, want %s", command, got, want)
-		}
-	}
 }

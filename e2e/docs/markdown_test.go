@@ -129,14 +129,3 @@ func TestReadmeIsShort(t *testing.T) {
 		t.Errorf("README.md has %d words before its layout (found: %t), more than 1200: move something to docs/", words, ok)
 	}
 }
-
-func TestMarkdownIsUnderstood(t *testing.T) {
-	d := parseMarkdown("x.md", "# The `-a` flag, twice\n\nRun `go run ./demo\nup` or `A=1 docker x \\| go run ./demo ledger` ([link](a.md#b), ![](c.png)).\n\n"+
-		"   ```sh\n   # nothing\n   go test \\\n     work # all\n   ```\n```\nx/ y/  text\n```\n")
-	if got := strings.Join(d.commands, "; "); got != "go test work; go run ./demo up; A=1 docker x | go run ./demo ledger" {
-		t.Errorf("commands: %s", got)
-	}
-	if got := strings.Join(d.links, "; "); got != "a.md#b; c.png" || !d.anchors["the--a-flag-twice"] || d.blocks != "x/ y/  text\n" {
-		t.Errorf("links %s, anchors %v, blocks %q", got, d.anchors, d.blocks)
-	}
-}

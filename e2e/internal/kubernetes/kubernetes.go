@@ -8,7 +8,6 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
-	policyv1 "k8s.io/api/policy/v1"
 	"sigs.k8s.io/kustomize/api/krusty"
 	"sigs.k8s.io/kustomize/api/resource"
 	"sigs.k8s.io/kustomize/kyaml/filesys"
@@ -28,7 +27,6 @@ type Cluster struct {
 	Services   map[string]corev1.Service
 	ConfigMaps map[string]corev1.ConfigMap
 	Policies   map[string]networkingv1.NetworkPolicy
-	Budgets    map[string]policyv1.PodDisruptionBudget
 }
 
 // EBPF is the overlay with a second container in the pods of uservice1 and uservice2.
@@ -63,7 +61,7 @@ func Build(t *testing.T, overlay string) Cluster {
 		t.Fatal(err)
 	}
 	c := Cluster{Workloads: map[string]Workload{}, Services: map[string]corev1.Service{}, ConfigMaps: map[string]corev1.ConfigMap{},
-		Policies: map[string]networkingv1.NetworkPolicy{}, Budgets: map[string]policyv1.PodDisruptionBudget{}}
+		Policies: map[string]networkingv1.NetworkPolicy{}}
 	for _, object := range made.Resources() {
 		name := object.GetName()
 		switch kind := object.GetKind(); kind {
@@ -82,7 +80,6 @@ func Build(t *testing.T, overlay string) Cluster {
 		case "NetworkPolicy":
 			c.Policies[name] = decode[networkingv1.NetworkPolicy](t, object)
 		case "PodDisruptionBudget":
-			c.Budgets[name] = decode[policyv1.PodDisruptionBudget](t, object)
 		default:
 			t.Errorf("%s %s: no test looks at this kind", kind, name)
 		}
