@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"runtime"
@@ -28,9 +29,11 @@ const (
 type Options struct {
 	// Name is what errors call the program.
 	Name string
-	// Path is the program, Args its arguments, Env its whole environment, as in exec.Cmd.
+	// Path is the program, Args its arguments, Dir its working folder, Env its whole environment, as in
+	// exec.Cmd.
 	Path string
 	Args []string
+	Dir  string
 	Env  []string
 	// Stdout and Stderr get each line without its end, and must not keep it; nil drops it.
 	Stdout, Stderr func(line []byte)
@@ -40,6 +43,7 @@ type Options struct {
 type Process struct {
 	name  string
 	cmd   *exec.Cmd
+	stop  context.CancelFunc // asks it to end
 	asked atomic.Bool
 	ready chan struct{} // closed when it listens
 	done  chan struct{} // closed when it and its output have ended
@@ -47,7 +51,6 @@ type Process struct {
 	addr, metrics string // to be read after ready
 
 	// To be read after done:
-	err                 error  // how it ended
 	lastLine, lastError []byte // on standard output and standard error
 	peak                int64  // memory in bytes, when it was told to stop
 }
@@ -65,20 +68,16 @@ var thread = sync.OnceValue(func() chan<- func() {
 	return calls
 })
 
+// start starts a command in a process group of its own.
 func start(cmd *exec.Cmd) error {
+	cmd.SysProcAttr = &childAttributes
 	result := make(chan error, 1)
 	thread() <- func() { result <- cmd.Start() }
-	return <-result
-}
-
-// Run starts a command that is told to end by an interrupt when its context ends, and waits for it.
-func Run(cmd *exec.Cmd) error {
-	ownGroup(cmd)
-	cmd.Cancel = func() error { return interruptGroup(cmd) }
-	if err := start(cmd); err != nil {
-		return err
+	err := <-result
+	if errors.Is(err, fs.ErrPermission) {
+		err = fmt.Errorf("%w: set %s to a folder in which programs may run", err, TempVariable)
 	}
-	return cmd.Wait()
+	return err
 }
 
 // Start runs a program in a process group of its own. It does not wait until the program is ready.
@@ -99,17 +98,18 @@ func Start(o Options) (*Process, error) {
 			o.Stderr(line)
 		}
 	}}
-	cmd := exec.Command(o.Path, o.Args...)
-	cmd.Env = o.Env
-	cmd.Stdout, cmd.Stderr = stdout, stderr
-	cmd.WaitDelay = 2 * time.Second // somebody else may hold its output open
-	ownGroup(cmd)
+	ctx, cancel := context.WithCancel(context.Background())
+	cmd := exec.CommandContext(ctx, o.Path, o.Args...)
+	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = o.Dir, o.Env, stdout, stderr
+	cmd.Cancel = func() error { return terminate(cmd.Process) }
+	cmd.WaitDelay = Grace // then it is killed, and whoever holds its output open is not waited for
+	p.cmd, p.stop = cmd, cancel
 	if err := start(cmd); err != nil {
+		cancel()
 		return nil, fmt.Errorf("start %s: %w", o.Name, err)
 	}
-	p.cmd = cmd
 	go func() {
-		p.err = cmd.Wait()
+		_ = cmd.Wait() // ProcessState says how it ended
 		stdout.Flush()
 		stderr.Flush()
 		close(p.done)
@@ -168,12 +168,12 @@ func (p *Process) Ended() bool {
 // Asked reports whether Stop or Kill was called: if not, it ended by itself.
 func (p *Process) Asked() bool { return p.asked.Load() }
 
+// Succeeded reports whether the process ended with exit status 0. Call it after its end.
+func (p *Process) Succeeded() bool { return p.cmd.ProcessState.Success() }
+
 // How says how the process ended, with its last line on standard error. Call it after its end.
 func (p *Process) How() string {
-	how := "exit status 0"
-	if p.err != nil {
-		how = p.err.Error()
-	}
+	how := p.cmd.ProcessState.String()
 	if last := bytes.TrimSpace(p.lastError); len(last) > 0 {
 		how += ": " + string(last)
 	}
@@ -184,25 +184,20 @@ func (p *Process) How() string {
 func (p *Process) LastLine() string { return string(p.lastLine) }
 
 // Stop asks the process to end and waits for it. It is killed when ctx or Grace ends first. The
-// error says so, or that it ended badly; it is nil for a process that had ended before.
+// error says that it ended badly; it is nil for a process that had ended before.
 func (p *Process) Stop(ctx context.Context) error {
 	if p.asked.Swap(true) || p.Ended() {
 		<-p.done
 		return nil
 	}
 	p.peak = peakMemory(p.cmd.Process.Pid)
-	if err := terminate(p.cmd.Process); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		kill(p.cmd.Process)
-	}
+	p.stop()
 	select {
 	case <-p.done:
-		if p.err != nil {
-			return fmt.Errorf("%s did not stop well: %s", p.name, p.How())
+		if !p.Succeeded() {
+			return fmt.Errorf("%s did not stop well within %s: %s", p.name, Grace, p.How())
 		}
 		return nil
-	case <-time.After(Grace):
-		p.Kill()
-		return fmt.Errorf("%s was killed: it had not stopped within %s", p.name, Grace)
 	case <-ctx.Done():
 		p.Kill()
 		return fmt.Errorf("%s was killed: %w", p.name, context.Cause(ctx))

@@ -118,7 +118,7 @@ func TestAProcessThatStopsBadly(t *testing.T) {
 		t.Fatal(err)
 	}
 	err := p.Stop(t.Context())
-	if err == nil || err.Error() != "child did not stop well: exit status 1: lost a request" {
+	if err == nil || err.Error() != "child did not stop well within 25s: exit status 1: lost a request" {
 		t.Errorf("got %v", err)
 	}
 }

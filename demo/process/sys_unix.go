@@ -4,7 +4,6 @@ package process
 
 import (
 	"os"
-	"os/exec"
 	"syscall"
 	"time"
 )
@@ -12,19 +11,14 @@ import (
 // childAttributes put a child into a group of its own, out of reach of the terminal's Ctrl-C.
 var childAttributes = syscall.SysProcAttr{Setpgid: true}
 
-func ownGroup(cmd *exec.Cmd) {
-	attributes := childAttributes
-	cmd.SysProcAttr = &attributes
-}
+// TempVariable is where os.TempDir looks first.
+const TempVariable = "TMPDIR"
 
-// terminate asks a process to end, having finished what it does.
-func terminate(p *os.Process) error { return p.Signal(syscall.SIGTERM) }
+// terminate asks a process and whatever it started to end, having finished what they do: it leads a
+// process group of its own.
+func terminate(p *os.Process) error { return syscall.Kill(-p.Pid, syscall.SIGTERM) }
 
-// kill ends a process and whatever it started: it leads a process group of its own.
 func kill(p *os.Process) { _ = syscall.Kill(-p.Pid, syscall.SIGKILL) }
-
-// interruptGroup ends the go command, which removes its temporary files then, and its compilers.
-func interruptGroup(cmd *exec.Cmd) error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGINT) }
 
 // Alive reports whether a process with this id exists.
 func Alive(pid int) bool {

@@ -2,16 +2,16 @@ package process
 
 import (
 	"os"
-	"os/exec"
 	"syscall"
 
 	"golang.org/x/sys/windows"
 )
 
-// ownGroup puts a child into a group of its own, out of reach of the console's Ctrl-C.
-func ownGroup(cmd *exec.Cmd) {
-	cmd.SysProcAttr = &syscall.SysProcAttr{CreationFlags: windows.CREATE_NEW_PROCESS_GROUP}
-}
+// childAttributes put a child into a group of its own, out of reach of the console's Ctrl-C.
+var childAttributes = syscall.SysProcAttr{CreationFlags: windows.CREATE_NEW_PROCESS_GROUP}
+
+// TempVariable is where os.TempDir looks first.
+const TempVariable = "TMP"
 
 // terminate asks a process to end, having finished what it does. Windows has no SIGTERM; a Go
 // program sees the break event as an interrupt.
@@ -20,8 +20,6 @@ func terminate(p *os.Process) error {
 }
 
 func kill(p *os.Process) { _ = p.Kill() }
-
-func interruptGroup(cmd *exec.Cmd) error { return terminate(cmd.Process) }
 
 // Alive reports whether a process with this id exists.
 func Alive(pid int) bool {

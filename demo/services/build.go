@@ -3,7 +3,7 @@
 package services
 
 import (
-	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +16,7 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -45,7 +46,7 @@ func findRoot() (string, error) {
 }
 
 // uncomplaining are the lines of `go build -v` that are no complaints: packages, and downloads.
-var uncomplaining = regexp.MustCompile(`(?m)^([^\s:]*|go: downloading .*)\r?\n`)
+var uncomplaining = regexp.MustCompile(`^([^\s:]*|go: downloading .*)\r?$`)
 
 // Build compiles the services of the repository at root, in which the working folder is, into a new
 // temporary folder, bin. Progress goes to out, every ten seconds or rewriting itself. The error has
@@ -72,42 +73,53 @@ func build(ctx context.Context, root, dir string, out io.Writer) error {
 	// With several packages, -o has to name a folder that exists. The Dockerfiles have -trimpath:
 	// here it would make all that `go run ./demo` has just compiled useless, and the very first
 	// start take twice as long (50 s instead of 27 s, measured on two cores).
-	// -mod is said, because that of somebody's GOFLAGS may be none for a workspace.
 	args := []string{"build", "-mod=readonly", "-v", "-buildvcs=false", "-ldflags", "-s -w", "-o", dir + string(filepath.Separator)}
 	for _, s := range topology.Services() {
 		args = append(args, "./"+s.Name)
 	}
 	slices.Sort(args[len(args)-4:]) // links the quick pair first: 0.2 s sooner, measured on two cores
-	cmd := exec.CommandContext(ctx, gocmd, args...)
-	cmd.Dir = root
-	// What the shell sets for other work must not make these binaries unfit for this machine, or
-	// this folder no workspace. The compiler's temporary files are removed with ours.
-	cmd.Env = append(cmd.Environ(), "GOWORK="+filepath.Join(root, "go.work"), "GOOS="+runtime.GOOS,
-		"GOARCH="+runtime.GOARCH, "GOTMPDIR="+dir)
-	cmd.WaitDelay = 10 * time.Second
-	var said bytes.Buffer
+	var complaints []string
 	var last atomic.Value // the latest line, which names a package or a download
 	last.Store("")
-	output := io.MultiWriter(&said, &process.Lines{Emit: func(line []byte) { last.Store(", " + string(line)) }})
-	cmd.Stdout, cmd.Stderr = output, output
 
 	live := term.Colours(out)
 	if !live {
 		fmt.Fprintln(out, "building the four services (the first time takes longer)")
 	}
-	start := time.Now()
+	begin := time.Now()
 	stop := term.Progress(out, live, 10*time.Second, func() string {
-		return fmt.Sprintf("building the four services: %s%s", time.Since(start).Round(time.Second), last.Load())
+		return fmt.Sprintf("building the four services: %s%s", time.Since(begin).Round(time.Second), last.Load())
 	})
-	err = process.Run(cmd)
+	p, err := process.Start(process.Options{
+		Name: "go build", Path: gocmd, Args: args, Dir: root,
+		// What the shell sets for other work must not make these binaries unfit for this machine, or
+		// this folder no workspace. The compiler's temporary files are removed with ours.
+		Env: append(os.Environ(), "PWD="+root, "GOWORK="+filepath.Join(root, "go.work"), "GOOS="+runtime.GOOS,
+			"GOARCH="+runtime.GOARCH, "GOTMPDIR="+dir),
+		Stderr: func(line []byte) {
+			last.Store(", " + string(line))
+			if !uncomplaining.Match(line) {
+				complaints = append(complaints, string(line))
+			}
+		},
+	})
+	if err == nil {
+		select {
+		case <-p.Done():
+		case <-ctx.Done():
+			_ = p.Stop(context.Background())
+		}
+	}
 	stop()
 	switch {
+	case err != nil:
+		return err
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
-	case err != nil:
-		return fmt.Errorf("build the services: %w\n%s", err, uncomplaining.ReplaceAll(said.Bytes(), nil))
+	case !p.Succeeded():
+		return fmt.Errorf("build the services: %s", cmp.Or(strings.Join(complaints, "\n"), p.How()))
 	}
-	fmt.Fprintf(out, "built the four services in %.1f s\n", time.Since(start).Seconds())
+	fmt.Fprintf(out, "built the four services in %.1f s\n", time.Since(begin).Seconds())
 	return nil
 }
 
@@ -128,12 +140,8 @@ func tempDir() (string, error) {
 	}
 	dir, err := os.MkdirTemp("", discover.Prefix+strconv.Itoa(os.Getpid())+"-")
 	if err != nil {
-		variable := "TMPDIR" // where os.TempDir looks first
-		if runtime.GOOS == "windows" {
-			variable = "TMP"
-		}
 		return "", fmt.Errorf("temporary folder for the services' programs: %w: "+
-			"set %s to a folder that you can write to", err, variable)
+			"set %s to a folder that you can write to", err, process.TempVariable)
 	}
 	return dir, nil
 }

@@ -109,7 +109,7 @@ func TestServiceThatEndsBadlyIsTold(t *testing.T) {
 	o, _, _ := options(t, "uservice3=end badly")
 	s := start(t, o)
 	err := s.Stop(context.Background())
-	if err == nil || !strings.Contains(err.Error(), "uservice3 did not stop well: exit status 4: lost something") {
+	if err == nil || !strings.Contains(err.Error(), "uservice3 did not stop well within 25s: exit status 4: lost something") {
 		t.Errorf("%v", err)
 	}
 }
