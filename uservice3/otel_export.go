@@ -97,8 +97,7 @@ func (e *exporter[T]) Export(ctx context.Context, batch []T) error {
 	return nil
 }
 
-// attempt is one try to send a batch of spans, of several that Export may take. A back end that
-// hangs gets ten seconds.
+// attempt is one of the tries that Export takes for a batch of spans. It has ten seconds.
 func (e *exporter[T]) attempt(ctx context.Context, method string, request, reply any, conn *grpc.ClientConn,
 	invoke grpc.UnaryInvoker, options ...grpc.CallOption) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)

@@ -9,6 +9,9 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/propagation"
 )
 
 // request asks the service for target with a propagation header, which may be empty.
@@ -21,6 +24,19 @@ func request(t *testing.T, s *service, target, uberTraceID string) *httptest.Res
 	res := httptest.NewRecorder()
 	s.handler().ServeHTTP(res, req)
 	return res
+}
+
+// TestByHand does what otelhttp does for a handler and a transport; docs/commentary.md shows it.
+func TestByHand(t *testing.T) {
+	record(t)
+	const header = "4bf92f3577b34da6a3ce929d0e0e4736:00f067aa0ba902b7:0:1"
+	in := http.Header{"Uber-Trace-Id": {header}}
+	out := http.Header{}
+	ctx := otel.GetTextMapPropagator().Extract(t.Context(), propagation.HeaderCarrier(in))
+	otel.GetTextMapPropagator().Inject(ctx, propagation.HeaderCarrier(out))
+	if got := out.Get("uber-trace-id"); got != header {
+		t.Errorf("%s leaves as %s", header, got)
+	}
 }
 
 func TestThePropagationHeaderIsRead(t *testing.T) {

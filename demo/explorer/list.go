@@ -151,7 +151,9 @@ func (e *explorer) list(ctx context.Context, f filter, in window) (*list, error)
 		}
 	}
 	slices.Sort(l.Services)
-	slices.SortFunc(passed, func(a, b tempo.Summary) int { return cmp.Or(b.Start.Compare(a.Start), cmp.Compare(a.ID, b.ID)) })
+	slices.SortFunc(passed, func(a, b tempo.Summary) int {
+		return cmp.Or(b.Start.Compare(a.Start), cmp.Compare(a.ID, b.ID))
+	})
 	for _, s := range passed[:min(len(passed), maxListed)] {
 		row := story.List(s, known[s.ID].asked, known[s.ID].received, now)
 		row.Before = s.Start.Before(e.faultBegan())
@@ -188,7 +190,8 @@ func countSpans(s tempo.Summary) (all, failed int) {
 // nothing says why a list is empty, and whether a wider window has something.
 func (e *explorer) nothing(ctx context.Context, f filter, in window, now time.Time) *empty {
 	says := &empty{Title: "No trace in " + in.past,
-		Text: "Call a service. Its trace appears here once its spans reach the trace store; a call that is not sampled has none."}
+		Text: "Call a service. Its trace appears here once its spans reach the trace store; " +
+			"a call that is not sampled has none."}
 	if f != (filter{}) {
 		says.Title, says.Text = "No trace matches", "Nothing in "+in.past+" passes these filters."
 	}

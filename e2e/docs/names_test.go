@@ -46,7 +46,7 @@ func TestVariablesAreDocumented(t *testing.T) {
 }
 
 func TestFlagsOfTheDocumentationExist(t *testing.T) {
-	known := map[string]bool{"-help": true, "--tracing.samplerate": true} // of Traefik, for example
+	known := map[string]bool{"-help": true, "--tracing.samplerate": true, "--abort-on-container-exit": true} // of Traefik and Compose
 	for _, name := range repo.Programs {
 		for _, s := range settings(help(t, name, "-help")) {
 			known["-"+s.flag] = true

@@ -151,15 +151,19 @@ func TestYourServiceGetsTheVersionsOfOurs(t *testing.T) {
 	}
 }
 
-// yourCommand returns the command of the page that has a text in it.
 func yourCommand(t *testing.T, page, text string) string {
+	return commandOf(t, yourService, page, text)
+}
+
+// commandOf returns the command of a page that has a text in it.
+func commandOf(t *testing.T, name, page, text string) string {
 	t.Helper()
-	for _, command := range parseMarkdown(yourService, page).commands {
+	for _, command := range parseMarkdown(name, page).commands {
 		if strings.Contains(command, text) {
 			return command
 		}
 	}
-	t.Fatalf("%s has no command with %q", yourService, text)
+	t.Fatalf("%s has no command with %q", name, text)
 	return ""
 }
 
