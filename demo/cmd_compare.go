@@ -1,13 +1,9 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"flag"
-	"fmt"
 	"os"
-	"path/filepath"
-	"strings"
 	"time"
 
 	"example.com/grafana-tempo-go-demo/demo/compare"
@@ -41,7 +37,6 @@ func declareCompare(fs *flag.FlagSet) action {
 		"`number` of connections with the mocks as they are, where each waits most of the time")
 	quick := fs.Bool("quick", false, "two rounds of a second: less than a minute, and less reliable")
 	asJSON := fs.Bool("json", false, "print one JSON object instead")
-	plot := fs.String("plot", "", "also draw the ratios and the latencies to this `file`, which ends in .svg")
 	return func(s session) error {
 		set := given(fs)
 		if *quick && set["rounds"] == "" {
@@ -61,46 +56,14 @@ func declareCompare(fs *flag.FlagSet) action {
 		if o.Duration < 100*time.Millisecond || o.Duration > time.Hour {
 			return misused("-duration=%s: want 100ms to %s", o.Duration, time.Hour)
 		}
-		if *plot != "" && strings.ToLower(filepath.Ext(*plot)) != ".svg" {
-			return misused("-plot=%q: the name has to end in .svg", *plot)
-		}
-		return runCompare(s, o, *plot, *asJSON)
-	}
-}
-
-// runCompare measures and prints. What it starts is gone when it returns.
-func runCompare(s session, o compare.Options, plot string, asJSON bool) error {
-	if plot != "" {
-		// A file that cannot be written must not cost minutes of measuring.
-		file, err := os.OpenFile(plot, os.O_CREATE|os.O_WRONLY, 0o666)
+		o.Messages = s.stderr
+		report, err := compare.Run(s.ctx, s.kill, o)
 		if err != nil {
-			return fmt.Errorf("plot: %w", err)
+			return err
 		}
-		_ = file.Close()
-		defer func() {
-			if info, err := os.Stat(plot); err == nil && info.Size() == 0 { // nothing was drawn
-				_ = os.Remove(plot)
-			}
-		}()
-	}
-	o.Messages = s.stderr
-	report, err := compare.Run(s.ctx, s.kill, o)
-	if err != nil {
-		return err
-	}
-	if plot != "" {
-		var picture bytes.Buffer
-		err := report.SVG(&picture)
-		if err == nil {
-			err = os.WriteFile(plot, picture.Bytes(), 0o666)
+		if *asJSON {
+			return json.NewEncoder(s.stdout).Encode(report)
 		}
-		if err != nil {
-			return fmt.Errorf("plot: %w", err)
-		}
-		fmt.Fprintf(s.stderr, "the picture is in %s\n", plot)
+		return report.Text(s.stdout, term.Width(s.stdout), term.ASCIIOnly(os.Getenv))
 	}
-	if asJSON {
-		return json.NewEncoder(s.stdout).Encode(report)
-	}
-	return report.Text(s.stdout, term.Width(s.stdout), term.ASCIIOnly(os.Getenv))
 }

@@ -151,9 +151,6 @@ func runUp(s session, o stack.Options, asJSON bool) error {
 	}
 	problems = append(problems, running.Stop(s.kill))
 	err = errors.Join(problems...)
-	if tally := running.Faults().State().Tally; tally != "" {
-		fmt.Fprintln(out, "Faults:", tally)
-	}
 	if err == nil {
 		fmt.Fprintln(out, "stopped; nothing is left behind")
 	}
@@ -163,8 +160,8 @@ func runUp(s session, o stack.Options, asJSON bool) error {
 // broken says what is broken from the start; it is empty if nothing is.
 func broken(fault string, running *stack.Stack, width int) string {
 	if fault == lab.Random {
-		return term.Hang("", fmt.Sprintf("The telemetry is broken on purpose, and this terminal does not say how. The page, %s, has hints, takes "+
-			"your answer and keeps the tally. -break random:%d hides the same faults in the same order.",
+		return term.Hang("", fmt.Sprintf("The telemetry is broken on purpose, and this terminal does not say how. The page, %s, has hints "+
+			"and takes your answer. -break random:%d hides the same faults in the same order.",
 			running.URLs().Explorer, running.Faults().State().Seed), width) + "\n"
 	}
 	if f, ok := lab.Named(fault); ok {

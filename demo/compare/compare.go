@@ -19,11 +19,8 @@ import (
 	"slices"
 	"time"
 
-	"github.com/HdrHistogram/hdrhistogram-go"
-
 	"example.com/grafana-tempo-go-demo/demo/process"
 	"example.com/grafana-tempo-go-demo/demo/services"
-	"example.com/grafana-tempo-go-demo/demo/term"
 	"example.com/grafana-tempo-go-demo/demo/topology"
 )
 
@@ -70,14 +67,13 @@ type comparison struct {
 	hard      context.Context // when it ends, processes that have not stopped are killed
 
 	idle   [2]*measured // what a pair takes that answers one request
-	steps  int          // begun so far
 	report Report
 }
 
 // Run builds the services and compares the pairs until ctx ends, with its cause as the error. When
 // hard ends, it kills processes that still stop. It leaves neither a process nor a file behind.
 func Run(ctx, hard context.Context, o Options) (_ *Report, err error) {
-	root, bin, err := services.Build(ctx, o.Messages)
+	_, bin, err := services.Build(ctx, o.Messages)
 	if err != nil {
 		return nil, err
 	}
@@ -93,28 +89,24 @@ func Run(ctx, hard context.Context, o Options) (_ *Report, err error) {
 			}
 			return process.Options{Path: services.Program(bin, name)}
 		}}
-	err = c.measure(ctx)
-	if err == nil {
-		err = c.measureStill(ctx, root, bin)
-	}
-	if term.Colours(o.Messages) {
-		fmt.Fprint(o.Messages, term.ClearLine)
-	}
-	return &c.report, err
+	return &c.report, c.measure(ctx)
 }
 
-// measure fills the report, but for what does not depend on load.
+// measure fills the report.
 func (c *comparison) measure(ctx context.Context) error {
 	c.report = Report{
 		Machine: Machine{OS: runtime.GOOS, Arch: runtime.GOARCH, CPUs: runtime.NumCPU(), Go: runtime.Version()},
 		Rounds:  c.Rounds,
-		Answers: readAnswers(),
 		Notes:   []string{},
 	}
-	if err := c.measureIdle(ctx); err != nil {
+	noWait := map[string]string{"REDIS_MIN": "0s", "REDIS_MAX": "0s", "DATABASE_MIN": "0s", "DATABASE_MAX": "0s"}
+	if err := c.measureIdle(ctx, load{env: noWait, connections: 1, requests: 1, duration: maxLatency}); err != nil {
 		return err
 	}
-	for _, l := range c.loads() {
+	for _, l := range []load{
+		{name: "mocks at zero", connections: c.Concurrency, warmUp: c.Duration / 5, duration: c.Duration, env: noWait},
+		{name: "mocks as they are", connections: c.Visitors, duration: max(c.Duration, c.minMocked)},
+	} {
 		if err := c.measureLoad(ctx, l); err != nil {
 			return err
 		}
@@ -122,36 +114,17 @@ func (c *comparison) measure(ctx context.Context) error {
 	return nil
 }
 
-// begin says what is measured next, on a terminal on a line that rewrites itself.
-func (c *comparison) begin(format string, args ...any) {
-	c.steps++
-	all := 2*idleRuns + 2*len(c.loads())*c.Rounds + 1 // the last one counts allocations
-	step := fmt.Sprintf("[%d/%d] ", c.steps, all) + fmt.Sprintf(format, args...)
-	if term.Colours(c.Messages) {
-		fmt.Fprint(c.Messages, term.Rewrite(step))
-	} else {
-		fmt.Fprintln(c.Messages, step)
-	}
-}
+func (c *comparison) say(format string, args ...any) { fmt.Fprintf(c.Messages, format+"\n", args...) }
 
 func (c *comparison) note(format string, args ...any) {
 	c.report.Notes = append(c.report.Notes, fmt.Sprintf(format, args...))
 }
 
-func (c *comparison) loads() [2]load {
-	return [2]load{
-		{name: "mocks at zero", connections: c.Concurrency, warmUp: c.Duration / 5, duration: c.Duration,
-			env: map[string]string{"REDIS_MIN": "0s", "REDIS_MAX": "0s", "DATABASE_MIN": "0s", "DATABASE_MAX": "0s"}},
-		{name: "mocks as they are", connections: c.Visitors, duration: max(c.Duration, c.minMocked)},
-	}
-}
-
 // measureIdle learns what it takes to start and stop each pair, which is no cost of a request.
-func (c *comparison) measureIdle(ctx context.Context) error {
-	once := load{env: c.loads()[0].env, connections: 1, requests: 1, duration: maxLatency}
+func (c *comparison) measureIdle(ctx context.Context, once load) error {
 	for i, p := range pairs {
 		for range idleRuns {
-			c.begin("starting and stopping the %s pair", p.name)
+			c.say("starting and stopping the %s pair", p.name)
 			run, err := c.round(ctx, p, once)
 			if err != nil {
 				return err
@@ -161,50 +134,45 @@ func (c *comparison) measureIdle(ctx context.Context) error {
 			}
 		}
 	}
-	if plain, instrumented := c.idle[0].spans, c.idle[1].spans; plain != 0 || instrumented == 0 {
+	plain, instrumented := c.idle[0], c.idle[1]
+	if plain.spans != 0 || instrumented.spans == 0 {
 		return fmt.Errorf("one request made %d spans in the plain pair and %d in the instrumented one: "+
-			"there is nothing to compare", plain, instrumented)
+			"there is nothing to compare", plain.spans, instrumented.spans)
 	}
-	if c.idle[0].peak == 0 {
+	if plain.peak == 0 {
 		c.note("Memory is left out: it is not measured on %s.", runtime.GOOS)
 	}
+	c.report.Still = setSideBySide(still, c.idle[:1], c.idle[1:])
 	return nil
 }
 
 // measureLoad applies a load to both pairs in turn. Rounds begin with the other pair each time, so
 // that a machine that gets slower or faster does so to both.
 func (c *comparison) measureLoad(ctx context.Context, l load) error {
-	out := Load{Name: l.name, Connections: l.connections, DurationMS: float64(l.duration) / float64(time.Millisecond)}
-	runs := [2]*Runs{&out.Plain, &out.Instrumented}
-	latencies := [2]*hdrhistogram.Histogram{newHistogram(), newHistogram()}
+	var rounds [2][]*measured
 	for n := range c.Rounds {
 		for _, i := range [2]int{n % 2, 1 - n%2} {
-			name := pairs[i].name
-			c.begin("%s, round %d of %d, %s pair", l.name, n+1, c.Rounds, name)
+			name, idle := pairs[i].name, c.idle[i]
+			c.say("%s, round %d of %d, %s pair", l.name, n+1, c.Rounds, name)
 			run, err := c.round(ctx, pairs[i], l)
 			if err != nil {
 				return err
 			}
-			if run.latencies.TotalCount() == 0 {
+			if run.answered == 0 {
 				return fmt.Errorf("%s: the %s pair answered no request: %s", l.name, name, describeErrors(run.errors))
 			}
-			round := newRound(run, c.idle[i], l.duration)
-			if len(run.errors) > 0 {
+			run.cpu = max(0, run.cpu-idle.cpu)
+			lost := idle.spans*run.answered - run.spans
+			if len(run.errors) > 0 { // a request that failed has fewer spans, or more
 				c.note("%s, round %d: of the %s pair's requests, %s.", l.name, n+1, name, describeErrors(run.errors))
-			} else if lost := round.SpansLost; lost != nil && *lost > 0 {
+			} else if lost > 0 {
 				c.note("%s, round %d: %d of %d spans were lost: there were more than could be sent.",
-					l.name, n+1, *lost, *lost+run.spans)
+					l.name, n+1, lost, lost+run.spans)
 			}
-			runs[i].Rounds = append(runs[i].Rounds, round)
-			latencies[i].Merge(run.latencies)
+			rounds[i] = append(rounds[i], run)
 		}
 	}
-	for i, h := range latencies {
-		for _, percent := range percents {
-			runs[i].Latencies = append(runs[i].Latencies, Percentile{percent, float64(h.ValueAtQuantile(percent)) / 1000})
-		}
-	}
-	out.compareRounds()
-	c.report.Loads = append(c.report.Loads, out)
+	c.report.Loads = append(c.report.Loads, Load{Name: l.name, Connections: l.connections,
+		DurationMS: milliseconds(l.duration), Metrics: setSideBySide(underLoad, rounds[0], rounds[1])})
 	return nil
 }

@@ -141,26 +141,14 @@ func TestBothPairsAreMeasuredInTurn(t *testing.T) {
 	if err := c.measure(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if len(c.report.Loads) != 2 || len(c.report.Notes) > 1 {
-		t.Fatalf("%d loads, notes %q", len(c.report.Loads), c.report.Notes)
+	if len(c.report.Loads) != 2 || len(c.report.Notes) > 1 || len(c.report.Still) == 0 {
+		t.Fatalf("%+v", c.report)
 	}
-	for _, l := range c.report.Loads {
-		for name, runs := range map[string]Runs{"plain": l.Plain, "instrumented": l.Instrumented} {
-			if len(runs.Rounds) != 2 || len(runs.Latencies) != len(percents) {
-				t.Errorf("%s, %s: %d rounds, %d percentiles", l.Name, name, len(runs.Rounds), len(runs.Latencies))
-			}
-			for _, r := range runs.Rounds {
-				if r.Answered == 0 || len(r.Errors) > 0 || r.P50MS <= 0 || r.P50MS > r.P99MS || r.RequestsPerSecond <= 0 {
-					t.Errorf("%s, %s: %+v", l.Name, name, r)
-				}
-				if (r.SpansLost != nil) != (name == "instrumented") || r.SpansLost != nil && *r.SpansLost != 0 {
-					t.Errorf("%s, %s: lost %v", l.Name, name, r.SpansLost)
-				}
-			}
+	for i, l := range c.report.Loads {
+		rate, p50 := l.Metrics[0], l.Metrics[1]
+		if rate.Plain <= 0 || rate.Instrumented <= 0 || rate.Ratio == nil || p50.Plain <= 0 || i == 1 && p50.Plain < 20 { // the mocks as they are
+			t.Errorf("%s: %+v", l.Name, l.Metrics)
 		}
-	}
-	if l := c.report.Loads[1]; l.Plain.Rounds[0].P50MS < 20 {
-		t.Errorf("the mocks were not as they are: %+v", l.Plain.Rounds[0])
 	}
 	var steps []string
 	for line := range strings.Lines(messages.String()) {

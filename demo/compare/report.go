@@ -2,19 +2,23 @@ package compare
 
 import (
 	_ "embed"
+	"fmt"
+	"io"
 	"slices"
+	"strings"
+	"text/template"
+	"time"
 
-	"go.yaml.in/yaml/v3"
+	"example.com/grafana-tempo-go-demo/demo/term"
 )
 
 // Report is what a comparison found. Its JSON form is what `demo compare -json` prints.
 type Report struct {
 	Machine Machine  `json:"machine"` // figures of two machines cannot be compared, ratios with care
 	Rounds  int      `json:"rounds"`
-	Loads   []Load   `json:"loads"`   // with the mocks at zero, and with the mocks as they are
-	Still   []Metric `json:"still"`   // what does not depend on load
-	Answers []Answer `json:"answers"` // what one instruments for
-	Notes   []string `json:"notes"`   // what was not measured and why, errors, lost spans
+	Loads   []Load   `json:"loads"` // with the mocks at zero, and with the mocks as they are
+	Still   []Metric `json:"still"` // what does not depend on load
+	Notes   []string `json:"notes"` // what was not measured and why, errors, lost spans
 }
 
 // Machine is what the comparison ran on.
@@ -27,51 +31,17 @@ type Machine struct {
 
 // Load is one kind of load and what came of it.
 type Load struct {
-	Name         string   `json:"name"`
-	Connections  int      `json:"connections"`
-	DurationMS   float64  `json:"duration_ms"` // of each round
-	Metrics      []Metric `json:"metrics"`
-	Plain        Runs     `json:"plain"`
-	Instrumented Runs     `json:"instrumented"`
+	Name        string   `json:"name"`
+	Connections int      `json:"connections"`
+	DurationMS  float64  `json:"duration_ms"` // of each round
+	Metrics     []Metric `json:"metrics"`
 }
-
-// Runs are the rounds of one pair under one load.
-type Runs struct {
-	Rounds    []Round      `json:"rounds"`
-	Latencies []Percentile `json:"latencies"` // of all rounds together
-}
-
-// Round is what one pair did in one round, both services together.
-type Round struct {
-	RequestsPerSecond float64 `json:"requests_per_second"`
-	P50MS             float64 `json:"p50_ms"`
-	P90MS             float64 `json:"p90_ms"`
-	P99MS             float64 `json:"p99_ms"`
-	MaxMS             float64 `json:"max_ms"`
-	// CPUMicros is a request's processor time, user and system, less that of start and stop.
-	CPUMicros float64          `json:"cpu_us_per_request"`
-	PeakBytes int64            `json:"peak_memory_bytes"` // most that was resident; 0 where that is unknown
-	Answered  int64            `json:"answered"`          // with 200, those of the warm-up included
-	Errors    map[string]int64 `json:"errors,omitempty"`  // all other outcomes, by what went wrong
-	// SpansLost is how many spans of answered requests never arrived. It is left out for the plain
-	// pair, which has none, and where requests failed.
-	SpansLost *int64 `json:"spans_lost,omitempty"`
-}
-
-// Percentile is a latency that this share of the requests stayed within.
-type Percentile struct {
-	Percent float64 `json:"percent"`
-	MS      float64 `json:"ms"`
-}
-
-// percents are those that are reported and plotted.
-var percents = []float64{1, 5, 10, 20, 30, 40, 50, 60, 70, 75, 80, 85, 90, 92.5, 95, 96, 97, 98, 99, 99.5, 99.9}
 
 // Metric sets one figure of the plain pair beside that of the instrumented pair: the medians over
 // the rounds, and the ratio round by round, which is left out where either figure is 0.
 type Metric struct {
 	Name         string  `json:"name"`
-	Unit         string  `json:"unit"` // 1/s, ms, us, bytes or count
+	Unit         string  `json:"unit"` // 1/s, ms, us or bytes
 	Plain        float64 `json:"plain"`
 	Instrumented float64 `json:"instrumented"`
 	Ratio        *Spread `json:"ratio,omitempty"`
@@ -84,74 +54,96 @@ type Spread struct {
 	Max    float64 `json:"max"`
 }
 
-// Answer is a question and what can be said without and with instrumentation.
-type Answer struct {
-	Question     string `json:"question"`
-	Plain        string `json:"plain"`
-	Instrumented string `json:"instrumented"`
+// metric is what a round is judged by.
+type metric struct {
+	name, unit string
+	of         func(*measured) float64
 }
 
-//go:embed answers.yaml
-var answersYAML []byte
-
-// readAnswers returns what each pair can answer.
-func readAnswers() (answers []Answer) {
-	if err := yaml.Unmarshal(answersYAML, &answers); err != nil {
-		panic(err) // of the file that is built in
+var (
+	underLoad = []metric{
+		{"requests per second", "1/s", func(m *measured) float64 { return m.perSecond }},
+		{"latency, p50", "ms", func(m *measured) float64 { return milliseconds(m.latencies.P50) }},
+		{"latency, p90", "ms", func(m *measured) float64 { return milliseconds(m.latencies.P90) }},
+		{"latency, p99", "ms", func(m *measured) float64 { return milliseconds(m.latencies.P99) }},
+		// User and system, less that of start and stop.
+		{"CPU per request", "us", func(m *measured) float64 { return float64(m.cpu.Microseconds()) / float64(m.answered) }},
+		{"memory, at most", "bytes", func(m *measured) float64 { return float64(m.peak) }},
 	}
-	return answers
-}
+	still = []metric{
+		{"memory after one request", "bytes", func(m *measured) float64 { return float64(m.peak) }},
+		{"binaries, both", "bytes", func(m *measured) float64 { return float64(m.binaries) }},
+	}
+)
 
-// newMetric compares what the rounds gave; both pairs have as many.
-func newMetric(name, unit string, plain, instrumented []float64) Metric {
-	m := Metric{Name: name, Unit: unit, Plain: median(plain), Instrumented: median(instrumented)}
-	var ratios []float64
-	for i := range plain {
-		if plain[i] > 0 && instrumented[i] > 0 {
-			ratios = append(ratios, instrumented[i]/plain[i])
+// setSideBySide compares the rounds of the two pairs, without what neither has; both have as many.
+func setSideBySide(metrics []metric, plain, instrumented []*measured) (compared []Metric) {
+	for _, m := range metrics {
+		var values [2][]float64
+		var ratios []float64
+		for i := range plain {
+			p, q := m.of(plain[i]), m.of(instrumented[i])
+			values[0], values[1] = append(values[0], p), append(values[1], q)
+			if p > 0 && q > 0 {
+				ratios = append(ratios, q/p)
+			}
+		}
+		c := Metric{Name: m.name, Unit: m.unit, Plain: median(values[0]), Instrumented: median(values[1])}
+		if len(ratios) > 0 {
+			c.Ratio = &Spread{Median: median(ratios), Min: slices.Min(ratios), Max: slices.Max(ratios)}
+		}
+		if c.Plain != 0 || c.Instrumented != 0 {
+			compared = append(compared, c)
 		}
 	}
-	if len(ratios) > 0 {
-		m.Ratio = &Spread{Median: median(ratios), Min: slices.Min(ratios), Max: slices.Max(ratios)}
-	}
-	return m
+	return compared
 }
 
-// median is the middle one, or what lies between the middle two; 0 of none.
+func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+
+// median is the middle one, or what lies between the middle two.
 func median(values []float64) float64 {
-	if len(values) == 0 {
-		return 0
-	}
 	sorted := slices.Sorted(slices.Values(values))
 	return (sorted[(len(sorted)-1)/2] + sorted[len(sorted)/2]) / 2
 }
 
-// appendMetric adds a metric, unless it is one that neither pair has.
-func appendMetric(metrics []Metric, name, unit string, plain, instrumented []float64) []Metric {
-	if m := newMetric(name, unit, plain, instrumented); m.Plain != 0 || m.Instrumented != 0 {
-		metrics = append(metrics, m)
+//go:embed report.txt.tmpl
+var textSource string
+
+var text = template.Must(template.New("report").Funcs(template.FuncMap{
+	"amount": amount,
+	"count":  term.Count,
+	"times":  func(ratio float64) string { return fmt.Sprintf("%.2f×", ratio) },
+	"hang":   func(lead, text string, columns int) string { return term.Hang(lead, term.Clean(text), columns) },
+}).Parse(textSource))
+
+// Text prints the report as tables with lines of at most so many columns, but not of fewer than 60.
+// If ascii, it has 7-bit characters only. The error is w's.
+func (r *Report) Text(w io.Writer, columns int, ascii bool) error {
+	var b strings.Builder
+	if err := text.Execute(&b, struct {
+		*Report
+		Columns int
+	}{r, max(columns, 60)}); err != nil {
+		return err
 	}
-	return metrics
+	out := b.String()
+	if ascii {
+		out = term.ASCII(out, map[rune]rune{'×': 'x', '–': '-', 'µ': 'u'})
+	}
+	_, err := io.WriteString(w, out)
+	return err
 }
 
-// compareRounds fills the load's metrics from its rounds, in the order in which they are shown.
-func (l *Load) compareRounds() {
-	for _, m := range []struct {
-		name, unit string
-		of         func(Round) float64
-	}{
-		{"requests per second", "1/s", func(r Round) float64 { return r.RequestsPerSecond }},
-		{"latency, p50", "ms", func(r Round) float64 { return r.P50MS }},
-		{"latency, p90", "ms", func(r Round) float64 { return r.P90MS }},
-		{"latency, p99", "ms", func(r Round) float64 { return r.P99MS }},
-		{"CPU per request", "us", func(r Round) float64 { return r.CPUMicros }},
-		{"memory, at most", "bytes", func(r Round) float64 { return float64(r.PeakBytes) }},
-	} {
-		var plain, instrumented []float64
-		for i := range l.Plain.Rounds {
-			plain = append(plain, m.of(l.Plain.Rounds[i]))
-			instrumented = append(instrumented, m.of(l.Instrumented.Rounds[i]))
-		}
-		l.Metrics = appendMetric(l.Metrics, m.name, m.unit, plain, instrumented)
+// amount writes a figure with its unit, in about three digits.
+func amount(v float64, unit string) string {
+	switch {
+	case unit == "ms":
+		return term.Duration(time.Duration(v * float64(time.Millisecond)))
+	case unit == "us":
+		return fmt.Sprintf("%.0f µs", v)
+	case unit == "bytes":
+		return fmt.Sprintf("%.1f MB", v/1e6)
 	}
+	return fmt.Sprintf("%.0f", v)
 }

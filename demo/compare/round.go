@@ -1,7 +1,6 @@
 package compare
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,9 +18,10 @@ import (
 // measured is what one round of one pair gave.
 type measured struct {
 	*result
-	cpu   time.Duration // of both services together
-	peak  int64         // of memory, the same
-	spans int64         // that arrived
+	cpu      time.Duration // of both services together
+	peak     int64         // of memory, the same, in bytes; 0 where it is unknown
+	binaries int64         // size of the files, the same, in bytes
+	spans    int64         // that arrived
 }
 
 // round starts a pair, and the sink before it for one that sends spans, applies a load, and stops
@@ -76,13 +76,14 @@ func (c *comparison) stop(started []*process.Process, m *measured) error {
 	for _, child := range slices.Backward(started) {
 		if child.Ended() {
 			problems = append(problems, fmt.Errorf("%s ended by itself: %s", child.Name(), child.How()))
-			continue
-		}
-		if err := child.Stop(c.hard); err != nil {
+		} else if err := child.Stop(c.hard); err != nil {
 			problems = append(problems, err)
 		} else if child.Name() != sinkName {
 			cpu, peak := child.Usage()
 			m.cpu, m.peak = m.cpu+cpu, m.peak+peak
+			if file, err := os.Stat(c.program(child.Name()).Path); err == nil {
+				m.binaries += file.Size()
+			}
 		} else if m.spans, err = strconv.ParseInt(child.LastLine(), 10, 64); err != nil {
 			problems = append(problems, fmt.Errorf("%s did not say how many it received, but %q", sinkName, child.LastLine()))
 		}
@@ -90,34 +91,14 @@ func (c *comparison) stop(started []*process.Process, m *measured) error {
 	return errors.Join(problems...)
 }
 
-// newRound turns what was measured into what is reported, less what the idle pair takes.
-func newRound(run, idle *measured, duration time.Duration) Round {
-	round := Round{
-		RequestsPerSecond: float64(run.inTime) / duration.Seconds(),
-		P50MS:             float64(run.latencies.ValueAtQuantile(50)) / 1000,
-		P90MS:             float64(run.latencies.ValueAtQuantile(90)) / 1000,
-		P99MS:             float64(run.latencies.ValueAtQuantile(99)) / 1000,
-		MaxMS:             float64(run.latencies.Max()) / 1000,
-		CPUMicros:         max(0, float64((run.cpu-idle.cpu).Microseconds())/float64(run.answered)),
-		PeakBytes:         run.peak,
-		Answered:          run.answered,
-		Errors:            run.errors,
-	}
-	if len(run.errors) == 0 && idle.spans > 0 { // a request that failed has fewer spans, or more
-		lost := max(0, idle.spans*run.answered-run.spans)
-		round.SpansLost = &lost
-	}
-	return round
-}
-
-// describeErrors lists errors, the most frequent first.
+// describeErrors lists errors by name.
 func describeErrors(errs map[string]int64) string {
 	if len(errs) == 0 {
 		return "there was no time for any"
 	}
-	names := slices.SortedFunc(maps.Keys(errs), func(a, b string) int { return cmp.Compare(errs[b], errs[a]) })
-	for i, name := range names {
-		names[i] = fmt.Sprintf("%d: %s", errs[name], name)
+	var all []string
+	for _, name := range slices.Sorted(maps.Keys(errs)) {
+		all = append(all, fmt.Sprintf("%d: %s", errs[name], name))
 	}
-	return strings.Join(names, "; ")
+	return strings.Join(all, "; ")
 }

@@ -3,7 +3,6 @@ package lab
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -13,24 +12,13 @@ import (
 // Random stands for the name of a fault that nobody is told.
 const Random = "random"
 
-// Outcome is how a riddle ended.
-type Outcome string
-
-const (
-	Found   Outcome = "found"
-	GivenUp Outcome = "given-up"
-	Left    Outcome = "left" // repaired, or replaced by another fault, before its cause was named
-)
-
 // Riddle is a fault that was turned on without its name.
 type Riddle struct {
-	Number    int       `json:"number"`     // from 1
 	Began     time.Time `json:"began"`      // when it was on; older traces do not tell of it
 	Hints     []string  `json:"hints"`      // that were asked for
 	MoreHints int       `json:"more_hints"` // that were not
 	Wrong     []Fault   `json:"wrong"`      // causes that were named and are not it
 	Trace     string    `json:"trace"`      // of the newest call that was seen under it, or empty
-	Outcome   Outcome   `json:"outcome"`    // empty while it can be solved
 	Answer    *Fault    `json:"answer"`     // when it was found or given up
 
 	fault Fault
@@ -39,12 +27,10 @@ type Riddle struct {
 // State is what may be told. Before a riddle is solved nothing in it depends on which fault it is,
 // except the hints that were asked for.
 type State struct {
-	Active string   `json:"active"` // name of the fault that is on, or "", also if that is a secret
-	Fault  *Fault   `json:"fault"`  // the same in words
-	Riddle *Riddle  `json:"riddle"` // whose fault is on, solved or not
-	Past   []Riddle `json:"past"`   // those that ended, oldest first
-	Tally  string   `json:"tally"`  // of those, in words; empty before the first
-	Seed   uint64   `json:"seed"`   // gives another run the same riddles in the same order
+	Active string  `json:"active"` // name of the fault that is on, or "", also if that is a secret
+	Fault  *Fault  `json:"fault"`  // the same in words
+	Riddle *Riddle `json:"riddle"` // whose fault is on, solved or not
+	Seed   uint64  `json:"seed"`   // gives another run the same riddles in the same order
 }
 
 // Refusal is a sentence that says why something cannot be done now.
@@ -59,8 +45,7 @@ const (
 	isSolved Refusal = "This one is solved already: repair it, or break something else."
 )
 
-// Lab breaks and mends through a Switch, by name or as a riddle. It remembers the riddles as long as
-// the demo runs.
+// Lab breaks and mends through a Switch, by name or as a riddle.
 type Lab struct {
 	sw   Switch
 	seed uint64
@@ -68,8 +53,8 @@ type Lab struct {
 	mu       sync.Mutex
 	draw     *rand.Rand
 	next     []Fault // to come before any comes again
-	riddles  []*Riddle
-	starting bool // a riddle that is not among them yet
+	riddle   *Riddle // the latest, or nil
+	starting bool    // the next one
 }
 
 // New returns a lab whose riddles come in an order that depends on the seed alone; 0 draws a seed.
@@ -90,7 +75,8 @@ func (l *Lab) Set(ctx context.Context, name string) error { return l.sw.Set(ctx,
 func (l *Lab) First() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.add(l.peek()).Name
+	l.begun(l.peek())
+	return l.riddle.fault.Name
 }
 
 // Begin turns on a fault that nobody is told.
@@ -100,7 +86,7 @@ func (l *Lab) Begin(ctx context.Context) error {
 		l.mu.Unlock()
 		return starting
 	}
-	if r := l.current(); r != nil && r.Outcome == "" {
+	if r := l.current(); r != nil && r.Answer == nil {
 		l.mu.Unlock()
 		return unsolved
 	}
@@ -116,8 +102,8 @@ func (l *Lab) Begin(ctx context.Context) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.starting = false
-	if err == nil || l.holds(f) {
-		l.add(f)
+	if l.holds(f) {
+		l.begun(f)
 	}
 	return err
 }
@@ -134,34 +120,23 @@ func (l *Lab) peek() Fault {
 		for _, i := range l.draw.Perm(len(Faults())) {
 			l.next = append(l.next, Faults()[i])
 		}
-		if n := len(l.riddles); n > 0 && l.next[0].Name == l.riddles[n-1].fault.Name {
+		if l.riddle != nil && l.next[0].Name == l.riddle.fault.Name {
 			l.next = append(l.next[1:], l.next[0])
 		}
 	}
 	return l.next[0]
 }
 
-// add makes a riddle of what peek has returned.
-func (l *Lab) add(f Fault) Fault {
-	l.current() // ends the one before
+// begun makes a riddle of what peek has returned.
+func (l *Lab) begun(f Fault) {
 	l.next = l.next[1:]
-	l.riddles = append(l.riddles, &Riddle{
-		Number: len(l.riddles) + 1, Began: time.Now(), Hints: []string{}, MoreHints: len(f.Hints), Wrong: []Fault{}, fault: f,
-	})
-	return f
+	l.riddle = &Riddle{Began: time.Now(), Hints: []string{}, MoreHints: len(f.Hints), Wrong: []Fault{}, fault: f}
 }
 
-// current returns the riddle whose fault is on, or nil. One whose fault is off ends here.
+// current returns the riddle whose fault is on, or nil.
 func (l *Lab) current() *Riddle {
-	if len(l.riddles) == 0 {
-		return nil
-	}
-	last := l.riddles[len(l.riddles)-1]
-	if l.holds(last.fault) {
-		return last
-	}
-	if last.Outcome == "" {
-		last.Outcome = Left
+	if l.riddle != nil && l.holds(l.riddle.fault) {
+		return l.riddle
 	}
 	return nil
 }
@@ -184,11 +159,11 @@ func (l *Lab) Hint() error {
 	})
 }
 
-// Guess names a cause. A wrong one is counted, and costs nothing.
+// Guess names a cause. A wrong one costs nothing.
 func (l *Lab) Guess(f Fault) error {
 	return l.solve(func(r *Riddle) {
 		if f.Name == r.fault.Name {
-			r.end(Found)
+			r.Answer = &r.fault
 		} else {
 			r.Wrong = append(r.Wrong, f)
 		}
@@ -196,9 +171,7 @@ func (l *Lab) Guess(f Fault) error {
 }
 
 // GiveUp tells the answer. The fault stays on.
-func (l *Lab) GiveUp() error { return l.solve(func(r *Riddle) { r.end(GivenUp) }) }
-
-func (r *Riddle) end(o Outcome) { r.Outcome, r.Answer = o, &r.fault }
+func (l *Lab) GiveUp() error { return l.solve(func(r *Riddle) { r.Answer = &r.fault }) }
 
 // solve calls f with the riddle that is on, if it is not solved.
 func (l *Lab) solve(f func(*Riddle)) error {
@@ -208,7 +181,7 @@ func (l *Lab) solve(f func(*Riddle)) error {
 	switch {
 	case r == nil:
 		return noRiddle
-	case r.Outcome != "":
+	case r.Answer != nil:
 		return isSolved
 	}
 	f(r)
@@ -219,55 +192,18 @@ func (l *Lab) solve(f func(*Riddle)) error {
 func (l *Lab) State() State {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	s := State{Seed: l.seed, Past: []Riddle{}}
+	s := State{Seed: l.seed}
 	if r := l.current(); r != nil {
-		told := r.copy()
-		s.Riddle = &told
-		s.Fault = told.Answer
-	} else if name, secret := l.sw.Active(); name != "" && !secret {
-		f, _ := Named(name)
-		s.Fault = &f
+		told := *r
+		told.Wrong = slices.Clone(r.Wrong)
+		s.Riddle, s.Fault = &told, told.Answer
+	} else if name, secret := l.sw.Active(); !secret {
+		if f, ok := Named(name); ok {
+			s.Fault = &f
+		}
 	}
 	if s.Fault != nil {
 		s.Active = s.Fault.Name
 	}
-	found, wrong := 0, 0
-	names := map[string]bool{} // of those found
-	for _, r := range l.riddles {
-		if r.Outcome == "" {
-			continue
-		}
-		s.Past = append(s.Past, r.copy())
-		wrong += len(r.Wrong)
-		if r.Outcome == Found {
-			found++
-			names[r.fault.Name] = true
-		}
-	}
-	s.Tally = tally(found, len(s.Past), wrong)
-	if len(names) == len(Faults()) {
-		s.Tally += " You have found all there are."
-	}
 	return s
-}
-
-func (r *Riddle) copy() Riddle {
-	told := *r
-	told.Wrong = slices.Clone(r.Wrong)
-	return told
-}
-
-func tally(found, ended, wrong int) string {
-	if ended == 0 {
-		return ""
-	}
-	s := fmt.Sprintf("%d of %d found", found, ended)
-	switch wrong {
-	case 0:
-		return s + "."
-	case 1:
-		return s + ", with 1 wrong guess."
-	default:
-		return fmt.Sprintf("%s, with %d wrong guesses.", s, wrong)
-	}
 }

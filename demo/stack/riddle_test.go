@@ -52,7 +52,7 @@ func TestASecretFaultThatDoesNotStartIsNoRiddle(t *testing.T) {
 		if err := s.Faults().Begin(t.Context()); err == nil || !strings.Contains(err.Error(), "uservice4 ended before it was ready") || names(err.Error()) != nil {
 			t.Errorf("%v", err)
 		}
-		if state := s.Faults().State(); state.Riddle != nil || state.Active != "" || len(state.Past) > 0 {
+		if state := s.Faults().State(); state.Riddle != nil || state.Active != "" {
 			t.Errorf("%+v", state)
 		}
 		if status, _ := get(t, s.URLs().Gateway, "uservice4.localhost"); status != 200 {

@@ -1,11 +1,9 @@
-// Broken telemetry, on purpose. A riddle hides a fault: hints, answer and tally come from the server, which keeps the name
-// until it is found, so that nothing on the page or in its requests tells it. Who wants a given fault chooses it.
+// Broken telemetry, on purpose. A riddle hides a fault: hints and answer come from the server, which keeps the name until it
+// is found, so that nothing on the page or in its requests tells it. Who wants a given fault chooses it.
 
 import * as api from "./api.js";
 import { $, announce, h, icon, poller } from "./dom.js";
-import { clock, plural, visible } from "./format.js";
-
-const outcomes = { found: ["good", "found"], "given-up": ["", "given up"], left: ["", "left unsolved"] };
+import { clock, visible } from "./format.js";
 
 export class Faults {
   constructor({ config, go }) {
@@ -20,7 +18,7 @@ export class Faults {
   }
 
   show(state) {
-    if (state.riddle?.number !== this.state?.riddle?.number) this.naming = false;
+    if (state.riddle?.began !== this.state?.riddle?.began) this.naming = false;
     this.state = state;
     const key = JSON.stringify([state, this.busy, this.failed, this.choosing, this.naming]);
     if (this.key === key) return;
@@ -78,10 +76,10 @@ export class Faults {
     return this.failed ? h("p", { class: "note bad" }, icon("error"), visible(this.failed)) : "";
   }
 
-  // section is the lab on the first page: two ways in, and what was found so far.
+  // section is the lab on the first page, with its two ways in.
   section() {
-    const { riddle, fault, past, tally, seed } = this.state;
-    const hidden = riddle && !riddle.outcome;
+    const { riddle, fault, seed } = this.state;
+    const hidden = riddle && !riddle.answer;
     return [
       h("div", { class: "lab-head" },
         h("div", {},
@@ -91,8 +89,7 @@ export class Faults {
         h("div", { class: "buttons" }, hidden ? "" : this.begin("Break something"),
           h("button", { type: "button", "data-do": "choose", "aria-expanded": String(Boolean(this.choosing)), onclick: () => this.choose() }, "Choose a fault"))),
       riddle || fault ? "" : this.trouble(),
-      past.length ? h("div", { class: "tally" }, h("p", {}, h("strong", {}, tally), " This run remembers it, also when you reload the page."), h("ol", {}, ...past.map(row))) : "",
-      past.length || hidden ? h("p", { class: "hint" }, "For a class: ", h("code", {}, "go run ./demo up -break random:" + seed), " hides the same faults in the same order.") : "",
+      riddle ? h("p", { class: "hint" }, "For a class: ", h("code", {}, "go run ./demo up -break random:" + seed), " hides the same faults in the same order.") : "",
       this.choosing ? h("ul", { class: "fault-list" }, ...this.all.map((f) => this.card(f, f.name === this.state.active))) : "",
     ];
   }
@@ -102,16 +99,10 @@ export class Faults {
     return h("li", { class: "fault card" + (on ? " on" : "") },
       h("h3", {}, visible(f.title), on ? h("span", { class: "badge bad" }, icon("error"), "on") : ""),
       h("p", {}, h("strong", {}, "Symptom: "), visible(f.symptom)),
-      h("details", { open: this.opened?.has(f.name), ontoggle: (e) => this.toggled(f.name, e.target.open) }, h("summary", { "data-do": "open " + f.name }, "Diagnosis and fix"),
+      h("details", {}, h("summary", { "data-do": "open " + f.name }, "Diagnosis and fix"),
         h("p", {}, h("strong", {}, "Diagnosis: "), visible(f.diagnosis)), h("p", {}, h("strong", {}, "Fix: "), visible(f.fix))),
       this.button(what, on ? "Repair" : "Break it", { "data-fault": f.name, "aria-pressed": String(on),
         onclick: () => this.act(what, () => api.setFault(on ? "" : f.name), () => (on ? "It is repaired." : "It is broken now.")) }, on ? "Repairing…" : "Breaking…"));
-  }
-
-  toggled(name, open) {
-    this.opened ??= new Set();
-    if (open) this.opened.add(name);
-    else this.opened.delete(name);
   }
 
   given(fault) {
@@ -125,9 +116,9 @@ export class Faults {
   riddle(r) {
     return h("section", { class: "card riddle", "aria-labelledby": "riddle-title" },
       h("div", { class: "riddle-head" },
-        h("h2", { id: "riddle-title", tabIndex: -1 }, { found: "Right", "given-up": "Given up" }[r.outcome] ?? "Something is broken"),
-        h("span", { class: "soft" }, `no. ${r.number} of this run, on since ${clock(Date.parse(r.began)).slice(0, 8)}`)),
-      ...(r.outcome ? this.solved(r) : this.unsolved(r)), this.trouble());
+        h("h2", { id: "riddle-title", tabIndex: -1 }, r.answer ? "It is this" : "Something is broken"),
+        h("span", { class: "soft" }, `on since ${clock(Date.parse(r.began)).slice(0, 8)}`)),
+      ...(r.answer ? this.solved(r) : this.unsolved(r)), this.trouble());
   }
 
   unsolved(r) {
@@ -164,13 +155,11 @@ export class Faults {
 
   solved(r) {
     const { answer } = r;
-    const right = r.outcome === "found";
     return [
-      h("p", { class: "note " + (right ? "good" : "warn") }, icon(right ? "ok" : "error"), h("strong", {}, visible(answer.title), ".")),
+      h("p", { class: "note good" }, icon("ok"), h("strong", {}, visible(answer.title), ".")),
       h("p", {}, h("strong", {}, "What shows it: "), visible(answer.symptom), " ", ...look(r) ?? []),
       h("p", {}, h("strong", {}, "Diagnosis: "), visible(answer.diagnosis)),
       h("p", {}, h("strong", {}, "Fix: "), visible(answer.fix)),
-      h("p", { class: "soft" }, this.state.tally),
       h("div", { class: "buttons" }, this.repair(), this.begin("Break something else")),
     ];
   }
@@ -202,15 +191,7 @@ export class Faults {
 
 function verdict({ riddle }) {
   if (!riddle) return "";
-  if (!riddle.outcome) return "No, it is something else.";
-  return (riddle.outcome === "found" ? "Right: " : "It is this: ") + riddle.answer.title;
-}
-
-// row is one line of the tally. What was left unsolved stays unnamed.
-function row(r) {
-  const [kind, word] = outcomes[r.outcome];
-  return h("li", {}, h("span", {}, r.answer ? visible(r.answer.title) : "Not named"), h("span", { class: "badge " + kind }, word),
-    r.wrong.length ? h("span", { class: "soft" }, plural(r.wrong.length, "wrong guess", "wrong guesses")) : "");
+  return riddle.answer ? "It is this: " + riddle.answer.title : "No, it is something else.";
 }
 
 // look leads to what the learner has seen of it, if anything.
