@@ -239,8 +239,22 @@ func TestGRPCExports(t *testing.T) {
 	}
 }
 
+// stuck is a log handler that stays in its first record until released.
+type stuck struct {
+	slog.Handler
+	entered, release chan struct{}
+}
+
+func (h stuck) Enabled(context.Context, slog.Level) bool { return true }
+
+func (h stuck) Handle(context.Context, slog.Record) error {
+	close(h.entered)
+	<-h.release
+	return nil
+}
+
 func TestShutdownGivesUpWithItsContext(t *testing.T) {
-	h := held{entered: make(chan struct{}), release: make(chan struct{})}
+	h := stuck{entered: make(chan struct{}), release: make(chan struct{})}
 	c := New(slog.New(h))
 	client := coltracepb.NewTraceServiceClient(dial(t, c))
 	answered := make(chan error, 1)

@@ -9,7 +9,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"golang.org/x/text/width"
+	"github.com/mattn/go-runewidth"
 )
 
 // DefaultWidth is how many columns text takes where nothing else is known.
@@ -27,68 +27,36 @@ func Clean(s string) string {
 	}, s)
 }
 
-// Columns is how many cells of a terminal a text takes.
-func Columns(s string) int {
-	n := 0
-	for _, r := range s {
-		n += runeColumns(r)
-	}
-	return n
-}
+// cells knows how wide characters are. What East Asian fonts draw wide or narrow is narrow here.
+var cells = runewidth.Condition{StrictEmojiNeutral: true}
 
-func runeColumns(r rune) int {
-	if unicode.In(r, unicode.Mn, unicode.Me) {
-		return 0
-	}
-	switch width.LookupRune(r).Kind() {
-	case width.EastAsianWide, width.EastAsianFullwidth:
-		return 2
-	}
-	return 1
-}
+// Columns is how many cells of a terminal a text takes.
+func Columns(s string) int { return cells.StringWidth(s) }
 
 // Fit shortens a text to n columns. Where it does, the text ends with mark.
-func Fit(s string, n int, mark string) string {
-	if Columns(s) <= n {
-		return s
-	}
-	var b strings.Builder
-	left := n - Columns(mark)
-	for _, r := range s {
-		if left -= runeColumns(r); left < 0 {
-			break
-		}
-		b.WriteRune(r)
-	}
-	return b.String() + mark
-}
+func Fit(s string, n int, mark string) string { return cells.Truncate(s, n, mark) }
 
 // Pad fills a text up to n columns with spaces behind it.
-func Pad(s string, n int) string { return s + strings.Repeat(" ", max(0, n-Columns(s))) }
+func Pad(s string, n int) string { return cells.FillRight(s, n) }
 
 // Wrap breaks a text at spaces, or within longer words, into one or more lines of up to n columns.
+// Libraries break at hyphens too, and who copies uber-trace-id or a flag has half of it.
 func Wrap(text string, n int) []string {
 	lines := []string{""}
 	for word := range strings.FieldsSeq(text) {
 		last := &lines[len(lines)-1]
-		switch {
-		case *last == "":
-			*last = word
-		case Columns(*last)+1+Columns(word) <= n:
+		if *last != "" && Columns(*last)+1+Columns(word) <= n {
 			*last += " " + word
-		default:
-			lines = append(lines, word)
+			continue
 		}
-		for {
-			last := &lines[len(lines)-1]
-			start := Fit(*last, n, "")
-			if start == *last || start == "" {
-				break
-			}
-			rest := (*last)[len(start):]
-			*last = start
-			lines = append(lines, rest)
+		if *last == "" {
+			lines = lines[:len(lines)-1]
 		}
+		for start := Fit(word, n, ""); start != word && start != ""; start = Fit(word, n, "") {
+			lines = append(lines, start)
+			word = word[len(start):]
+		}
+		lines = append(lines, word)
 	}
 	return lines
 }
