@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"example.com/grafana-tempo-go-demo/demo/discover"
+	"example.com/grafana-tempo-go-demo/demo/process"
 	"example.com/grafana-tempo-go-demo/demo/topology"
 )
 
@@ -103,4 +104,12 @@ func TestBuildSaysWhatIsWrong(t *testing.T) {
 			t.Errorf("left behind: %v", left)
 		}
 	})
+}
+
+func TestAFolderThatIsNotThereIsNamedWithWhatToDo(t *testing.T) {
+	missing := filepath.Join(t.TempDir(), "missing")
+	t.Setenv(process.TempVariable, missing)
+	if _, err := tempDir(); err == nil || !strings.Contains(err.Error(), missing) || !strings.Contains(err.Error(), "set "+process.TempVariable+" to") {
+		t.Errorf("%v", err)
+	}
 }

@@ -2,42 +2,10 @@ package stack
 
 import (
 	"bytes"
-	"fmt"
 	"log/slog"
 	"strings"
-	"sync"
 	"testing"
-
-	"example.com/grafana-tempo-go-demo/demo/process"
 )
-
-func TestLinesOfManyPartsAreNeverMixed(t *testing.T) {
-	var b bytes.Buffer // not safe for concurrent use: its lock is what is tested
-	s := newOutput(&b, slog.LevelInfo)
-	var wg sync.WaitGroup
-	for i := range 4 {
-		w := &process.Lines{Emit: func(line []byte) { s.line(fmt.Sprintf("part%d", i), line) }}
-		wg.Go(func() {
-			for range 200 {
-				for range 10 {
-					_, _ = w.Write(bytes.Repeat([]byte{byte('a' + i)}, 50))
-				}
-				_, _ = w.Write([]byte("\n"))
-			}
-		})
-	}
-	wg.Wait()
-	lines := strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n")
-	if len(lines) != 800 {
-		t.Fatalf("%d lines", len(lines))
-	}
-	for _, line := range lines {
-		i := line[4] - '0'
-		if want := fmt.Sprintf("%-9s | %s", line[:5], strings.Repeat(string('a'+rune(i)), 500)); line != want {
-			t.Fatalf("got %q", line)
-		}
-	}
-}
 
 func TestOutputHidesLevelsAndTamesTerminals(t *testing.T) {
 	for _, tc := range []struct {
