@@ -209,7 +209,7 @@ func TestAQueryForWhatMatches(t *testing.T) {
 		{filter{service: `a "b"`, min: 1500 * time.Millisecond}, `{resource.service.name="a \"b\""} && {traceDuration>=1500ms}`,
 			`service.name="a \"b\""`},
 	} {
-		if q, tags := tc.traceQL(), tc.tags(); q != tc.wantQL || tags != tc.wantTags {
+		if q, tags := tc.query(); q != tc.wantQL || tags != tc.wantTags {
 			t.Errorf("%+v: %s and %s", tc.filter, q, tags)
 		}
 	}
