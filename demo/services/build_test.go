@@ -96,7 +96,7 @@ func TestBuildSaysWhatIsWrong(t *testing.T) {
 		t.Setenv("TMPDIR", tmp)
 		t.Setenv("TMP", tmp)
 		t.Chdir(root)
-		_, _, err := Build(t.Context(), io.Discard)
+		_, err := Build(t.Context(), io.Discard)
 		if err == nil || !strings.Contains(err.Error(), "undefined: wrong") {
 			t.Errorf("%v", err)
 		}

@@ -206,7 +206,7 @@ var builtDir string
 
 // built returns a folder with the real services, built once for all tests.
 var built = sync.OnceValues(func() (bin string, err error) {
-	_, builtDir, err = services.Build(context.Background(), io.Discard)
+	builtDir, err = services.Build(context.Background(), io.Discard)
 	return builtDir, err
 })
 
