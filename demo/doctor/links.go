@@ -95,7 +95,7 @@ var questions = map[string][]question{
 		{prometheus, flags, `data.web\.enable-remote-write-receiver`, `^(true|)$`, "receiver off", ""},
 	},
 	linkExemplar: {
-		{prometheus, query(`count(` + metric + `_count{job="uservice3"})`), "data.result.0.value.1", `.`, "no metrics served", ""},
+		{prometheus, query(`count(` + metric + `_count{job="uservice3"})`), "data.result.0", `.`, "no metrics served", ""},
 		{prometheus, flags, "data.enable-feature", "exemplar-storage", "feature not enabled", ""},
 	},
 	linkLog: {
