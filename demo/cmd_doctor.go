@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -42,6 +43,8 @@ stack does not have that part. The -gateway of a run of go run ./demo, alone, ex
 			system := doctor.System{LookupEnv: os.LookupEnv, Dir: ".", TempDir: os.TempDir()}
 			o, err := doctor.Find(s.ctx, addresses, system)
 			switch {
+			case s.ctx.Err() != nil: // what was found until then may not be all
+				return context.Cause(s.ctx)
 			case errors.Is(err, doctor.ErrNothingRuns):
 				return err
 			case err != nil:

@@ -53,7 +53,7 @@ var bin string
 
 // built has the services' programs, built once for all tests.
 var built = sync.OnceValue(func() (err error) {
-	_, bin, err = services.Build(context.Background(), io.Discard)
+	bin, err = services.Build(context.Background(), io.Discard)
 	return err
 })
 

@@ -34,7 +34,7 @@ func FuzzOTLPProtobuf(f *testing.F) {
 	for _, r := range samples(sampleTime) {
 		f.Add(wire(f, r))
 	}
-	f.Add(latin1(f))
+	f.Add(latin1(f, "\u00e9"))
 	f.Add([]byte{0xff})
 	f.Fuzz(func(t *testing.T, body []byte) {
 		c := sized(1 << 20)

@@ -100,7 +100,10 @@ func decode(contentType string, body []byte) (req *exportRequest, mended string,
 	req = &exportRequest{}
 	if contentType == contentJSON {
 		if !utf8.Valid(body) {
-			body, mended = bytes.ToValidUTF8(body, []byte("\uFFFD")), "text that is not UTF-8 was mended"
+			body = bytes.ToValidUTF8(body, []byte("\uFFFD"))
+			before, after, _ := strings.Cut(string(body), "\uFFFD")
+			after, _, _ = strings.Cut(after, `"`)
+			mended = fmt.Sprintf("%s %q", notUTF8, before[strings.LastIndex(before, `"`)+1:]+"\uFFFD"+after)
 		}
 		return req, mended, jsonOptions.Unmarshal(body, req)
 	}
@@ -108,7 +111,7 @@ func decode(contentType string, body []byte) (req *exportRequest, mended string,
 		return req, "", nil
 	}
 	if where := mendText(req.ProtoReflect().Descriptor(), body, maxNesting); where != "" {
-		return req, "text that is not UTF-8 was mended, first in " + where, wireOptions.Unmarshal(body, req)
+		return req, notUTF8 + " " + where, wireOptions.Unmarshal(body, req)
 	}
 	return req, "", err
 }
@@ -151,7 +154,10 @@ func mendText(message protoreflect.MessageDescriptor, b []byte, depth int) (firs
 	return first
 }
 
-const spansField = "opentelemetry.proto.trace.v1.ScopeSpans.spans"
+const (
+	notUTF8    = "text that is not UTF-8 was mended, first in"
+	spansField = "opentelemetry.proto.trace.v1.ScopeSpans.spans"
+)
 
 // receive stores a decoded request, or nothing of one that it refuses. The error is a gRPC status.
 func (c *Collector) receive(req *exportRequest, fromJSON bool) (*coltracepb.ExportTraceServiceResponse, error) {

@@ -137,39 +137,31 @@ func TestHTTPRefusalsFollowTheProtocol(t *testing.T) {
 	}
 }
 
-// latin1 is an export of two spans of which one has a name and an attribute in Latin-1.
-func latin1(t testing.TB) []byte {
-	req := export(attrs("service.name", "caf\u00e9"), newSpan(1, 1, 0, "good", 0, 1), newSpan(1, 2, 1, "caf\u00e9 bar", 0, 1))
-	req.ResourceSpans[0].ScopeSpans[0].Spans[1].Attributes = attrs("k", []any{"x\u00e9"})
+// latin1 is an export of a good span and of one whose name and attribute are in Latin-1.
+func latin1(t testing.TB, resource string) []byte {
+	bad := newSpan(1, 2, 1, "caf\u00e9 bar", 0, 1)
+	bad.Attributes = attrs("k", []any{"x\u00e9"})
+	req := export(attrs("service.name", resource), newSpan(1, 1, 0, "good", 0, 1), bad)
 	return bytes.ReplaceAll(wire(t, req), []byte("\u00e9"), []byte{0xe9, 'e'}) // as long as before
 }
 
 func TestTextThatIsNotUTF8CostsNoSpan(t *testing.T) {
-	for contentType, body := range map[string][]byte{
-		contentProtobuf: latin1(t),
-		contentJSON:     jsonSpan(strings.Repeat("0", 31)+"1", "0000000000000002", `,"name":"caf`+"\xe9"+`e bar"`),
+	for _, test := range []struct {
+		contentType      string
+		body             []byte
+		stored, reported string
+	}{
+		{contentProtobuf, latin1(t, "x"), "caf?e bar", `first in span "caf?e bar"`},
+		{contentProtobuf, latin1(t, "\u00e9"), "caf?e bar", `first in opentelemetry.proto.common.v1.AnyValue.string_value`},
+		{contentJSON, jsonSpan(strings.Repeat("0", 31)+"1", "0000000000000002", `,"name":"caf`+"\xe9"+` bar"`), "caf\uFFFD bar",
+			"first in \\\"caf\uFFFD bar\\\""},
 	} {
 		c := New(discard)
-		w := post(c.OTLPHandler(), contentType, body)
-		if w.Code != 200 || !strings.Contains(w.Body.String(), "text that is not UTF-8 was mended") {
-			t.Fatalf("%s: got %d %s", contentType, w.Code, w.Body)
+		w := post(c.OTLPHandler(), test.contentType, test.body)
+		spans := c.store.get(idOf(1)).spans
+		if w.Code != 200 || spans[len(spans)-1].Name != test.stored || !strings.Contains(w.Body.String(), test.reported) {
+			t.Errorf("answered %d %s, stored %v", w.Code, w.Body, spans)
 		}
-		want := "caf\uFFFDe bar"
-		if contentType == contentProtobuf {
-			want = "caf?e bar"
-			if !strings.Contains(w.Body.String(), "first in opentelemetry.proto.common.v1.AnyValue.string_value") {
-				t.Errorf("the answer is %s", w.Body)
-			}
-		}
-		if spans := c.store.get(idOf(1)).spans; spans[len(spans)-1].Name != want {
-			t.Errorf("%s: stored is %v", contentType, spans)
-		}
-	}
-	c := New(discard)
-	only := newSpan(1, 1, 0, "x\u00e9", 0, 1)
-	w := post(c.OTLPHandler(), contentProtobuf, bytes.ReplaceAll(wire(t, export(nil, only)), []byte("\u00e9"), []byte{0xe9, 'e'}))
-	if !strings.Contains(w.Body.String(), `first in span "x?e"`) {
-		t.Errorf("the span is not named: %s", w.Body)
 	}
 }
 

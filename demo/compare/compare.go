@@ -73,7 +73,7 @@ type comparison struct {
 // Run builds the services and compares the pairs until ctx ends, with its cause as the error. When
 // hard ends, it kills processes that still stop. It leaves neither a process nor a file behind.
 func Run(ctx, hard context.Context, o Options) (_ *Report, err error) {
-	_, bin, err := services.Build(ctx, o.Messages)
+	bin, err := services.Build(ctx, o.Messages)
 	if err != nil {
 		return nil, err
 	}

@@ -160,7 +160,8 @@ type failure struct {
 }
 
 var failures = []failure{
-	{"^answers", "%s %v", []cause{"in trouble"}},
+	{"^answers with status 5", "%s %v", []cause{"in trouble"}},
+	{"^answers", "%s %v", []cause{"other program", "in trouble"}},
 	{"no such host", "the name in %s is not known on this machine", []cause{"moved"}},
 	{"deadline exceeded|timeout", "no answer from %s in time", []cause{"hangs"}},
 	{"refused", "connection refused: nobody listens at %s", []cause{"not running", "moved"}},
@@ -173,7 +174,7 @@ var failures = []failure{
 func (e *examination) unreachable(part string, err error) outcome {
 	i := slices.IndexFunc(failures, func(f failure) bool { return regexp.MustCompile(f.words).MatchString(err.Error()) })
 	f := failures[i]
-	e.down[part] = i > 0
+	e.down[part] = i > 1
 	detail := strings.ReplaceAll(f.detail, "%s", hostOf(e.o.URLs[part]))
 	out := broken(strings.ReplaceAll(detail, "%v", err.Error()), f.causes...)
 	out.retry = i == 0 // it may be starting

@@ -29,9 +29,8 @@ var causes = sync.OnceValue(func() *template.Template {
 // advice is the dot in causes.tmpl.
 type advice struct {
 	Options
-	asked  string // the part that the link asks
-	About  any    // what the check has found out
-	Answer string // to the question that found the cause
+	asked string // the part that the link asks
+	About any    // what the check has found out, or the wrong answer to a question
 }
 
 // step is a line of a template that says what to do, of both kinds of stack or of one.

@@ -144,7 +144,6 @@ type examination struct {
 	sampled        bool         // there is something to follow
 	trace          *tempo.Trace // as far as it has arrived; nil for nothing at all
 
-	answer     string    // to the last question why
 	plainAsked time.Time // when uservice1 was asked last, for the eBPF instrumentation
 }
 
@@ -156,14 +155,7 @@ func Run(ctx context.Context, o Options) (Report, error) {
 	e := &examination{o: o, http: client, states: map[string]State{}, down: map[string]bool{},
 		backend: &tempo.Client{URL: o.URLs[topology.Tempo], HTTP: client}}
 	report := Report{Stack: o.Stack}
-	pools, _ := e.askJSON(ctx, prometheus, jobs)
-	for _, name := range []string{"collector", "scale"} {
-		if pools.Get(`data.scrapePools.#(=="` + overrides[name] + `")`).Exists() {
-			e.o.override = name
-		}
-	}
-	e.before.calls, _ = e.number(ctx, callsQuery)
-	e.before.edge, _ = e.number(ctx, edgeQuery)
+	e.look(ctx)
 	for _, c := range e.checks() {
 		began := time.Now()
 		out := e.examine(ctx, c)
@@ -172,7 +164,7 @@ func Run(ctx context.Context, o Options) (Report, error) {
 		}
 		link := Link{Name: c.link, State: out.state, Detail: o.masked(out.detail)}
 		for _, name := range out.causes {
-			link.Causes = append(link.Causes, advice{e.o, c.part, out.about, e.answer}.cause(name))
+			link.Causes = append(link.Causes, advice{e.o, c.part, out.about}.cause(name))
 		}
 		if out.state == OK || out.state == Broken {
 			link.Millis = float64(time.Since(began).Microseconds()) / 1000
@@ -189,6 +181,20 @@ func Run(ctx context.Context, o Options) (Report, error) {
 	}
 	report.OK = report.FirstBroken == ""
 	return report, nil
+}
+
+// look asks Prometheus which override the stack has, and what it knows before the request.
+func (e *examination) look(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	pools, _ := e.askJSON(ctx, prometheus, jobs)
+	for _, name := range []string{"collector", "scale"} {
+		if pools.Get(`data.scrapePools.#(=="` + overrides[name] + `")`).Exists() {
+			e.o.override = name
+		}
+	}
+	e.before.calls, _ = e.number(ctx, callsQuery)
+	e.before.edge, _ = e.number(ctx, edgeQuery)
 }
 
 // examine runs a check if there is something to examine, and asks why if something is missing.
@@ -211,8 +217,7 @@ func (e *examination) examine(ctx context.Context, c check) outcome {
 	if out.state == Broken && out.retry && c.run != nil {
 		for _, q := range questions[c.link] {
 			if answer, good, err := e.put(ctx, q); err == nil && !good {
-				out.causes, e.answer = []cause{q.otherwise}, answer
-				break
+				return broken(out.detail, q.otherwise).with(answer)
 			}
 		}
 	}

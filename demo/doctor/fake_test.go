@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -73,8 +74,6 @@ type fake struct {
 
 	noCalls, noEdges, stale bool // span metrics that do not come, or do not move
 	dropped                 string
-	exemplar                string // the trace id that the exemplar has; empty for none
-	oldExemplar             bool   // it was there before the request
 
 	logged map[string]string // labels of uservice3's line in Loki; nil for no line
 	lines  string            // another filter, or what it begins with, that finds lines of uservice3
@@ -87,10 +86,17 @@ type fake struct {
 func newFake(t *testing.T) *fake {
 	f := &fake{
 		t: t, collector: collector.New(slog.New(slog.DiscardHandler)), parts: map[string]*httptest.Server{},
-		down: map[string]bool{}, answers: map[string]string{},
+		down: map[string]bool{}, answers: map[string]string{
+			"prometheus/api/v1/scrape_pools": `200 {"data":{"scrapePools":["prober","uservice3"]}}`,
+			"prometheus/api/v1/targets": `200 {"data":{"activeTargets":[{"scrapePool":"prober","health":"up"},` +
+				`{"scrapePool":"uservice3","health":"down"}]}}`,
+			"prometheus/api/v1/status/flags": `200 {"data":{"web.enable-remote-write-receiver":"true","enable-feature":"exemplar-storage"}}`,
+			"grafana/api/health":             `200 {"database":"ok"}`,
+		},
 		status: 200, traceresponse: "00-" + testTrace + "-0000000000000003-01", spans: seven(), plainStatus: 200,
-		exemplar: testTrace, logged: line(testTrace),
+		logged: map[string]string{"trace_id": testTrace, "span_id": "0000000000000003", "headers_uber_trace_id": testTrace + ":2:0:1"},
 	}
+	f.exemplify(testTrace, time.Now())
 	f.link = `http://grafana.test/explore?schemaVersion=1&panes=` +
 		url.QueryEscape(`{"aaa":{"datasource":"tempo","queries":[{"query":"`+testTrace+`","datasource":{"uid":"tempo"}}]}}`)
 	for name, h := range map[string]http.HandlerFunc{
@@ -102,8 +108,13 @@ func newFake(t *testing.T) *fake {
 				h(w, r)
 				return
 			}
-			var code int
-			_, _ = fmt.Sscan(status, &code)
+			if status == "101" { // and the connection stays open
+				conn, _, _ := w.(http.Hijacker).Hijack()
+				t.Cleanup(func() { _ = conn.Close() })
+				fmt.Fprint(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: other\r\n\r\n")
+				return
+			}
+			code, _ := strconv.Atoi(status)
 			w.Header().Set("Location", "/login")
 			w.WriteHeader(code)
 			fmt.Fprint(w, body)
@@ -114,9 +125,10 @@ func newFake(t *testing.T) *fake {
 	return f
 }
 
-// line is what Loki has of the line that uservice3 logs of a request in a trace.
-func line(traceID string) map[string]string {
-	return map[string]string{"trace_id": traceID, "span_id": "0000000000000003", "headers_uber_trace_id": testTrace + ":2:0:1"}
+const exemplars = "prometheus/api/v1/query_exemplars"
+
+func (f *fake) exemplify(traceID string, at time.Time) {
+	f.answers[exemplars] = fmt.Sprintf(`200 {"data":[{"exemplars":[{"labels":{"trace_id":%q},"timestamp":%d}]}]}`, traceID, at.Unix())
 }
 
 // options are those of an examination that does not wait for long.
@@ -229,70 +241,50 @@ func (f *fake) tempo(w http.ResponseWriter, r *http.Request) {
 	f.collector.APIHandler().ServeHTTP(w, r)
 }
 
-func inData(w http.ResponseWriter, data any) {
-	_ = json.NewEncoder(w).Encode(map[string]any{"data": data})
-}
-
 func (f *fake) prometheus(w http.ResponseWriter, r *http.Request) {
 	requests := int(f.requests.Load())
-	vector := func(there bool, n int, metric map[string]string) {
-		result := []any{}
-		if there {
-			result = append(result, map[string]any{"metric": metric, "value": []any{1.0, fmt.Sprint(n)}})
-		}
-		inData(w, map[string]any{"result": result})
-	}
-	switch query := r.URL.Query().Get("query"); {
+	query := r.URL.Query().Get("query")
+	there, job := false, ""
+	switch {
+	case strings.Contains(query, "spanmetrics") && f.stale:
+		there, requests = true, 1
 	case strings.Contains(query, "spanmetrics"):
-		if f.stale {
-			requests = 1
-		}
-		vector((requests > 0 || f.stale) && !f.noCalls, requests, nil)
+		there = requests > 0 && !f.noCalls
 	case strings.Contains(query, "service_graph"):
-		vector(requests > 0 && !f.noEdges, requests, nil)
+		there = requests > 0 && !f.noEdges
 	case strings.Contains(query, "otel_sdk"):
-		vector(f.dropped != "", 1, map[string]string{"job": f.dropped})
+		there, job = f.dropped != "", f.dropped
 	case strings.HasPrefix(query, "count("):
-		vector(true, 2, nil)
-	case r.URL.Path == "/api/v1/scrape_pools":
-		inData(w, map[string]any{"scrapePools": []string{"prober", "uservice3"}})
-	case r.URL.Path == "/api/v1/targets":
-		inData(w, map[string]any{"activeTargets": []any{
-			map[string]string{"scrapePool": "prober", "health": "up"}, map[string]string{"scrapePool": "uservice3", "health": "down"}}})
-	case r.URL.Path == "/api/v1/status/flags":
-		inData(w, map[string]string{"web.enable-remote-write-receiver": "true", "enable-feature": "exemplar-storage"})
-	case r.URL.Path == "/api/v1/query_exemplars" && f.exemplar != "":
-		at := time.Now()
-		if f.oldExemplar {
-			at = at.Add(-time.Minute)
-		}
-		inData(w, []any{map[string]any{"exemplars": []any{map[string]any{"labels": map[string]string{"trace_id": f.exemplar},
-			"timestamp": float64(at.UnixMilli()) / 1000}}}})
-	default:
-		inData(w, []any{})
+		there = true
+	}
+	if there {
+		fmt.Fprintf(w, `{"data":{"result":[{"metric":{"job":%q},"value":[1,"%d"]}]}}`, job, requests)
+	} else {
+		fmt.Fprint(w, `{"data":{"result":[]}}`)
 	}
 }
 
 func (f *fake) loki(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query().Get("query")
-	streams := []any{}
-	if strings.Contains(query, `"uservice3"} |= "request" |`) || strings.HasSuffix(query, ` | trace_id="`+testTrace+`"`) {
-		if f.logged != nil {
-			streams = append(streams, map[string]any{"stream": f.logged, "values": []any{[]any{"1", "request"}}})
-		}
-	} else if filter := strings.TrimPrefix(query, `{service_name="uservice3"}`); f.other && filter == "" ||
-		f.lines != "" && strings.HasPrefix(filter, f.lines) {
-		streams = append(streams, map[string]any{"stream": map[string]string{"endpoint": "http://127.0.0.1:1"}, "values": []any{}})
+	filter := strings.TrimPrefix(query, `{service_name="uservice3"}`)
+	var labels map[string]string
+	switch {
+	case strings.HasPrefix(filter, ` |= "request" |`), filter == ` | trace_id="`+testTrace+`"`:
+		labels = f.logged
+	case f.other && filter == "", f.lines != "" && strings.HasPrefix(filter, f.lines):
+		labels = map[string]string{"endpoint": "http://127.0.0.1:1"}
 	}
-	inData(w, map[string]any{"result": streams})
+	text, _ := json.Marshal(labels)
+	if labels == nil {
+		fmt.Fprint(w, `{"data":{"result":[]}}`)
+	} else {
+		fmt.Fprintf(w, `{"data":{"result":[{"stream":%s,"values":[["1","a line"]]}]}}`, text)
+	}
 }
 
 // viewer is Grafana, and the page of a run without Docker.
 func (f *fake) viewer(w http.ResponseWriter, r *http.Request) {
-	switch {
-	case r.URL.Path == "/api/ledger":
+	if r.URL.Path == "/api/ledger" {
 		_ = json.NewEncoder(w).Encode(f.ledger)
-	case r.URL.Path == "/api/health":
-		fmt.Fprint(w, `{"database":"ok"}`)
 	}
 }

@@ -33,27 +33,33 @@ func system(t *testing.T, dotEnv string, env map[string]string) System {
 	return System{LookupEnv: lookup, Dir: below, TempDir: t.TempDir()}
 }
 
-// answers starts a server that answers a path as a part does.
-func answers(t *testing.T, path string, status int, body string) (url string) {
+// part is what a server answers for a path.
+type part struct {
+	path   string
+	status int
+	body   string
+}
+
+func (p part) serve(t *testing.T) (url string) {
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path != path {
+		if r.URL.Path == p.path {
+			w.WriteHeader(p.status)
+			_, _ = io.WriteString(w, p.body)
+		} else {
 			http.NotFound(w, r)
-			return
 		}
-		w.WriteHeader(status)
-		_, _ = io.WriteString(w, body)
 	}))
 	t.Cleanup(s.Close)
 	return s.URL
 }
 
-func gateway(t *testing.T) (url string) { return answers(t, "/healthz", 200, "ok\n") }
+var aGateway = part{"/healthz", 200, "ok\n"}
 
 // announced starts a gateway and announces it as a run without Docker, made by process pid that many
 // minutes ago.
 func announced(t *testing.T, sys System, pid, ago int) (url string) {
 	t.Helper()
-	url = gateway(t)
+	url = aGateway.serve(t)
 	announce(t, sys, pid, ago, url)
 	return url
 }
@@ -82,18 +88,6 @@ func closedPort() string {
 
 func portOf(url string) string { return url[strings.LastIndex(url, ":")+1:] }
 
-// ports are settings by which nothing of compose is found but what is given, whatever runs here.
-func ports(given map[string]string) map[string]string {
-	env := map[string]string{}
-	for _, p := range Parts() {
-		env[p.Variable] = closedPort()
-	}
-	for variable, url := range given {
-		env[variable] = portOf(url)
-	}
-	return env
-}
-
 func TestComposesPortsAreReadAsComposeDoes(t *testing.T) {
 	for dotEnv, want := range map[string]string{
 		"# ports\nTRAEFIK_PORT=8000\n":        "8000",
@@ -118,41 +112,28 @@ func TestComposesPortsAreReadAsComposeDoes(t *testing.T) {
 }
 
 func TestTheStackThatRunsIsChosen(t *testing.T) {
-	const database = `{"database":"failing"}`
+	theRun := part{} // what a run without Docker has there
+	other := part{"/", 200, "It works!"}
+	ours := part{"/api/v1/scrape_pools", 200, strings.Repeat(" ", 200) + `"uservice3"`}
+	lines := part{"/loki/api/v1/label/service_name/values", 200, `["uservice3"]`}
 	for _, c := range []struct {
 		name       string
-		compose    func(t *testing.T, run string) map[string]string // addresses of compose's parts that answer
-		runs       int                                              // without Docker
+		compose    map[string]part // that answer, by the variables of their ports
+		runs       int             // without Docker
 		want, says string
 	}{
-		{"compose alone", func(t *testing.T, _ string) map[string]string { return map[string]string{"TRAEFIK_PORT": gateway(t)} },
-			0, "compose", ""},
+		{"compose alone", map[string]part{"TRAEFIK_PORT": aGateway}, 0, "compose", ""},
 		{"a run without Docker alone", nil, 1, "process 1000", ""},
 		{"the latest of two runs", nil, 2, "process 1001", "(process 1000): go run ./demo doctor -gateway=http://"},
-		{"both", func(t *testing.T, _ string) map[string]string { return map[string]string{"TRAEFIK_PORT": gateway(t)} },
-			2, "compose", "3 runs of the demo are up. This one is examined:\n  the compose stack at http://127.0.0.1:"},
-		{"compose with nobody behind its gateway", func(t *testing.T, _ string) map[string]string {
-			return map[string]string{"TRAEFIK_PORT": answers(t, "/healthz", 502, "Bad Gateway")}
-		}, 0, "compose", ""},
-		{"compose's Tempo, starting", func(t *testing.T, _ string) map[string]string {
-			return map[string]string{"TEMPO_PORT": answers(t, "/ready", 503, "")}
-		}, 0, "compose", ""},
-		{"compose's Grafana", func(t *testing.T, _ string) map[string]string {
-			return map[string]string{"GRAFANA_PORT": answers(t, "/api/health", 503, database)}
-		}, 0, "compose", ""},
-		{"half of compose beside a run", func(t *testing.T, _ string) map[string]string {
-			return map[string]string{"PROMETHEUS_PORT": answers(t, "/api/v1/scrape_pools", 200, strings.Repeat(" ", 200)+`"uservice3"`)}
-		}, 1, "compose", "(process 1000): go run ./demo doctor"},
-		{"half of compose beside a run that has its gateway's port", func(t *testing.T, run string) map[string]string {
-			return map[string]string{"TRAEFIK_PORT": run, "LOKI_PORT": answers(t, "/loki/api/v1/label/service_name/values", 200, `["uservice3"]`)}
-		}, 1, "process 1000", "Not examined: of the compose stack loki is up"},
-		{"a run on compose's ports", func(t *testing.T, run string) map[string]string {
-			return map[string]string{"TRAEFIK_PORT": run, "TEMPO_PORT": ":3201"}
-		}, 1, "process 1000", ""},
-		{"other servers on compose's ports", func(t *testing.T, _ string) map[string]string {
-			other := answers(t, "/", 200, "It works!")
-			return map[string]string{"TRAEFIK_PORT": other, "PROMETHEUS_PORT": other, "LOKI_PORT": other, "GRAFANA_PORT": other}
-		}, 0, "", ""},
+		{"all", map[string]part{"TRAEFIK_PORT": aGateway}, 2, "compose", "(process 1001): go run ./demo doctor"},
+		{"nobody behind compose's gateway", map[string]part{"TRAEFIK_PORT": {"/healthz", 502, "Bad Gateway"}}, 0, "compose", ""},
+		{"compose's Tempo, starting", map[string]part{"TEMPO_PORT": {"/ready", 503, ""}}, 0, "compose", ""},
+		{"compose's Grafana", map[string]part{"GRAFANA_PORT": {"/api/health", 503, `{"database":"failing"}`}}, 0, "compose", ""},
+		{"half of compose beside a run", map[string]part{"PROMETHEUS_PORT": ours}, 1, "compose", "(process 1000): go run ./demo doctor"},
+		{"half of compose, and a run has its gateway's port", map[string]part{"TRAEFIK_PORT": theRun, "LOKI_PORT": lines}, 1, "process 1000",
+			"  loki of the compose stack, but"},
+		{"a run on compose's ports", map[string]part{"TRAEFIK_PORT": theRun}, 1, "process 1000", ""},
+		{"other servers on compose's ports", map[string]part{"TRAEFIK_PORT": other, "PROMETHEUS_PORT": other, "GRAFANA_PORT": other}, 0, "", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			env := map[string]string{}
@@ -160,27 +141,26 @@ func TestTheStackThatRunsIsChosen(t *testing.T) {
 			run := ""
 			for i := range c.runs {
 				run = announced(t, sys, 1000+i, c.runs-i)
+				announce(t, sys, 2+i, 60, run) // was killed, and another has its address now
 			}
-			announce(t, sys, 1, 60, "http://127.0.0.1:"+closedPort()) // was killed
-			if run != "" {
-				announce(t, sys, 2, 60, run) // likewise, and another has its address now
-			}
-			given := map[string]string{}
-			if c.compose != nil {
-				given = c.compose(t, run)
-			}
-			for variable, port := range ports(given) {
-				env[variable] = port
+			announce(t, sys, 1, 60, "http://127.0.0.1:"+closedPort()) // likewise
+			for _, p := range Parts() {
+				served, ok := c.compose[p.Variable]
+				switch {
+				case !ok:
+					env[p.Variable] = closedPort()
+				case served == theRun:
+					env[p.Variable] = portOf(run)
+				default:
+					env[p.Variable] = portOf(served.serve(t))
+				}
 			}
 			o, err := Find(t.Context(), nil, sys)
 			if c.want == "" {
-				if !errors.Is(err, ErrNothingRuns) || !strings.Contains(err.Error(), "docker compose up --build") ||
-					!strings.Contains(err.Error(), "127.0.0.1:"+env["TEMPO_PORT"]) {
+				if !errors.Is(err, ErrNothingRuns) || !strings.Contains(err.Error(), "127.0.0.1:"+env["TEMPO_PORT"]) {
 					t.Errorf("chose %s (%v)", o.Stack, err)
 				}
-				return
-			}
-			if err != nil || !strings.Contains(o.Stack, c.want) || !strings.Contains(o.Note, c.says) || (o.Note == "") != (c.says == "") {
+			} else if err != nil || !strings.Contains(o.Stack, c.want) || !strings.Contains(o.Note, c.says) || (o.Note == "") != (c.says == "") {
 				t.Errorf("chose %s at %s (%v) and said %q", o.Stack, o.URLs[topology.Gateway], err, o.Note)
 			}
 		})

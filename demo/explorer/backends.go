@@ -51,9 +51,13 @@ func (e *explorer) client() *tempo.Client {
 	}}
 }
 
-// passToTempo passes a request for /tempo/... on to Tempo. Of the page's request only path and query
-// reach it.
+// passToTempo passes a request for /tempo/api/v2/traces/{id} on to Tempo. Of the page's request only
+// path and query reach it.
 func (e *explorer) passToTempo(w http.ResponseWriter, r *http.Request) {
+	if !isTraceID(r.PathValue("id")) {
+		fail(w, http.StatusBadRequest, "This is not a trace id, which has up to 32 hexadecimal digits, not all of them 0.")
+		return
+	}
 	ctx, cancel := context.WithTimeout(r.Context(), tempoTimeout)
 	defer cancel()
 	u := e.Tempo.JoinPath(strings.TrimPrefix(r.URL.Path, "/tempo"))
@@ -90,7 +94,8 @@ func (e *explorer) failStore(w http.ResponseWriter, r *http.Request, err error) 
 		fail(w, refusal.Status, cmp.Or(refusal.Says, fmt.Sprintf("The answer was %d.", refusal.Status)))
 	case refused || errors.Is(err, tempo.ErrNotTempo):
 		e.unheard(err)
-		fail(w, http.StatusBadGateway, fmt.Sprintf("What answers at %s is no Tempo: this is not Tempo's JSON. Is the address right?", e.Tempo.Redacted()))
+		fail(w, http.StatusBadGateway, fmt.Sprintf("What answers at %s is no Tempo: this is not Tempo's JSON. "+
+			"Is the address right?", e.Tempo.Redacted()))
 	default:
 		e.failUnanswered(w, r, "trace store", e.Tempo, err)
 	}

@@ -34,7 +34,6 @@ func BenchmarkAPI(b *testing.B) {
 		{"page", http.MethodGet, "/", ""},
 		{"config", http.MethodGet, "/api/config", ""},
 		{"call", http.MethodPost, "/api/call", `{"service":"uservice3"}`},
-		{"search", http.MethodGet, "/tempo/api/search?limit=20", ""},
 		{"trace", http.MethodGet, "/tempo/api/v2/traces/0123456789abcdef0123456789abcdef", ""},
 	} {
 		b.Run(ask.name, func(b *testing.B) {

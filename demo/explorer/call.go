@@ -1,13 +1,20 @@
 package explorer
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
+	"time"
+
+	"github.com/go-logfmt/logfmt"
 
 	"example.com/grafana-tempo-go-demo/demo/header"
+	"example.com/grafana-tempo-go-demo/demo/ledger"
+	"example.com/grafana-tempo-go-demo/demo/story"
 	"example.com/grafana-tempo-go-demo/demo/topology"
 	"example.com/grafana-tempo-go-demo/demo/visit"
 )
@@ -15,13 +22,16 @@ import (
 // maxCalls is how many calls may be in flight; the page has a button, not a load generator.
 const maxCalls = 64
 
+// calledWithin is how long ago a call may be whose trace is looked for.
+const calledWithin = 2 * time.Minute
+
 // callResult is the answer of POST /api/call: what an outsider can know of one request.
 type callResult struct {
 	visit.Answer
+	Duration   string `json:"duration"` // DurationMS in words
 	StatusText string `json:"status_text"`
 	// TraceID is from the answer's traceresponse header; empty when there is none, which is how the
-	// plain services answer. Their trace, which ends at the gateway, can be searched by the tag
-	// user_agent.original.
+	// plain services answer. Their trace, which ends at the gateway, is found by UserAgent.
 	TraceID   string `json:"trace_id"`
 	UserAgent string `json:"user_agent"`
 	// Sampled is the flag of the same header: without it, no span of the service will arrive
@@ -69,9 +79,45 @@ func (e *explorer) call(w http.ResponseWriter, r *http.Request) {
 	}
 	answer(w, http.StatusOK, callResult{
 		Answer:     *got,
+		Duration:   story.Time(got.DurationMS * float64(time.Millisecond)).String(),
 		StatusText: http.StatusText(got.Status),
 		TraceID:    own.TraceID,
 		UserAgent:  userAgent,
 		Sampled:    own.Sampled != nil && *own.Sampled,
 	})
+}
+
+// found is the answer of GET /api/called: the trace of a call, if it is found.
+type found struct {
+	ID      string `json:"id"`
+	Sampled bool   `json:"sampled"`
+}
+
+// called answers GET /api/called?agent=... with the trace of the call that had this User-Agent. Of one
+// that is not sampled only the ledger knows.
+func (e *explorer) called(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), tempoTimeout)
+	defer cancel()
+	agent := r.URL.Query().Get("agent")
+	tag, _ := logfmt.MarshalKeyvals("user_agent.original", agent) // whose errors are of keys and of other types
+	now := time.Now()
+	ids, err := e.client().Search(ctx, url.Values{"tags": {string(tag)}, "limit": {"1"},
+		"start": {fmt.Sprint(now.Add(-calledWithin).Unix())}, "end": {fmt.Sprint(now.Add(time.Minute).Unix())}})
+	if err != nil {
+		e.failStore(w, r, err)
+		return
+	}
+	if len(ids) > 0 {
+		answer(w, http.StatusOK, found{ids[0], true})
+		return
+	}
+	if e.Ledger != nil {
+		for _, request := range e.Ledger.Recent(ledger.DefaultLimit) {
+			if request.Agent == agent && len(request.Hops) > 0 && story.Unsampled(request) {
+				answer(w, http.StatusOK, found{request.Hops[0].TraceID, false})
+				return
+			}
+		}
+	}
+	answer(w, http.StatusOK, found{})
 }

@@ -68,12 +68,8 @@ type empty struct {
 // them; window is 1h or 24h.
 func (e *explorer) traces(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
-	f := filter{service: query.Get("service"), errors: query.Has("errors")}
-	var problem string
-	var err error
-	if f.min, err = parseMin(query.Get("min")); err != nil {
-		problem = "Write a time such as 500ms or 1.5s."
-	}
+	shortest, problem := parseMin(query.Get("min"))
+	f := filter{query.Get("service"), shortest, query.Has("errors")}
 	in := hour
 	if query.Get("window") == day.name {
 		in = day
@@ -89,20 +85,18 @@ func (e *explorer) traces(w http.ResponseWriter, r *http.Request) {
 	answer(w, http.StatusOK, l)
 }
 
-// parseMin reads "1.5s", "200ms" or "200", which are milliseconds.
-func parseMin(text string) (time.Duration, error) {
+// parseMin reads "1.5s", "200ms" or "200", which are milliseconds. Of anything else it says what is
+// wanted.
+func parseMin(text string) (d time.Duration, problem string) {
 	text = strings.NewReplacer(" ", "", ",", ".", "min", "m").Replace(strings.ToLower(text))
-	if text == "" {
-		return 0, nil
-	}
 	if _, err := strconv.ParseFloat(text, 64); err == nil {
 		text += "ms"
 	}
-	d, err := time.ParseDuration(text)
-	if err == nil && d < 0 {
-		err = errors.New("less than nothing")
+	d, err := time.ParseDuration(cmp.Or(text, "0"))
+	if err != nil || d < 0 {
+		return 0, "Write a time such as 500ms or 1.5s."
 	}
-	return max(0, d.Truncate(time.Millisecond)), err
+	return d.Truncate(time.Millisecond), ""
 }
 
 // list makes a list of the traces of a window that a filter lets through.
@@ -151,7 +145,9 @@ func (e *explorer) list(ctx context.Context, f filter, in window) (*list, error)
 		}
 	}
 	slices.Sort(l.Services)
-	slices.SortFunc(passed, func(a, b tempo.Summary) int { return cmp.Or(b.Start.Compare(a.Start), cmp.Compare(a.ID, b.ID)) })
+	slices.SortFunc(passed, func(a, b tempo.Summary) int {
+		return cmp.Or(b.Start.Compare(a.Start), cmp.Compare(a.ID, b.ID))
+	})
 	for _, s := range passed[:min(len(passed), maxListed)] {
 		row := story.List(s, known[s.ID].asked, known[s.ID].received, now)
 		row.Before = s.Start.Before(e.faultBegan())
@@ -188,7 +184,8 @@ func countSpans(s tempo.Summary) (all, failed int) {
 // nothing says why a list is empty, and whether a wider window has something.
 func (e *explorer) nothing(ctx context.Context, f filter, in window, now time.Time) *empty {
 	says := &empty{Title: "No trace in " + in.past,
-		Text: "Call a service. Its trace appears here once its spans reach the trace store; a call that is not sampled has none."}
+		Text: "Call a service. Its trace appears here once its spans reach the trace store; " +
+			"a call that is not sampled has none."}
 	if f != (filter{}) {
 		says.Title, says.Text = "No trace matches", "Nothing in "+in.past+" passes these filters."
 	}
@@ -210,10 +207,11 @@ func (e *explorer) nothing(ctx context.Context, f filter, in window, now time.Ti
 // the same. Only such a refusal of a query for all traces makes the next lists do without the hint. A
 // store that is slow or away is asked with it again; one that is back may be another.
 func (e *explorer) newest(ctx context.Context, f filter, since time.Time, limit int) ([]tempo.Summary, error) {
+	traceQL, tags := f.query()
 	params := url.Values{
 		"limit": {fmt.Sprint(limit)},
 		"start": {fmt.Sprint(since.Unix())}, "end": {fmt.Sprint(time.Now().Add(time.Minute).Unix())}, // clocks differ
-		"q": {f.traceQL() + mostRecent},
+		"q": {traceQL + mostRecent},
 	}
 	if !e.hintless.Load() {
 		found, err := e.client().Summaries(ctx, params)
@@ -224,10 +222,10 @@ func (e *explorer) newest(ctx context.Context, f filter, since time.Time, limit 
 	}
 	all := f == filter{}
 	if all {
-		params.Set("q", f.traceQL())
+		params.Set("q", traceQL)
 	} else {
 		params.Del("q")
-		params.Set("tags", f.tags())
+		params.Set("tags", tags)
 		if f.min > 0 {
 			params.Set("minDuration", f.min.String())
 		}
@@ -239,46 +237,30 @@ func (e *explorer) newest(ctx context.Context, f filter, since time.Time, limit 
 	return found, err
 }
 
-// traceQL writes the filter as a query. A plain service sends no spans: it is found by the host name
-// on the gateway's.
-func (f filter) traceQL() string {
+// query writes the filter as TraceQL, and as tags for a search without it, which lack the duration. A
+// plain service sends no spans: it is found by the host name on the gateway's.
+func (f filter) query() (traceQL, tags string) {
 	var all []string
-	if host := f.plainHost(); host != "" {
+	var pairs []any
+	plain := slices.ContainsFunc(topology.Services(), func(s topology.Service) bool {
+		return s.Name == f.service && !s.Instrumented
+	})
+	if host := topology.Host(f.service); plain {
 		all = append(all, fmt.Sprintf("{span.server.address=%q}", host))
+		pairs = append(pairs, "server.address", host)
 	} else if f.service != "" {
 		all = append(all, fmt.Sprintf("{resource.service.name=%q}", f.service))
+		pairs = append(pairs, "service.name", f.service)
 	}
 	if f.errors {
 		all = append(all, "{status=error}")
+		pairs = append(pairs, "status.code", "error")
 	}
 	if f.min > 0 {
 		all = append(all, fmt.Sprintf("{traceDuration>=%dms}", f.min.Milliseconds()))
 	}
-	return cmp.Or(strings.Join(all, " && "), "{}")
-}
-
-// tags write the same for a search without TraceQL, but for the duration.
-func (f filter) tags() string {
-	var pairs []any
-	if host := f.plainHost(); host != "" {
-		pairs = append(pairs, "server.address", host)
-	} else if f.service != "" {
-		pairs = append(pairs, "service.name", f.service)
-	}
-	if f.errors {
-		pairs = append(pairs, "status.code", "error")
-	}
 	text, _ := logfmt.MarshalKeyvals(pairs...) // whose errors are of keys and of other types
-	return string(text)
-}
-
-func (f filter) plainHost() string {
-	for _, s := range topology.Services() {
-		if s.Name == f.service && !s.Instrumented {
-			return s.Host()
-		}
-	}
-	return ""
+	return cmp.Or(strings.Join(all, " && "), "{}"), string(text)
 }
 
 // faultBegan is when the fault began that the reader looks for, or the zero time.

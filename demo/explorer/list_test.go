@@ -50,7 +50,8 @@ func TestAListIsFiltered(t *testing.T) {
 	c := collector.New(slog.New(slog.DiscardHandler))
 	store := newFake(t, c.APIHandler().ServeHTTP)
 	h := New(Options{Tempo: parse(t, store.URL), Gateway: parse(t, nowhere)})
-	if e := getList(t, h, "").Empty; e == nil || e.Title != "No trace in the last hour" || !strings.Contains(e.Text, "not sampled has none") || e.Offer != "" {
+	if e := getList(t, h, "").Empty; e == nil || e.Title != "No trace in the last hour" ||
+		!strings.Contains(e.Text, "not sampled has none") || e.Offer != "" {
 		t.Errorf("an empty store: %+v", e)
 	}
 	export(t, c, 1, "gateway", "uservice1.localhost", 4*time.Minute, time.Second, false)
@@ -92,7 +93,8 @@ func TestAListIsFiltered(t *testing.T) {
 			t.Errorf("%s: %+v", query, l)
 		}
 	}
-	if e := getList(t, h, "service=old").Empty; e.Title != "No trace matches" || e.Window != "24h" || e.Offer != "Look at the last 24 hours" {
+	e := getList(t, h, "service=old").Empty
+	if e.Title != "No trace matches" || e.Window != "24h" || e.Offer != "Look at the last 24 hours" {
 		t.Errorf("what is older: %+v", e)
 	}
 	if l := getList(t, h, "service=shop"); !slices.Equal(l.Services, []string{`a "b"`, "gateway", "shop"}) || l.Foot != "" {
@@ -122,10 +124,12 @@ func TestAListNamesWhoIsMissing(t *testing.T) {
 	export(t, c, 1, "uservice3", "", time.Minute, time.Second, false)
 	export(t, c, 2, "uservice3", "", 2*time.Minute, time.Second, false)
 	h := New(Options{Tempo: parse(t, newFake(t, c.APIHandler().ServeHTTP).URL), Gateway: parse(t, nowhere), Ledger: hops{
-		{To: "uservice3", TraceID: holed}, {To: "uservice4", TraceID: holed}, {To: "uservice3", TraceID: cut}, {To: "uservice4", TraceID: traceid.Pad("3", 32)}}})
+		{To: "uservice3", TraceID: holed}, {To: "uservice4", TraceID: holed},
+		{To: "uservice3", TraceID: cut}, {To: "uservice4", TraceID: traceid.Pad("3", 32)}}})
 	for range 2 { // what is known is kept
 		l := getList(t, h, "")
-		if first := l.Traces[0].Services; len(first) != 2 || first[1] != (story.ListedService{Name: "uservice4", Dark: true}) || len(l.Traces[1].Services) != 1 {
+		missing := story.ListedService{Name: "uservice4", Dark: true}
+		if first := l.Traces[0].Services; len(first) != 2 || first[1] != missing || len(l.Traces[1].Services) != 1 {
 			t.Errorf("listed %+v", l.Traces)
 		}
 	}
@@ -133,10 +137,12 @@ func TestAListNamesWhoIsMissing(t *testing.T) {
 
 func TestATraceThatWasReadIsListedBeforeItIsFound(t *testing.T) {
 	c := collector.New(slog.New(slog.DiscardHandler))
-	e := &explorer{Options: Options{Tempo: parse(t, newFake(t, c.APIHandler().ServeHTTP).URL), Logger: slog.New(slog.DiscardHandler)}, backends: newTransport()}
+	store := newFake(t, c.APIHandler().ServeHTTP)
+	e := &explorer{Options: Options{Tempo: parse(t, store.URL), Logger: slog.New(slog.DiscardHandler)}, backends: newTransport()}
 	read := func(trace string, ago time.Duration) {
-		span := tempo.Span{SpanID: "1", Service: "shop", Start: time.Now().Add(-ago), End: time.Now()}
-		e.remember(story.Tell(tempo.NewTrace(traceid.Pad(trace, 32), []*tempo.Span{&span, {SpanID: "2", ParentID: "1", Service: "shop", Start: span.Start, End: span.Start}}), story.Options{}))
+		one := tempo.Span{SpanID: "1", Service: "shop", Start: time.Now().Add(-ago), End: time.Now()}
+		two := tempo.Span{SpanID: "2", ParentID: "1", Service: "shop", Start: one.Start, End: one.End}
+		e.remember(story.Tell(tempo.NewTrace(traceid.Pad(trace, 32), []*tempo.Span{&one, &two}), story.Options{}))
 	}
 	read("1", time.Minute)
 	read("2", 2*time.Hour)
@@ -167,7 +173,7 @@ func TestTheNewestAreAskedFor(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var next []answer
-			h := newHandler(Options{Tempo: parse(t, nowhere), Gateway: parse(t, nowhere)}, roundTrip(func(r *http.Request) (*http.Response, error) {
+			store := roundTrip(func(r *http.Request) (*http.Response, error) {
 				query := r.URL.Query().Get("q")
 				if query == "" || r.URL.Query().Get("limit") == "1" { // what an empty list asks beside
 					return &http.Response{StatusCode: 200, Body: io.NopCloser(strings.NewReader(`{"traces":[]}`)), Request: r}, nil
@@ -180,7 +186,8 @@ func TestTheNewestAreAskedFor(t *testing.T) {
 					return nil, context.DeadlineExceeded
 				}
 				return &http.Response{StatusCode: status, Body: io.NopCloser(strings.NewReader(`{"traces":[]}`)), Request: r}, nil
-			}))
+			})
+			h := newHandler(Options{Tempo: parse(t, nowhere), Gateway: parse(t, nowhere)}, store)
 			for _, next = range lists {
 				want := map[int]int{0: 504}[next[len(next)-1].status] + next[len(next)-1].status
 				if w := ask(t, h, "GET", "/api/traces", "", nil); w.Code != want || len(next) > 0 {
@@ -197,10 +204,12 @@ func TestAQueryForWhatMatches(t *testing.T) {
 		wantQL, wantTags string
 	}{
 		{filter{}, "{}", ""},
-		{filter{service: "uservice1", errors: true}, `{span.server.address="uservice1.localhost"} && {status=error}`, "server.address=uservice1.localhost status.code=error"},
-		{filter{service: `a "b"`, min: 1500 * time.Millisecond}, `{resource.service.name="a \"b\""} && {traceDuration>=1500ms}`, `service.name="a \"b\""`},
+		{filter{service: "uservice1", errors: true}, `{span.server.address="uservice1.localhost"} && {status=error}`,
+			"server.address=uservice1.localhost status.code=error"},
+		{filter{service: `a "b"`, min: 1500 * time.Millisecond}, `{resource.service.name="a \"b\""} && {traceDuration>=1500ms}`,
+			`service.name="a \"b\""`},
 	} {
-		if q, tags := tc.traceQL(), tc.tags(); q != tc.wantQL || tags != tc.wantTags {
+		if q, tags := tc.query(); q != tc.wantQL || tags != tc.wantTags {
 			t.Errorf("%+v: %s and %s", tc.filter, q, tags)
 		}
 	}
@@ -231,7 +240,8 @@ func TestAnAnswerThatIsNoList(t *testing.T) {
 			})
 			address := parse(t, strings.Replace(store.URL, "://", "://user:hunter2@", 1))
 			w := ask(t, New(Options{Tempo: address, Gateway: parse(t, nowhere)}), "GET", "/api/traces", "", nil)
-			if says := sentence(t, w); w.Code != tc.want || !strings.Contains(says, tc.sentence) || strings.Contains(says, "hunter2") {
+			says := sentence(t, w)
+			if w.Code != tc.want || !strings.Contains(says, tc.sentence) || strings.Contains(says, "hunter2") {
 				t.Errorf("answered %d %s", w.Code, w.Body)
 			}
 			if len(store.asked) != 1 {

@@ -83,7 +83,9 @@ func (e *explorer) remember(t *story.Trace) {
 }
 
 // learn asks the store and the ledger for what is not known yet of the traces that were found.
-func (e *explorer) learn(ctx context.Context, found map[string]tempo.Summary, now time.Time, in window) map[string]known {
+func (e *explorer) learn(
+	ctx context.Context, found map[string]tempo.Summary, now time.Time, in window,
+) map[string]known {
 	all := e.memory.recall(found, now, in)
 	news := map[string]known{}
 	oldest := now

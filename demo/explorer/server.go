@@ -3,9 +3,8 @@
 // travelled. It needs nothing but Tempo's HTTP API and the gateway, so it works on a real Tempo
 // behind Traefik as well as on the demo's own collector behind its gateway.
 //
-// The page is plain HTML, CSS and JavaScript modules in web/. It reads traces through /tempo/,
-// which passes on to the few read-only paths of Tempo that it needs, so that the browser talks to
-// one origin only.
+// The page is plain HTML, CSS and JavaScript modules in web/. They draw, and decide nothing about a
+// trace: package story does. Beside that a trace can be read as Tempo sends it, under /tempo/.
 package explorer
 
 import (
@@ -110,14 +109,10 @@ func newHandler(o Options, backends http.RoundTripper) http.Handler {
 	if o.Ledger != nil {
 		mux.Handle("GET /api/ledger", o.Ledger.Handler())
 	}
-	mux.HandleFunc("GET /tempo/api/search", e.passToTempo)
-	mux.HandleFunc("GET /tempo/api/v2/traces/{id}", func(w http.ResponseWriter, r *http.Request) {
-		if !isTraceID(r.PathValue("id")) {
-			fail(w, http.StatusBadRequest, "This is not a trace id, which has up to 32 hexadecimal digits, not all of them 0.")
-			return
-		}
-		e.passToTempo(w, r)
-	})
+	mux.HandleFunc("GET /api/trace/{id}", e.trace)
+	mux.HandleFunc("GET /api/trace/{id}/twin", e.twin)
+	mux.HandleFunc("GET /api/called", e.called)
+	mux.HandleFunc("GET /tempo/api/v2/traces/{id}", e.passToTempo)
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		fail(w, http.StatusNotFound, "There is nothing at this address. The page is at /, and a trace at /trace/ with its id.")
 	})

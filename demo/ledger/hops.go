@@ -51,20 +51,20 @@ func request(n *node) Request {
 	return r
 }
 
-// firstHop is the hop to n as n recorded it. What left is what arrived, unless the sender knows better.
+// firstHop is the hop to n as n recorded it.
 func firstHop(from string, n *node) Hop {
 	return Hop{
-		From: from, To: n.Name, Time: n.Time, Left: side(Inferred, n.arrived), Arrived: side(Recorded, n.arrived),
+		From: from, To: n.Name, Time: n.Time, Left: side(nil), Arrived: side(n.arrived),
 		TraceID: n.TraceID, SpanID: n.SpanID, Status: n.Status,
 	}
 }
 
 // side is one end of a hop; headers are nil if nobody wrote them down.
-func side(source Source, headers []header.Header) Side {
+func side(headers []header.Header) Side {
 	if headers == nil {
 		return Side{NotKnown, []header.Header{}}
 	}
-	return Side{source, slices.Clone(headers)} // nameSenders adds to them
+	return Side{Recorded, slices.Clone(headers)} // nameSenders adds to them
 }
 
 // addSender adds to a hop what its sender recorded.
@@ -82,7 +82,7 @@ func (h *Hop) addSender(c *node) {
 		return
 	}
 	arrived, left := carried(h.Arrived.Headers), carried(c.left)
-	h.Left = side(Recorded, c.left)
+	h.Left = side(c.left)
 	switch {
 	case !SameHeaders(h.Left.Headers, h.Arrived.Headers):
 		h.Says += " Something in between changed it: what arrived is not what left."
@@ -96,7 +96,7 @@ func (h *Hop) addSender(c *node) {
 // unlogged is the hop from the gateway to a service none of whose lines is known to be of the request.
 func unlogged(g *node) Hop {
 	h := Hop{
-		From: g.Name, To: g.Service, Left: side(Recorded, g.left), Arrived: side(NotKnown, nil),
+		From: g.Name, To: g.Service, Left: side(g.left), Arrived: side(nil),
 		Action: NoAction, Status: g.Status, TraceResponse: g.response,
 	}
 	switch {

@@ -2,10 +2,8 @@ package ledger
 
 import (
 	"encoding/json"
-	"errors"
 	"maps"
 	"net/http"
-	"net/url"
 	"time"
 )
 
@@ -27,19 +25,23 @@ type Telemetry struct {
 	Vain    string    `json:"vain,omitempty"`   // the endpoint to which it has sent spans in vain since
 }
 
-// Handler returns the HTTP API. It looks at the query alone, not at path and method:
-//
-//	GET /api/ledger              the newest requests
-//	GET /api/ledger?trace=<id>   the requests that had to do with a trace; leading zeros may be missing
-//
-// It answers with an Answer of at most DefaultLimit requests as JSON: none for a trace of which
-// nothing is known, because a browser's console lists each 404 as a failure. A question that makes
-// no sense is answered with 400 and an object whose "error" says what is wrong and what to do.
+// Handler answers with an Answer of at most DefaultLimit requests as JSON: of those that had to do
+// with the trace that the parameter trace names, or of all. There are none for a trace of which
+// nothing is known, because a browser's console lists each 404 as a failure. An id that is none is
+// answered with 400 and an object whose "error" says what is wrong.
 func (l *Ledger) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		found, err := l.answer(r.URL.RawQuery)
+		l.mu.Lock()
+		a := Answer{Services: maps.Clone(l.services)}
+		l.mu.Unlock()
+		var err error
+		if query := r.URL.Query(); query.Has("trace") {
+			a.Requests, a.Total, err = l.trace(query.Get("trace"), DefaultLimit)
+		} else {
+			a.Requests = l.Recent(DefaultLimit)
+		}
 		w.Header().Set("Content-Type", "application/json")
-		var body any = found
+		var body any = a
 		if err != nil {
 			w.WriteHeader(http.StatusBadRequest)
 			body = map[string]string{"error": "query: " + err.Error()}
@@ -48,31 +50,10 @@ func (l *Ledger) Handler() http.Handler {
 	})
 }
 
-func (l *Ledger) telemetry() map[string]Telemetry {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return maps.Clone(l.services)
-}
-
 func (l *Ledger) addTelemetry(service string, f func(*Telemetry)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	own := l.services[service]
 	f(&own)
 	l.services[service] = own
-}
-
-func (l *Ledger) answer(rawQuery string) (a Answer, err error) {
-	a.Services = l.telemetry()
-	query, err := url.ParseQuery(rawQuery)
-	switch {
-	case err != nil:
-	case len(query) == 0:
-		a.Requests = l.Recent(DefaultLimit)
-	case len(query) > 1 || len(query["trace"]) != 1:
-		err = errors.New("trace is the only parameter; give it once")
-	default:
-		a.Requests, a.Total, err = l.trace(query.Get("trace"), DefaultLimit)
-	}
-	return a, err
 }

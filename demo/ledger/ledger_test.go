@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -13,18 +14,24 @@ import (
 	"example.com/grafana-tempo-go-demo/demo/header"
 )
 
+const (
+	traceA = "4bf92f3577b34da6a3ce929d0e0e4736"
+	traceB = "0af7651916cd43dd8448eb211c80319c"
+	traceC = "1bf7651916cd43dd8448eb211c80319c"
+)
+
 // noon is when everything in these tests happens; at is so many milliseconds later.
 var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
 
 func at(ms int) time.Time { return noon.Add(time.Duration(ms) * time.Millisecond) }
 
 // requestLine is what a service logs of a request. A plain one has no span.
-func requestLine(ms int, headers map[string]string, traceID, spanID string) []byte {
+func requestLine(ms int, headers header.Headers, traceID, spanID string) []byte {
 	entry := map[string]any{
 		"time": at(ms), "level": "INFO", "msg": "request", "method": "GET", "host": "127.0.0.1:8084", "path": "/", "query": "", "headers": headers,
 	}
 	if headers == nil {
-		entry["headers"] = map[string]string{}
+		entry["headers"] = header.Headers{}
 	}
 	if traceID != "" {
 		entry["trace_id"], entry["span_id"] = traceID, spanID
@@ -45,40 +52,86 @@ func answeredLine(ms, status int, traceID, spanID string) []byte {
 // span returns a span id.
 func span(n int) string { return fmt.Sprintf("%016x", n) }
 
-func jaegerHeader(traceID, spanID string) map[string]string {
-	return map[string]string{header.UberTraceID: traceID + ":" + spanID + ":0:1"}
+func uber(traceID string, n int) header.Headers {
+	return header.Headers{header.UberTraceID: traceID + ":" + span(n) + ":0:1"}
 }
 
-// gatewayRecord is a request of the gateway in traceID that takes 50 ms, and sends the given
-// headers on.
-func gatewayRecord(ms int, service, traceID string, arrived, left header.Headers) Record {
+// through adds what only a proxy adds.
+func through(headers header.Headers) header.Headers {
+	all := header.Headers{"x-forwarded-server": "gateway"}
+	for name, value := range headers {
+		all[name] = value
+	}
+	return all
+}
+
+// gatewayRecord is a request of the gateway in traceID that takes 50 ms, and sends the given headers
+// on. Its client sent none.
+func gatewayRecord(ms int, service, traceID string, left header.Headers) Record {
 	if left == nil {
 		left = header.Headers{}
 	}
-	if arrived == nil {
-		arrived = header.Headers{}
-	}
 	return Record{
 		Time: at(ms), Duration: 50 * time.Millisecond, Name: "gateway", Method: "GET", Host: service + ".localhost:8000", Path: "/",
-		Service: service, TraceID: traceID, SpanID: span(1), Arrived: arrived, Left: left, Status: 200,
+		Service: service, TraceID: traceID, SpanID: span(1), Arrived: header.Headers{}, Left: left, Status: 200,
 	}
 }
-
-func uber(value string) header.Headers { return header.Headers{header.UberTraceID: value} }
 
 func TestTheNewestRecordsAreKept(t *testing.T) {
 	l := New(15)
 	for i := range 100 {
-		l.AddLine("uservice4", requestLine(100*i+1, jaegerHeader(traceA, span(1000+i)), traceA, span(i+1)))
-		l.AddProxy(gatewayRecord(100*i, "uservice4", traceA, nil, uber(traceA+":"+span(1000+i)+":0:1")))
+		l.AddLine("uservice4", requestLine(100*i+1, uber(traceA, 1000+i), traceA, span(i+1)))
+		l.AddProxy(gatewayRecord(100*i, "uservice4", traceA, uber(traceA, 1000+i)))
 		l.AddLine(fmt.Sprintf("no-%d", i), requestLine(100*i+50, nil, "", ""))
 	}
-	if len(l.records) != 15 {
-		t.Errorf("%d records are kept", len(l.records))
+	if len(l.records) != 15 || len(l.byKey) > 15*5 || len(l.lines) > 15 {
+		t.Errorf("%d records, %d keys and %d lines are kept", len(l.records), len(l.byKey), len(l.lines))
 	}
-	first := l.Recent(1000)
-	if len(first) < 3 || !first[0].Time.After(first[1].Time) {
+	if first := l.Recent(1000); len(first) != 10 || !first[0].Time.After(first[1].Time) {
 		t.Errorf("%d requests, not newest first", len(first))
+	}
+	if found, total, err := l.trace(traceA, 2); err != nil || len(found) != 2 || total != 5 {
+		t.Errorf("%d of %d requests of a trace, %v", len(found), total, err)
+	}
+}
+
+func TestTheNewestAreFoundWithoutLookingAtAll(t *testing.T) {
+	l := New(DefaultMaxRecords)
+	for i := range 200 {
+		id := fmt.Sprintf("%032x", i+1)
+		l.AddLine("uservice3", requestLine(10*i+1, through(uber(id, 2)), id, span(3)))
+		l.AddLine("uservice4", requestLine(10*i+4, uber(id, 4), id, span(5)))
+		l.AddProxy(gatewayRecord(10*i, "uservice3", id, uber(id, 2)))
+	}
+	if got, want := l.Recent(7), l.Recent(200)[:7]; !reflect.DeepEqual(got, want) || len(got[0].Hops) != 3 {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
+// TestManyLinesWithOneContext would take minutes if each line were compared with all others.
+func TestManyLinesWithOneContext(t *testing.T) {
+	l := New(maxLogRecords)
+	for i := range maxLogRecords / 3 {
+		l.AddLine("uservice3", requestLine(1, through(uber(traceA, 2)), traceA, span(3+i)))
+		l.AddLine("uservice4", requestLine(2, uber(traceA, 4), traceA, span(100_000+i)))
+		r := gatewayRecord(i, "uservice3", traceA, nil)
+		r.Left, r.Duration = nil, time.Hour
+		l.AddProxy(r)
+	}
+	if found, total, err := l.trace(traceA, 3); err != nil || len(found) != 3 || total != maxLogRecords {
+		t.Errorf("%d of %d, %v", len(found), total, err)
+	}
+}
+
+func TestTheSameLineIsOneLine(t *testing.T) {
+	l := New(DefaultMaxRecords)
+	for range 2 {
+		l.AddLine("uservice2", requestLine(1, nil, "", ""))
+		l.AddLine("traefik", []byte(`{"StartUTC":"2026-01-02T12:00:00Z","DownstreamStatus":200}`))
+	}
+	l.AddLine("uservice4", requestLine(1, nil, "", "")) // another service's
+	if n := len(l.records); n != 3 {
+		t.Errorf("%d records", n)
 	}
 }
 
@@ -90,6 +143,7 @@ func TestLinesThatSayNothingAreNothing(t *testing.T) {
 		`{"time":"2026-01-02T12:00:00Z","msg":"other","x":{"msg":"request"},"headers":{}}`,
 		`{"time":"2026-01-02T12:00:00Z","msg":"answer of other service","trace_id":"1","span_id":"2"}`,
 		`{"DownstreamStatus":200}`, `{"DownstreamStatus":"200"}`, strings.Repeat(`{"msg":"request",`, 10000),
+		strings.Repeat(`{"DownstreamStatus":[`, 1<<20),
 	} {
 		l.AddLine("uservice1", []byte(line))
 	}
@@ -105,15 +159,15 @@ func TestConcurrentUse(t *testing.T) {
 	for n := range 4 {
 		wg.Go(func() {
 			for i := range 50 {
-				l.AddLine("uservice3", requestLine(i, jaegerHeader(traceA, span(n+2)), traceA, span(100*n+i+1)))
+				l.AddLine("uservice3", requestLine(i, uber(traceA, n+2), traceA, span(100*n+i+1)))
 				l.AddLine("uservice3", answeredLine(i+1, 200, traceA, span(100*n+i+1)))
-				l.AddProxy(gatewayRecord(i, "uservice3", traceA, nil, uber(traceA+":"+span(n+2)+":0:1")))
+				l.AddProxy(gatewayRecord(i, "uservice3", traceA, uber(traceA, n+2)))
 			}
 		})
 		wg.Go(func() {
 			for range 20 {
-				for _, query := range []string{"", "trace=" + traceA} {
-					handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/api/ledger?"+query, nil))
+				for _, query := range []string{"", "?trace=" + traceA} {
+					handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/api/ledger"+query, nil))
 				}
 			}
 		})
@@ -121,57 +175,33 @@ func TestConcurrentUse(t *testing.T) {
 	wg.Wait()
 }
 
-// BenchmarkOtherLine is the price of a line that says nothing about headers.
-func BenchmarkOtherLine(b *testing.B) {
-	l := New(DefaultMaxRecords)
-	line := []byte(`{"time":"2026-01-02T12:00:00Z","level":"INFO","msg":"stopping","text":"` + strings.Repeat("x", 1000) + `"}`)
-	for b.Loop() {
-		l.AddLine("uservice1", line)
-	}
-}
-
-// BenchmarkRequestLine is the price of a line that is kept.
-func BenchmarkRequestLine(b *testing.B) {
-	l := New(DefaultMaxRecords)
-	line := requestLine(1, jaegerHeader(traceA, span(2)), traceA, span(3))
-	for b.Loop() {
-		l.AddLine("uservice3", line)
-	}
-}
-
-// BenchmarkRecent is the price of looking at a full ledger of plain requests, 200 a second, that
-// has changed.
+// BenchmarkRecent and BenchmarkTrace are the price of a poll of a full ledger whose clients all send
+// the same trace id, 200 times a second, and of the newest of one whose clients send none.
 func BenchmarkRecent(b *testing.B) {
 	l := New(DefaultMaxRecords)
 	for i := range DefaultMaxRecords {
 		id := fmt.Sprintf("%032x", i+1)
-		l.AddLine("uservice1", requestLine(5*i+1, jaegerHeader(id, span(2)), "", ""))
+		l.AddLine("uservice1", requestLine(5*i+1, uber(id, 2), "", ""))
 		l.AddLine("uservice2", requestLine(5*i+150, nil, "", ""))
-		r := gatewayRecord(5*i, "uservice1", id, nil, uber(id+":"+span(2)+":0:1"))
+		r := gatewayRecord(5*i, "uservice1", id, uber(id, 2))
 		r.Duration = 1700 * time.Millisecond
 		l.AddProxy(r)
 	}
 	for b.Loop() {
-		l.AddLine("uservice2", requestLine(5*DefaultMaxRecords, nil, "", ""))
 		l.Recent(20)
 	}
 }
 
-// BenchmarkOneTrace is the price of a full ledger whose clients all send the same trace id, 200
-// times a second.
-func BenchmarkOneTrace(b *testing.B) {
+func BenchmarkTrace(b *testing.B) {
 	l := New(DefaultMaxRecords)
 	for i := range DefaultMaxRecords {
-		forwarded := jaegerHeader(traceA, span(2))
-		forwarded["x-forwarded-server"] = "gateway"
-		l.AddLine("uservice3", requestLine(5*i+1, forwarded, traceA, span(3+i)))
-		l.AddLine("uservice4", requestLine(5*i+150, jaegerHeader(traceA, span(4)), traceA, span(100000+i)))
-		r := gatewayRecord(5*i, "uservice3", traceA, uber(traceA+":"+span(1)+":0:1"), nil)
+		l.AddLine("uservice3", requestLine(5*i+1, through(uber(traceA, 2)), traceA, span(3+i)))
+		l.AddLine("uservice4", requestLine(5*i+150, uber(traceA, 4), traceA, span(100000+i)))
+		r := gatewayRecord(5*i, "uservice3", traceA, nil)
 		r.Duration, r.Left = 1700*time.Millisecond, nil
 		l.AddProxy(r)
 	}
 	for b.Loop() {
-		l.AddLine("uservice2", requestLine(5*DefaultMaxRecords, nil, "", ""))
 		if _, err := l.Trace(traceA, 20); err != nil {
 			b.Fatal(err)
 		}

@@ -115,7 +115,7 @@ func (l *Ledger) readLog(r io.Reader) (unread int, err error) {
 			continue
 		}
 		unread++
-		unnamed = unnamed && service == "" && json.Valid(text)
+		unnamed = unnamed && service == "" && json.Valid(text) && marked(text)
 	}
 	switch {
 	case len(l.records) > 0:

@@ -4,15 +4,21 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"flag"
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"testing/iotest"
 
+	"golang.org/x/text/encoding/unicode"
+
 	"example.com/grafana-tempo-go-demo/demo/term"
 )
+
+var update = flag.Bool("update", false, "write the golden file anew instead of comparing with it")
 
 // composeLog is what `docker compose logs` prints. Traefik and the four services wrote it, Traefik
 // being told to keep the headers Uber-Trace-Id and Traceresponse.
@@ -30,86 +36,107 @@ func eachLine(log string, f func(service, text string) string) string {
 	var b strings.Builder
 	for line := range strings.Lines(log) {
 		service, text, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " | ")
-		b.WriteString(f(strings.TrimSpace(service), text) + "\n")
+		b.WriteString(f(strings.TrimSuffix(strings.TrimSpace(service), "-1"), text) + "\n")
 	}
 	return b.String()
 }
 
-func TestRunReadsEveryFormOfALog(t *testing.T) {
-	log := composeLog(t)
-	var want bytes.Buffer
-	if err := Run(strings.NewReader(log), &want, io.Discard, RunOptions{}); err != nil {
+// run returns what Run prints, and what it says about the log.
+func run(t *testing.T, log string, o RunOptions) (text, notes string) {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	if err := Run(strings.NewReader(log), &stdout, &stderr, o); err != nil {
 		t.Fatal(err)
 	}
-	compare(t, "compose.golden", want.String())
+	return stdout.String(), stderr.String()
+}
+
+func TestRunReadsEveryFormOfALog(t *testing.T) {
+	log := composeLog(t)
+	want, _ := run(t, log, RunOptions{})
+	golden := filepath.Join("testdata", "compose.golden")
+	if *update {
+		if err := os.WriteFile(golden, []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if data, err := os.ReadFile(golden); err != nil || string(data) != want {
+		t.Errorf("%v: run go test with -update and look at the difference; now:\n%s", err, want)
+	}
+	utf16, err := unicode.UTF16(unicode.LittleEndian, unicode.UseBOM).NewEncoder().String(strings.ReplaceAll(log, "\n", "\r\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const stamp = "2026-01-02T12:00:00.123456789Z "
+	pod := func(s string) string { return "[pod/" + s + "-7d9f8b6c5-x2kqz/" + s + "] " }
 	for name, form := range map[string]string{
-		"colours":         eachLine(log, func(s, text string) string { return "\x1b[36m" + s + "  | \x1b[0m" + text }),
-		"time stamps":     eachLine(log, func(s, text string) string { return s + "  | 2026-01-02T12:00:00.123456789Z " + text }),
-		"colours, stamps": eachLine(log, func(s, text string) string { return "\x1b[36m" + s + " | \x1b[0m2026-01-02T12:00:00+01:00 " + text }),
-		"Windows":         strings.ReplaceAll(log, "\n", "\r\n"),
-		"old compose":     eachLine(log, func(s, text string) string { return strings.Replace(s, "-1", "_1", 1) + "   | " + text }),
-		"podman":          eachLine(log, func(s, text string) string { return "[" + strings.TrimSuffix(s, "-1") + "] | " + text }),
-		"container names": eachLine(log, func(s, text string) string {
-			return strings.Replace("grafana-tempo-go-demo-"+s, "grafana-tempo-go-demo-traefik", "traefik", 1) + " | " + text
-		}),
-		"no Docker":       eachLine(log, func(s, text string) string { return strings.TrimSuffix(s, "-1") + " | " + text }),
-		"others' lines":   "\n\ntempo-1  | level=info msg=request\ngrafana-1 | {\"msg\":\"other\"}\nno prefix\n" + log,
-		"no last newline": strings.TrimSuffix(log, "\n"),
-		"a long line":     "uservice1-1 | " + strings.Repeat("x", maxLogLine) + "\n" + log,
+		"colours":               eachLine(log, func(s, text string) string { return "\x1b[36m" + s + "-1  | \x1b[0m" + text }),
+		"docker compose -t":     eachLine(log, func(s, text string) string { return s + "-1  | " + stamp + text }),
+		"colours and -t":        eachLine(log, func(s, text string) string { return "\x1b[36m" + s + "-1 | \x1b[0m2026-01-02T12:00:00+01:00 " + text }),
+		"Windows":               strings.ReplaceAll(log, "\n", "\r\n"),
+		"PowerShell":            utf16,
+		"old compose":           eachLine(log, func(s, text string) string { return s + "_1   | " + text }),
+		"podman-compose":        eachLine(log, func(s, text string) string { return "[" + s + "] | " + text }),
+		"podman --names":        eachLine(log, func(s, text string) string { return "demo_" + s + "_1 " + text }),
+		"podman --names -t":     eachLine(log, func(s, text string) string { return "demo_" + s + "_1 " + stamp + text }),
+		"kubectl --prefix":      eachLine(log, func(s, text string) string { return pod(s) + text }),
+		"kubectl --timestamps":  eachLine(log, func(s, text string) string { return pod(s) + stamp + text }),
+		"container names":       eachLine(log, func(s, text string) string { return "grafana-tempo-go-demo-" + s + "-1 | " + text }),
+		"no Docker":             eachLine(log, func(s, text string) string { return s + " | " + text }),
+		"others' lines":         "\n\ntempo-1  | level=info q=\"\\\"msg\\\":\\\"request\\\"\"\ngrafana-1 | {\"msg\":\"other\"}\nno prefix\n" + log,
+		"no last newline":       strings.TrimSuffix(log, "\n"),
+		"a long line":           "uservice1-1 | " + strings.Repeat("x", maxLogLine) + "\n" + log,
+		"twice":                 log + log,
+		"in two forms":          log + eachLine(log, func(s, text string) string { return pod(s) + text }),
+		"gateways' lines later": later(log),
 	} {
 		t.Run(name, func(t *testing.T) {
-			var got bytes.Buffer
-			if err := Run(strings.NewReader(form), &got, io.Discard, RunOptions{}); err != nil {
-				t.Fatal(err)
-			}
-			if got.String() != want.String() {
-				t.Errorf("got\n%s", &got)
+			if got, notes := run(t, form, RunOptions{}); got != want || strings.Contains(notes, "cannot be read") {
+				t.Errorf("%s\n%s", notes, got)
 			}
 		})
 	}
 }
 
-func TestRunFindsATrace(t *testing.T) {
-	for name, id := range map[string]string{"as it is": traceA, "in upper case": strings.ToUpper(traceA)} {
-		var out bytes.Buffer
-		if err := Run(strings.NewReader(composeLog(t)), &out, io.Discard, RunOptions{Trace: id}); err != nil {
-			t.Fatal(err)
-		}
-		if n := strings.Count(out.String(), "\nGET "); n != 0 || !strings.HasPrefix(out.String(), "GET uservice3.localhost/?fail=database") {
-			t.Errorf("%s: %s", name, &out)
-		}
-	}
+// later moves Traefik's lines to the end of a log.
+func later(log string) string {
+	traefik := regexp.MustCompile(`(?m)^traefik.*\n`)
+	return traefik.ReplaceAllString(log, "") + strings.Join(traefik.FindAllString(log, -1), "")
 }
 
-func TestRunPrintsJSON(t *testing.T) {
-	var out, notes bytes.Buffer
-	if err := Run(strings.NewReader(composeLog(t)), &out, &notes, RunOptions{JSON: true, Limit: 3}); err != nil {
-		t.Fatal(err)
+func TestRunFindsATraceAndPrintsJSON(t *testing.T) {
+	text, _ := run(t, composeLog(t), RunOptions{Trace: strings.ToUpper(traceA)})
+	if strings.Contains(text, "\nGET ") || !strings.HasPrefix(text, "GET uservice3.localhost/?fail=database") {
+		t.Error(text)
 	}
+	text, notes := run(t, composeLog(t), RunOptions{JSON: true, Limit: 3})
 	var answer Answer
-	if err := json.Unmarshal(out.Bytes(), &answer); err != nil || len(answer.Requests) != 3 || answer.Requests[0].Time.Before(answer.Requests[1].Time) {
-		t.Errorf("%v: %s", err, &out)
-	}
-	if !strings.Contains(notes.String(), "the newest 3 of 9 requests") {
-		t.Errorf("notes: %s", &notes)
+	if err := json.Unmarshal([]byte(text), &answer); err != nil || len(answer.Requests) != 3 || answer.Total != 9 ||
+		answer.Requests[0].Time.Before(answer.Requests[1].Time) || !strings.Contains(notes, "the newest 3 of 9 requests") {
+		t.Errorf("%v: %s%s", err, text, notes)
 	}
 }
 
-func TestRunSaysWhatALogLacks(t *testing.T) {
-	withoutNames := eachLine(composeLog(t), func(_, text string) string { return text })
+func TestRunSaysWhatItCannotRead(t *testing.T) {
+	log := composeLog(t)
+	const forms = "docker compose logs, also with -t, kubectl logs --prefix, podman logs --names and go run ./demo"
+	bare := func(_, text string) string { return text }
 	for name, test := range map[string]struct {
 		log   io.Reader
 		trace string
 		want  string
 	}{
-		"nothing":                  {strings.NewReader("\n"), "", "docker compose logs | go run ./demo ledger"},
-		"no requests":              {strings.NewReader("uservice1-1  | {\"msg\":\"listening\"}\n"), "", "no request in this log of 1 line"},
-		"--no-log-prefix":          {strings.NewReader(withoutNames), "", "without --no-log-prefix"},
-		"an unknown trace":         {strings.NewReader(composeLog(t)), "1234", "trace 1234 is not in this log"},
-		"a trace id that is none":  {strings.NewReader(composeLog(t)), "xyz", "not hexadecimal"},
-		"a pipe that breaks":       {iotest.ErrReader(errors.New("broken")), "", "read the log: broken"},
-		"what is no log":           {strings.NewReader(strings.Repeat("\x00\xff", maxLogLine)), "", "no request in this log"},
-		"what is no log in a line": {strings.NewReader("| | |{\"msg\":\"request\"}"), "", "1 line of this log may tell of requests and cannot be read"},
+		"nothing":                 {strings.NewReader("\n"), "", "docker compose logs | go run ./demo ledger"},
+		"no requests":             {strings.NewReader("uservice1-1  | {\"msg\":\"listening\"}\n"), "", "no request in this log of 1 line"},
+		"--no-log-prefix":         {strings.NewReader(eachLine(log, bare)), "", "without --no-log-prefix"},
+		"stern":                   {strings.NewReader(eachLine(log, func(s, text string) string { return s + "-7d9f8b6c5-x2kqz " + s + " " + text })), "", forms},
+		"ts":                      {strings.NewReader(eachLine(log, func(s, text string) string { return "Nov 29 19:20:01 " + s + "-1 | " + text })), "", "22 lines"},
+		"Docker's own files":      {strings.NewReader(`{"log":"{\"msg\":\"request\"}\n","stream":"stdout"}`), "", "1 line of this log may tell of requests"},
+		"a line that was cut off": {strings.NewReader("uservice1-1 | {\"msg\":\"request\",\"tim\n"), "", "1 line of this log may tell of requests"},
+		"an unknown trace":        {strings.NewReader(log), "1234", "trace 1234 is not in this log"},
+		"a trace id that is none": {strings.NewReader(log), "xyz", "not hexadecimal"},
+		"a pipe that breaks":      {iotest.ErrReader(errors.New("broken")), "", "read the log: broken"},
+		"what is no log":          {strings.NewReader(strings.Repeat("\x00\xff", maxLogLine)), "", "no request in this log"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := Run(test.log, io.Discard, io.Discard, RunOptions{Trace: test.trace})
@@ -118,65 +145,43 @@ func TestRunSaysWhatALogLacks(t *testing.T) {
 			}
 		})
 	}
+	text, notes := run(t, log+"uservice1-1 | {\"msg\":\"request\",\"tim\n", RunOptions{})
+	if strings.Contains(text, "WHOLE") || !strings.Contains(text, "UNKNOWN: In the part of the log that can be read: One trace, from\n") ||
+		!strings.HasPrefix(notes, "1 line of this log may tell of requests and cannot be read.") {
+		t.Error(notes, text)
+	}
 }
 
 func TestTraefikMayTellLess(t *testing.T) {
 	// Without the options that keep headers, its log has the ids of its own span alone.
-	log := eachLine(composeLog(t), func(s, text string) string {
-		var line map[string]any
-		if json.Unmarshal([]byte(text), &line) != nil {
-			return s + " | " + text
-		}
-		for key := range line {
-			if strings.HasPrefix(key, "request_") || strings.HasPrefix(key, "origin_") || strings.HasPrefix(key, "downstream_") {
-				delete(line, key)
-			}
-		}
-		data, err := json.Marshal(line)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return s + " | " + string(data)
-	})
-	var out, notes bytes.Buffer
-	if err := Run(strings.NewReader(log), &out, &notes, RunOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	if got := out.String(); !strings.Contains(got, "its log does not say whether") || !strings.Contains(got, "ENDED: The trace ends at uservice1") {
-		t.Error(got)
-	}
-	if !strings.Contains(notes.String(), "Uber-Trace-Id=keep") {
-		t.Errorf("notes: %s", &notes)
+	kept := regexp.MustCompile(`"(request|origin|downstream)_[^"]*":"[^"]*",`)
+	text, notes := run(t, kept.ReplaceAllString(composeLog(t), ""), RunOptions{})
+	if strings.Contains(text, "back ") || !strings.Contains(text, "its log does not say whether") ||
+		!strings.Contains(text, "WHOLE: One trace, from traefik to uservice4.") || !strings.Contains(notes, "Uber-Trace-Id=keep") {
+		t.Error(notes, text)
 	}
 }
 
 func TestTheGatewaysOwnLog(t *testing.T) {
-	log := `gateway   | {"time":"2026-01-02T12:00:00.05Z","level":"INFO","msg":"request","method":"GET","host":"uservice4.localhost:8000","path":"/","query":"","status":200,"duration_ms":50,"trace_id":"` + traceA + `","span_id":"` + span1 + `"}
-gateway   | {"time":"2026-01-02T12:00:00.05Z","level":"INFO","msg":"request","method":"GET","host":"nobody.localhost:8000","path":"/","query":"","status":404,"duration_ms":1,"trace_id":"` + traceB + `","span_id":"` + span1 + `"}
-uservice4 | {"time":"2026-01-02T12:00:00.01Z","level":"INFO","msg":"request","method":"GET","host":"uservice4.localhost:8000","path":"/","query":"","headers":{"uber-trace-id":"` + traceA + `:2:0:1","x-forwarded-server":"gateway"},"trace_id":"` + traceA + `","span_id":"` + span(3) + `"}
+	log := `gateway   | {"time":"2026-01-02T12:00:00.05Z","msg":"request","host":"uservice4.localhost:8000","status":200,"duration_ms":50,"trace_id":"` + traceA + `","span_id":"1"}
+gateway   | {"time":"2026-01-02T12:00:00.05Z","msg":"request","host":"nobody.localhost:8000","status":404,"duration_ms":1,"trace_id":"` + traceB + `","span_id":"1"}
+uservice4 | {"time":"2026-01-02T12:00:00.01Z","msg":"request","headers":{"uber-trace-id":"` + traceA + `:2:0:1","x-forwarded-server":"gateway"},"trace_id":"` + traceA + `","span_id":"3"}
 `
-	l := New(DefaultMaxRecords)
-	if _, err := l.readLog(strings.NewReader(log)); err != nil {
-		t.Fatal(err)
-	}
-	var got []string
-	for _, r := range l.Recent(10) {
-		got = append(got, describe(r))
-	}
-	want := "whole | client>gateway unknown\nwhole | client>gateway unknown | gateway>uservice4 continued"
-	if strings.Join(got, "\n") != want {
-		t.Errorf("got\n%s", strings.Join(got, "\n"))
+	text, _ := run(t, log, RunOptions{})
+	if strings.Count(text, "client -> gateway: UNKNOWN") != 2 || strings.Count(text, "gateway -> ") != 1 || !strings.Contains(text, "gateway -> uservice4: CONTINUED") {
+		t.Error(text)
 	}
 }
 
 func FuzzReadLog(f *testing.F) {
 	for _, log := range []string{
-		"uservice1-1  | {}", "\x1b[36m[a] | \x1b[0m2026-01-02T12:00:00Z {\"msg\":\"request\"}", "|", "a|b", "\xff | \x00",
-		"u | " + string(requestLine(1, jaegerHeader(traceA, span(2)), traceA, span(3))) + "\nu | " + string(answeredLine(2, 200, traceA, span(3))),
+		"uservice1-1  | {}", "\x1b[36m[a] | \x1b[0m2026-01-02T12:00:00Z {\"msg\":\"request\"}", "|", "a|b", "\xff | \x00", "\xff\xfe|\x00", "\xfe\xff\xd8",
+		"u | " + string(requestLine(1, uber(traceA, 2), traceA, span(3))) + "\nu | " + string(answeredLine(2, 200, traceA, span(3))),
+		"uservice2 | " + string(requestLine(1, uber("\x1b\u202e", 2), "", "")),
 		`traefik | {"StartUTC":"2026-01-02T12:00:00Z","DownstreamStatus":200,"Duration":-5,"ServiceName":"@","RequestPath":"?","trace_id":"1"}`,
 		`gateway | {"time":"2026-01-02T12:00:00Z","msg":"request","status":-1,"duration_ms":-1e300,"host":".","arrived":{"uber-trace-id":":::"}}`,
 		`gateway | {"time":"0000-01-02T12:00:00Z","msg":"request","status":200,"duration_ms":1e12,"host":"a"}`,
-		`traefik | {"StartUTC":"9999-12-31T23:59:59Z","DownstreamStatus":200,"Duration":9000000000000000000,"trace_id":"1"}`,
+		`[pod/a/traefik] {"StartUTC":"9999-12-31T23:59:59Z","DownstreamStatus":200,"Duration":9000000000000000000,"trace_id":"1"}`,
 	} {
 		f.Add(log)
 	}
@@ -191,7 +196,7 @@ func FuzzReadLog(f *testing.F) {
 		if err := Fprint(&b, found); err != nil {
 			t.Fatal(err)
 		}
-		for _, line := range strings.Split(b.String(), "\n") {
+		for line := range strings.SplitSeq(b.String(), "\n") {
 			if len(line) > term.DefaultWidth || strings.ContainsFunc(line, func(r rune) bool { return r < ' ' || r > '~' }) {
 				t.Fatalf("no line for a terminal: %q", line)
 			}

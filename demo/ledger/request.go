@@ -24,13 +24,13 @@ const (
 	Somebody = "?"      // a client or a service
 )
 
-// Source says who wrote down the headers at one end of a hop.
+// Source says whether one end of a hop wrote down the headers that it saw. Services do not log what
+// they send.
 type Source string
 
 const (
-	Recorded Source = "recorded" // this end did
-	Inferred Source = "inferred" // the other end did, and nothing stands between the two
-	NotKnown Source = "unknown"  // neither did
+	Recorded Source = "recorded"
+	NotKnown Source = "unknown"
 )
 
 // Action is what the receiver of a hop did with the trace.

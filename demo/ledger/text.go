@@ -1,61 +1,99 @@
 package ledger
 
 import (
-	_ "embed"
 	"fmt"
 	"io"
 	"net/http"
-	"regexp"
 	"strconv"
 	"strings"
-	"text/template"
-	"time"
 
+	"example.com/grafana-tempo-go-demo/demo/header"
 	"example.com/grafana-tempo-go-demo/demo/term"
 )
 
-//go:embed requests.tmpl
-var requestsText string
-
-var requestsTemplate = template.Must(template.New("requests").Funcs(template.FuncMap{
-	"clock":  func(t time.Time) string { return t.UTC().Format("15:04:05.000") }, // as logs have it
-	"inc":    func(n int) int { return n + 1 },
-	"safe":   safe,
-	"same":   SameHeaders,
-	"status": http.StatusText,
-	"upper":  func(word any) string { return strings.ToUpper(strings.ReplaceAll(fmt.Sprint(word), "-", " ")) },
-	// A header's value is one word, so that it does not look like two.
-	"word": func(value string) string { return strings.ReplaceAll(safe(value), " ", `\x20`) },
-}).Parse(requestsText))
-
-// leads match how a paragraph begins; its further lines are indented by as much.
-var leads = regexp.MustCompile(`^ {0,5}((\d{1,3}\.|left|arrived|back|so) {1,6})?`)
+const explanation = "A header carries the id of the sender's span. A service that continues the trace makes that span " +
+	"the parent of its own. Logs do not have its name; the trace does.\n" +
+	"Sampled: the sender records its span, and a receiver that obeys the flag records its own too. Not sampled: they record none."
 
 // Fprint writes requests for a reader at a terminal of 80 columns, in the given order, without
 // colours. What comes from headers is written in printable ASCII alone, everything else of it
 // escaped as in Go. Words that are too long for a line are cut. The error is w's.
 func Fprint(w io.Writer, requests []Request) error {
-	var paragraphs, text strings.Builder
-	if err := requestsTemplate.Execute(&paragraphs, requests); err != nil {
-		return err
+	var text strings.Builder
+	// Each line of a paragraph is wrapped behind the lead, or behind as many spaces.
+	write := func(lead, paragraph string) {
+		for line := range strings.SplitSeq(paragraph, "\n") {
+			words := strings.Fields(line)
+			for i, word := range words {
+				words[i] = term.Fit(word, term.DefaultWidth-len(lead), "...")
+			}
+			text.WriteString(term.Hang(lead, strings.Join(words, " "), term.DefaultWidth))
+			lead = strings.Repeat(" ", len(lead))
+		}
 	}
-	var lead string
-	for line := range strings.Lines(paragraphs.String()) {
-		if rest, ok := strings.CutPrefix(line, "\t"); ok {
-			lead, line = strings.Repeat(" ", len(lead)), rest
-		} else {
-			lead = leads.FindString(line)
-			line = line[len(lead):]
+	for _, r := range requests {
+		title := safe(r.Method + " " + r.Host + r.Path + strings.TrimSuffix("?"+r.Query, "?"))
+		if r.Status != 0 {
+			title += fmt.Sprintf(" -> %d %s", r.Status, http.StatusText(r.Status))
 		}
-		words := strings.Fields(line)
-		for i, word := range words {
-			words[i] = term.Fit(word, term.DefaultWidth-len(lead), "...")
+		if r.DurationMS != 0 {
+			title += fmt.Sprintf(" after %.1f ms", r.DurationMS)
 		}
-		text.WriteString(term.Hang(lead, strings.Join(words, " "), term.DefaultWidth))
+		write("", title)
+		write("  ", r.Time.UTC().Format("15:04:05.000")+" "+inCapitals(string(r.Outcome))+": "+safe(r.Summary))
+		for i, h := range r.Hops {
+			text.WriteString("\n")
+			write(fmt.Sprintf("  %d. ", i+1), safe(h.From+" -> "+h.To)+": "+inCapitals(string(h.Action)))
+			arrived := inLines(h.Arrived.Headers)
+			if h.Left.Source == Recorded {
+				write("   left    ", inLines(h.Left.Headers))
+				if SameHeaders(h.Left.Headers, h.Arrived.Headers) {
+					arrived = "the same"
+				}
+			}
+			if h.Arrived.Source == Recorded {
+				write("   arrived ", arrived)
+			}
+			if h.TraceResponse != nil {
+				write("   back    ", "traceresponse "+oneWord(h.TraceResponse.Value))
+			}
+			write("   so      ", safe(h.Says))
+		}
+		text.WriteString("\n")
+	}
+	if len(requests) > 0 {
+		write("", explanation)
 	}
 	_, err := io.WriteString(w, text.String())
 	return err
 }
+
+func inCapitals(word string) string { return strings.ToUpper(strings.ReplaceAll(word, "-", " ")) }
+
+// inLines says what headers are.
+func inLines(headers []header.Header) string {
+	var lines []string
+	for _, h := range headers {
+		lines = append(lines, h.Name+" "+oneWord(h.Value))
+		note := strings.TrimSuffix(", "+h.Note, ", ")
+		switch {
+		case h.TraceID != "":
+			span := "the id of a span of " + safe(Named(h.Sender))
+			lines = append(lines, span+map[bool]string{true: ", not sampled", false: ", sampled"}[h.Unsampled()]+note)
+		case !h.Valid:
+			lines = append(lines, "malformed: "+h.Problem+note)
+		case h.Note != "":
+			lines = append(lines, h.Note)
+		}
+	}
+	if len(lines) == 0 {
+		return "no propagation header"
+	}
+	return strings.Join(lines, "\n")
+}
+
+// oneWord keeps a header's value from looking like two.
+func oneWord(value string) string { return strings.ReplaceAll(safe(value), " ", `\x20`) }
 
 // safe returns a text in printable ASCII, with everything else escaped.
 func safe(s string) string {

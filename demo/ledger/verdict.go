@@ -128,15 +128,21 @@ func (r *Request) conclude() {
 
 // Extends says from where to where a trace is whole.
 func Extends(from, to string) string {
-	switch from {
-	case to:
+	if from == to {
 		return "One trace, in " + to + " alone."
-	case Client:
-		from = "the client"
-	case Somebody:
-		from = "an unknown sender"
 	}
-	return "One trace, from " + from + " to " + to + "."
+	return "One trace, from " + Named(from) + " to " + to + "."
+}
+
+// Named is how a sentence names a sender.
+func Named(sender string) string {
+	switch sender {
+	case Client:
+		return "the client"
+	case Somebody, "":
+		return "an unknown sender"
+	}
+	return sender
 }
 
 // unsampled looks at the headers of the traces that somebody worked in, or of all if nobody did.

@@ -51,7 +51,9 @@ func Page(next http.Handler, refuse func(w http.ResponseWriter, status int, why 
 	return guard(next, Named, refuse)
 }
 
-func guard(next http.Handler, named func(*http.Request) bool, refuse func(http.ResponseWriter, int, string)) http.Handler {
+func guard(
+	next http.Handler, named func(*http.Request) bool, refuse func(http.ResponseWriter, int, string),
+) http.Handler {
 	crossOrigin := http.NewCrossOriginProtection()
 	crossOrigin.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		refuse(w, http.StatusForbidden, "Another site's page may not send anything here.")

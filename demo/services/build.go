@@ -48,20 +48,21 @@ func findRoot() (string, error) {
 // uncomplaining are the lines of `go build -v` that are no complaints: packages, and downloads.
 var uncomplaining = regexp.MustCompile(`^([^\s:]*|go: downloading .*)\r?$`)
 
-// Build compiles the services of the repository at root, in which the working folder is, into a new
-// temporary folder, bin. Progress goes to out, every ten seconds or rewriting itself. The error has
-// what the compiler says.
-func Build(ctx context.Context, out io.Writer) (root, bin string, err error) {
-	if root, err = findRoot(); err != nil {
-		return "", "", err
+// Build compiles the services of the repository in which the working folder is into a new temporary
+// folder. Progress goes to out, every ten seconds or rewriting itself. The error has what the
+// compiler says.
+func Build(ctx context.Context, out io.Writer) (bin string, err error) {
+	root, err := findRoot()
+	if err != nil {
+		return "", err
 	}
 	if bin, err = tempDir(); err != nil {
-		return "", "", err
+		return "", err
 	}
 	if err := build(ctx, root, bin, out); err != nil {
-		return "", "", errors.Join(err, RemoveAll(bin))
+		return "", errors.Join(err, RemoveAll(bin))
 	}
-	return root, bin, nil
+	return bin, nil
 }
 
 func build(ctx context.Context, root, dir string, out io.Writer) error {

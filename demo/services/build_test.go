@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"example.com/grafana-tempo-go-demo/demo/discover"
+	"example.com/grafana-tempo-go-demo/demo/process"
 	"example.com/grafana-tempo-go-demo/demo/topology"
 )
 
@@ -95,7 +96,7 @@ func TestBuildSaysWhatIsWrong(t *testing.T) {
 		t.Setenv("TMPDIR", tmp)
 		t.Setenv("TMP", tmp)
 		t.Chdir(root)
-		_, _, err := Build(t.Context(), io.Discard)
+		_, err := Build(t.Context(), io.Discard)
 		if err == nil || !strings.Contains(err.Error(), "undefined: wrong") {
 			t.Errorf("%v", err)
 		}
@@ -103,4 +104,12 @@ func TestBuildSaysWhatIsWrong(t *testing.T) {
 			t.Errorf("left behind: %v", left)
 		}
 	})
+}
+
+func TestAFolderThatIsNotThereIsNamedWithWhatToDo(t *testing.T) {
+	missing := filepath.Join(t.TempDir(), "missing")
+	t.Setenv(process.TempVariable, missing)
+	if _, err := tempDir(); err == nil || !strings.Contains(err.Error(), missing) || !strings.Contains(err.Error(), "set "+process.TempVariable+" to") {
+		t.Errorf("%v", err)
+	}
 }

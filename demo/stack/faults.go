@@ -16,8 +16,7 @@ const deadEndpoint = "http://127.0.0.1:1"
 
 // fault is how the runner breaks the telemetry on purpose. Package lab has what it looks like.
 type fault struct {
-	// env overrules variables of services, by service; an empty value removes the variable.
-	env map[string]map[string]string
+	env []setting
 	// tamper changes what leaves the gateway; nil leaves it alone.
 	tamper func(http.Header)
 	// unsampled makes the gateway sample nothing.
@@ -26,51 +25,42 @@ type fault struct {
 	kills string
 }
 
+// setting overrules a variable of a service; an empty value removes it.
+type setting struct{ service, variable, value string }
+
 // contextHeaders are those that carry a trace.
 var contextHeaders = []string{"Uber-Trace-Id", "Traceparent", "Tracestate"}
 
 // faults are by the names of lab.Faults.
 var faults = map[string]fault{
-	"drop-header": {
-		tamper: func(h http.Header) {
-			for _, name := range contextHeaders {
-				h.Del(name)
+	"drop-header": {tamper: func(h http.Header) {
+		for _, name := range contextHeaders {
+			h.Del(name)
+		}
+	}},
+	"malformed-header": {tamper: func(h http.Header) {
+		for _, name := range contextHeaders {
+			if value := h.Get(name); value != "" {
+				h.Set(name, strings.NewReplacer(":", "%3A", "-", "%2D").Replace(value))
 			}
-		},
-	},
-	"malformed-header": {
-		tamper: func(h http.Header) {
-			for _, name := range contextHeaders {
-				if value := h.Get(name); value != "" {
-					h.Set(name, strings.NewReplacer(":", "%3A", "-", "%2D").Replace(value))
-				}
-			}
-		},
-	},
-	"not-sampled": {
-		unsampled: true,
-		env: map[string]map[string]string{
-			topology.Uservice3: {"OTEL_TRACES_SAMPLER": "parentbased_always_on"},
-			topology.Uservice4: {"OTEL_TRACES_SAMPLER": "parentbased_always_on"},
-		},
-	},
-	"other-format": {
-		env: map[string]map[string]string{
-			topology.Uservice3: {"OTEL_PROPAGATORS": "jaeger"},
-			topology.Uservice4: {"OTEL_PROPAGATORS": "tracecontext"},
-		},
-	},
-	"dead-exporter": {
-		env: map[string]map[string]string{topology.Uservice3: {
-			"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": deadEndpoint,
-			"OTEL_EXPORTER_OTLP_TRACES_TIMEOUT":  "1000", // it gives up, and says so, after a second instead of ten
-		}},
-	},
-	"no-service-name": {
-		env: map[string]map[string]string{topology.Uservice3: {"OTEL_SERVICE_NAME": ""}},
-	},
+		}
+	}},
+	"not-sampled": {unsampled: true, env: []setting{
+		{topology.Uservice3, "OTEL_TRACES_SAMPLER", "parentbased_always_on"},
+		{topology.Uservice4, "OTEL_TRACES_SAMPLER", "parentbased_always_on"},
+	}},
+	"other-format": {env: []setting{
+		{topology.Uservice3, "OTEL_PROPAGATORS", "jaeger"},
+		{topology.Uservice4, "OTEL_PROPAGATORS", "tracecontext"},
+	}},
+	"dead-exporter": {env: []setting{
+		{topology.Uservice3, "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", deadEndpoint},
+		// It gives up, and says so, after a second.
+		{topology.Uservice3, "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "1000"},
+	}},
+	"no-service-name": {env: []setting{{topology.Uservice3, "OTEL_SERVICE_NAME", ""}}},
 	"killed-before-flush": {
-		env:   map[string]map[string]string{topology.Uservice4: {"OTEL_BSP_SCHEDULE_DELAY": "600000"}},
+		env:   []setting{{topology.Uservice4, "OTEL_BSP_SCHEDULE_DELAY", "600000"}},
 		kills: topology.Uservice4,
 	},
 }

@@ -3,35 +3,8 @@ package stack
 import (
 	"context"
 	"errors"
-	"net/http"
 	"testing"
-	"time"
 )
-
-func TestRequestsWaitAtAClosedGate(t *testing.T) {
-	o, _, _ := options(t, "")
-	s := start(t, o)
-	if err := s.closeGate(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if status, _ := get(t, s.URLs().Gateway, "uservice1.localhost"); status != http.StatusOK {
-		t.Errorf("uservice1, which has no gate, answers %d", status)
-	}
-	answered := make(chan int, 1)
-	go func() {
-		status, _ := get(t, s.URLs().Gateway, "uservice3.localhost")
-		answered <- status
-	}()
-	select {
-	case status := <-answered:
-		t.Errorf("uservice3 answers %d through a closed gate", status)
-	case <-time.After(20 * time.Millisecond):
-	}
-	s.openGate()
-	if status := <-answered; status != http.StatusOK {
-		t.Errorf("uservice3 answers %d", status)
-	}
-}
 
 func TestTheGateClosesBehindTheLastRequest(t *testing.T) {
 	o, _, _ := options(t, "")

@@ -52,12 +52,7 @@ func (s *Stack) startGateway(ctx context.Context) error {
 func (s *Stack) gatewayProvider(ctx context.Context, log *slog.Logger) (*sdktrace.TracerProvider, error) {
 	exporter, err := otlptracegrpc.New(ctx,
 		otlptracegrpc.WithEndpoint(s.url(topology.OTLPGRPC).Host),
-		otlptracegrpc.WithInsecure(),
-		// The exporter's own begins with 5 s.
-		otlptracegrpc.WithRetry(otlptracegrpc.RetryConfig{
-			Enabled: true, InitialInterval: 250 * time.Millisecond, MaxInterval: time.Second, MaxElapsedTime: time.Minute,
-		}),
-	)
+		otlptracegrpc.WithInsecure())
 	if err != nil {
 		return nil, fmt.Errorf("gateway's exporter: %w", err)
 	}

@@ -52,17 +52,13 @@ func Listen(part, flag, addr string, asked bool, messages io.Writer) (net.Listen
 		part, addr, reason(err), flag, err)
 }
 
-// reason says why an address cannot be had. Windows has numbers of its own for it (winsock2.h).
+// reason says why an address cannot be had. Windows has a number of its own for it (winsock2.h).
 func reason(err error) string {
-	const wsaeacces, wsaeaddrinuse = syscall.Errno(10013), syscall.Errno(10048)
-	switch {
-	case errors.Is(err, syscall.EADDRINUSE), errors.Is(err, wsaeaddrinuse):
+	const wsaeaddrinuse = syscall.Errno(10048)
+	if errors.Is(err, syscall.EADDRINUSE) || errors.Is(err, wsaeaddrinuse) {
 		return "is taken"
-	case errors.Is(err, syscall.EACCES), errors.Is(err, wsaeacces):
-		return "is reserved to administrators"
-	default:
-		return "cannot be had"
 	}
+	return "cannot be had"
 }
 
 // reachable makes a listener's address one to dial, which 0.0.0.0 and [::] are not everywhere.

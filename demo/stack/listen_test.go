@@ -90,22 +90,3 @@ func TestServicesMoveWhenTheirPortIsTakenAndTheirMetricsToo(t *testing.T) {
 		t.Errorf("said %q, want %q", text, want)
 	}
 }
-
-func TestTakenAddressThatWasAskedForIsAnError(t *testing.T) {
-	taken, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer taken.Close()
-	addr := taken.Addr().String()
-	for _, part := range []string{"explorer", "uservice3"} {
-		t.Run(part, func(t *testing.T) {
-			o, _, _ := options(t, "")
-			o.Addrs[part] = addr
-			_, err := Start(t.Context(), o)
-			if err == nil || !strings.Contains(err.Error(), part+" cannot listen on "+addr) {
-				t.Errorf("%v", err)
-			}
-		})
-	}
-}

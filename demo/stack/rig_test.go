@@ -57,12 +57,9 @@ func fakeService(name string) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	mux := http.NewServeMux()
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+	go http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(w, "%s trace=%s env=%s", name, r.Header.Get("Uber-Trace-Id"), strings.Join(os.Environ(), " "))
-	})
-	mux.HandleFunc("/die", func(http.ResponseWriter, *http.Request) { os.Exit(7) })
-	go http.Serve(l, mux)
+	}))
 	log := slog.New(slog.NewJSONHandler(os.Stdout, nil))
 	if host := os.Getenv("OTEL_EXPORTER_PROMETHEUS_HOST"); host != "" {
 		metrics, err := net.Listen("tcp", net.JoinHostPort(host, os.Getenv("OTEL_EXPORTER_PROMETHEUS_PORT")))
@@ -73,9 +70,6 @@ func fakeService(name string) int {
 		log.Info("serving metrics", "addr", metrics.Addr().String())
 	}
 	log.Info("listening", "addr", l.Addr().String())
-	if way == "die soon" {
-		time.AfterFunc(50*time.Millisecond, func() { os.Exit(7) })
-	}
 	for range stop {
 		switch way {
 		case "ignore":
@@ -140,38 +134,62 @@ func start(t *testing.T, o Options) *Stack {
 	return s
 }
 
-func get(t *testing.T, url, host string) (int, string) {
-	t.Helper()
-	req, err := http.NewRequest(http.MethodGet, url, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Host = host
-	res, err := http.DefaultTransport.RoundTrip(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer res.Body.Close()
-	var b bytes.Buffer
-	_, _ = b.ReadFrom(res.Body)
-	return res.StatusCode, b.String()
-}
-
+// waitFor waits until ok, for ten seconds at most.
 func waitFor(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !ok(); {
-		if time.Now().After(deadline) {
-			t.Fatalf("no %s within 10 s", what)
-		}
-		time.Sleep(5 * time.Millisecond)
+	if !soon(ok) {
+		t.Fatalf("no %s within 10 s", what)
 	}
 }
 
-// eventually calls f until it is content, or ten seconds have passed.
-func eventually(f func() bool) {
-	for deadline := time.Now().Add(10 * time.Second); !f() && time.Now().Before(deadline); {
-		time.Sleep(5 * time.Millisecond)
+// soon calls ok until it is true, which it returns, or ten seconds have passed.
+func soon(ok func() bool) bool {
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		if ok() {
+			return true
+		}
 	}
+	return ok()
+}
+
+// answer is what came back, with its whole page.
+type answer struct {
+	*http.Response
+	page string
+}
+
+// get asks a server for its page by a host name.
+func get(t *testing.T, url, host string) (status int, page string) {
+	t.Helper()
+	a, err := request(t.Context(), http.DefaultTransport, url, host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a.StatusCode, a.page
+}
+
+// ask asks for a service through the gateway.
+func (s *Stack) ask(ctx context.Context, service string) (answer, error) {
+	return s.askOver(ctx, http.DefaultTransport, service)
+}
+
+func (s *Stack) askOver(ctx context.Context, transport http.RoundTripper, service string) (answer, error) {
+	return request(ctx, transport, s.URLs().Gateway, service+".localhost")
+}
+
+func request(ctx context.Context, transport http.RoundTripper, url, host string) (answer, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return answer{}, err
+	}
+	req.Host = host
+	res, err := transport.RoundTrip(req)
+	if err != nil {
+		return answer{}, err
+	}
+	defer res.Body.Close()
+	page, err := io.ReadAll(res.Body)
+	return answer{res, string(page)}, err
 }
 
 // refused tells that nobody listens any more.
@@ -188,7 +206,7 @@ var builtDir string
 
 // built returns a folder with the real services, built once for all tests.
 var built = sync.OnceValues(func() (bin string, err error) {
-	_, builtDir, err = services.Build(context.Background(), io.Discard)
+	builtDir, err = services.Build(context.Background(), io.Discard)
 	return builtDir, err
 })
 
@@ -209,23 +227,6 @@ func startReal(t *testing.T, change ...func(*Options)) (*Stack, *lockedBuffer) {
 		f(&o)
 	}
 	return start(t, o), logs
-}
-
-// ask sends a request for a service through the gateway, and returns status, page and
-// traceresponse.
-func (s *Stack) ask(ctx context.Context, service string) (status int, page, response string, err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.URLs().Gateway, nil)
-	if err != nil {
-		return 0, "", "", err
-	}
-	req.Host = service + ".localhost"
-	res, err := http.DefaultTransport.RoundTrip(req)
-	if err != nil {
-		return 0, "", "", err
-	}
-	defer res.Body.Close()
-	body, err := io.ReadAll(res.Body)
-	return res.StatusCode, string(body), res.Header.Get("traceresponse"), err
 }
 
 // shape writes what arrived of a trace as a tree, one span a line.
@@ -267,33 +268,13 @@ func hops(r ledger.Request) string {
 	return strings.Join(append(lines, string(r.Outcome)), "\n")
 }
 
-// linesOf returns what a part logged.
-func linesOf(part, logs string) string {
-	var lines []string
-	for line := range strings.Lines(logs) {
-		if strings.HasPrefix(line, part+" ") {
-			lines = append(lines, line)
-		}
-	}
-	return strings.Join(lines, "")
-}
-
-// listenings returns the lines by which services say that they listen.
-func listenings(logs string) string {
-	var lines []string
-	for line := range strings.Lines(logs) {
-		if strings.Contains(line, `"msg":"listening"`) {
-			lines = append(lines, line)
-		}
-	}
-	return strings.Join(lines, "")
-}
-
-// startedAgain returns the names of the services that say so, sorted.
+// startedAgain returns the names of the services that say that they listen, sorted.
 func startedAgain(logs string) []string {
 	var again []string
-	for line := range strings.Lines(listenings(logs)) {
-		again = append(again, strings.Fields(line)[0])
+	for line := range strings.Lines(logs) {
+		if strings.Contains(line, `"msg":"listening"`) {
+			again = append(again, strings.Fields(line)[0])
+		}
 	}
 	slices.Sort(again)
 	return again

@@ -75,13 +75,12 @@ func (s *Stack) environment(svc *service, f *active) map[string]string {
 		env["OTEL_PROPAGATORS"] = list
 	}
 	maps.Copy(env, s.o.Env)
-	for name, value := range f.env[svc.Name] {
-		if value == "" {
-			delete(env, name)
-		} else {
-			env[name] = value
+	for _, set := range f.env {
+		if set.service == svc.Name {
+			env[set.variable] = set.value
 		}
 	}
+	maps.DeleteFunc(env, func(_, value string) bool { return value == "" })
 	return env
 }
 

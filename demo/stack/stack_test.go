@@ -3,12 +3,8 @@ package stack
 import (
 	"context"
 	"errors"
-	"net/http"
 	"strings"
 	"testing"
-	"time"
-
-	"example.com/grafana-tempo-go-demo/demo/tempo"
 )
 
 func TestStackRunsAndLeavesNothing(t *testing.T) {
@@ -35,17 +31,9 @@ func TestStackRunsAndLeavesNothing(t *testing.T) {
 	if _, body := get(t, u.Gateway, "uservice1.localhost"); strings.Contains(body, "OTEL_") || !strings.Contains(body, "UPSTREAM="+u.Services["uservice2"]) {
 		t.Errorf("uservice1: %s", body)
 	}
-
-	// The gateway's spans reach the collector over OTLP, and the page shows them.
 	id, _, _ := strings.Cut(strings.TrimPrefix(strings.Fields(body)[1], "trace="), ":")
-	client := &tempo.Client{URL: u.Tempo}
-	waitFor(t, "trace with the gateway's two spans", func() bool {
-		tr, err := client.Trace(t.Context(), id)
-		return err == nil && len(tr.Spans) == 2 && tr.Spans[0].Service == "gateway"
-	})
-	for path, want := range map[string]string{
-		"/trace/" + id: "<html", "/tempo/api/v2/traces/" + id: "ReverseProxy", "/api/ledger?trace=" + id: `"to":"gateway"`, "/api/faults": `"active":""`,
-	} {
+	waitFor(t, "trace with the gateway's two spans", func() bool { return s.shape(t.Context(), id) == gatewaySpans })
+	for path, want := range map[string]string{"/trace/" + id: "<html", "/api/ledger?trace=" + id: `"to":"gateway"`, "/api/faults": `"active":""`} {
 		if status, page := get(t, u.Explorer+path, ""); status != 200 || !strings.Contains(page, want) {
 			t.Errorf("%s of the explorer: %d %s", path, status, page)
 		}
@@ -54,11 +42,10 @@ func TestStackRunsAndLeavesNothing(t *testing.T) {
 		t.Errorf("logs: %s", logs)
 	}
 
-	if err := s.Stop(context.Background()); err != nil {
-		t.Error(err)
-	}
-	if err := s.Stop(context.Background()); err != nil {
-		t.Errorf("stopped twice: %v", err)
+	for range 2 { // the second is nothing new
+		if err := s.Stop(context.Background()); err != nil {
+			t.Error(err)
+		}
 	}
 	for _, url := range []string{u.Gateway, u.Explorer, u.Tempo, u.OTLPGRPC, u.OTLPHTTP, u.Services["uservice1"], u.Services["uservice4"]} {
 		if !refused(url) {
@@ -72,59 +59,36 @@ func TestStackRunsAndLeavesNothing(t *testing.T) {
 	}
 }
 
-func TestServiceThatCannotStart(t *testing.T) {
-	o, _, _ := options(t, "uservice4=die early")
-	_, err := Start(t.Context(), o)
-	if err == nil || !strings.Contains(err.Error(), "uservice4 ended before it was ready: exit status 3: cannot go on") {
-		t.Errorf("%v", err)
-	}
-}
-
-func TestServiceThatDiesIsToldAndTheRestGoesOn(t *testing.T) {
-	o, _, _ := options(t, "")
-	s := start(t, o)
-	if res, err := http.Get(s.URLs().Services["uservice4"] + "/die"); err == nil {
-		res.Body.Close()
-	}
-	select {
-	case d := <-s.Deaths():
-		if d.Part != "uservice4" || d.How != "exit status 7" {
-			t.Errorf("%+v", d)
-		}
-	case <-time.After(10 * time.Second):
-		t.Fatal("nobody noticed")
-	}
-	if status, _ := get(t, s.URLs().Gateway, "uservice3.localhost"); status != 200 {
-		t.Errorf("uservice3 answers %d", status)
-	}
-	if status, _ := get(t, s.URLs().Gateway, "uservice4.localhost"); status != 502 {
-		t.Errorf("uservice4's host answers %d", status)
-	}
-	if err := s.Stop(context.Background()); err != nil {
-		t.Error(err)
-	}
-}
-
-func TestServiceThatEndsBadlyIsTold(t *testing.T) {
-	o, _, _ := options(t, "uservice3=end badly")
-	s := start(t, o)
-	err := s.Stop(context.Background())
-	if err == nil || !strings.Contains(err.Error(), "uservice3 did not stop well within 25s: exit status 4: lost something") {
-		t.Errorf("%v", err)
-	}
-}
-
-func TestServiceThatDoesNotStopIsKilledAndTold(t *testing.T) {
-	o, _, _ := options(t, "uservice1=ignore")
-	s := start(t, o)
-	ctx, cancel := context.WithCancelCause(context.Background())
-	cancel(errors.New("asked to stop at once"))
-	err := s.Stop(ctx)
-	if err == nil || !strings.Contains(err.Error(), "uservice1 was killed: asked to stop at once") {
-		t.Errorf("%v", err)
-	}
-	if !refused(s.URLs().Services["uservice1"]) {
-		t.Error("uservice1 still answers")
+func TestServicesThatMisbehaveAreTold(t *testing.T) {
+	for _, tc := range []struct {
+		name, way string
+		impatient bool
+		want      string
+	}{
+		{"it cannot start", "uservice4=die early", false, "uservice4 ended before it was ready: exit status 3: cannot go on"},
+		{"it ends badly", "uservice3=end badly", false, "uservice3 did not stop well within 25s: exit status 4: lost something"},
+		{"it does not stop", "uservice1=ignore", true, "uservice1 was killed: asked to stop at once"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			o, _, _ := options(t, tc.way)
+			s, err := Start(t.Context(), o)
+			if err == nil {
+				ctx, cancel := context.WithCancelCause(context.Background())
+				if tc.impatient {
+					cancel(errors.New("asked to stop at once"))
+				}
+				err = s.Stop(ctx)
+				for name, url := range s.URLs().Services {
+					if !refused(url) {
+						t.Errorf("%s still answers", name)
+					}
+				}
+				cancel(nil)
+			}
+			if err == nil || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("%v", err)
+			}
+		})
 	}
 }
 

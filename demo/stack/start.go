@@ -91,7 +91,7 @@ func (s *Stack) start(ctx context.Context) (err error) {
 		return err
 	}
 	if s.o.Bin == "" {
-		if _, s.dir, err = services.Build(ctx, s.o.Messages); err != nil {
+		if s.dir, err = services.Build(ctx, s.o.Messages); err != nil {
 			return err
 		}
 		s.o.Bin = s.dir

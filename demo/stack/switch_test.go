@@ -22,13 +22,13 @@ func TestSwitchingLosesNeitherAnswersNorSpans(t *testing.T) {
 	for range 4 {
 		clients.Go(func() {
 			for !done.Load() {
-				status, _, response, err := s.ask(t.Context(), "uservice3")
-				if err != nil || status != http.StatusOK {
-					t.Errorf("answered %d, %v", status, err)
+				a, err := s.ask(t.Context(), "uservice3")
+				if err != nil || a.StatusCode != http.StatusOK {
+					t.Errorf("answered %v, %v", a.Response, err)
 					return
 				}
 				mu.Lock()
-				ids[strings.Split(response, "-")[1]] = true
+				ids[strings.Split(a.Header.Get("traceresponse"), "-")[1]] = true
 				mu.Unlock()
 			}
 		})
@@ -56,7 +56,7 @@ func TestSwitchingLosesNeitherAnswersNorSpans(t *testing.T) {
 	}
 	for id := range ids {
 		got := 0
-		eventually(func() bool { got = strings.Count(s.shape(t.Context(), id), "\n") + 1; return got == 7 })
+		soon(func() bool { got = strings.Count(s.shape(t.Context(), id), "\n") + 1; return got == 7 })
 		if got != 7 {
 			t.Errorf("trace %s has %d spans", id, got)
 		}
@@ -74,8 +74,8 @@ func TestKillingLosesNoAnswers(t *testing.T) {
 	for range clients {
 		all.Go(func() {
 			for range requests {
-				if status, _, _, err := s.ask(t.Context(), "uservice3"); err != nil || status != http.StatusOK {
-					t.Errorf("answered %d, %v", status, err)
+				if a, err := s.ask(t.Context(), "uservice3"); err != nil || a.StatusCode != http.StatusOK {
+					t.Errorf("answered %v, %v", a.Response, err)
 				}
 			}
 		})
@@ -83,7 +83,7 @@ func TestKillingLosesNoAnswers(t *testing.T) {
 	all.Wait()
 	const killed = "killed before it could send its spans"
 	// Requests that overlap put the kill off; after the last one nothing does.
-	eventually(func() bool { return strings.Contains(logs.String(), killed) })
+	soon(func() bool { return strings.Contains(logs.String(), killed) })
 	if err := s.Faults().Set(t.Context(), ""); err != nil {
 		t.Fatal(err)
 	}

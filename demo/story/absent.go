@@ -26,8 +26,15 @@ type Absent struct {
 	Icon  string   `json:"icon"`
 	Title string   `json:"title"`
 	Texts []string `json:"texts"`
-	// Settled reports whether waiting is over.
+	// Settled reports whether waiting is over, and Again whether it may help to begin anew.
 	Settled bool `json:"settled"`
+	Again   bool `json:"again"`
+}
+
+// NotAnID is what there is to say of an address that names no trace.
+func NotAnID(text string) Absent {
+	return Absent{"error", "This is not a trace id", []string{
+		"A trace id has up to 32 hexadecimal digits, not all of them 0. Leading zeros may be left out.", text}, true, false}
 }
 
 // Missing says why no span of a trace is here. Unsampled is what somebody else knows of it; waited is
@@ -47,12 +54,12 @@ func Missing(id string, kept bool, requests []ledger.Request, unsampledElsewhere
 		if !kept {
 			texts = append(texts, SampledMeans)
 		}
-		return Absent{"unplugged", "This call was not sampled", append(texts, id), over}
+		return Absent{"unplugged", "This call was not sampled", append(texts, id), over, over}
 	case !over && waited < briefly:
 		return Absent{}
 	case !over:
 		return Absent{"wait", "Waiting for this trace",
-			[]string{"Its spans are on their way: they are sent a moment after the answer.", id}, false}
+			[]string{"Its spans are on their way: they are sent a moment after the answer.", id}, false, false}
 	}
 	var why string
 	switch {
@@ -65,5 +72,5 @@ func Missing(id string, kept bool, requests []ledger.Request, unsampledElsewhere
 	default:
 		why = "The hop ledger knows the request, but none of its spans is here: their exporters do not reach the trace store, or the store no longer keeps them."
 	}
-	return Absent{"unplugged", "This trace is not here", slices.Concat([]string{why}, []string{id}), true}
+	return Absent{"unplugged", "This trace is not here", slices.Concat([]string{why}, []string{id}), true, true}
 }

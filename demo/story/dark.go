@@ -45,7 +45,7 @@ func (t *Trace) darkness() *Dark {
 		d.service, d.Missing = serviceNamed(name), name
 	}
 	d.Name = cmp.Or(name, d.call.text("peer.service", "server.address"), "the other side")
-	for _, a := range d.call.answers {
+	for _, a := range d.call.Answers {
 		if a.TraceID != t.ID {
 			d.elsewhere = a.TraceID
 			break

@@ -159,9 +159,9 @@ func (b beside) hop(h ledger.Hop) Hop {
 func (b beside) whose(from string, x header.Header) (says Sentence) {
 	one, passed := "the id of a span", ". "
 	if x.Sender != "" {
-		one += " of " + x.Sender
+		one += " of " + ledger.Named(x.Sender)
 		if x.Sender != from {
-			passed = ", passed on by " + from + ". "
+			passed = ", passed on by " + ledger.Named(from) + ". "
 		}
 	}
 	switch known := b.span(x); {

@@ -161,7 +161,7 @@ func (t *Trace) apart() Sentence {
 // reasons says why spans of whoever was called may be missing: what is known rules some of them out.
 func (t *Trace) reasons() string {
 	dark := t.Dark
-	took := t.traceOf(dark.Name) == t.ID || slices.ContainsFunc(dark.call.answers, func(a Answer) bool { return a.TraceID == t.ID })
+	took := t.traceOf(dark.Name) == t.ID || slices.ContainsFunc(dark.call.Answers, func(a Answer) bool { return a.TraceID == t.ID })
 	status, answered := t.status(), dark.call.Answered()
 	var list []string
 	perhaps := func(possible bool, reason string) {
@@ -231,7 +231,7 @@ func (t *Trace) spanNotes(s *Span) (notes []Note) {
 		notes = append(notes, Note{"warn", "error", "", Sentence{
 			plainText("The span that it names as its parent is below it: the parents go round in a circle.")}})
 	}
-	for _, a := range s.answers {
+	for _, a := range s.Answers {
 		text := Sentence{plainText("%s carries the span id of ", header.TraceResponse)}
 		switch found := t.Find(a.SpanID); {
 		case a.TraceID != t.ID:

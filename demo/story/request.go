@@ -113,6 +113,11 @@ func (t *Trace) unlogged(service string) bool {
 	return anyHop(t.requests, func(h ledger.Hop) bool { return h.To == service && h.Action == ledger.NoAction })
 }
 
+// Unsampled reports whether a header said that the trace in which a request began is not recorded.
+func Unsampled(r ledger.Request) bool {
+	return len(r.Hops) > 0 && unsampled(r.Hops[0].TraceID, []ledger.Request{r})
+}
+
 // unsampled reports whether a header said that a trace is not recorded.
 func unsampled(id string, requests []ledger.Request) bool {
 	return anyHop(requests, func(h ledger.Hop) bool {

@@ -79,6 +79,8 @@ type Span struct {
 	Parent   int    `json:"parent"`   // index; -1 for none
 	Children int    `json:"children"` // how many
 	Below    int    `json:"below"`    // how many spans are below it, on all levels
+	Siblings int    `json:"siblings"` // how many spans have its parent, itself among them
+	Position int    `json:"position"` // among them, from 1
 	// Interval is when it was open; one that ends before it starts was open for no time.
 	Interval Interval `json:"-"`
 	Start    Time     `json:"start"`
@@ -105,7 +107,7 @@ type Span struct {
 	ByHeader bool   `json:"by_header,omitempty"` // the id of its parent came in a header
 	Notes    []Note `json:"notes,omitempty"`
 
-	answers []Answer
+	Answers []Answer `json:"answers,omitempty"` // in the order of the events
 }
 
 // Service is a service with its number of spans.
@@ -140,6 +142,7 @@ func Tell(t *tempo.Trace, o Options) *Trace {
 // place gives each span its place in the tree.
 func (t *Trace) place() {
 	t.Spans = make([]*Span, len(t.tempo.Spans))
+	siblings := map[*tempo.Span]int{} // by their parent, those that are placed
 	for i, s := range t.tempo.Spans {
 		from := Time(s.Start.Sub(t.StartedAt))
 		placed := &Span{
@@ -149,7 +152,7 @@ func (t *Trace) place() {
 			Circle: s.Parent == nil && t.tempo.Span(s.ParentID) != nil,
 			Dark:   s.Kind == "client" && len(s.Children) == 0 && (s.Asked() || s.Answered()),
 		}
-		placed.answers = readAnswers(s)
+		placed.Answers = readAnswers(s)
 		placed.Start, placed.Duration = from, placed.Interval.To-from
 		if above := t.of[s.Parent]; above != nil {
 			placed.Parent, placed.Depth = above.Index, above.Depth+1
@@ -158,10 +161,13 @@ func (t *Trace) place() {
 				above.Callee = i
 			}
 		}
+		siblings[s.Parent]++
+		placed.Position = siblings[s.Parent]
 		t.Orphans = t.Orphans || placed.Orphan
 		t.Spans[i], t.of[s] = placed, placed
 	}
 	for _, s := range slices.Backward(t.Spans) {
+		s.Siblings = siblings[s.Span.Parent]
 		if s.Parent >= 0 {
 			t.Spans[s.Parent].Below += s.Below + 1
 		}

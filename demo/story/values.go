@@ -73,13 +73,11 @@ type Event struct {
 
 // Answer is a traceresponse header that a span wrote down in an event.
 type Answer struct {
-	Value           string
-	TraceID, SpanID string
-	Event           string // its name
+	Value   string `json:"value"`
+	TraceID string `json:"trace_id"`
+	SpanID  string `json:"span_id"`
+	Event   string `json:"event"` // its name
 }
-
-// Answers are in the order of the events.
-func (s *Span) Answers() []Answer { return s.answers }
 
 // describe adds what a reader of one span wants to know.
 func (t *Trace) describe() {

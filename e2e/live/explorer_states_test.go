@@ -1,7 +1,6 @@
 package live
 
 import (
-	"encoding/json"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -36,33 +35,6 @@ func calling(span object) object {
 	return span
 }
 
-func TestTheExplorerSaysHowOftenARequestWasCut(t *testing.T) {
-	browser := startBrowser(t)
-	const ago = 30 * time.Second
-	first, middle, last := newTraceID(), newTraceID(), newTraceID()
-	request := object{"outcome": "cut", "summary": "The trace is cut before uservice3, and again before uservice4.", "hops": []object{
-		hopOf("client", "gateway", "started", first, 1), hopOf("gateway", "uservice3", "ignored-format", middle, 3),
-		hopOf("uservice3", "uservice4", "ignored-format", last, 6)}}
-	address, send := inProcess(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		_ = json.NewEncoder(w).Encode(object{"requests": []object{request}})
-	}))
-	send(object{"resourceSpans": []object{proxied(first, "uservice3", "/", "200", ago),
-		resourceSpans("uservice3", timed(middle, 3, 0, "server", "handle_incoming_call", ago, 100, 900),
-			calling(timed(middle, 5, 3, "client", "other_uservice_call", ago, 200, 900))),
-		resourceSpans("uservice4", timed(last, 6, 0, "server", "handle_incoming_call", ago, 300, 800))}})
-	for id, want := range map[string][]string{
-		first:  {"Open part 2 of 3 /trace/" + middle, "Open part 3 of 3 /trace/" + last},
-		middle: {"Open part 3 of 3 /trace/" + last, "Open part 1 of 3 /trace/" + first},
-		last:   {"Open part 1 of 3 /trace/" + first, "Open part 2 of 3 /trace/" + middle},
-	} {
-		p := open(t, browser, address+"/trace/"+id, 1280)
-		p.judge(story, said{yes: []string{"cut in three"}, no: []string{"two", "half"}})
-		if got := js[[]string](p, `[...document.querySelectorAll(".part-link")].map((a) => a.textContent + " " + a.getAttribute("href"))`); !slices.Equal(got, want) {
-			t.Errorf("it leads to %q, want %q", got, want)
-		}
-	}
-}
-
 func TestTheExplorersHeadlineCountsForeignServices(t *testing.T) {
 	browser := startBrowser(t)
 	id := newTraceID()
@@ -77,48 +49,14 @@ func TestTheExplorersHeadlineCountsForeignServices(t *testing.T) {
 	p.judge(headline, said{yes: []string{"One trace, from shop to warehouse. A part of it is not sampled."}, no: []string{"alone", "client"}})
 }
 
-func TestTheExplorerNamesOnlyReasonsThatArePossible(t *testing.T) {
-	browser := startBrowser(t)
-	const onTheWay, elsewhere, notInstrumented, notSampled = "on their way", "in another trace", "it is not instrumented", "not sampled"
-	always := []string{"its exporter does not reach the trace store", "its process ended before it sent them"}
-	for _, tc := range []struct {
-		name, caller string
-		ago          time.Duration
-		hops         func(id string) []object
-		said
-	}{
-		{"long ago, and nobody keeps a ledger", "uservice3", time.Minute, nil, said{[]string{elsewhere}, []string{onTheWay, notInstrumented, notSampled, "took part"}}},
-		{"just now", "uservice3", 0, nil, said{[]string{onTheWay, elsewhere}, []string{"took part"}}},
-		{"the ledger has it in the trace", "uservice3", time.Minute, func(id string) []object {
-			return []object{hopOf("uservice3", "uservice4", "continued", id, 6)}
-		}, said{[]string{"It took part in this trace."}, []string{onTheWay, elsewhere, notSampled}}},
-		{"and the header says not sampled", "uservice3", time.Minute, func(id string) []object {
-			header := headerOf(id, 1)
-			header["sampled"] = false
-			return []object{hopOf("uservice3", "uservice4", "continued", id, 6, header)}
-		}, said{[]string{notSampled}, []string{elsewhere}}},
-		{"a foreign service called somebody", "shop", time.Minute, nil, said{[]string{notInstrumented, elsewhere}, []string{onTheWay, "took part"}}},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			id := newTraceID()
-			address, send := inProcess(t, ledgerOfHops(id, "whole", tc.hops))
-			ago := tc.ago
-			if ago == 0 {
-				ago = -time.Since(began)
-			}
-			send(object{"resourceSpans": []object{resourceSpans(tc.caller, calling(timed(id, 1, 0, "client", "call", ago, 0, 900)))}})
-			p := open(t, browser, address+"/trace/"+id, 1280)
-			tc.yes = append(tc.yes, always...)
-			p.judge(".mystery", tc.said)
-		})
-	}
-}
-
 func TestTheExplorerExplainsTheMarksThatItDraws(t *testing.T) {
 	browser := startBrowser(t)
 	address, send := inProcess(t, nil)
 	const ago = 30 * time.Second
-	healthy, failed, plain := newTraceID(), newTraceID(), newTraceID()
+	healthy, failed, plain, outside := newTraceID(), newTraceID(), newTraceID(), newTraceID()
+	seen := resourceSpans("uservice2", timed(outside, 1, 0, "server", "GET", ago, 0, 1000))
+	seen["resource"] = object{"attributes": []object{attribute("service.name", "uservice2"), attribute("telemetry.distro.name", "opentelemetry-ebpf-instrumentation")}}
+	send(object{"resourceSpans": []object{seen}})
 	send(object{"resourceSpans": []object{resourceSpans("shop", timed(healthy, 1, 0, "server", "GET", ago, 0, 3940))}})
 	broken := timed(failed, 1, 0, "server", "GET", ago, 0, 1000)
 	broken["status"] = object{"code": 2}
@@ -127,59 +65,21 @@ func TestTheExplorerExplainsTheMarksThatItDraws(t *testing.T) {
 	send(object{"resourceSpans": []object{proxied(plain, "uservice1", "/", "200", ago)}})
 	for id, want := range map[string]string{
 		healthy: "at work, waits", failed: "at work, waits, failed, error recorded", plain: "at work, waits, no span here covers it",
+		outside: "at work, waits, seen from outside, not measured inside",
 	} {
 		p := open(t, browser, address+"/trace/"+id, 1280)
 		p.until(`document.querySelector(".detail > .card .key li")`)
 		if got := strings.Join(p.texts(".detail > .card .key li"), ", "); got != want {
 			t.Errorf("the marks are %q, want %q", got, want)
 		}
-		// What is hatched no span covers, and nothing else is hatched.
+		// What is hatched no span covers, or nobody measured inside, and nothing else is hatched.
 		if hatched := js[int](p, `[...document.querySelectorAll(".wf-bars *")].flatMap((e) => [getComputedStyle(e), getComputedStyle(e, "::after")])
-			.filter((s) => s.backgroundImage.includes("repeating")).length`); hatched > 0 != (id == plain) {
+			.filter((s) => s.backgroundImage.includes("repeating")).length`); hatched > 0 != (id == plain || id == outside) {
 			t.Errorf("of %q %d are hatched", want, hatched)
 		}
 	}
 	p := open(t, browser, address+"/trace/"+healthy, 1280)
 	p.until(`document.querySelector(".tick.last")?.textContent === "3.94 s"`)
-}
-
-func TestTheExplorerTellsOneDuration(t *testing.T) {
-	browser := startBrowser(t)
-	address, send := inProcess(t, nil)
-	list := open(t, browser, address, 1280)
-	for _, tc := range []struct {
-		lasts      time.Duration
-		page, list string
-	}{
-		{1855400 * time.Microsecond, "1.85 s", "1.85 s"}, {1859900 * time.Microsecond, "1.85 s", "1.85 s"},
-		{999999 * time.Microsecond, "999 ms", "999 ms"}, {12700 * time.Microsecond, "12.7 ms", "12 ms"}, {4350 * time.Millisecond, "4.35 s", "4.35 s"},
-	} {
-		id := newTraceID()
-		span := timed(id, 1, 0, "server", "GET", 30*time.Second, 0, 0)
-		span["endTimeUnixNano"] = fmt.Sprint(began.Add(-30*time.Second + tc.lasts).UnixNano())
-		send(object{"resourceSpans": []object{resourceSpans("shop", span)}})
-		list.until(fmt.Sprintf(`document.querySelector('#list a[data-id="%s"] .t-duration')?.textContent === %q`, id, tc.list))
-		p := open(t, browser, address+"/trace/"+id, 1280)
-		p.until(fmt.Sprintf(`document.querySelector(".facts .big dd")?.textContent === %q`, tc.page))
-	}
-}
-
-func TestTheExplorerComparesWithWhatExplainsIt(t *testing.T) {
-	browser := startBrowser(t)
-	address, send := inProcess(t, nil)
-	const ago = 5 * time.Minute
-	plain, holed, unnamed := newTraceID(), newTraceID(), newTraceID()
-	send(object{"resourceSpans": []object{proxied(plain, "uservice1", "/", "200", ago)}})
-	send(object{"resourceSpans": []object{proxied(holed, "uservice3", "/", "200", ago),
-		resourceSpans("uservice3", timed(holed, 3, 2, "server", "handle_incoming_call", ago, 0, 1000),
-			calling(timed(holed, 4, 3, "client", "other_uservice_call", ago, 0, 1000)))}})
-	p := open(t, browser, address+"/trace/"+plain, 1280)
-	p.judge(".twin", said{yes: []string{"The answer is one call away", "There is no trace of it to compare: that takes a whole one of the same request, within a minute, also answered 200."}})
-	// A whole trace explains it, also that of a service that does not say its name.
-	send(object{"resourceSpans": []object{proxied(unnamed, "uservice3", "/", "200", ago-time.Second),
-		resourceSpans("unknown_service:uservice3", timed(unnamed, 3, 2, "server", "handle_incoming_call", ago-time.Second, 0, 1000))}})
-	p = open(t, browser, address+"/trace/"+plain, 1280)
-	p.judge(".twin", said{yes: []string{"A request like it, instrumented: uservice3", "1.00 s later"}, no: []string{"same request"}})
 }
 
 func TestTheExplorerAnnouncesWhatItShows(t *testing.T) {

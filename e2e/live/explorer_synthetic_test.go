@@ -114,7 +114,7 @@ func TestTheExplorerShowsForeignTextAsText(t *testing.T) {
 	if n := js[int](p, `document.querySelectorAll("main img, main script").length`); n != 0 {
 		t.Errorf("%d elements came out of a span's text", n)
 	}
-	for _, selector := range []string{".d-title", ".wf-span", ".wf-service", ".span-box h3", ".kv dt", ".kv dd", ".events strong", "q", ".json", "#list .t-title", ".chip", ".legend-name", "tbody th"} {
+	for _, selector := range []string{".d-title", ".wf-span", ".wf-service", ".span-box h3", ".kv dt", ".kv dd", ".events strong", ".story .note", ".json", "#list .t-title", ".chip", ".legend-name", "tbody th"} {
 		text := strings.Join(p.texts(selector), "\n")
 		if !strings.Contains(text, "<img src=x onerror=") {
 			t.Errorf("%s does not show the text as it is: %q", selector, text)

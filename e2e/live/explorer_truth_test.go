@@ -36,102 +36,6 @@ func proxied(traceID, service, path, status string, ago time.Duration) object {
 		timed(traceID, 2, 1, "client", "ReverseProxy", ago, 0, 1000, code))
 }
 
-func TestTheExplorerCountsEachMomentOnce(t *testing.T) {
-	browser := startBrowser(t)
-	const ago = 40 * time.Second
-	for _, tc := range []struct {
-		name     string
-		spans    func(id string) []object
-		services []string // service, time and share
-		banner   string
-	}{
-		{"the exporter of the service in the middle is dead", func(id string) []object {
-			return []object{proxied(id, "uservice3", "/", "200", ago), resourceSpans("uservice4",
-				timed(id, 6, 4, "server", "handle_incoming_call", ago, 100, 900),
-				timed(id, 7, 6, "client", "database_call", ago, 100, 900))}
-		}, []string{"uservice4 800 ms 80 %", "unexplained 200 ms 20 %", "gateway 0 ms 0.0 %"}, "200 ms unexplained, 20 % of the total."},
-		{"a plain service", func(id string) []object {
-			return []object{proxied(id, "uservice1", "/", "200", ago)}
-		}, []string{"unexplained 1.00 s 100 %", "gateway 0 ms 0.0 %"}, "1.00 s unexplained, 100 % of the total."},
-		{"a call that nobody answered", func(id string) []object {
-			return []object{resourceSpans("uservice3", timed(id, 3, 0, "server", "handle_incoming_call", ago, 0, 1000),
-				timed(id, 5, 3, "client", "other_uservice_call", ago, 200, 1000, attribute("http.request.method", "GET")))}
-		}, []string{"unexplained 800 ms 80 %", "uservice3 200 ms 20 %"}, "800 ms unexplained, 80 % of the total."},
-		{"one span of the way is lost", func(id string) []object {
-			return []object{proxied(id, "uservice3", "/", "200", ago),
-				resourceSpans("uservice3", timed(id, 3, 2, "server", "handle_incoming_call", ago, 0, 1000)),
-				resourceSpans("uservice4", timed(id, 6, 5, "server", "handle_incoming_call", ago, 100, 900))}
-		}, []string{"uservice4 800 ms 80 %", "uservice3 200 ms 20 %", "gateway 0 ms 0.0 %"}, ""},
-		{"two calls side by side, and nobody for a while", func(id string) []object {
-			return []object{resourceSpans("a", timed(id, 1, 0, "server", "start", ago, 0, 600)),
-				resourceSpans("b", timed(id, 2, 1, "internal", "one", ago, 0, 600)),
-				resourceSpans("c", timed(id, 3, 1, "internal", "two", ago, 0, 600), timed(id, 4, 1, "consumer", "later", ago, 800, 1000))}
-		}, []string{"c 500 ms 50 %", "b 300 ms 30 %", "unexplained 200 ms 20 %", "a 0 ms 0.0 %"}, "200 ms unexplained, 20 % of the total."},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			address, send := inProcess(t, nil)
-			id := newTraceID()
-			send(object{"resourceSpans": tc.spans(id)})
-			p := open(t, browser, address+"/trace/"+id, 1280)
-			p.until(`document.querySelector(".where tbody tr")`)
-			rows := js[[]string](p, `[...document.querySelectorAll(".where table")[0].querySelectorAll("tbody tr")]
-				.map((r) => [0, 2, 3].map((i) => r.cells[i].textContent).join(" "))`)
-			if !slices.Equal(rows, tc.services) {
-				t.Errorf("the time went to %q, want %q", rows, tc.services)
-			}
-			banner := strings.Join(p.texts(".mystery .note-title"), "")
-			if banner != tc.banner {
-				t.Errorf("the page says %q, want %q", banner, tc.banner)
-			}
-			hatched, bar := js[int](p, `document.querySelectorAll(".detail > .card .wf-row.dark").length`), ""
-			if tc.banner != "" {
-				bar, _, _ = strings.Cut(tc.banner, " unexplained")
-				if shown := p.texts(".wf-row.dark .wf-num"); hatched != 1 || shown[0] != bar {
-					t.Errorf("%d rows are hatched, for %q", hatched, shown)
-				}
-			} else if hatched != 0 {
-				t.Error("something is drawn as unexplained")
-			}
-			if drawn := js[int](p, `[...document.querySelectorAll("[data-span]")].filter((r) =>
-				r.querySelector(".wf-span").textContent === "ReverseProxy" && r.querySelector(".self")?.offsetWidth > 2).length`); drawn > 0 {
-				t.Error("the time for which the proxy waited is drawn as its own")
-			}
-		})
-	}
-}
-
-func TestTheExplorerComparesLikeWithLike(t *testing.T) {
-	browser := startBrowser(t)
-	address, send := inProcess(t, nil)
-	const ago = 5 * time.Minute
-	request := func(service, path, status string, ago time.Duration) string {
-		id := newTraceID()
-		spans := []object{proxied(id, service, path, status, ago)}
-		if service == "uservice3" {
-			spans = append(spans, resourceSpans(service, timed(id, 3, 2, "server", "handle_incoming_call", ago, 0, 1000)))
-		}
-		send(object{"resourceSpans": spans})
-		return id
-	}
-	healthy := request("uservice1", "/", "200", ago)
-	request("uservice3", "/", "502", ago)
-	request("uservice3", "/favicon.ico", "404", ago)
-	request("uservice3", "/elsewhere", "200", ago)
-	request("uservice3", "/", "200", ago-3*time.Minute)
-
-	p := open(t, browser, address+"/trace/"+healthy, 1280)
-	p.until(`document.querySelector(".twin .invite button")?.textContent === "Call uservice3 now"`)
-	if n := js[int](p, `document.querySelectorAll(".twin [data-span]").length`); n > 0 {
-		t.Error("it is compared with another request")
-	}
-	like := request("uservice3", "/", "200", ago+50*time.Second)
-	p = open(t, browser, address+"/trace/"+healthy, 1280)
-	p.until(`document.querySelectorAll(".twin [data-span]").length === 3`)
-	if link := js[string](p, `document.querySelector(".twin a").getAttribute("href")`); link != "/trace/"+like {
-		t.Errorf("it is compared with %s, want %s", link, like)
-	}
-}
-
 func TestTheExplorerSaysHowFarItLooks(t *testing.T) {
 	browser := startBrowser(t)
 	address, send := inProcess(t, nil)
@@ -152,29 +56,6 @@ func ledgerOf(id string, requests ...object) http.Handler {
 		}
 		_ = json.NewEncoder(w).Encode(object{"requests": known})
 	})
-}
-
-// ledgerOfHops is a ledger of one request with these hops; nil for no hops.
-func ledgerOfHops(id, outcome string, hops func(id string) []object) http.Handler {
-	if hops == nil {
-		return nil
-	}
-	return ledgerOf(id, object{"outcome": outcome, "summary": outcome, "hops": hops(id)})
-}
-
-func TestTheExplorersWaitEndsWithAReason(t *testing.T) {
-	browser := startBrowser(t)
-	id := newTraceID()
-	address, _ := inProcess(t, ledgerOf(id, object{"outcome": "whole", "summary": "", "hops": []object{{
-		"from": "client", "to": "gateway", "action": "started", "trace_id": id, "left": object{},
-		"arrived": object{"source": "recorded", "headers": []object{{"name": "uber-trace-id", "trace_id": id, "sampled": false, "valid": true}}},
-	}}}))
-	p := open(t, browser, address+"/trace/"+id, 1280)
-	p.until(`document.querySelector(".detail").innerText.includes("This call was not sampled")`)
-
-	p = open(t, browser, address+"/trace/"+newTraceID(), 1280)
-	p.until(`document.querySelector(".detail").innerText.includes("Neither the trace store nor the hop ledger knows this id")`)
-	p.until(`document.querySelector(".detail .state button")?.textContent === "Look again"`)
 }
 
 func TestTheExplorersLedgerUsesTheEvents(t *testing.T) {
@@ -221,49 +102,31 @@ func fromTheKernel(service string, spans ...object) object {
 	return group
 }
 
-func TestTheExplorerSaysWhatTheKernelSees(t *testing.T) {
+// TestTheExplorerComparesWithTheTwin has nothing to compare at first, and offers to call for it.
+func TestTheExplorerComparesWithTheTwin(t *testing.T) {
 	browser := startBrowser(t)
 	address, send := inProcess(t, nil)
-	const ago = 40 * time.Second
-	id, half := newTraceID(), newTraceID()
-	code := attribute("http.response.status_code", "200")
-	first := func(id string) object {
-		return fromTheKernel("uservice1",
-			timed(id, 3, 2, "server", "GET /", ago, 0, 1000, code), timed(id, 4, 3, "internal", "processing", ago, 0, 1000),
-			timed(id, 5, 4, "client", "GET", ago, 200, 1000, code))
+	const ago = 5 * time.Minute
+	plain, twin := newTraceID(), newTraceID()
+	send(object{"resourceSpans": []object{proxied(plain, "uservice1", "/", "200", ago)}})
+	p := open(t, browser, address+"/trace/"+plain, 1280)
+	p.until(`document.querySelector(".twin .invite button")?.textContent === "Call uservice3 now" && !document.querySelector(".twin [data-span]")`)
+	send(object{"resourceSpans": []object{proxied(twin, "uservice3", "/", "200", ago-time.Second),
+		resourceSpans("uservice3", timed(twin, 3, 2, "server", "handle_incoming_call", ago-time.Second, 0, 2000))}})
+	p = open(t, browser, address+"/trace/"+plain, 1280)
+	p.until(`document.querySelectorAll(".twin [data-span]").length === 3`)
+	if link := js[string](p, `document.querySelector(".twin a").getAttribute("href")`); link != "/trace/"+twin {
+		t.Errorf("it is compared with %s, want %s", link, twin)
 	}
-	send(object{"resourceSpans": []object{proxied(id, "uservice1", "/", "200", ago), first(id),
-		fromTheKernel("uservice2", timed(id, 6, 5, "server", "GET /", ago, 200, 1000, code), timed(id, 7, 6, "internal", "processing", ago, 200, 1000))}})
-	send(object{"resourceSpans": []object{proxied(half, "uservice1", "/", "200", ago), first(half)}}) // uservice2 is not watched
-	send(object{"resourceSpans": []object{proxied(newTraceID(), "uservice1", "/", "200", ago)}})
+	p.until(`[...document.querySelectorAll(".tick.last")].map((t) => t.textContent).join() === "2.00 s,2.00 s"`) // one scale
+}
 
-	p := open(t, browser, address+"/trace/"+id, 1280)
-	p.until(`document.querySelector(".where tbody tr")`)
-	if seen := js[int](p, `document.querySelectorAll("[data-span].outside").length`); seen != 5 {
-		t.Errorf("%d spans are drawn as seen from outside, want 5", seen)
-	}
-	if named := js[[]string](p, `[...document.querySelectorAll(".legend li")].map((li) => li.textContent)`); !slices.Contains(named, "uservice22 spans, seen from outside") {
-		t.Errorf("the legend has %q", named)
-	}
-	if hatched := js[int](p, `document.querySelectorAll(".wf-row.dark").length`); hatched != 0 {
-		t.Error("time that spans cover is drawn as unexplained")
-	}
-	story := strings.Join(p.texts(".story .note"), "\n")
-	for _, want := range []string{"Seen from outside, 800 ms in uservice2 and 200 ms in uservice1.", "What happened inside is unexplained"} {
-		if !strings.Contains(story, want) {
-			t.Errorf("the page says %q, want %q", story, want)
-		}
-	}
-	if good := p.texts(".story .note.good"); len(good) > 0 {
-		t.Errorf("what the kernel cannot split is told as an answer: %q", good)
-	}
-	p.until(`document.querySelector(".twin .invite")`) // the instrumented twin tells more
-	js[any](p, `void document.querySelector("[data-span].outside").click()`)
-	p.until(`document.querySelector(".span-box").innerText.includes("from outside, by the kernel (eBPF)")`)
-
-	p = open(t, browser, address+"/trace/"+half, 1280)
-	p.until(`document.querySelector(".where tbody tr")`)
-	if banner := strings.Join(p.texts(".mystery .note-title"), ""); banner != "800 ms unexplained, 80 % of the total." {
-		t.Errorf("of a call that nobody saw arrive the page says %q", banner)
-	}
+func TestTheExplorersWaitEndsWithAReason(t *testing.T) {
+	browser := startBrowser(t)
+	address, _ := inProcess(t, ledgerOf(""))
+	p := open(t, browser, address+"/trace/"+newTraceID(), 1280)
+	p.judge(".detail", said{yes: []string{"Waiting for this trace"}})
+	p.judge(".detail", said{yes: []string{"Neither the trace store nor the hop ledger knows this id", "Look again"}, no: []string{"Waiting"}})
+	js[any](p, `history.pushState(null, "", "/trace/000"), void dispatchEvent(new PopStateEvent("popstate"))`)
+	p.judge(".detail", said{yes: []string{"This is not a trace id", "not all of them 0"}, no: []string{"refused", "keeps asking", "Look again"}})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -184,4 +185,56 @@ func (p *page) call(service string) {
 	before := js[string](p, "location.pathname")
 	p.click(`.caller[data-service="` + service + `"] button`)
 	p.until(fmt.Sprintf(`location.pathname.startsWith("/trace/") && location.pathname !== %q`, before))
+}
+
+// said is what a page must and must not say in one state.
+type said struct {
+	yes, no []string
+}
+
+// judge waits until the elements of a selector say everything that they must, and nothing that they
+// must not: some of it is true for a while.
+func (p *page) judge(selector string, s said) {
+	p.t.Helper()
+	text := fmt.Sprintf(`[...document.querySelectorAll(%q)].map((e) => e.innerText).join("\n")`, selector)
+	for _, want := range s.yes {
+		p.until(fmt.Sprintf("%s.includes(%q)", text, want))
+	}
+	for _, wrong := range s.no {
+		p.until(fmt.Sprintf("!%s.includes(%q)", text, wrong))
+	}
+}
+
+// headline is what the ledger says of a request.
+const headline = ".l-request > .note"
+
+// demoOfItsOwn starts a demo for a test that breaks it, which would disturb the other tests.
+func demoOfItsOwn(t *testing.T, args ...string) *testbed.Demo {
+	t.Helper()
+	d, err := testbed.Start(args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { // after the pages are closed
+		if err := d.Stop(); err != nil {
+			t.Errorf("stop: %v", err)
+		}
+	})
+	return d
+}
+
+// withFault turns one fault on and all others off, and opens the page.
+func withFault(t *testing.T, browser context.Context, address, fault string) *page {
+	t.Helper()
+	res, err := http.Post(address+"/api/faults", "application/json", strings.NewReader(fmt.Sprintf(`{"name":%q}`, fault)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		t.Fatalf("break %q: answered %s", fault, res.Status)
+	}
+	p := open(t, browser, address, 1280)
+	p.until(`document.querySelector("#store.up")`)
+	return p
 }

@@ -17,7 +17,6 @@ import (
 	coltracepb "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	"google.golang.org/grpc"
 
-	"example.com/grafana-tempo-go-demo/demo/process"
 	"example.com/grafana-tempo-go-demo/e2e/internal/testbed"
 )
 
@@ -135,31 +134,6 @@ func TestAnswersDoNotWaitForTheBackEnd(t *testing.T) {
 		if lines := s.loggedLines(service, "does not reach the back end"); len(lines) > 1 {
 			t.Errorf("%s says so %d times within a minute", service, len(lines))
 		}
-	}
-}
-
-// A back end that does not answer delays a stop no longer than the flush timeout, and the stop
-// still succeeds.
-func TestStopDoesNotWaitLongForTheBackEnd(t *testing.T) {
-	t.Parallel()
-	mute := server(t, func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) })
-	s := startStack(t, map[string]string{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://" + mute.Addr().String()})
-	client := newClient(t)
-	for range 10 {
-		if a, err := s.visit(t.Context(), client, "uservice4", ""); err != nil || a.status != http.StatusOK {
-			t.Fatalf("answered %d, %v", a.status, err)
-		}
-	}
-	client.CloseIdleConnections()
-	start := time.Now()
-	if err := s.Stop(t.Context()); err != nil {
-		t.Error(err)
-	}
-	// The flush gives up after 5 s; the stack kills a service after process.Grace.
-	if took := time.Since(start); took > process.Grace {
-		t.Errorf("it took %s", took)
-	} else {
-		t.Logf("it took %s", took)
 	}
 }
 

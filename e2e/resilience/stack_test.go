@@ -4,13 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -83,14 +83,10 @@ func (s *testStack) Write(line []byte) (int, error) {
 func (s *testStack) loggedLines(service string, texts ...string) (found []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-next:
 	for _, line := range s.lines[service] {
-		for _, text := range texts {
-			if !strings.Contains(line, text) {
-				continue next
-			}
+		if !slices.ContainsFunc(texts, func(text string) bool { return !strings.Contains(line, text) }) {
+			found = append(found, line)
 		}
-		found = append(found, line)
 	}
 	return found
 }
@@ -183,26 +179,16 @@ func newBackend(t *testing.T) *backend {
 	return &backend{addr: l.Addr().String(), tempo: &tempo.Client{URL: api.URL}}
 }
 
-// spans returns how many spans of a trace have arrived so far.
-func (b *backend) spans(ctx context.Context, id string) (int, error) {
-	trace, err := b.tempo.Trace(ctx, id)
-	if errors.Is(err, tempo.ErrNotFound) {
-		return 0, nil
-	}
-	if err != nil {
-		return 0, err
-	}
-	return len(trace.Spans), nil
-}
-
 // waitForSpans waits until each of the traces has that many spans.
 func (b *backend) waitForSpans(t *testing.T, want int, ids ...string) {
 	t.Helper()
 	for i, id := range ids {
 		got := 0
 		if !testbed.Poll(t, func(ctx context.Context) bool {
-			var err error
-			if got, err = b.spans(ctx, id); err != nil {
+			trace, err := b.tempo.Trace(ctx, id)
+			if err == nil {
+				got = len(trace.Spans)
+			} else if !errors.Is(err, tempo.ErrNotFound) {
 				t.Fatal(err)
 			}
 			return got == want
@@ -226,48 +212,25 @@ func listen(t *testing.T) net.Listener {
 func server(t *testing.T, serve func(net.Conn)) net.Listener {
 	t.Helper()
 	l := listen(t)
+	ended, end := context.WithCancel(context.Background())
 	var all sync.WaitGroup
-	var mu sync.Mutex
-	open := map[net.Conn]bool{}
 	all.Go(func() {
 		for {
 			conn, err := l.Accept()
 			if err != nil {
 				return
 			}
-			mu.Lock()
-			open[conn] = true
-			mu.Unlock()
 			all.Go(func() {
 				defer conn.Close()
+				defer context.AfterFunc(ended, func() { conn.Close() })()
 				serve(conn)
-				mu.Lock()
-				delete(open, conn)
-				mu.Unlock()
 			})
 		}
 	})
 	t.Cleanup(func() {
+		end()
 		l.Close()
-		mu.Lock()
-		for conn := range open {
-			conn.Close()
-		}
-		mu.Unlock()
 		all.Wait()
 	})
 	return l
 }
-
-// statuses counts answers by their status, or by their error.
-type statuses map[string]int
-
-func (s statuses) add(a answer, err error) {
-	if err != nil {
-		s[err.Error()]++
-	} else {
-		s[fmt.Sprint(a.status)]++
-	}
-}
-
-func tempoOf(urls discover.URLs) *tempo.Client { return &tempo.Client{URL: urls.Tempo} }

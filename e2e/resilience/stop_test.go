@@ -8,10 +8,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -19,7 +15,6 @@ import (
 	"testing"
 	"time"
 
-	"example.com/grafana-tempo-go-demo/e2e/internal/repo"
 	"example.com/grafana-tempo-go-demo/e2e/internal/testbed"
 )
 
@@ -108,124 +103,5 @@ func (s *testStack) visitOnKeptConnections(answered func(answer)) error {
 		if err != nil {
 			return err
 		}
-	}
-}
-
-// pidOf returns a service's process id, which its spans carry.
-func (s *testStack) pidOf(t *testing.T, client *http.Client, service string) (pid int) {
-	t.Helper()
-	spans := &backend{tempo: tempoOf(s.urls)}
-	a, err := s.visit(t.Context(), client, service, "")
-	if err != nil || a.status != http.StatusOK {
-		t.Fatalf("answered %d, %v", a.status, err)
-	}
-	if !testbed.Poll(t, func(ctx context.Context) bool {
-		trace, err := spans.tempo.Trace(ctx, a.trace)
-		if err != nil {
-			return false
-		}
-		for _, span := range trace.Spans {
-			if n, ok := span.Resource["process.pid"].(int64); ok && span.Service == service {
-				pid = int(n)
-			}
-		}
-		return pid != 0
-	}) {
-		t.Fatal("no trace says it")
-	}
-	return pid
-}
-
-// A killed service affects its caller and nothing else: every request is answered, with an error
-// page where the service is missing.
-func TestKilledServiceIsMissedByThoseWhoNeedIt(t *testing.T) {
-	s := startStack(t, nil)
-	client := newClient(t)
-	pid := s.pidOf(t, client, "uservice4")
-	var all sync.WaitGroup
-	ended, end := context.WithCancel(t.Context())
-	var mu sync.Mutex
-	got := map[string]statuses{}
-	for _, service := range repo.Services {
-		got[service] = statuses{}
-		for range 3 {
-			all.Go(func() {
-				for pace := time.Tick(5 * time.Millisecond); ended.Err() == nil; <-pace {
-					a, err := s.visit(t.Context(), client, service, "")
-					mu.Lock()
-					got[service].add(a, err)
-					mu.Unlock()
-				}
-			})
-		}
-	}
-	count := func(service, status string) int { mu.Lock(); defer mu.Unlock(); return got[service][status] }
-	testbed.Poll(t, func(context.Context) bool { return count("uservice3", "200") > 10 })
-	p, err := os.FindProcess(pid)
-	if err == nil {
-		err = p.Kill()
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	select {
-	case d := <-s.Deaths():
-		if d.Part != "uservice4" || d.How != "signal: killed" {
-			t.Errorf("%+v", d)
-		}
-	case <-time.After(testbed.Timeout):
-		t.Error("nobody noticed")
-	}
-	testbed.Poll(t, func(context.Context) bool { return count("uservice3", "502") > 10 && count("uservice4", "502") > 10 })
-	end()
-	all.Wait()
-	t.Log(got)
-	for service, counts := range got {
-		for status := range counts {
-			if status != "200" && (status != "502" || service == "uservice1" || service == "uservice2") {
-				t.Errorf("%s answered %v", service, counts)
-			}
-		}
-	}
-	select {
-	case d := <-s.Deaths():
-		t.Errorf("another end: %+v", d)
-	default:
-	}
-}
-
-// Without a writable folder for the services' programs nothing can start; the error names the
-// folder and what to do.
-func TestUnwritableTemporaryFolder(t *testing.T) {
-	if runtime.GOOS == "windows" {
-		t.Skip("its temporary folder is another variable's")
-	}
-	folder := t.TempDir()
-	file, locked := filepath.Join(folder, "file"), filepath.Join(folder, "locked")
-	if err := errors.Join(os.WriteFile(file, nil, 0o600), os.Mkdir(locked, 0o500)); err != nil {
-		t.Fatal(err)
-	}
-	cases := map[string]string{"is not there": filepath.Join(folder, "missing"), "is a file": file}
-	if os.Getuid() != 0 { // permissions do not stop root
-		cases["is locked"] = locked
-	}
-	for name, tmp := range cases {
-		t.Run(name, func(t *testing.T) {
-			args := []string{"up"}
-			for _, part := range testbed.Parts {
-				args = append(args, "-"+part+"-addr=127.0.0.1:0")
-			}
-			cmd := exec.CommandContext(t.Context(), testbed.Binary(t, "demo"), args...)
-			cmd.Dir = repo.Root
-			cmd.Env = append(os.Environ(), "TMPDIR="+tmp)
-			out, err := cmd.CombinedOutput()
-			var exit *exec.ExitError
-			if !errors.As(err, &exit) || exit.ExitCode() != 1 {
-				t.Errorf("it ends with %v", err)
-			}
-			if text := string(out); !strings.Contains(text, tmp) || !strings.Contains(text, "set TMPDIR to a folder that you can write to") || strings.Count(text, "\n") > 3 {
-				t.Errorf("it says\n%s", text)
-			}
-		})
 	}
 }

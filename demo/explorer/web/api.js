@@ -45,23 +45,18 @@ const json = async (path, options) => JSON.parse(await ask(path, options));
 export const traces = (query, signal) => json("/api/traces?" + query, { signal });
 export const config = () => json("/api/config");
 export const call = (service, fail, slow) => json("/api/call", { method: "POST", body: { service, fail, slow }, timeout: 40_000 });
-export const ledger = (id, signal) => json("/api/ledger?trace=" + id, { signal });
-export const newestRequests = async (signal) => (await json("/api/ledger", { signal })).requests;
+export const called = (agent) => json("/api/called?agent=" + encodeURIComponent(agent));
 export const faults = () => json("/api/faults");
 export const allFaults = () => json("/api/faults/all");
 export const riddle = (what, cause = "") => json("/api/riddle", { method: "POST", body: { do: what, cause }, timeout: 60_000 });
 export const setFault = (name) => json("/api/faults", { method: "POST", body: { name }, timeout: 60_000 });
 
-// search returns Tempo's summaries. The parameters are those of its /api/search.
-export async function search(params, signal) {
-  const answer = await json("/tempo/api/search?" + new URLSearchParams(params), { signal });
-  return answer.traces ?? [];
-}
+// trace returns the text of what is known of a trace, which may be the same as before. waited is for how many milliseconds
+// it has been asked for.
+export const trace = (id, waited, unsampled, signal) =>
+  ask(`/api/trace/${encodeURIComponent(id)}?waited=${Math.round(waited)}${unsampled ? "&unsampled" : ""}`, { signal, timeout: 40_000 });
+export const twin = (id, signal) => json(`/api/trace/${id}/twin`, { signal, timeout: 40_000 });
 
-// tags writes what Tempo reads as logfmt.
-export function tags(pairs) {
-  return Object.entries(pairs).map(([k, v]) => `${k}=${/^[\w./:@-]+$/.test(v) ? v : JSON.stringify(v)}`).join(" ");
-}
-
-// traceText returns one trace as Tempo sent it.
-export const traceText = (id, signal) => ask("/tempo/api/v2/traces/" + id, { signal, timeout: 30_000 });
+// raw is the address of a trace as Tempo sends it, and rawText what is there.
+export const raw = (id) => "/tempo/api/v2/traces/" + id;
+export const rawText = (id, signal) => ask(raw(id), { signal, timeout: 40_000 });

@@ -2,8 +2,6 @@
 
 import * as api from "./api.js";
 import { $, announce, h, icon, setText } from "./dom.js";
-import { duration, fullID } from "./format.js";
-import { headersOf } from "./ledger.js";
 
 const patience = 20_000; // milliseconds to look for the trace of a service that does not tell its id
 
@@ -30,8 +28,8 @@ export class Calls {
     while (answers.children.length > 3) answers.lastElementChild.remove();
     const button = $(`.caller[data-service="${CSS.escape(service)}"] button`);
     this.busy(button, 1);
-    const began = Date.now(), start = performance.now();
-    const clock = setInterval(() => setText(item.lastElementChild, duration(performance.now() - start)), 100);
+    const start = performance.now();
+    const clock = setInterval(() => setText(item.lastElementChild, ((performance.now() - start) / 1000).toFixed(1) + " s"), 100);
     let answer;
     try {
       answer = await api.call(service, fail, slow);
@@ -46,13 +44,13 @@ export class Calls {
       this.busy(button, -1);
     }
     const good = answer.status < 400;
-    const time = duration(answer.duration_ms);
+    const time = answer.duration;
     item.className = "answer " + (good ? "good" : "bad");
     const link = h("span", { class: "answer-link" }, "looking for its trace…");
     item.replaceChildren(icon(good ? "ok" : "error"), h("span", { class: "answer-service" }, service),
       h("span", { class: "answer-status" }, String(answer.status), h("span", { class: "word" }, " " + answer.status_text)), h("span", { class: "answer-time" }, time), link);
     announce(`${service} answered ${answer.status} in ${time}.`);
-    const { id, sampled } = answer.trace_id ? { id: answer.trace_id, sampled: answer.sampled } : await this.findByAgent(answer.user_agent, began);
+    const { id, sampled } = answer.trace_id ? { id: answer.trace_id, sampled: answer.sampled } : await findByAgent(answer.user_agent);
     if (!id) {
       setText(link, "no trace found");
       link.title = "The gateway made none or did not sample it, or the trace store does not find it.";
@@ -65,23 +63,6 @@ export class Calls {
     }
   }
 
-  // findByAgent looks for the trace by the User-Agent that this one call had: the gateway records it, and that is all there
-  // is to find a plain service's trace by. Of a trace that is not sampled only the ledger knows.
-  async findByAgent(agent, began) {
-    const end = Date.now() + patience;
-    for (let pause = 300; Date.now() < end; pause = Math.min(pause * 1.3, 1500)) {
-      const range = { start: Math.floor(began / 1000) - 60, end: Math.floor(Date.now() / 1000) + 60 };
-      try {
-        const found = await api.search({ tags: api.tags({ "user_agent.original": agent }), limit: 1, ...range });
-        if (found.length) return { id: fullID(found[0].traceID), sampled: true };
-        const request = this.config.ledger && (await api.newestRequests()).find((r) => r.user_agent === agent);
-        if (request && headersOf([request]).some((header) => header.sampled === false)) return { id: request.hops[0].trace_id, sampled: false };
-      } catch { /* the list says that the store does not answer */ }
-      await new Promise((done) => setTimeout(done, pause));
-    }
-    return {};
-  }
-
   busy(button, n) {
     if (!button) return;
     const now = Number(button.dataset.calls ?? 0) + n;
@@ -90,3 +71,15 @@ export class Calls {
   }
 }
 
+// findByAgent looks for the trace by the User-Agent that this one call had: a plain service does not tell its id.
+async function findByAgent(agent) {
+  const end = Date.now() + patience;
+  for (let pause = 300; Date.now() < end; pause = Math.min(pause * 1.3, 1500)) {
+    try {
+      const found = await api.called(agent);
+      if (found.id) return found;
+    } catch { /* the list says that the store does not answer */ }
+    await new Promise((done) => setTimeout(done, pause));
+  }
+  return {};
+}

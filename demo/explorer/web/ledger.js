@@ -1,12 +1,10 @@
 // The hop ledger: what happened to the propagation header at every hop of one request. The data is that of package
 // ledger's HTTP API.
 
-import * as api from "./api.js";
 import { h, icon } from "./dom.js";
 import { visible } from "./format.js";
 import { colour } from "./colours.js";
-import { spanLink } from "./span.js";
-import { answers } from "./trace.js";
+import { spanLink } from "./say.js";
 
 const words = {
   started: ["good", "started", "No trace id arrived, so it started a trace."],
@@ -24,46 +22,27 @@ const sources = {
   unknown: "nobody recorded it",
 };
 const outcomes = { whole: ["good", "ok"], cut: ["bad", "error"], ended: ["warn", "error"], untraced: ["warn", "error"], unknown: ["", "wait"] };
-const pauses = [0, 700, 1500, 4000, 8000]; // the lines of a request come in while it is looked at
 
 // sampledMeans stands once on a page that shows a header, or the lack of a trace.
 export const sampledMeans = "Sampled (flag 1): the sender records its span, and a receiver that obeys the flag records its own too. Not sampled (flag 0): they record none.";
 
-// Ledger is the place on the page; it fills itself. heard() is called when the records say something new.
+// Ledger is the place on the page.
 export class Ledger {
-  constructor(id, config, signal, heard) {
-    this.id = id;
-    this.requests = null; // until the records have been read
-    this.trace = null;
+  constructor(id, config) {
+    this.id = id.toLowerCase().padStart(32, "0");
+    this.config = config;
     this.body = h("div", { class: "ledger-body" }, h("p", { class: "soft" }, "Reading the records…"));
     this.element = h("section", { class: "card ledger", "aria-labelledby": "ledger-title" },
       h("div", { class: "card-head" }, h("h3", { id: "ledger-title" }, "Hop ledger"), h("span", { class: "soft" }, "what happened to the propagation header on the way")), this.body);
-    if (config.ledger) this.read(signal, heard);
-    else this.body.replaceChildren(h("p", { class: "soft" }, "Nobody keeps a ledger here: this explorer did not start the services, so it cannot read their logs. ",
+    if (!config.ledger) this.body.replaceChildren(h("p", { class: "soft" }, "Nobody keeps a ledger here: this explorer did not start the services, so it cannot read their logs. ",
       h("code", {}, "go run ./demo"), " keeps one, and ", h("code", {}, "docker compose logs | go run ./demo ledger"), " makes one from a compose stack's logs."));
   }
 
-  async read(signal, heard) {
-    for (const pause of pauses) {
-      await new Promise((done) => setTimeout(done, pause));
-      if (signal.aborted) return;
-      try {
-        const { requests } = await api.ledger(this.id, signal);
-        if (JSON.stringify(requests) === JSON.stringify(this.requests)) continue;
-        this.requests = requests;
-        this.draw();
-        heard();
-      } catch (err) {
-        if (signal.aborted) return;
-        if (!this.requests) this.body.replaceChildren(h("p", { class: "note bad" }, icon("error"), visible(err.message)));
-      }
-    }
-  }
-
-  // know lets the trace's spans tell what the records leave out.
-  know(trace) {
+  // show draws what is known of the requests of a trace, which is null as long as no span has arrived.
+  show(requests, trace) {
+    this.requests = requests ?? [];
     this.trace = trace;
-    if (this.requests) this.draw();
+    if (this.config.ledger) this.draw();
   }
 
   draw() {
@@ -76,44 +55,8 @@ export class Ledger {
     }
   }
 
-  // parts are the traces of a request that was cut, in order; none if it was not, or if nobody knows.
-  parts() {
-    const tracesOf = (r) => [...new Set((r.hops ?? []).filter((x) => !x.ambiguous).flatMap((x) => [x.trace_id, x.traceresponse?.trace_id]))].filter(Boolean);
-    const cut = (this.requests ?? []).filter((r) => r.outcome === "cut").map(tracesOf);
-    return cut.find((ids) => ids.length > 1 && ids.includes(this.id)) ?? [];
-  }
-
-  // traceOf is the trace in which a service received the request, if that is known.
-  traceOf(service) {
-    const hops = (this.requests ?? []).flatMap((r) => r.hops ?? []).filter((x) => x.to === service && !x.ambiguous);
-    const ids = hops.map((x) => x.trace_id ?? x.traceresponse?.trace_id);
-    return ids.includes(this.id) ? this.id : ids.find(Boolean) ?? null;
-  }
-
-  // unlogged reports whether a service was called, and logged nothing of it.
-  unlogged(service) {
-    return (this.requests ?? []).some((r) => r.hops?.some((x) => x.to === service && x.action === "unknown"));
-  }
-
   headers() {
     return headersOf(this.requests ?? []);
-  }
-
-  // watched is the trace that the kernel may have begun for this request, as far as a header tells.
-  watched() {
-    const begun = (this.requests ?? []).flatMap((r) => r.untied ?? []).filter((x) => x.kernel);
-    return begun.length === 1 ? begun[0].arrived.headers.find((header) => header.trace_id && header.trace_id !== this.id)?.trace_id ?? null : null;
-  }
-
-  // unsampled reports whether a header said that the trace is not recorded.
-  unsampled() {
-    const hops = (this.requests ?? []).flatMap((r) => r.hops ?? []).filter((x) => [this.id, undefined].includes(x.trace_id));
-    return headersOf([{ hops }]).some((header) => header.trace_id === this.id && header.sampled === false);
-  }
-
-  // unused reports whether the id arrived, and nobody went on in its trace.
-  unused() {
-    return Boolean(this.requests?.length) && !this.unsampled() && !this.requests.some((r) => r.hops?.some((x) => x.trace_id === this.id));
   }
 }
 
@@ -143,9 +86,9 @@ function request(r, at) {
 // services alone write that came with the demo.
 function headline(r, { id, trace }) {
   const last = (r.hops ?? []).findLast((x) => x.trace_id === id);
-  const root = trace?.root;
+  const root = trace?.spans[0];
   if (r.outcome !== "whole" || !last || !root || root.orphan) return r.summary;
-  const isBelow = (s, spanID) => { for (let p = s; p; p = p.parent) if (p.id === spanID) return true; return false; };
+  const isBelow = (s, spanID) => { for (let p = s; p; p = trace.spans[p.parent]) if (p.span_id === spanID) return true; return false; };
   const to = trace.spans.findLast((s) => isBelow(s, last.span_id))?.service ?? last.to;
   const ends = root.service === to ? `in ${to} alone` : `from ${root.service} to ${to}`;
   return r.summary.replace(/^One trace, (in .+? alone|from .+? to .+?)\.(?= |$)/, () => `One trace, ${ends}.`);
@@ -154,16 +97,17 @@ function headline(r, { id, trace }) {
 // hop draws one hop; a loose one may belong to another request.
 function hop(x, at, loose = false) {
   const { id, trace } = at;
+  const find = (spanID) => trace?.spans.findLast((s) => s.span_id === spanID);
   const [kind, word, meaning] = words[x.action] ?? ["", visible(x.action), ""];
   // A sender that the records do not know has its own span's id in the header that arrived.
-  const sent = x.from === "client" && x.arrived?.headers?.find((header) => header.trace_id === id && trace?.find(header.span_id));
-  const from = loose ? "?" : sent ? trace.find(sent.span_id).service : x.from;
+  const sent = x.from === "client" && x.arrived?.headers?.find((header) => header.trace_id === id && find(header.span_id));
+  const from = loose ? "?" : sent ? find(sent.span_id).service : x.from;
   const back = x.traceresponse && { ...x.traceresponse, name: "traceresponse" };
   if (back && !back.value) {
-    const answer = trace?.spans.flatMap(answers).find((a) => a.spanID === back.span_id);
+    const answer = trace?.spans.flatMap((s) => s.answers ?? []).find((a) => a.span_id === back.span_id);
     if (answer) Object.assign(back, { value: answer.value, source: "recorded", note: `from the event "${answer.event}"` });
   }
-  const answered = back?.trace_id === id && trace?.find(back.span_id);
+  const answered = back?.trace_id === id && find(back.span_id);
   const who = (name) => h("span", { class: "who " + colour(name) }, ["client", "?"].includes(name) ? "" : h("span", { class: "dot" }), visible(name));
   return h("li", { class: "hop" + (loose ? " loose" : ""), "data-action": x.action, "data-from": x.from, "data-to": x.to },
     h("div", { class: "hop-head" },
@@ -174,7 +118,7 @@ function hop(x, at, loose = false) {
       x.ambiguous ? h("span", { class: "badge", title: "It may belong to another request of the same trace." }, "ambiguous") : null),
     h("p", { class: "hop-says" }, ...carries(x, at), visible(x.says)),
     h("div", { class: "sides" }, side("left " + (loose ? "its sender" : visible(from)), x.left, id), side("arrived at " + visible(x.to), x.arrived, id)),
-    back ? h("div", { class: "back-again" }, h("span", { class: "side-name" }, "came back", back.source === "inferred" ? " (inferred)" : "", answered ? [", with the span id of ", spanLink(answered)] : ""), header(back, id, back.source)) : null);
+    back ? h("div", { class: "back-again" }, h("span", { class: "side-name" }, "came back", back.source === "inferred" ? " (inferred)" : "", answered ? [", with the span id of ", spanLink(answered, trace)] : ""), header(back, id, back.source)) : null);
 }
 
 // carries says whose span's id the headers carry that arrived, a sentence for each span.
@@ -189,9 +133,9 @@ function carries(x, at) {
 }
 
 function whose(x, header, { id, trace }) {
-  const span = header.trace_id === id && trace?.find(header.span_id);
+  const span = header.trace_id === id && trace?.spans.findLast((s) => s.span_id === header.span_id);
   const passed = header.sender && header.sender !== x.from ? `, passed on by ${visible(x.from)}` : "";
-  if (span) return ["the span id of ", spanLink(span), passed];
+  if (span) return ["the span id of ", spanLink(span, trace), passed];
   const one = "the id of a span" + (header.sender ? ` of ${visible(header.sender)}` : "");
   if (header.sampled === false) return [one, " that was not recorded", passed];
   if (header.trace_id !== id) return [one, ", in ", h("a", { href: `/trace/${header.trace_id}#${header.span_id}` }, "another trace"), passed];

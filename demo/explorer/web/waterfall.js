@@ -2,7 +2,7 @@
 // trace of many thousand spans costs no more than what is seen of it.
 
 import { h, icon } from "./dom.js";
-import { duration, plural, visible } from "./format.js";
+import { plural, visible } from "./format.js";
 import { colour } from "./colours.js";
 
 const deepest = 14; // levels that are indented
@@ -14,7 +14,7 @@ export class Waterfall {
     this.choose = choose;
     this.collapsed = new Set(); // span ids
     this.rows = new Map(); // elements in the page, by key
-    this.selected = null; // span id
+    this.selected = null; // span
     this.active = 0; // index of the row that has, or would get, the focus
     this.axis = h("div", { class: "axis", role: "columnheader" });
     this.head = h("div", { class: "wf-row wf-head", role: "row" },
@@ -30,14 +30,13 @@ export class Waterfall {
     new ResizeObserver(() => { this.height = 0; this.ticks(); this.soon(); }).observe(this.element);
   }
 
-  // show draws a trace, or draws it again with what has arrived since. dark is what nothing explains; scale is the
-  // length of the axis in milliseconds, the trace's own when it is left out.
-  show(trace, { dark = null, scale = 0 } = {}) {
+  // show draws a trace, or draws it again with what has arrived since. scale is the length of the axis.
+  show(trace, scale = trace.duration) {
     const focused = this.element.contains(document.activeElement);
     const activeKey = this.items?.[this.active]?.key;
     this.trace = trace;
-    this.dark = dark;
-    this.scale = scale || trace.duration || 1;
+    this.scale = scale.ms || 1;
+    this.scaleText = scale.text;
     this.arrange();
     if (activeKey) this.active = Math.max(0, this.items.findIndex((i) => i.key === activeKey));
     this.ticks();
@@ -48,18 +47,18 @@ export class Waterfall {
   // arrange lists the rows that are not inside a collapsed one.
   arrange() {
     this.items = [];
-    const { spans } = this.trace;
+    const { spans, dark } = this.trace;
     for (let i = 0; i < spans.length; i++) {
       const span = spans[i];
-      this.items.push({ key: span.id + "/" + i, span, level: span.depth + 1 });
-      if (this.dark?.span === span) this.items.push({ key: "dark", dark: this.dark, level: span.depth + 2 });
-      if (this.collapsed.has(span.id)) while (i + 1 < spans.length && spans[i + 1].depth > span.depth) i++;
+      this.items.push({ key: span.span_id + "/" + i, span, level: span.depth + 1 });
+      if (dark?.span === i) this.items.push({ key: "dark", level: span.depth + 2 });
+      if (this.collapsed.has(span.span_id)) i += span.below;
     }
-    if (this.dark && !this.dark.span) this.items.push({ key: "dark", dark: this.dark, level: 1 });
+    if (dark?.span === -1) this.items.push({ key: "dark", level: 1 });
     this.active = Math.min(this.active, this.items.length - 1);
     this.element.setAttribute("aria-rowcount", this.items.length + 1);
     this.element.style.setProperty("--deepest", Math.min(deepest, spans.reduce((most, s) => Math.max(most, s.depth), 1)));
-    this.element.classList.toggle("flat", spans.every((s) => !s.children.length));
+    this.element.classList.toggle("flat", spans.every((s) => !s.children));
   }
 
   // ticks writes the axis with round numbers, as many as there is room for.
@@ -69,10 +68,11 @@ export class Waterfall {
     const raw = this.scale / room;
     const power = 10 ** Math.floor(Math.log10(raw));
     const step = [1, 2, 5, 10].map((n) => n * power).find((n) => n >= raw) ?? raw;
-    const labels = [h("span", { class: "tick last", style: { left: "100%" } }, duration(this.scale))];
+    const [unit, size] = this.scale >= 1000 ? ["s", 1000] : this.scale >= 1 ? ["ms", 1] : ["µs", 0.001];
+    const labels = [h("span", { class: "tick last", style: { left: "100%" } }, this.scaleText)];
     for (let n = 0; n * step <= this.scale && n < 40; n++) {
       const at = n * step / this.scale;
-      if ((1 - at) * this.axis.clientWidth > 96) labels.push(h("span", { class: "tick", style: { left: at * 100 + "%" } }, n ? duration(n * step) : "0"));
+      if ((1 - at) * this.axis.clientWidth > 96) labels.push(h("span", { class: "tick", style: { left: at * 100 + "%" } }, n ? `${Number((n * step / size).toPrecision(3))} ${unit}` : "0"));
     }
     this.axis.replaceChildren(h("span", { class: "unseen" }, "Timeline"), ...labels);
     this.element.style.setProperty("--step", step / this.scale * 100 + "%");
@@ -111,48 +111,50 @@ export class Waterfall {
   }
 
   spanRow({ key, span, level }) {
-    const open = !this.collapsed.has(span.id);
+    const open = !this.collapsed.has(span.span_id);
     const failed = span.status === "error";
-    const siblings = span.parent ? span.parent.children : this.trace.roots;
     const row = h("div", {
-      class: `wf-row ${colour(span.service)}${failed ? " failed" : ""}${span.outside ? " outside" : ""}${span.id === this.selected ? " selected" : ""}`,
-      role: "row", tabIndex: -1, "data-key": key, "data-span": span.id,
-      "aria-level": level, "aria-setsize": siblings.length, "aria-posinset": siblings.indexOf(span) + 1,
-      "aria-expanded": span.children.length ? String(open) : null,
-      "aria-selected": String(span.id === this.selected),
+      class: `wf-row ${colour(span.service)}${failed ? " failed" : ""}${span.outside ? " outside" : ""}${span === this.selected ? " selected" : ""}`,
+      role: "row", tabIndex: -1, "data-key": key, "data-span": span.span_id,
+      "aria-level": level, "aria-setsize": span.siblings, "aria-posinset": span.position,
+      "aria-expanded": span.children ? String(open) : null,
+      "aria-selected": String(span === this.selected),
     });
     row.append(
       h("div", { class: "wf-name", role: "gridcell" },
         indent(level),
-        span.children.length ? h("span", { class: "twist" + (open ? " open" : ""), title: open ? "Collapse" : "Expand" }, icon("twist")) : h("span", { class: "twist none" }),
+        span.children ? h("span", { class: "twist" + (open ? " open" : ""), title: open ? "Collapse" : "Expand" }, icon("twist")) : h("span", { class: "twist none" }),
         h("span", { class: "dot" }),
         h("span", { class: "wf-label" },
           h("span", { class: "wf-span" }, visible(span.name) || "(no name)"),
           h("span", { class: "wf-service" }, visible(span.service))),
         failed && h("span", { class: "wf-error" }, icon("error"), h("span", { class: "word" }, "error")),
         span.orphan && h("span", { class: "wf-note", title: "The span that this one names as its parent has not arrived." }, "parent missing"),
-        !open && h("span", { class: "wf-note" }, "+" + descendants(span))),
+        span.circle && h("span", { class: "wf-note", title: "The span that this one names as its parent is below it." }, "in a circle"),
+        !open && h("span", { class: "wf-note" }, "+" + span.below)),
       this.barCell(span),
-      h("div", { class: "wf-num", role: "gridcell" }, duration(span.duration)),
-      h("div", { class: "wf-num wf-self", role: "gridcell" }, duration(span.selfTime)));
+      h("div", { class: "wf-num", role: "gridcell" }, span.duration.text),
+      h("div", { class: "wf-num wf-self", role: "gridcell" }, span.self_time?.text ?? "–"));
     return row;
   }
 
   barCell(span) {
+    const start = span.start.ms, lasted = span.duration.ms;
     const at = (ms) => Math.min(100, Math.max(0, ms / this.scale * 100));
-    const bar = h("span", { class: "bar", style: { left: at(span.start) + "%", width: at(span.end) - at(span.start) + "%" } });
-    const cell = h("div", { class: "wf-bars", role: "gridcell", "aria-label": "starts at " + duration(span.start) + (span.outside ? ", seen from outside" : "") }, bar);
-    const within = (ms) => (span.duration ? Math.min(100, Math.max(0, (ms - span.start) / span.duration * 100)) : 0);
-    for (const [from, to] of merged(span.self, this.scale / 500)) {
+    const bar = h("span", { class: "bar", style: { left: at(start) + "%", width: at(start + lasted) - at(start) + "%" } });
+    const cell = h("div", { class: "wf-bars", role: "gridcell", "aria-label": "starts at " + span.start.text + (span.outside ? ", seen from outside" : "") }, bar);
+    const within = (ms) => (lasted ? Math.min(100, Math.max(0, (ms - start) / lasted * 100)) : 0);
+    for (const [from, to] of merged(span.self ?? [], this.scale / 500)) {
       bar.append(h("span", { class: "self", style: { left: within(from) + "%", width: within(to) - within(from) + "%" } }));
     }
-    for (const event of span.events.slice(0, 50)) {
-      cell.append(h("span", { class: "event" + (event.name === "exception" ? " bad" : ""), title: `${visible(event.name)} at ${duration(event.at)}`, style: { left: at(event.at) + "%" } }));
+    for (const event of (span.events ?? []).slice(0, 50)) {
+      cell.append(h("span", { class: "event" + (event.bad ? " bad" : ""), title: `${visible(event.name)} at ${event.at.text}`, style: { left: at(event.at.ms) + "%" } }));
     }
     return cell;
   }
 
-  darkRow({ key, dark, level }) {
+  darkRow({ key, level }) {
+    const { dark } = this.trace;
     const at = (ms) => ms / this.scale * 100;
     const pieces = merged(dark.pieces, this.scale / 500);
     const longest = pieces.reduce((a, b) => (b[1] - b[0] > a[1] - a[0] ? b : a), [0, 0]);
@@ -161,15 +163,16 @@ export class Waterfall {
         h("span", { class: "wf-label" }, h("span", { class: "wf-span" }, "unexplained"), h("span", { class: "wf-service" }, visible(dark.name)))),
       h("div", { class: "wf-bars", role: "gridcell" }, ...pieces.map((piece) =>
         h("span", { class: "unknown", style: { left: at(piece[0]) + "%", width: at(piece[1] - piece[0]) + "%" } }, piece === longest && at(piece[1] - piece[0]) > 25 ? h("span", {}, "unexplained") : ""))),
-      h("div", { class: "wf-num", role: "gridcell" }, duration(dark.time)),
+      h("div", { class: "wf-num", role: "gridcell" }, dark.time.text),
       h("div", { class: "wf-num wf-self", role: "gridcell" }, "–"));
   }
 
   // select marks a span as the open one; null marks none.
-  select(id) {
-    this.selected = id;
-    for (const el of this.rows.values()) {
-      const is = Boolean(id) && el.dataset.span === id;
+  select(span) {
+    this.selected = span;
+    const chosen = this.items.find((i) => span && i.span === span)?.key;
+    for (const [key, el] of this.rows) {
+      const is = key === chosen;
       el.classList.toggle("selected", is);
       if (el.dataset.span) el.setAttribute("aria-selected", String(is));
     }
@@ -177,24 +180,25 @@ export class Waterfall {
 
   // reveal opens what hides a span, and brings it into view.
   reveal(span, focus = false) {
-    for (let p = span.parent; p; p = p.parent) this.collapsed.delete(p.id);
+    const { spans } = this.trace;
+    for (let p = spans[span.parent]; p; p = spans[p.parent]) this.collapsed.delete(p.span_id);
     this.arrange();
     this.draw(true);
     this.go(this.items.findIndex((i) => i.span === span), focus);
   }
 
   toggle(span) {
-    if (!span?.children.length) return;
-    if (!this.collapsed.delete(span.id)) this.collapsed.add(span.id);
+    if (!span?.children) return;
+    if (!this.collapsed.delete(span.span_id)) this.collapsed.add(span.span_id);
     this.arrange();
     this.draw(true);
     this.go(this.items.findIndex((i) => i.span === span), true);
   }
 
   toggleAll() {
-    const parents = this.trace.spans.filter((s) => s.children.length);
+    const parents = this.trace.spans.filter((s) => s.children);
     const all = this.collapsed.size > 0;
-    this.collapsed = new Set(all ? [] : parents.map((s) => s.id));
+    this.collapsed = new Set(all ? [] : parents.map((s) => s.span_id));
     this.active = 0;
     this.arrange();
     this.draw(true);
@@ -226,7 +230,7 @@ export class Waterfall {
   key(e) {
     if (e.ctrlKey || e.metaKey || e.altKey) return;
     const { span } = this.items[this.active] ?? {};
-    const open = span && span.children.length && !this.collapsed.has(span.id);
+    const open = span?.children && !this.collapsed.has(span.span_id);
     const page = Math.max(1, Math.floor(this.element.clientHeight / this.height) - 2);
     const moves = {
       ArrowDown: () => this.go(this.active + 1),
@@ -235,7 +239,7 @@ export class Waterfall {
       PageUp: () => this.go(this.active - page),
       Home: () => this.go(0),
       End: () => this.go(this.items.length - 1),
-      ArrowRight: () => { if (span && this.collapsed.has(span.id)) this.toggle(span); else if (open) this.go(this.active + 1); },
+      ArrowRight: () => { if (span && this.collapsed.has(span.span_id)) this.toggle(span); else if (open) this.go(this.active + 1); },
       ArrowLeft: () => {
         if (open) this.toggle(span);
         else this.go(this.items.findLastIndex((i, at) => at < this.active && i.level < this.items[this.active].level));
@@ -250,39 +254,29 @@ export class Waterfall {
 }
 
 // marks explains what a waterfall of this trace is drawn with.
-export function marks(trace) {
-  const { spans } = trace;
+export function marks({ spans, dark }) {
+  const events = spans.flatMap((s) => s.events ?? []);
   const list = [
     ["mark-own", "at work"], ["mark-waits", "waits"],
-    trace.unexplained.length > 0 && ["unknown", "no span here covers it"],
+    dark?.time.ms > 0 && ["unknown", "no span here covers it"],
     spans.some((s) => s.outside) && ["mark-outside", "seen from outside, not measured inside"],
     spans.some((s) => s.status === "error") && ["mark-failed", "failed"],
-    spans.some((s) => s.events.some((e) => e.name !== "exception")) && ["event", "event"],
-    spans.some((s) => s.events.some((e) => e.name === "exception")) && ["event bad", "error recorded"],
+    events.some((e) => !e.bad) && ["event", "event"],
+    events.some((e) => e.bad) && ["event bad", "error recorded"],
   ];
   return h("ul", { class: "hint key" }, ...list.filter(Boolean).map(([mark, text]) => h("li", {}, h("span", { class: mark }), text)));
 }
 
 // legend names the colours.
-export function legend(trace, dark) {
-  const items = trace.services.map((service) => {
-    const spans = trace.spans.filter((s) => s.service === service);
-    const outside = spans.some((s) => s.outside);
-    return h("li", { class: colour(service) + (outside ? " outside" : "") }, h("span", { class: "dot" }), h("span", { class: "legend-name" }, visible(service)), h("span", { class: "count" }, plural(spans.length, "span"), outside && ", seen from outside"));
-  });
-  if (dark?.service) items.push(h("li", { class: "dark" }, h("span", { class: "dot" }), h("span", { class: "legend-name" }, dark.service.name), h("span", { class: "count" }, "no spans")));
-  return h("ul", { class: "legend", "aria-label": "Services in this trace" }, items);
+export function legend({ services, dark }) {
+  const item = (cls, name, count) => h("li", { class: cls }, h("span", { class: "dot" }), h("span", { class: "legend-name" }, visible(name)), h("span", { class: "count" }, count));
+  return h("ul", { class: "legend", "aria-label": "Services in this trace" },
+    ...services.map((s) => item(colour(s.name) + (s.outside ? " outside" : ""), s.name, plural(s.spans, "span") + (s.outside ? ", seen from outside" : ""))),
+    dark?.missing && item("dark", dark.missing, "no spans"));
 }
 
 function indent(level) {
   return h("span", { class: "indent", style: { "--depth": Math.min(level - 1, deepest) } });
-}
-
-function descendants(span) {
-  let n = 0;
-  const stack = [...span.children];
-  while (stack.length) { n++; stack.push(...stack.pop().children); }
-  return n;
 }
 
 // merged joins pieces with less than a visible gap between them: a span with a thousand children has a thousand pieces of

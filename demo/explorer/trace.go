@@ -1,0 +1,118 @@
+package explorer
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"time"
+
+	"example.com/grafana-tempo-go-demo/demo/ledger"
+	"example.com/grafana-tempo-go-demo/demo/story"
+	"example.com/grafana-tempo-go-demo/demo/tempo"
+	"example.com/grafana-tempo-go-demo/demo/topology"
+	"example.com/grafana-tempo-go-demo/demo/traceid"
+)
+
+// shown is the answer of GET /api/trace/{id}. Either Trace or Absent is there.
+type shown struct {
+	Trace  *story.Trace  `json:"trace"`
+	Absent *story.Absent `json:"absent"`
+	// Requests are those of the ledger that had to do with the trace; nil if nobody keeps one.
+	Requests []ledger.Request `json:"requests"`
+	// Settled reports whether asking again would tell nothing new.
+	Settled bool `json:"settled"`
+}
+
+// trace answers GET /api/trace/{id} with what is known of a trace. The parameter waited says for how
+// many milliseconds somebody has been asking for it, and unsampled that its flag is known to be 0.
+func (e *explorer) trace(w http.ResponseWriter, r *http.Request) {
+	id, err := traceid.Trace(r.PathValue("id"))
+	if err != nil { // not a 400: a browser's console lists it as a failure
+		answer(w, http.StatusOK, shown{Absent: new(story.NotAnID(r.PathValue("id"))), Settled: true})
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), tempoTimeout)
+	defer cancel()
+	t, requests, err := e.tell(ctx, id)
+	if err != nil && !errors.Is(err, tempo.ErrNotFound) {
+		e.failStore(w, r, err)
+		return
+	}
+	if err != nil {
+		query := r.URL.Query()
+		waited, _ := strconv.ParseInt(query.Get("waited"), 10, 64) // without one, the wait begins
+		absent := story.Missing(id, e.Ledger != nil, requests, query.Has("unsampled"), time.Duration(waited)*time.Millisecond)
+		answer(w, http.StatusOK, shown{Absent: &absent, Requests: requests, Settled: absent.Settled})
+		return
+	}
+	e.remember(t)
+	answer(w, http.StatusOK, shown{Trace: t, Requests: requests, Settled: t.Settled})
+}
+
+// tell reads a trace and explains it. The requests are known also of a trace that is not found.
+func (e *explorer) tell(ctx context.Context, id string) (told *story.Trace, requests []ledger.Request, err error) {
+	if e.Ledger != nil {
+		if requests, err = e.Ledger.Trace(id, ledger.DefaultLimit); err != nil {
+			return nil, nil, err
+		}
+	}
+	t, err := e.client().Trace(ctx, id)
+	if err != nil {
+		return nil, requests, err
+	}
+	return story.Tell(t, story.Options{Requests: requests, Now: time.Now()}), requests, nil
+}
+
+const (
+	twinsFound = 50 // at most, in the minutes around a request
+	twinsRead  = 8  // of them, the nearest
+)
+
+// twin answers GET /api/trace/{id}/twin with what to compare a plain trace with: null if it is none.
+func (e *explorer) twin(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), tempoTimeout)
+	defer cancel()
+	plain, _, err := e.tell(ctx, r.PathValue("id"))
+	switch {
+	case errors.Is(err, tempo.ErrNotFound), err == nil && plain.Plain == nil:
+		answer(w, http.StatusOK, nil)
+		return
+	case err != nil:
+		e.failStore(w, r, err)
+		return
+	}
+	other, err := e.explaining(ctx, plain)
+	if err != nil {
+		e.failStore(w, r, err)
+		return
+	}
+	answer(w, http.StatusOK, plain.Beside(other))
+}
+
+// explaining finds the nearest trace that explains a plain one; nil if there is none.
+func (e *explorer) explaining(ctx context.Context, plain *story.Trace) (*story.Trace, error) {
+	if plain.Plain.Query == nil {
+		return nil, nil
+	}
+	around := story.CompareWithin + time.Second
+	found, err := e.client().Summaries(ctx, url.Values{
+		"tags": {"server.address=" + topology.Host(plain.Plain.Twin)}, "limit": {fmt.Sprint(twinsFound)},
+		"start": {fmt.Sprint(plain.StartedAt.Add(-around).Unix())}, "end": {fmt.Sprint(plain.StartedAt.Add(around).Unix())},
+	})
+	if err != nil {
+		return nil, err
+	}
+	apart := func(s tempo.Summary) time.Duration { return s.Start.Sub(plain.StartedAt).Abs() }
+	slices.SortFunc(found, func(a, b tempo.Summary) int { return cmp.Compare(apart(a), apart(b)) })
+	for _, s := range found[:min(len(found), twinsRead)] {
+		if other, _, err := e.tell(ctx, s.ID); err == nil && other.Explains(plain) {
+			return other, nil
+		}
+	}
+	return nil, nil
+}

@@ -1,0 +1,119 @@
+package explorer
+
+import (
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"example.com/grafana-tempo-go-demo/demo/collector"
+	"example.com/grafana-tempo-go-demo/demo/header"
+	"example.com/grafana-tempo-go-demo/demo/ledger"
+)
+
+const (
+	knownID = "00000000000000000000000000000abc"
+	twinID  = "00000000000000000000000000000abd"
+)
+
+// fakeLedger knows requests by their trace.
+type fakeLedger map[string][]ledger.Request
+
+func (l fakeLedger) Handler() http.Handler { return http.NotFoundHandler() }
+
+func (l fakeLedger) Recent(int) (all []ledger.Request) {
+	for _, requests := range l {
+		all = append(all, requests...)
+	}
+	return all
+}
+
+func (l fakeLedger) Trace(id string, _ int) ([]ledger.Request, error) { return l[id], nil }
+
+// serve returns an explorer of a collector that has a plain service's trace, and one of its twin.
+func serve(t *testing.T, l Ledger) http.Handler {
+	t.Helper()
+	store := collector.New(slog.New(slog.DiscardHandler))
+	start := time.Now().Add(-30 * time.Second).UnixNano()
+	group := func(service, trace, spans string) string {
+		spans = strings.ReplaceAll(spans, "{", fmt.Sprintf(`{"traceId":%q,"startTimeUnixNano":"%d","endTimeUnixNano":"%d",`, trace, start, start+1556700000))
+		return fmt.Sprintf(`{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":%q}}]},"scopeSpans":[{"spans":[%s]}]}`, service,
+			strings.NewReplacer("«", "{", "»", "}").Replace(spans))
+	}
+	proxied := func(service, trace string) string {
+		return group("gateway", trace, `{"spanId":"0000000000000001","name":"GET","kind":2,"attributes":[«"key":"server.address","value":«"stringValue":"`+
+			service+`.localhost"»»,«"key":"user_agent.original","value":«"stringValue":"agent `+service+`"»»]},
+			{"spanId":"0000000000000002","parentSpanId":"0000000000000001","name":"ReverseProxy","kind":3,"attributes":[«"key":"http.response.status_code","value":«"intValue":"200"»»]}`)
+	}
+	served := group("uservice3", twinID, `{"spanId":"0000000000000003","parentSpanId":"0000000000000002","name":"handle","kind":2}`)
+	r := httptest.NewRequest(http.MethodPost, "/v1/traces", strings.NewReader(
+		`{"resourceSpans":[`+proxied("uservice1", knownID)+","+proxied("uservice3", twinID)+","+served+`]}`))
+	r.Header.Set("Content-Type", "application/json")
+	w := httptest.NewRecorder()
+	if store.OTLPHandler().ServeHTTP(w, r); w.Code != http.StatusOK {
+		t.Fatal(w.Body)
+	}
+	api := httptest.NewServer(store.APIHandler())
+	t.Cleanup(api.Close)
+	return New(Options{Tempo: parse(t, api.URL), Gateway: parse(t, nowhere), Ledger: l})
+}
+
+func TestAnswersAboutTraces(t *testing.T) {
+	off := false
+	unsampled := []ledger.Request{{Agent: "agent unsampled", Hops: []ledger.Hop{{To: "gateway", TraceID: "11111111111111111111111111111111",
+		Arrived: ledger.Side{Headers: []header.Header{{TraceID: "11111111111111111111111111111111", Sampled: &off}}}}}}}
+	withLedger, without := serve(t, fakeLedger{unsampled[0].Hops[0].TraceID: unsampled}), serve(t, nil)
+	refusing := newFake(t, func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "too many", http.StatusTooManyRequests) })
+	gone := newFake(t, nil)
+	gone.Close()
+	for _, tc := range []struct {
+		name   string
+		of     http.Handler
+		path   string
+		status int
+		want   map[string]string // by a path of the answer
+	}{
+		{"a plain service's", without, "/api/trace/ABC", 200, map[string]string{"trace.id": knownID, "trace.title": "uservice1", "trace.duration.text": "1.55 s",
+			"trace.dark.name": "uservice1", "trace.plain.twin": "uservice3", "settled": "true", "absent": "<nil>", "requests": "<nil>"}},
+		{"beside its twin", without, "/api/trace/abc/twin", 200, map[string]string{"trace.id": twinID, "title": "A request like it, instrumented: uservice3"}},
+		{"the twin's own", without, "/api/trace/" + twinID + "/twin", 200, map[string]string{"": "<nil>"}},
+		{"what is no id", without, "/api/trace/000", 200, map[string]string{"absent.title": "This is not a trace id", "absent.texts.1": "000", "settled": "true"}},
+		{"nobody's id", withLedger, "/api/trace/def?waited=9000", 200, map[string]string{"trace": "<nil>", "absent.title": "This trace is not here", "settled": "true"}},
+		{"nobody's id, at first", withLedger, "/api/trace/def", 200, map[string]string{"absent.title": "", "settled": "false"}},
+		{"what only the ledger knows", withLedger, "/api/trace/" + strings.Repeat("1", 32), 200, map[string]string{
+			"absent.title": "This call was not sampled", "requests.0.user_agent": "agent unsampled"}},
+		{"what an answer called not sampled", without, "/api/trace/def?unsampled", 200, map[string]string{"absent.title": "This call was not sampled"}},
+		{"a call, by its agent", without, "/api/called?agent=agent+uservice1", 200, map[string]string{"id": knownID, "sampled": "true"}},
+		{"a call that is not sampled", withLedger, "/api/called?agent=agent+unsampled", 200, map[string]string{"id": strings.Repeat("1", 32), "sampled": "false"}},
+		{"nobody's call", withLedger, "/api/called?agent=nobody", 200, map[string]string{"id": ""}},
+		{"a store that refuses", New(Options{Tempo: parse(t, refusing.URL), Gateway: parse(t, nowhere)}), "/api/trace/abc", 429, map[string]string{"error": "too many"}},
+		{"a store that is gone", New(Options{Tempo: parse(t, gone.URL), Gateway: parse(t, nowhere)}), "/api/trace/abc", 502,
+			map[string]string{"error": "The trace store at " + gone.URL + " does not answer. Is it running?"}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			w := ask(t, tc.of, "GET", tc.path, "", nil)
+			var got any
+			if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil || w.Code != tc.status {
+				t.Fatalf("answered %d: %s", w.Code, w.Body)
+			}
+			for path, want := range tc.want {
+				v := got
+				for key := range strings.FieldsFuncSeq(path, func(r rune) bool { return r == '.' }) {
+					switch parent := v.(type) {
+					case map[string]any:
+						v = parent[key]
+					case []any:
+						v = parent[key[0]-'0']
+					}
+				}
+				if fmt.Sprint(v) != want {
+					t.Errorf("%s is %v, want %s", path, v, want)
+				}
+			}
+		})
+	}
+}
