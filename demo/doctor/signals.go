@@ -27,7 +27,8 @@ func query(promQL string) string { return "/api/v1/query?" + url.Values{"query":
 
 // logQL is the path of Loki that finds lines of a service; see ask.
 func logQL(service, filter string) string {
-	return "/loki/api/v1/query_range?limit=100&start=__since__&query=" + url.QueryEscape(fmt.Sprintf(`{service_name=%q}`, service)+filter)
+	query := url.QueryEscape(fmt.Sprintf(`{service_name=%q}`, service) + filter)
+	return "/loki/api/v1/query_range?limit=100&start=__since__&query=" + query
 }
 
 // number asks Prometheus for one number; -1 when there is no such series.
@@ -60,15 +61,15 @@ func (e *examination) targets(ctx context.Context) outcome {
 	var down, names, up []string
 	for _, pool := range pools.Get("data.scrapePools").Array() {
 		job := pool.String()
-		targets := active.Get(`data.activeTargets.#(scrapePool=="` + job + `")#`).Array()
-		sick := slices.DeleteFunc(slices.Clone(targets), func(t gjson.Result) bool { return t.Get("health").String() != "down" })
+		targets := active.Get(`data.activeTargets.#(scrapePool=="` + job + `")#`)
+		sick := targets.Get(`#(health=="down")#`).Array()
 		switch {
 		case slices.Contains(haveLinks, job):
 			continue
-		case len(targets) == 0:
+		case len(targets.Array()) == 0:
 			down = append(down, job+": none is found")
 		case len(sick) > 0:
-			down = append(down, fmt.Sprintf("%s: %d of %d (%s)", job, len(sick), len(targets), sick[0].Get("lastError")))
+			down = append(down, fmt.Sprintf("%s: %d of %d (%s)", job, len(sick), len(targets.Array()), sick[0].Get("lastError")))
 		default:
 			up = append(up, job)
 			continue
