@@ -77,10 +77,11 @@ var cases = []sick{
 	}},
 
 	{"targets are down", func(f *fake) {
-		f.scrapes("collector", "distributor", "querier", "tempo")
+		f.scrapes("collector", "distributor", "querier", "live-store", "uservice3")
 		f.answers["prometheus/api/v1/targets"] = `200 {"data":{"activeTargets":[{"scrapePool":"collector","health":"up"},` +
-			`{"scrapePool":"distributor","health":"up"},` +
-			`{"scrapePool":"distributor","health":"down","lastError":"connection refused"}]}}`
+			`{"scrapePool":"distributor","health":"up"},{"scrapePool":"uservice3","health":"down"},` +
+			`{"scrapePool":"distributor","health":"down","scrapeUrl":"http://10.0.0.7:3200/metrics","lastError":"refused"},` +
+			`{"scrapePool":"live-store","health":"down","scrapeUrl":"http://live-store-a-0:3200/","lastError":"no host"}]}}`
 	}},
 
 	{"Tempo is down", func(f *fake) { f.down["tempo"] = true }},
