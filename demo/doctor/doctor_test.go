@@ -81,7 +81,7 @@ var cases = []sick{
 		f.answers["prometheus/api/v1/targets"] = `200 {"data":{"activeTargets":[{"scrapePool":"collector","health":"up"},` +
 			`{"scrapePool":"distributor","health":"up"},{"scrapePool":"uservice3","health":"down"},` +
 			`{"scrapePool":"distributor","health":"down","scrapeUrl":"http://10.0.0.7:3200/metrics","lastError":"refused"},` +
-			`{"scrapePool":"live-store","health":"down","scrapeUrl":"http://live-store-a-0:3200/metrics","lastError":"no host"}]}}`
+			`{"scrapePool":"live-store","health":"down","scrapeUrl":"http://live-store-a-0:3200/","lastError":"no host"}]}}`
 	}},
 
 	{"Tempo is down", func(f *fake) { f.down["tempo"] = true }},
