@@ -179,7 +179,7 @@ func (s *Stack) judge(t *testing.T, traces []string, named int, hopsWanted, page
 	var r ledger.Request
 	got := ""
 	soon(func() bool {
-		found, err := s.Ledger().Trace(id, 2)
+		found, _, err := s.Ledger().Trace(id, 2)
 		if err != nil || len(found) != 1 {
 			got = fmt.Sprintf("%d entries in the ledger, %v", len(found), err)
 			return false

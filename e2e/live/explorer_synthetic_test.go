@@ -62,7 +62,10 @@ func (s saying) Handler() http.Handler { return s.answers }
 
 func (s saying) Recent(int) []ledger.Request { return s.ask("") }
 
-func (s saying) Trace(id string, _ int) ([]ledger.Request, error) { return s.ask("?trace=" + id), nil }
+func (s saying) Trace(id string, _ int) ([]ledger.Request, int, error) {
+	found := s.ask("?trace=" + id)
+	return found, len(found), nil
+}
 
 func (s saying) ask(query string) []ledger.Request {
 	w := httptest.NewRecorder()
