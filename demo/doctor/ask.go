@@ -165,7 +165,7 @@ var failures = []failure{
 	{"no such host", "the name in %s is not known on this machine", []cause{"moved"}},
 	{"deadline exceeded|timeout", "no answer from %s in time", []cause{"hangs"}},
 	{"refused", "connection refused: nobody listens at %s", []cause{"not running", "moved"}},
-	{"malformed HTTP|tls:|HTTP response to HTTPS", "what listens at %s does not speak plain HTTP", []cause{"other program"}},
+	{"malformed HTTP|tls:|response to HTTPS", "what listens at %s does not speak plain HTTP", []cause{"other program"}},
 	{"EOF|reset|forcibly closed", "%s closes the connection without an answer", []cause{"not reachable"}},
 	{"", "%s cannot be asked: %v", []cause{"not reachable"}},
 }

@@ -83,7 +83,8 @@ func Find(ctx context.Context, given map[string]string, sys System) (Options, er
 	case len(given) > 0, len(up) > 0 && !taken:
 		found = slices.Insert(found, 0, compose)
 	case len(found) == 0:
-		return Options{}, fmt.Errorf(nothingRuns, ErrNothingRuns, address(topology.Gateway), address(topology.Tempo), address(grafana))
+		return Options{}, fmt.Errorf(nothingRuns, ErrNothingRuns,
+			address(topology.Gateway), address(topology.Tempo), address(grafana))
 	}
 	others := ""
 	for _, o := range found[1:] {
@@ -111,8 +112,9 @@ func localRuns(ctx context.Context, tempDir string) (runs []Options) {
 		seen[r.URLs.Gateway] = true
 		if conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", hostOf(r.URLs.Gateway)); err == nil {
 			_ = conn.Close()
-			urls := map[string]string{topology.Gateway: r.URLs.Gateway, topology.Tempo: r.URLs.Tempo, topology.Explorer: r.URLs.Explorer}
-			runs = append(runs, Options{Kind: Local, Stack: fmt.Sprintf("the run of go run ./demo (process %d)", r.PID), URLs: urls})
+			runs = append(runs, Options{Kind: Local, Stack: fmt.Sprintf("the run of go run ./demo (process %d)", r.PID),
+				URLs: map[string]string{topology.Gateway: r.URLs.Gateway, topology.Tempo: r.URLs.Tempo,
+					topology.Explorer: r.URLs.Explorer}})
 		}
 	}
 	return runs
@@ -140,7 +142,8 @@ func composeStack(given map[string]string, sys System) (Options, error) {
 		case address != "" && err != nil && isGiven:
 			return Options{}, fmt.Errorf("-%s=%s: want a URL such as http://127.0.0.1:%s", p.Name, address, p.Port)
 		case address != "" && err != nil:
-			return Options{}, fmt.Errorf("%s=%q is no port: want a number, in the environment or in .env", p.Variable, getenv(p.Variable))
+			return Options{}, fmt.Errorf("%s=%q is no port: want a number, in the environment or in .env",
+				p.Variable, getenv(p.Variable))
 		}
 		o.URLs[p.Name] = strings.TrimSuffix(address, "/")
 	}
@@ -165,7 +168,8 @@ func partsUp(ctx context.Context, compose Options, runs []Options) (up []string,
 			taken = taken || p.Name == topology.Gateway
 			continue
 		}
-		res, err := get(ctx, client, 2*time.Second, address+p.path, topology.Host(topology.Uservice3)) // a host for the gateway
+		host := topology.Host(topology.Uservice3) // for the gateway; the others ignore it
+		res, err := get(ctx, client, 2*time.Second, address+p.path, host)
 		if err == nil && regexp.MustCompile(p.ours).MatchString(fmt.Sprintf("%d %s", res.status, res.body)) {
 			up = append(up, p.Name)
 		}

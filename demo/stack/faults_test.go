@@ -101,8 +101,8 @@ func TestEachFaultShowsItsSymptomAndIsMended(t *testing.T) {
 			if err := f.Set(t.Context(), fault.Name); err != nil {
 				t.Fatal(err)
 			}
-			if f.Active() != fault.Name {
-				t.Errorf("active is %q", f.Active())
+			if f.State().Active != fault.Name {
+				t.Errorf("active is %q", f.State().Active)
 			}
 			r := s.judge(t, want.traces, want.named, want.ledger, want.page)
 			if m := quoted.FindStringSubmatch(fault.Symptom); m != nil {
@@ -132,8 +132,8 @@ func TestEachFaultShowsItsSymptomAndIsMended(t *testing.T) {
 			if err := f.Set(t.Context(), ""); err != nil {
 				t.Fatal(err)
 			}
-			if f.Active() != "" {
-				t.Errorf("active is %q", f.Active())
+			if f.State().Active != "" {
+				t.Errorf("active is %q", f.State().Active)
 			}
 			s.judge(t, []string{wholeTrace}, 0, wholeLedger, "")
 			for i, id := range r.Traces {

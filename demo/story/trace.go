@@ -58,8 +58,6 @@ type Trace struct {
 	Origin *Span `json:"-"`
 	// Busiest is the span to which the most time belongs; nil if none has any.
 	Busiest *Span `json:"-"`
-	// Orphans reports whether a span's parent is missing.
-	Orphans bool `json:"-"`
 
 	tempo       *tempo.Trace
 	of          map[*tempo.Span]*Span
@@ -163,7 +161,6 @@ func (t *Trace) place() {
 		}
 		siblings[s.Parent]++
 		placed.Position = siblings[s.Parent]
-		t.Orphans = t.Orphans || placed.Orphan
 		t.Spans[i], t.of[s] = placed, placed
 	}
 	for _, s := range slices.Backward(t.Spans) {

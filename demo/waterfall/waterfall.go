@@ -21,12 +21,9 @@ const (
 
 // Options say how to draw.
 type Options struct {
-	// Width is the most columns that a line takes, at least 40; 0 means term.DefaultWidth.
-	Width int
-	// ASCII draws with 7-bit characters only, for terminals whose locale is not UTF-8.
-	ASCII bool
-	// Color adds ANSI colours. The words say the same without them.
-	Color bool
+	Width int  // the most columns that a line takes, at least 40; 0 means term.DefaultWidth
+	ASCII bool // 7-bit characters only, for terminals whose locale is not UTF-8
+	Color bool // ANSI colours; the words say the same without them
 }
 
 type glyphs struct{ tee, corner, pipe, blank, bar, outside, hatch, tick, cut string }
@@ -45,7 +42,6 @@ var colours = []string{"\x1b[36m", "\x1b[33m", "\x1b[35m", "\x1b[32m", "\x1b[34m
 type row struct {
 	span                    *story.Span // nil for the unexplained time
 	depth                   int
-	last                    bool // of its siblings
 	name, service, duration string
 	prefix, below           string // tree lines before the name, and of what stands under this row
 }
@@ -85,45 +81,44 @@ func newDrawing(t *story.Trace, o Options, g glyphs) *drawing {
 	for i, s := range t.Services {
 		d.colourOf[s.Name] = colours[i%len(colours)]
 	}
+	unexplained := func(depth int) row {
+		return row{depth: depth, name: "unexplained", duration: d.clean(t.Dark.Time.String())}
+	}
 	for _, s := range t.Spans {
-		d.rows = append(d.rows, row{span: s, depth: s.Depth, name: d.clean(s.Name), service: d.clean(s.Service), duration: d.clean(s.Duration.String())})
-		if t.Dark != nil && t.Dark.Span == s.Index {
-			d.rows = append(d.rows, d.unexplained(s.Depth+1)) // it has no children
+		d.rows = append(d.rows, row{span: s, depth: s.Depth, name: d.clean(s.Name), service: d.clean(s.Service),
+			duration: d.clean(s.Duration.String())})
+		if t.Dark != nil && t.Dark.Span == s.Index { // it has no children
+			d.rows = append(d.rows, unexplained(s.Depth+1))
 		}
 	}
 	if t.Dark != nil && t.Dark.Span < 0 {
-		d.rows = append(d.rows, d.unexplained(0))
+		d.rows = append(d.rows, unexplained(0))
 	}
 	d.tree()
 	return d
 }
 
-func (d *drawing) unexplained(depth int) row {
-	return row{depth: depth, name: "unexplained", duration: d.clean(d.trace.Dark.Time.String())}
-}
-
 // tree draws the lines of the tree: those of the innermost levels, as many as there is room for.
 func (d *drawing) tree() {
-	siblings := map[int]bool{} // levels on which a sibling follows
+	last := make([]bool, len(d.rows)) // of its siblings
+	follows := map[int]bool{}         // by level
 	for i, r := range slices.Backward(d.rows) {
-		d.rows[i].last = !siblings[r.depth]
-		siblings[r.depth] = true
-		delete(siblings, r.depth+1)
+		last[i], follows[r.depth] = !follows[r.depth], true
+		delete(follows, r.depth+1)
 	}
+	innermost := func(lines []string) string { return strings.Join(lines[max(0, len(lines)-d.Width):], "") }
 	var lines []string // of each level above
 	for i := range d.rows {
 		r := &d.rows[i]
-		lines = lines[:max(0, r.depth-1)]
-		above := strings.Join(lines[max(0, len(lines)-d.Width):], "")
-		switch {
-		case r.depth == 0:
-		case r.last:
-			r.prefix, lines = above+d.corner, append(lines, d.blank)
-		default:
-			r.prefix, lines = above+d.tee, append(lines, d.pipe)
+		if r.depth > 0 {
+			branch, line := d.tee, d.pipe
+			if last[i] {
+				branch, line = d.corner, d.blank
+			}
+			lines = lines[:r.depth-1]
+			r.prefix, lines = innermost(lines)+branch, append(lines, line)
 		}
-		r.below = strings.Join(lines[max(0, len(lines)-d.Width):], "")
-		if i+1 < len(d.rows) && d.rows[i+1].depth > r.depth {
+		if r.below = innermost(lines[:r.depth]); i+1 < len(d.rows) && d.rows[i+1].depth > r.depth {
 			r.below += d.pipe
 		}
 	}
@@ -173,13 +168,15 @@ func (d *drawing) draw() {
 		}
 		d.out.WriteString(strings.TrimRight(line, " ") + "\n")
 		below := d.clip(r.below, room)
-		if r.span != nil && r.span.Orphan {
+		switch {
+		case r.span == nil:
+			continue
+		case r.span.Orphan:
 			d.under(below, term.Faint, "(its parent is not here)")
-		}
-		if r.span != nil && r.span.Circle {
+		case r.span.Circle:
 			d.under(below, term.Faint, "(its parent is below it)")
 		}
-		if r.span != nil && r.span.Status == "error" {
+		if r.span.Status == "error" {
 			d.under(below, term.Red, strings.TrimSuffix("ERROR: "+d.clean(r.span.StatusMessage), ": "))
 		}
 	}
