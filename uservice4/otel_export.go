@@ -71,15 +71,15 @@ type setUpSignal func(context.Context, *resource.Resource, *slog.Logger) (stop f
 
 func stopNothing(context.Context) error { return nil }
 
-// exporter exports spans or log records. It logs while the back end cannot be reached, what is lost
-// by that, and when telemetry flows again. Export is never called twice at a time.
+// exporter exports spans or log records, one batch at a time. It logs what does not get through.
 type exporter[T any] struct {
 	send func(context.Context, []T) error
 	stop func(context.Context) error
 	log  *slog.Logger
 
 	lost   int       // since the back end was last reached
-	logged time.Time // when that was last logged; zero while it is reached
+	away   bool      // and the log says so
+	logged time.Time // when it was last logged that it is away
 }
 
 func (e *exporter[T]) ExportSpans(ctx context.Context, spans []T) error { return e.Export(ctx, spans) }
@@ -90,9 +90,9 @@ func (e *exporter[T]) Shutdown(ctx context.Context) error               { return
 func (e *exporter[T]) Export(ctx context.Context, batch []T) error {
 	if err := e.send(ctx, batch); err != nil {
 		e.failed(len(batch), err)
-	} else if !e.logged.IsZero() {
+	} else if e.away || e.lost > 0 {
 		e.log.Info("telemetry reaches the back end again", "lost", e.lost)
-		e.lost, e.logged = 0, time.Time{}
+		e.lost, e.away = 0, false
 	}
 	return nil
 }
@@ -113,7 +113,7 @@ func (e *exporter[T]) attempt(ctx context.Context, method string, request, reply
 func (e *exporter[T]) failed(lost int, err error) {
 	e.lost += lost
 	if time.Since(e.logged) >= time.Minute {
-		e.logged = time.Now()
+		e.logged, e.away = time.Now(), true
 		e.log.Warn("telemetry does not reach the back end; requests are answered all the same", "lost_so_far", e.lost, "error", err)
 	}
 }

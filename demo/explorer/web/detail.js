@@ -235,8 +235,8 @@ function factList({ duration, status, spans, errors, started_at: started }) {
 function whereTheTimeWent(trace) {
   const row = (r, label) => h("tr", { class: r.service ? colour(r.service) : "dark" },
     h("th", { scope: "row" }, h("span", { class: "dot" }), r.service ? label(r) : r.name, r.errors ? h("span", { class: "wf-error", title: `${plural(r.errors, "span")} failed` }, icon("error"), String(r.errors)) : ""),
-    h("td", { class: "num" }, r.service ? r.spans.toLocaleString("en") : "–"), h("td", { class: "num" }, r.time?.text ?? "–"),
-    h("td", { class: "num share" }, h("span", { class: "share-bar", style: { "--share": r.share } }), h("span", {}, r.percent || "–")));
+    h("td", { class: "num" }, r.service ? r.spans.toLocaleString("en") : "–"), h("td", { class: "num" }, r.dark ? "–" : r.time.text),
+    h("td", { class: "num share" }, h("span", { class: "share-bar", style: { "--share": r.share } }), h("span", {}, r.dark ? "–" : r.percent)));
   const table = (title, rows, label) => h("div", { class: "table-box" }, h("table", {}, h("caption", {}, title),
     h("thead", {}, h("tr", {}, ...["", "Spans", "Time", "Share"].map((t, i) => h("th", { class: i ? "num" : "", scope: "col" }, t || h("span", { class: "unseen" }, "Name"))))),
     h("tbody", {}, ...rows.slice(0, mostRows).map((r) => row(r, label))),
