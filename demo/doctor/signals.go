@@ -73,9 +73,9 @@ func (e *examination) targets(ctx context.Context) outcome {
 			up = append(up, job)
 		}
 		for _, target := range sick {
-			name := job // which is what compose calls it, unless it is one of several with names
-			if host, _, err := net.SplitHostPort(hostOf(target.Get("scrapeUrl").String())); err == nil && net.ParseIP(host) == nil {
-				name = host
+			name, _, _ := strings.Cut(hostOf(target.Get("scrapeUrl").String()), ":")
+			if name == "" || net.ParseIP(name) != nil { // found by the name of the job
+				name = job
 			}
 			down, names = append(down, fmt.Sprintf("%s (%s)", name, target.Get("lastError"))), append(names, name)
 		}

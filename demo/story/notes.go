@@ -129,7 +129,7 @@ func (t *Trace) outside() string {
 	var list []string
 	for _, row := range t.ByService {
 		seen := slices.ContainsFunc(t.Services, func(s Service) bool { return s.Outside && s.Name == row.Service })
-		if seen && row.Time != nil && *row.Time > t.Duration/100 {
+		if seen && row.Time > t.Duration/100 {
 			list = append(list, fmt.Sprintf("%s in %s", row.Time, row.Service))
 		}
 	}

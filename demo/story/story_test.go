@@ -300,10 +300,10 @@ func TestEachMomentCountsOnce(t *testing.T) {
 				var sum Time
 				got = nil
 				for _, r := range rows {
-					if r.Time == nil { // it was dark
+					if r.Dark {
 						continue
 					}
-					sum += *r.Time
+					sum += r.Time
 					name := r.Service
 					if name == "" {
 						name = r.Name

@@ -85,7 +85,7 @@ type Span struct {
 	Duration Time     `json:"duration"`
 	// Self are the pieces of time in which it waited for no child; none is known of a dark span.
 	Self     []Interval `json:"self"`
-	SelfTime *Time      `json:"self_time"` // the sum of Self; nil of a dark span
+	SelfTime Time       `json:"self_time"` // the sum of Self
 	// Share is its part of the trace's duration: where spans were at work side by side, they share.
 	Share Time `json:"-"`
 
@@ -105,7 +105,7 @@ type Span struct {
 	ByHeader bool   `json:"by_header,omitempty"` // the id of its parent came in a header
 	Notes    []Note `json:"notes,omitempty"`
 
-	Answers []Answer `json:"answers,omitempty"` // in the order of the events
+	Answers []Answer `json:"-"` // in the order of the events
 }
 
 // Service is a service with its number of spans.

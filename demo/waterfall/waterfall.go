@@ -43,6 +43,7 @@ type row struct {
 	span                    *story.Span // nil for the unexplained time
 	depth                   int
 	name, service, duration string
+	colour                  string
 	prefix, below           string // tree lines before the name, and of what stands under this row
 }
 
@@ -67,26 +68,22 @@ type drawing struct {
 	Options
 	glyphs
 
-	trace    *story.Trace
-	rows     []row
-	colourOf map[string]string // by service
+	trace *story.Trace
+	rows  []row
 
 	name, service, duration, bars int // columns
-
-	out strings.Builder
+	out                           strings.Builder
 }
 
 func newDrawing(t *story.Trace, o Options, g glyphs) *drawing {
-	d := &drawing{Options: o, glyphs: g, trace: t, colourOf: map[string]string{}}
-	for i, s := range t.Services {
-		d.colourOf[s.Name] = colours[i%len(colours)]
-	}
+	d := &drawing{Options: o, glyphs: g, trace: t}
 	unexplained := func(depth int) row {
-		return row{depth: depth, name: "unexplained", duration: d.clean(t.Dark.Time.String())}
+		return row{depth: depth, name: "unexplained", duration: d.clean(t.Dark.Time.String()), colour: term.Faint}
 	}
 	for _, s := range t.Spans {
+		service := slices.IndexFunc(t.Services, func(known story.Service) bool { return known.Name == s.Service })
 		d.rows = append(d.rows, row{span: s, depth: s.Depth, name: d.clean(s.Name), service: d.clean(s.Service),
-			duration: d.clean(s.Duration.String())})
+			duration: d.clean(s.Duration.String()), colour: colours[service%len(colours)]})
 		if t.Dark != nil && t.Dark.Span == s.Index { // it has no children
 			d.rows = append(d.rows, unexplained(s.Depth+1))
 		}
@@ -149,22 +146,16 @@ func (d *drawing) draw() {
 	}
 	d.out.WriteString("\n")
 	if d.bars >= len("0 "+total) { // the scale above the bars
-		scale := "0" + strings.Repeat(" ", d.bars-1-term.Columns(total)) + total
+		scale := fmt.Sprintf("0%*s", d.bars-1, total)
 		d.out.WriteString(strings.Repeat(" ", d.name+d.service+d.duration+6) + d.paint(term.Faint, scale) + "\n")
 	}
-	outside := false
 	for _, r := range d.rows {
-		colour := term.Faint
-		if r.span != nil {
-			colour, outside = d.colourOf[r.span.Service], outside || r.span.Outside
-		}
 		room := d.name - min(minName, term.Columns(r.name)) // for the lines of the tree
 		name := term.Pad(term.Fit(d.clip(r.prefix, room)+r.name, d.name, d.cut), d.name)
 		service := term.Pad(term.Fit(r.service, d.service, d.cut), d.service)
-		duration := strings.Repeat(" ", d.duration-term.Columns(r.duration)) + r.duration
-		line := name + "  " + d.paint(colour, service) + "  " + duration
+		line := fmt.Sprintf("%s  %s  %*s", name, d.paint(r.colour, service), d.duration, r.duration)
 		if d.bars > 0 {
-			line += "  " + d.paint(colour, d.bar(r.span))
+			line += "  " + d.paint(r.colour, d.bar(r.span))
 		}
 		d.out.WriteString(strings.TrimRight(line, " ") + "\n")
 		below := d.clip(r.below, room)
@@ -180,7 +171,7 @@ func (d *drawing) draw() {
 			d.under(below, term.Red, strings.TrimSuffix("ERROR: "+d.clean(r.span.StatusMessage), ": "))
 		}
 	}
-	if outside {
+	if slices.ContainsFunc(d.trace.Services, func(s story.Service) bool { return s.Outside }) {
 		d.under(d.glyphs.outside+" ", term.Faint, "seen from outside, by the kernel: what happened inside is unexplained")
 	}
 }
