@@ -77,10 +77,11 @@ var cases = []sick{
 	}},
 
 	{"targets are down", func(f *fake) {
-		f.scrapes("collector", "distributor", "querier", "tempo")
+		f.scrapes("collector", "distributor", "querier", "live-store", "uservice3")
 		f.answers["prometheus/api/v1/targets"] = `200 {"data":{"activeTargets":[{"scrapePool":"collector","health":"up"},` +
-			`{"scrapePool":"distributor","health":"up"},` +
-			`{"scrapePool":"distributor","health":"down","lastError":"connection refused"}]}}`
+			`{"scrapePool":"distributor","health":"up"},{"scrapePool":"uservice3","health":"down"},` +
+			`{"scrapePool":"distributor","health":"down","scrapeUrl":"http://10.0.0.7:3200/metrics","lastError":"refused"},` +
+			`{"scrapePool":"live-store","health":"down","scrapeUrl":"http://live-store-a-0:3200/","lastError":"no host"}]}}`
 	}},
 
 	{"Tempo is down", func(f *fake) { f.down["tempo"] = true }},
@@ -398,5 +399,15 @@ func TestAPasswordIsNotShown(t *testing.T) {
 	report, err := RunText(t.Context(), o, &text, false)
 	if said := fmt.Sprint(text.String(), report); err != nil || report.OK || strings.Contains(said, "secret") {
 		t.Errorf("%v %s", err, said)
+	}
+}
+
+// TestGrafanaIsAskedByTheNameThatItAnswersTo: it sends who names another host elsewhere.
+func TestGrafanaIsAskedByTheNameThatItAnswersTo(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.Host) }))
+	defer server.Close()
+	e := &examination{o: Options{URLs: map[string]string{grafana: server.URL}}, http: server.Client()}
+	if res, err := e.ask(t.Context(), grafana, "/"); err != nil || string(res.body) != "localhost" {
+		t.Errorf("asked for the host %s: %v", res.body, err)
 	}
 }

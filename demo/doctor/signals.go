@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"net"
 	"net/url"
 	"slices"
 	"strings"
@@ -46,8 +47,8 @@ func (e *examination) lines(ctx context.Context, service, filter string) []gjson
 	return answer.Get("data.result").Array()
 }
 
-// haveLinks are the jobs in Prometheus of parts that have a link of their own.
-var haveLinks = []string{topology.Uservice3, "traefik", topology.Tempo, prometheus, loki, grafana}
+// haveLinks are the jobs in Prometheus that another link asks about.
+var haveLinks = []string{topology.Uservice3, "traefik", topology.Tempo, prometheus, loki, grafana, "span-metrics"}
 
 // targets names what Prometheus cannot scrape: a target that is not up, and a job without any, as when
 // the name of its containers is gone.
@@ -55,29 +56,32 @@ func (e *examination) targets(ctx context.Context) outcome {
 	pools, err := e.askJSON(ctx, prometheus, jobs)
 	active, activeErr := e.askJSON(ctx, prometheus, "/api/v1/targets?state=active")
 	if err := cmp.Or(err, activeErr); err != nil {
-		delete(e.down, prometheus) // which has its own link
-		return skipped("not known: Prometheus does not answer")
+		return skipped("not known: Prometheus does not answer") // and has its own link
 	}
-	var down, names, up []string
+	var up, down, names []string
 	for _, pool := range pools.Get("data.scrapePools").Array() {
 		job := pool.String()
+		if slices.Contains(haveLinks, job) {
+			continue
+		}
 		targets := active.Get(`data.activeTargets.#(scrapePool=="` + job + `")#`)
 		sick := targets.Get(`#(health=="down")#`).Array()
 		switch {
-		case slices.Contains(haveLinks, job):
-			continue
 		case len(targets.Array()) == 0:
-			down = append(down, job+": none is found")
-		case len(sick) > 0:
-			down = append(down, fmt.Sprintf("%s: %d of %d (%s)", job, len(sick), len(targets.Array()), sick[0].Get("lastError")))
-		default:
+			down, names = append(down, job+" (nothing has this name)"), append(names, job)
+		case len(sick) == 0:
 			up = append(up, job)
-			continue
 		}
-		names = append(names, job)
+		for _, target := range sick {
+			name, _, _ := strings.Cut(hostOf(target.Get("scrapeUrl").String()), ":")
+			if name == "" || net.ParseIP(name) != nil { // found by the name of the job
+				name = job
+			}
+			down, names = append(down, fmt.Sprintf("%s (%s)", name, target.Get("lastError"))), append(names, name)
+		}
 	}
 	if len(down) > 0 {
-		return broken("not up: "+strings.Join(down, "; "), "target down").with(strings.Join(names, " ")).yet()
+		return broken("not up: "+strings.Join(down, ", "), "target down").with(strings.Join(slices.Compact(names), " ")).yet()
 	}
 	return fine("up: %s", strings.Join(up, ", "))
 }

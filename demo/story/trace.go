@@ -58,8 +58,6 @@ type Trace struct {
 	Origin *Span `json:"-"`
 	// Busiest is the span to which the most time belongs; nil if none has any.
 	Busiest *Span `json:"-"`
-	// Orphans reports whether a span's parent is missing.
-	Orphans bool `json:"-"`
 
 	tempo       *tempo.Trace
 	of          map[*tempo.Span]*Span
@@ -87,7 +85,7 @@ type Span struct {
 	Duration Time     `json:"duration"`
 	// Self are the pieces of time in which it waited for no child; none is known of a dark span.
 	Self     []Interval `json:"self"`
-	SelfTime *Time      `json:"self_time"` // the sum of Self; nil of a dark span
+	SelfTime Time       `json:"self_time"` // the sum of Self
 	// Share is its part of the trace's duration: where spans were at work side by side, they share.
 	Share Time `json:"-"`
 
@@ -107,7 +105,7 @@ type Span struct {
 	ByHeader bool   `json:"by_header,omitempty"` // the id of its parent came in a header
 	Notes    []Note `json:"notes,omitempty"`
 
-	Answers []Answer `json:"answers,omitempty"` // in the order of the events
+	Answers []Answer `json:"-"` // in the order of the events
 }
 
 // Service is a service with its number of spans.
@@ -163,7 +161,6 @@ func (t *Trace) place() {
 		}
 		siblings[s.Parent]++
 		placed.Position = siblings[s.Parent]
-		t.Orphans = t.Orphans || placed.Orphan
 		t.Spans[i], t.of[s] = placed, placed
 	}
 	for _, s := range slices.Backward(t.Spans) {

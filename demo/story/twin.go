@@ -39,7 +39,8 @@ func (t *Trace) comparable() *Comparable {
 // minute and with the same query, method, path and status. Who sent its inner spans is known by
 // their place: a name may be missing.
 func (t *Trace) Explains(plain *Trace) bool {
-	if plain.Plain == nil || plain.Plain.Query == nil || !IsRelay(t.root.Service) || t.Dark != nil || t.Orphans {
+	orphan := slices.ContainsFunc(t.Spans, func(s *Span) bool { return s.Orphan })
+	if plain.Plain == nil || plain.Plain.Query == nil || !IsRelay(t.root.Service) || t.Dark != nil || orphan {
 		return false
 	}
 	query, known := t.Query()
