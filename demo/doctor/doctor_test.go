@@ -401,3 +401,13 @@ func TestAPasswordIsNotShown(t *testing.T) {
 		t.Errorf("%v %s", err, said)
 	}
 }
+
+// TestGrafanaIsAskedByTheNameThatItAnswersTo: it sends who names another host elsewhere.
+func TestGrafanaIsAskedByTheNameThatItAnswersTo(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.Host) }))
+	defer server.Close()
+	e := &examination{o: Options{URLs: map[string]string{grafana: server.URL}}, http: server.Client()}
+	if res, err := e.ask(t.Context(), grafana, "/"); err != nil || string(res.body) != "localhost" {
+		t.Errorf("asked for the host %s: %v", res.body, err)
+	}
+}
