@@ -35,7 +35,7 @@ func (e *examination) ledger(ctx context.Context) (answer ledger.Answer) {
 			}
 		}
 	}
-	answer.Requests, _ = made.Trace(e.id, ledger.DefaultLimit)
+	answer.Requests, _, _ = made.Trace(e.id, ledger.DefaultLimit)
 	return answer
 }
 

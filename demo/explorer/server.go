@@ -53,7 +53,7 @@ type Ledger interface {
 	// Handler answers GET /api/ledger?trace=<id>.
 	Handler() http.Handler
 	Recent(limit int) []ledger.Request
-	Trace(id string, limit int) ([]ledger.Request, error)
+	Trace(id string, limit int) (found []ledger.Request, total int, err error)
 }
 
 type explorer struct {

@@ -90,7 +90,7 @@ func TestTheNewestRecordsAreKept(t *testing.T) {
 	if first := l.Recent(1000); len(first) != 10 || !first[0].Time.After(first[1].Time) {
 		t.Errorf("%d requests, not newest first", len(first))
 	}
-	if found, total, err := l.trace(traceA, 2); err != nil || len(found) != 2 || total != 5 {
+	if found, total, err := l.Trace(traceA, 2); err != nil || len(found) != 2 || total != 5 {
 		t.Errorf("%d of %d requests of a trace, %v", len(found), total, err)
 	}
 }
@@ -118,7 +118,7 @@ func TestManyLinesWithOneContext(t *testing.T) {
 		r.Left, r.Duration = nil, time.Hour
 		l.AddProxy(r)
 	}
-	if found, total, err := l.trace(traceA, 3); err != nil || len(found) != 3 || total != maxLogRecords {
+	if found, total, err := l.Trace(traceA, 3); err != nil || len(found) != 3 || total != maxLogRecords {
 		t.Errorf("%d of %d, %v", len(found), total, err)
 	}
 }
@@ -202,7 +202,7 @@ func BenchmarkTrace(b *testing.B) {
 		l.AddProxy(r)
 	}
 	for b.Loop() {
-		if _, err := l.Trace(traceA, 20); err != nil {
+		if _, _, err := l.Trace(traceA, 20); err != nil {
 			b.Fatal(err)
 		}
 	}

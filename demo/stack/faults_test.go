@@ -2,6 +2,7 @@ package stack
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -12,6 +13,7 @@ import (
 
 	"example.com/grafana-tempo-go-demo/demo/lab"
 	"example.com/grafana-tempo-go-demo/demo/ledger"
+	"example.com/grafana-tempo-go-demo/demo/story"
 	"example.com/grafana-tempo-go-demo/demo/tempo"
 )
 
@@ -31,27 +33,42 @@ func below(levels int, spans string) string {
 
 var wholeTrace = gatewaySpans + "\n" + below(2, uservice3Spans) + "\n" + below(4, uservice4Spans)
 
+// What the page says of the hops to uservice3 and to uservice4: whose span id the header carries, and
+// what the receiver did.
+const (
+	proxySpan   = "uber-trace-id carries the span id of ReverseProxy of gateway. "
+	callSpan    = "uber-trace-id carries the span id of other_uservice_call of uservice3. "
+	continues3  = "uservice3 continued the trace: it made the span in uber-trace-id the parent of its own."
+	continues4  = "uservice4 continued the trace: it made the span in uber-trace-id the parent of its own."
+	unrecorded3 = "uber-trace-id carries the id of a span of gateway that was not recorded. uservice3 continued the trace in uber-trace-id, which is not sampled."
+	unrecorded4 = "uber-trace-id carries the id of a span of uservice3 that was not recorded. uservice4 continued the trace in uber-trace-id, which is not sampled."
+)
+
 // symptoms are what a request for uservice3 leaves under each fault.
 var symptoms = map[string]struct {
 	traces []string // in the order of the ledger
 	named  int      // which of them traceresponse names
 	ledger string
-	page   string   // what the page says instead of the trace's id
-	says   []string // of the symptom's text, what is checked here, further to the numbers and what it quotes
+	hops   [2]string // the beginning of what the page says of the hops to uservice3 and uservice4
+	page   string    // what the page says instead of the trace's id
+	says   []string  // of the symptom's text, what is checked here, further to the numbers and what it quotes
 }{
 	"drop-header": {
+		hops:   [2]string{"uservice3 received no trace id, and started trace ", callSpan + continues4},
 		traces: []string{gatewaySpans, uservice3Spans + "\n" + below(2, uservice4Spans)},
 		named:  1,
 		ledger: "client -> gateway: - started\ngateway -> uservice3: - not-received\nuservice3 -> uservice4: uber-trace-id continued\ncut",
 		says:   []string{"two traces", "2 spans", "5 spans", "uservice3 has NOT RECEIVED"},
 	},
 	"malformed-header": {
+		hops:   [2]string{"uservice3 ignored what arrived and started trace ", callSpan + continues4},
 		traces: []string{gatewaySpans, uservice3Spans + "\n" + below(2, uservice4Spans)},
 		named:  1,
 		ledger: "client -> gateway: - started\ngateway -> uservice3: uber-trace-id ignored-malformed\nuservice3 -> uservice4: uber-trace-id continued\ncut",
 		says:   []string{"two traces", "2 spans", "5 spans", "IGNORED MALFORMED"},
 	},
 	"not-sampled": {
+		hops:   [2]string{unrecorded3, unrecorded4},
 		traces: []string{""},
 		ledger: "client -> gateway: - started\ngateway -> uservice3: uber-trace-id unsampled continued\n" +
 			"uservice3 -> uservice4: uber-trace-id unsampled continued\nwhole",
@@ -59,21 +76,25 @@ var symptoms = map[string]struct {
 		says: []string{"0 spans", "ends with 00", "CONTINUED", "the trace is whole", "sampled flag 0"},
 	},
 	"other-format": {
+		hops:   [2]string{proxySpan + continues3, callSpan + "uservice4 ignored uber-trace-id and started trace "},
 		traces: []string{gatewaySpans + "\n" + below(2, uservice3Spans), uservice4Spans},
 		ledger: "client -> gateway: - started\ngateway -> uservice3: uber-trace-id continued\nuservice3 -> uservice4: uber-trace-id ignored-format\ncut",
 		says:   []string{"two traces", "5 spans", "2 spans", "IGNORED FORMAT"},
 	},
 	"dead-exporter": {
+		hops:   [2]string{proxySpan + continues3, "uber-trace-id carries the id of a span of uservice3 that is not in the trace store. " + continues4},
 		traces: []string{gatewaySpans + "\n" + uservice4Spans},
 		ledger: wholeLedger,
 		says:   []string{"4 spans of 7", "ledger is whole", "CONTINUED"},
 	},
 	"no-service-name": {
+		hops:   [2]string{proxySpan + continues3, "uber-trace-id carries the span id of other_uservice_call of unknown_service:uservice3. " + continues4},
 		traces: []string{strings.ReplaceAll(wholeTrace, "uservice3", "unknown_service:uservice3")},
 		ledger: wholeLedger,
 		says:   []string{"7 spans", "three of them belong to unknown_service:uservice3", "ledger is whole"},
 	},
 	"killed-before-flush": {
+		hops:   [2]string{proxySpan + continues3, callSpan + continues4},
 		traces: []string{gatewaySpans + "\n" + below(2, uservice3Spans)},
 		ledger: wholeLedger,
 		says:   []string{"5 spans of 7", "ledger is whole", "CONTINUED"},
@@ -105,6 +126,11 @@ func TestEachFaultShowsItsSymptomAndIsMended(t *testing.T) {
 				t.Errorf("active is %q", f.State().Active)
 			}
 			r := s.judge(t, want.traces, want.named, want.ledger, want.page)
+			for i, says := range s.says(t, r, r.Traces[want.named]) {
+				if !strings.HasPrefix(says, want.hops[i]) {
+					t.Errorf("of a hop the page says %q, want %q", says, want.hops[i])
+				}
+			}
 			if m := quoted.FindStringSubmatch(fault.Symptom); m != nil {
 				said := regexp.MustCompile("(?m)^uservice3 .*" + regexp.QuoteMeta(m[1]))
 				waitFor(t, "line "+m[1], func() bool { return said.MatchString(logs.String()[before:]) })
@@ -156,6 +182,22 @@ func TestEachFaultShowsItsSymptomAndIsMended(t *testing.T) {
 	}
 }
 
+// says is what the page says of the hops to the services, beside a trace.
+func (s *Stack) says(t *testing.T, r ledger.Request, id string) (says []string) {
+	t.Helper()
+	var told *story.Trace
+	tr, err := (&tempo.Client{URL: s.URLs().Tempo}).Trace(t.Context(), id)
+	if err == nil {
+		told = story.Tell(tr, story.Options{})
+	} else if !errors.Is(err, tempo.ErrNotFound) {
+		t.Fatal(err)
+	}
+	for _, h := range story.Hops([]ledger.Request{r}, id, told)[0].Hops[1:] {
+		says = append(says, h.Says.String())
+	}
+	return says
+}
+
 // judge sends a request for uservice3, waits for its traces and its entry in the ledger, and
 // returns the latter.
 func (s *Stack) judge(t *testing.T, traces []string, named int, hopsWanted, pageSays string) ledger.Request {
@@ -179,7 +221,7 @@ func (s *Stack) judge(t *testing.T, traces []string, named int, hopsWanted, page
 	var r ledger.Request
 	got := ""
 	soon(func() bool {
-		found, err := s.Ledger().Trace(id, 2)
+		found, _, err := s.Ledger().Trace(id, 2)
 		if err != nil || len(found) != 1 {
 			got = fmt.Sprintf("%d entries in the ledger, %v", len(found), err)
 			return false

@@ -105,7 +105,7 @@ type Span struct {
 	ByHeader bool   `json:"by_header,omitempty"` // the id of its parent came in a header
 	Notes    []Note `json:"notes,omitempty"`
 
-	Answers []Answer `json:"answers,omitempty"` // in the order of the events
+	Answers []Answer `json:"-"` // in the order of the events
 }
 
 // Service is a service with its number of spans.

@@ -29,6 +29,7 @@ var notRun = []struct {
 	{regexp.MustCompile(`^go test( |$)`), "is what runs this test"},
 	{regexp.MustCompile(`^make( |$)`), "is a name for other commands: its recipe is in the Makefile"},
 	{regexp.MustCompile(`^chmod `), "changes files of the working tree"},
+	{regexp.MustCompile(`^cd `), "goes into a new clone"},
 	{regexp.MustCompile(`^git `), "changes files of the working tree, or needs the internet"},
 	{regexp.MustCompile(`^go tool pprof `), "reads a profile that a benchmark has written"},
 	{regexp.MustCompile(`^go run \./demo doctor( |$)`), "examines the compose stack"},

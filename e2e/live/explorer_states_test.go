@@ -16,37 +16,10 @@ import (
 	"example.com/grafana-tempo-go-demo/demo/explorer"
 )
 
-// hopOf is a hop of the ledger's answer; the header that arrived is that of a span of a trace.
-func hopOf(from, to, action, traceID string, spanID int, arrived ...object) object {
-	if arrived == nil {
-		arrived = []object{}
-	}
-	side := object{"source": "recorded", "headers": arrived}
-	return object{"from": from, "to": to, "action": action, "trace_id": traceID, "span_id": fmt.Sprintf("%016x", spanID+1), "left": side, "arrived": side}
-}
-
-func headerOf(traceID string, spanID int) object {
-	return object{"name": "uber-trace-id", "valid": true, "trace_id": traceID, "span_id": fmt.Sprintf("%016x", spanID+1), "sampled": true}
-}
-
 // calling adds the answer's status to a client span: somebody answered it.
 func calling(span object) object {
 	span["attributes"] = []object{attribute("http.response.status_code", "200")}
 	return span
-}
-
-func TestTheExplorersHeadlineCountsForeignServices(t *testing.T) {
-	browser := startBrowser(t)
-	id := newTraceID()
-	address, send := inProcess(t, ledgerOf(id, object{"outcome": "whole", "summary": "One trace, from the client to uservice4. A part of it is not sampled.",
-		"hops": []object{hopOf("client", "uservice4", "continued", id, 2, headerOf(id, 1))}}))
-	const ago = 30 * time.Second
-	send(object{"resourceSpans": []object{resourceSpans("shop", timed(id, 0, 0, "server", "GET /cart", ago, 0, 1000)),
-		resourceSpans("orders", timed(id, 1, 0, "client", "GET", ago, 0, 1000)),
-		resourceSpans("uservice4", timed(id, 2, 1, "server", "handle_incoming_call", ago, 0, 1000)),
-		resourceSpans("warehouse", timed(id, 3, 2, "server", "count", ago, 100, 900))}})
-	p := open(t, browser, address+"/trace/"+id, 1280)
-	p.judge(headline, said{yes: []string{"One trace, from shop to warehouse. A part of it is not sampled."}, no: []string{"alone", "client"}})
 }
 
 func TestTheExplorerExplainsTheMarksThatItDraws(t *testing.T) {

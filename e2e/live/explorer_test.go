@@ -159,7 +159,7 @@ func TestTheExplorerShowsWhereTheTimeWent(t *testing.T) {
 			t.Skip("nobody keeps a ledger of a stack that is up elsewhere")
 		}
 		p := open(t, browser, address, 1280)
-		hops := `[...document.querySelectorAll(".ledger .hop:not(.loose)")].map((h) => h.dataset.from + " " + h.dataset.to + " " + h.dataset.action).join()`
+		hops := `[...document.querySelectorAll(".ledger .hop")].map((h) => h.dataset.from + " " + h.dataset.to + " " + h.dataset.action).join()`
 		p.call("uservice3")
 		p.until(hops + ` === "client gateway started,gateway uservice3 continued,uservice3 uservice4 continued"`)
 		if headers := p.texts(".ledger .h-name"); !slices.Contains(headers, "uber-trace-id:") {
@@ -175,7 +175,7 @@ func TestTheExplorerShowsWhereTheTimeWent(t *testing.T) {
 func TestTheExplorerShowsEachFault(t *testing.T) {
 	browser := startBrowser(t)
 	d := demoOfItsOwn(t)
-	const hops = `[...document.querySelectorAll(".ledger .hop:not(.loose)")].map((h) => h.dataset.to + " " + h.dataset.action).join()`
+	const hops = `[...document.querySelectorAll(".ledger .hop")].map((h) => h.dataset.to + " " + h.dataset.action).join()`
 	const spans = `document.querySelectorAll(".detail > .card [data-span]").length`
 	const whole = "gateway started,uservice3 continued,uservice4 continued"
 	const half = `document.querySelector(".story .note:first-child a")?.textContent === "Open the other half" && !document.querySelector(".story .good")`

@@ -1,13 +1,12 @@
 package live
 
 import (
-	"encoding/json"
 	"fmt"
-	"net/http"
-	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"example.com/grafana-tempo-go-demo/demo/ledger"
 )
 
 // began is the same for all spans, so that their times fit together.
@@ -47,53 +46,6 @@ func TestTheExplorerSaysHowFarItLooks(t *testing.T) {
 	p.until(fmt.Sprintf(`document.querySelector('#list a[data-id="%s"]')`, id))
 }
 
-// ledgerOf answers for one trace with these requests, and for any other that it knows none.
-func ledgerOf(id string, requests ...object) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		known := []object{}
-		if r.URL.Query().Get("trace") == id {
-			known = requests
-		}
-		_ = json.NewEncoder(w).Encode(object{"requests": known})
-	})
-}
-
-func TestTheExplorersLedgerUsesTheEvents(t *testing.T) {
-	browser := startBrowser(t)
-	id, other := newTraceID(), newTraceID()
-	header := object{"name": "uber-trace-id", "value": id + ":0000000000000002:0:1", "valid": true, "trace_id": id, "span_id": fmt.Sprintf("%016x", 2)}
-	address, send := inProcess(t, ledgerOf(id, object{"outcome": "cut", "summary": "cut", "hops": []object{{
-		"from": "client", "to": "uservice4", "action": "continued", "trace_id": id, "left": object{"source": "inferred", "headers": []object{header}},
-		"arrived":       object{"source": "recorded", "headers": []object{header}},
-		"traceresponse": object{"source": "inferred", "valid": true, "trace_id": id, "span_id": fmt.Sprintf("%016x", 3)},
-	}, {"from": "uservice4", "to": "warehouse", "action": "not-received", "trace_id": other, "left": object{}, "arrived": object{}}}}))
-	response := "00-" + id + fmt.Sprintf("-%016x-01", 3)
-	call := timed(id, 1, 0, "client", "GET", 30*time.Second, 0, 1000)
-	call["events"] = []object{{"name": "Got response!", "timeUnixNano": call["endTimeUnixNano"], "attributes": []object{attribute("traceresponse", response)}}}
-	send(object{"resourceSpans": []object{resourceSpans("shop", call),
-		resourceSpans("uservice4", timed(id, 2, 1, "server", "handle_incoming_call", 30*time.Second, 0, 1000))}})
-
-	p := open(t, browser, address+"/trace/"+id, 1280)
-	p.until(`document.querySelectorAll(".hop").length === 2`)
-	p.until(fmt.Sprintf(`document.querySelector(".back-again").textContent.includes(%q)`, response))
-	if says := p.texts(".ledger")[0]; strings.Contains(says, "not written down") {
-		t.Error("the ledger calls unwritten what an event has")
-	}
-	if who := p.texts(".hop-who"); who[0] != "shop → uservice4" {
-		t.Errorf("the first hop is shown as %q", who[0])
-	}
-	colours := js[[]string](p, `[...document.querySelectorAll(".who")].map((w) => w.classList[1])`)
-	if slices.Sort(colours); len(slices.Compact(colours)) != 3 {
-		t.Errorf("two services and two foreign ones have the colours %q", colours)
-	}
-	if link := js[string](p, `document.querySelector(".story .note:first-child a")?.getAttribute("href")`); link != "/trace/"+other {
-		t.Errorf("the first note leads to %q, want the other half, %s", link, other)
-	}
-	if good := p.texts(".story .note.good"); len(good) > 0 {
-		t.Errorf("a trace cut in two is praised: %q", good)
-	}
-}
-
 // fromTheKernel marks spans as the eBPF instrumentation does.
 func fromTheKernel(service string, spans ...object) object {
 	group := resourceSpans(service, spans...)
@@ -123,7 +75,7 @@ func TestTheExplorerComparesWithTheTwin(t *testing.T) {
 
 func TestTheExplorersWaitEndsWithAReason(t *testing.T) {
 	browser := startBrowser(t)
-	address, _ := inProcess(t, ledgerOf(""))
+	address, _ := inProcess(t, ledger.New(1))
 	p := open(t, browser, address+"/trace/"+newTraceID(), 1280)
 	p.judge(".detail", said{yes: []string{"Waiting for this trace"}})
 	p.judge(".detail", said{yes: []string{"Neither the trace store nor the hop ledger knows this id", "Look again"}, no: []string{"Waiting"}})

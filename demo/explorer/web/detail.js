@@ -72,7 +72,8 @@ export class Detail {
   }
 
   // absent says why no span is here. The ledger may know of the request all the same.
-  absent({ absent, requests, settled }) {
+  absent(answer) {
+    const { absent, requests, settled } = answer;
     const state = absent.title + settled;
     if (this.state !== state) {
       this.message(absent.icon, absent.title, ...absent.texts);
@@ -81,7 +82,7 @@ export class Detail {
       if (this.config.ledger && requests) this.el.append(this.ledger.element);
     }
     this.state = state;
-    this.ledger.show(requests, null);
+    this.ledger.show(answer);
     this.toLedger(requests);
   }
 
@@ -105,7 +106,8 @@ export class Detail {
   }
 
   // show draws a trace, or what has arrived of it since.
-  show({ trace, requests }) {
+  show(answer) {
+    const { trace, requests } = answer;
     const first = !this.trace, chosen = this.waterfall?.selected;
     this.trace = trace;
     if (first) this.frame();
@@ -119,7 +121,7 @@ export class Detail {
     this.fold.hidden = !trace.spans.some((s) => s.children);
     this.waterfall.show(trace, this.scale);
     this.where.replaceChildren(whereTheTimeWent(trace));
-    this.ledger.show(requests, trace);
+    this.ledger.show(answer);
     this.toLedger(requests);
     if (first && this.wantedSpan) this.choose(this.find(this.wantedSpan), true);
     else if (chosen) this.choose(this.find(chosen.span_id, chosen.kind));
