@@ -32,7 +32,8 @@ func underTest(t *testing.T, address string) (here string, ok bool) {
 	port := u.Port()
 	byPort := map[string]string{"": demo.Gateway, "80": demo.Gateway}
 	for part, url := range map[string]string{
-		topology.Gateway: demo.Gateway, topology.Tempo: demo.Tempo, topology.OTLPHTTP: demo.OTLPHTTP, topology.Explorer: demo.Explorer,
+		topology.Gateway: demo.Gateway, topology.Tempo: demo.Tempo, topology.Explorer: demo.Explorer,
+		topology.OTLPHTTP: demo.OTLPHTTP, topology.OTLPGRPC: "http://" + demo.OTLPGRPC,
 	} {
 		_, port, _ := net.SplitHostPort(topology.Addr(part))
 		byPort[port] = url

@@ -3,6 +3,7 @@ package docs
 import (
 	"bytes"
 	"context"
+	"net/url"
 	"os"
 	"os/exec"
 	"regexp"
@@ -33,11 +34,14 @@ var notRun = []struct {
 	{regexp.MustCompile(`^go run \./demo compare( |$)`), "measures for minutes"},
 }
 
-// readyText has the commands of the demo that run until they are stopped, and what they print when
-// they are ready.
+// prober is what a documented command that starts the prober contains.
+const prober = "go run ./prober"
+
+// readyText has the commands that run until they are stopped, and what they print when they are ready.
 var readyText = map[string]string{
 	"up":       "Everything is ready",
 	"explorer": "Ctrl-C stops it",
+	prober:     `"msg":"reconciled","target":"uservice3.localhost"`,
 }
 
 // assignments matches the variables before a command.
@@ -98,7 +102,10 @@ func TestCommandsOfTheDocumentationRun(t *testing.T) {
 // runDocumented runs a command to its end, or interrupts it when it is ready.
 func runDocumented(t *testing.T, command, name string, isDemo bool, input string) {
 	t.Helper()
-	lasts := isDemo && readyText[name] != "" && !strings.Contains(command, "-help")
+	if strings.Contains(command, prober) {
+		name = prober
+	}
+	lasts := readyText[name] != "" && !strings.Contains(command, "-help")
 	if isDemo {
 		variables := assignments.FindString(command)
 		command = "exec env " + variables + testbed.Binary(t, "demo") + strings.TrimPrefix(command[len(variables):], "go run ./demo")
@@ -123,6 +130,10 @@ func runDocumented(t *testing.T, command, name string, isDemo bool, input string
 			}
 			return address
 		})
+		command = strings.Replace(command, prober, testbed.Binary(t, "prober")+" -addr 127.0.0.1:0", 1)
+		if lasts {
+			command = "exec env " + command
+		}
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 2*testbed.Timeout)
 	defer cancel()
@@ -155,6 +166,13 @@ func runDocumented(t *testing.T, command, name string, isDemo bool, input string
 	}
 	if err := <-ended; err != nil {
 		t.Errorf("%s: %v\n%s", command, err, out)
+	}
+	if name == prober && !testbed.Poll(t, func(ctx context.Context) bool {
+		query := url.Values{"q": {`{ resource.service.name = "prober" && name = "reconcile" }`}}
+		found, err := testbed.Shared(t).Tempo.Search(ctx, query)
+		return err == nil && len(found) > 0
+	}) {
+		t.Errorf("its traces did not arrive:\n%s", out)
 	}
 }
 
