@@ -25,17 +25,18 @@ tour: ## the whole story once, in this terminal
 test: ## all tests
 	go test -count=1 work
 
-check-compose: ## golden traces and dashboard queries, against the stack that is up
+check-compose: ## golden traces, OTLP over HTTP and dashboard queries, against the stack that is up
 	E2E_GATEWAY_URL=http://127.0.0.1:$${TRAEFIK_PORT:-80} E2E_TEMPO_URL=http://127.0.0.1:$${TEMPO_PORT:-3200} \
 		E2E_PROMETHEUS_URL=http://127.0.0.1:$${PROMETHEUS_PORT:-9090} E2E_LOKI_URL=http://127.0.0.1:$${LOKI_PORT:-3100} \
+		E2E_OTLP_HTTP_URL=http://127.0.0.1:$${OTLP_HTTP_PORT:-4318} \
 		go test -count=1 -run 'Trace|Caller|DashboardQueries' ./e2e/live
 
 diff: ## docs/instrumentation.diff anew, after a change to a service
 	go test -count=1 -run TestInstrumentationDiffIsCurrent ./e2e/source -update
 	git diff --stat docs/instrumentation.diff
 
-docs: ## the table in docs/settings.md, docs/commands.md and the versions in docs/your-service.md anew
-	go test -count=1 -run 'TestSettingsAreDocumentedAsHelpTellsThem|TestYourServiceGetsTheVersionsOfOurs' ./e2e/docs -update
+docs: ## tables, versions and sizes in docs/ and README.md anew
+	go test -count=1 -run 'TestSettingsAreDocumentedAsHelpTellsThem|TestYourServiceGetsTheVersionsOfOurs|TestReadmeSaysHowMuchInstrumentationIs' ./e2e/docs -update
 
 pictures: ## the screenshots in docs/pictures anew, of a demo that is running; needs Chromium
 	go run ./e2e/pictures

@@ -13,7 +13,6 @@ import (
 
 	"example.com/grafana-tempo-go-demo/demo/discover"
 	"example.com/grafana-tempo-go-demo/demo/header"
-	"example.com/grafana-tempo-go-demo/demo/lab"
 	"example.com/grafana-tempo-go-demo/demo/ledger"
 )
 
@@ -173,25 +172,6 @@ func outline(r ledger.Request) string {
 		}
 	}
 	return text
-}
-
-func TestUpWithASecretFaultDoesNotNameIt(t *testing.T) {
-	programs(t)
-	r := up(t, "-break=random:7")
-	waitFor(t, "word of it", func() bool { return strings.Contains(r.stderr.String(), "-break random:7") })
-	id := traceID(t, get(t, r.urls.Gateway+"/", "uservice3.localhost"))
-	waitFor(t, "log lines of the call", func() bool { return strings.Count(r.stderr.String(), id) > 1 })
-	told := r.stderr.String()
-	for _, f := range lab.Faults() {
-		for _, text := range append(f.Hints, f.Name, f.Title) {
-			if strings.Contains(told, text) {
-				t.Errorf("the terminal says %q:\n%s", text, told)
-			}
-		}
-	}
-	if code := r.stop(); code != 0 {
-		t.Errorf("exit code %d\n%s", code, &r.stderr)
-	}
 }
 
 func TestBreakTakesAFaultOrASeed(t *testing.T) {

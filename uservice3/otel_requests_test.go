@@ -1,10 +1,7 @@
 package main
 
 import (
-	"bytes"
 	"io"
-	"log/slog"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -101,76 +98,5 @@ func TestAPanicIsSeenInTheSpan(t *testing.T) {
 	tree := describe(spans.GetSpans())
 	if !strings.HasPrefix(tree, "server handle_incoming_call: Error") || !strings.Contains(tree, "exception.message=panic: ") {
 		t.Errorf("spans:\n%s", tree)
-	}
-}
-
-func TestTheLogLinesOfARequestNameItsSpan(t *testing.T) {
-	spans, logs := record(t), &logBuffer{}
-	s := newServiceFor("http://127.0.0.1:9", io.Discard)
-	s.log = slog.New(withTelemetry(slog.NewJSONHandler(logs, nil))).With("a", 1).WithGroup("")
-	request(t, s, "/nowhere", "")
-	span := spans.GetSpans()[0].SpanContext
-	for _, message := range []string{"request", "request failed"} {
-		lines := logs.lines(t, message)
-		if len(lines) != 1 || lines[0]["trace_id"] != span.TraceID().String() || lines[0]["span_id"] != span.SpanID().String() {
-			t.Errorf("%s: logged %v, want the ids of %v", message, lines, span)
-		}
-	}
-	s.log.Info("outside")
-	if line := logs.lines(t, "outside")[0]; line["trace_id"] != nil {
-		t.Errorf("a line outside of any span has a trace id: %v", line)
-	}
-}
-
-// TestAStrangersBytesLoseNoBatch sends what is not UTF-8 in all places where net/http lets it pass.
-// What the query holds travels on unchanged, and is in the span of the next call.
-func TestAStrangersBytesLoseNoBatch(t *testing.T) {
-	b, lines, logs := &backend{}, &logBackEnd{}, &logBuffer{}
-	addr, _ := b.serve(t, "127.0.0.1:0")
-	lines.serve(t)
-	t.Setenv("OTEL_TRACES_EXPORTER", "otlp")
-	t.Setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://"+addr)
-	shutdown, err := setUpTelemetry(t.Context(), slog.New(slog.NewJSONHandler(logs, nil)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := newServiceFor("http://127.0.0.1:9", io.Discard)
-	s.log = slog.New(withTelemetry(slog.NewJSONHandler(logs, nil)))
-	server := httptest.NewServer(s.handler())
-	defer server.Close()
-	for _, request := range []string{
-		"GET http://%ff/a\xff%ff?\xff HTTP/1.1\r\nHost: x\r\nUser-Agent: a\xff\r\nX-Forwarded-For: b\xff\r\nX-Other: c\xff\r\nConnection: close\r\n\r\n",
-		"GET /?q=\xff HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
-		"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
-	} {
-		conn, err := net.Dial("tcp", server.Listener.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		io.WriteString(conn, request)
-		if answer, err := io.ReadAll(conn); err != nil || !bytes.HasPrefix(answer, []byte("HTTP/1.1 ")) || bytes.HasPrefix(answer, []byte("HTTP/1.1 400")) {
-			t.Errorf("%q: %v, %s", request, err, answer)
-		}
-		conn.Close()
-	}
-	shutdown()
-	spans, records := b.named("handle_incoming_call"), lines.received()
-	if len(spans) != 3 || len(records) < 3 {
-		t.Fatalf("received %d spans and %d log lines: %s", len(spans), len(records), logs)
-	}
-	for key, want := range map[string]string{
-		"server.address": "\uFFFD", "url.path": "/a\uFFFD", "user_agent.original": "a\uFFFD", "client.address": "b\uFFFD",
-	} {
-		if got := text(spans[0].Attributes, key); got != want {
-			t.Errorf("%s is %q, want %q", key, got, want)
-		}
-	}
-	for key, want := range map[string]string{"host": "\uFFFD", "path": "/a\uFFFD", "query": "\uFFFD"} {
-		if got := text(records[0].Attributes, key); got != want {
-			t.Errorf("the log line's %s is %q, want %q", key, got, want)
-		}
-	}
-	if lost := logs.lines(t, "telemetry does not reach the back end; requests are answered all the same"); len(lost) > 0 {
-		t.Errorf("logged %v", lost)
 	}
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
@@ -107,41 +106,5 @@ func TestACallerWhoHangsUpIsSeenInTheSpans(t *testing.T) {
 	tree := describe(spans.GetSpans())
 	if !strings.Contains(tree, "http.response.status_code=499") || !strings.Contains(tree, "client redis_call: Error") {
 		t.Errorf("spans:\n%s", tree)
-	}
-}
-
-// TestABrokenUpstreamLosesNoBatch: its bytes come in past the request, through answers and errors
-// that quote them.
-func TestABrokenUpstreamLosesNoBatch(t *testing.T) {
-	for name, answer := range map[string]string{
-		"a reason":   "HTTP/1.1 500 b\xffd\r\nContent-Length: 0\r\n\r\n",
-		"a header":   "HTTP/1.1 200 OK\r\nTraceresponse: b\xffd\r\nContent-Length: 0\r\n\r\n",
-		"a body":     "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nb\xffd",
-		"a redirect": "HTTP/1.1 302 Found\r\nLocation: http://b%ffd/\r\nContent-Length: 0\r\n\r\n",
-	} {
-		t.Run(name, func(t *testing.T) {
-			b, lines, logs := &backend{}, &logBackEnd{}, &logBuffer{}
-			addr, _ := b.serve(t, "127.0.0.1:0")
-			lines.serve(t)
-			t.Setenv("OTEL_TRACES_EXPORTER", "otlp")
-			t.Setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://"+addr)
-			shutdown, err := setUpTelemetry(t.Context(), slog.New(slog.NewJSONHandler(logs, nil)))
-			if err != nil {
-				t.Fatal(err)
-			}
-			upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				conn, _, _ := w.(http.Hijacker).Hijack()
-				io.WriteString(conn, answer)
-				conn.Close()
-			}))
-			defer upstream.Close()
-			s := newServiceFor(upstream.URL, io.Discard)
-			s.log = slog.New(withTelemetry(slog.NewJSONHandler(logs, nil)))
-			request(t, s, "/", "")
-			shutdown()
-			if records := lines.received(); !b.has("other_uservice_call") || !b.has("handle_incoming_call") || len(records) < 2 {
-				t.Errorf("received %d log lines, or not all spans: %s", len(records), logs)
-			}
-		})
 	}
 }

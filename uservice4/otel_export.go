@@ -29,14 +29,14 @@ func newSpanExporter(ctx context.Context, log *slog.Logger) (sdktrace.SpanExport
 	if err := checkOTLP("TRACES", "grpc", endpoint, log); err != nil {
 		return nil, err
 	}
-	e := &exporter[sdktrace.ReadOnlySpan]{log: log.With("what", "spans", "endpoint", endpoint)}
+	e := &exporter[sdktrace.ReadOnlySpan]{valid: validSpan, log: log.With("what", "spans", "endpoint", endpoint)}
 	reconnect := grpc.ConnectParams{Backoff: backoff.DefaultConfig, MinConnectTimeout: 5 * time.Second}
 	reconnect.Backoff.MaxDelay = retry.MaxInterval // instead of gRPC's two minutes
 	// Ask for the address with each connection. gRPC's own resolver remembers it, and waits up to
 	// two minutes to ask again for a name that is gone, as that of a stopped container is.
 	resolver.SetDefaultScheme("passthrough")
 	otlp, err := otlptracegrpc.New(ctx, otlptracegrpc.WithEndpointURL(endpoint), otlptracegrpc.WithRetry(retry),
-		otlptracegrpc.WithDialOption(grpc.WithConnectParams(reconnect), grpc.WithChainUnaryInterceptor(e.attempt, mendSpans)))
+		otlptracegrpc.WithDialOption(grpc.WithConnectParams(reconnect), grpc.WithUnaryInterceptor(e.attempt)))
 	if err != nil {
 		return nil, fmt.Errorf("OTLP exporter to %s: %w", endpoint, err)
 	}
@@ -60,7 +60,7 @@ func setUpLogs(ctx context.Context, res *resource.Resource, log *slog.Logger) (s
 		return nil, fmt.Errorf("OTLP exporter to %s: %w", endpoint, err)
 	}
 	provider := sdklog.NewLoggerProvider(sdklog.WithResource(res), sdklog.WithProcessor(sdklog.NewBatchProcessor(
-		&exporter[sdklog.Record]{send: mendRecords(otlp.Export), stop: otlp.Shutdown,
+		&exporter[sdklog.Record]{send: otlp.Export, valid: validRecord, stop: otlp.Shutdown,
 			log: log.With("what", "log lines", "endpoint", endpoint)})))
 	otel.SetLoggerProvider(provider)
 	return provider.Shutdown, nil
@@ -71,15 +71,16 @@ type setUpSignal func(context.Context, *resource.Resource, *slog.Logger) (stop f
 
 func stopNothing(context.Context) error { return nil }
 
-// exporter exports spans or log records. It logs while the back end cannot be reached, what is lost
-// by that, and when telemetry flows again. Export is never called twice at a time.
+// exporter exports spans or log records, one batch at a time. It logs what does not get through.
 type exporter[T any] struct {
-	send func(context.Context, []T) error
-	stop func(context.Context) error
-	log  *slog.Logger
+	send  func(context.Context, []T) error
+	valid func(T) T // mends text that is not UTF-8
+	stop  func(context.Context) error
+	log   *slog.Logger
 
 	lost   int       // since the back end was last reached
-	logged time.Time // when that was last logged; zero while it is reached
+	away   bool      // and the log says so
+	logged time.Time // when it was last logged that it is away
 }
 
 func (e *exporter[T]) ExportSpans(ctx context.Context, spans []T) error { return e.Export(ctx, spans) }
@@ -88,11 +89,18 @@ func (e *exporter[T]) Shutdown(ctx context.Context) error               { return
 
 // Export tries until the batch is sent, or until one of the timeouts ends.
 func (e *exporter[T]) Export(ctx context.Context, batch []T) error {
-	if err := e.send(ctx, batch); err != nil {
+	err := e.send(ctx, batch)
+	if notUTF8(err) {
+		for i := range batch {
+			batch[i] = e.valid(batch[i])
+		}
+		err = e.send(ctx, batch)
+	}
+	if err != nil {
 		e.failed(len(batch), err)
-	} else if !e.logged.IsZero() {
+	} else if e.away || e.lost > 0 {
 		e.log.Info("telemetry reaches the back end again", "lost", e.lost)
-		e.lost, e.logged = 0, time.Time{}
+		e.lost, e.away = 0, false
 	}
 	return nil
 }
@@ -103,7 +111,7 @@ func (e *exporter[T]) attempt(ctx context.Context, method string, request, reply
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	err := invoke(ctx, method, request, reply, conn, options...)
-	if err != nil {
+	if err != nil && !notUTF8(err) {
 		e.failed(0, err)
 	}
 	return err
@@ -113,7 +121,7 @@ func (e *exporter[T]) attempt(ctx context.Context, method string, request, reply
 func (e *exporter[T]) failed(lost int, err error) {
 	e.lost += lost
 	if time.Since(e.logged) >= time.Minute {
-		e.logged = time.Now()
+		e.logged, e.away = time.Now(), true
 		e.log.Warn("telemetry does not reach the back end; requests are answered all the same", "lost_so_far", e.lost, "error", err)
 	}
 }

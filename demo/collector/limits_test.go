@@ -22,40 +22,46 @@ func within(number protowire.Number, message []byte) []byte {
 	return protowire.AppendBytes(protowire.AppendTag(nil, number, protowire.BytesType), message)
 }
 
-// TestExportsTakeBoundedMemory decodes what takes the most memory for its length. It is a part of
-// what one export may be, and so the memory is the same part of what one may take.
+// TestExportsTakeBoundedMemory decodes what takes the most memory for its length.
 func TestExportsTakeBoundedMemory(t *testing.T) {
-	const part, times = 8, 1600 << 20 / maxDecoding / maxRequestBytes
-	empty := func(number protowire.Number) []byte { return bytes.Repeat(within(number, nil), maxRequestBytes/part/2) }
+	empty := func(number protowire.Number, n int) []byte { return bytes.Repeat(within(number, nil), n) }
+	const few, many = maxMessages - 8, maxMessages + 1
+	batch := wire(t, demoBatches(1, 2048/demoSpans)[0])
 	c := New(discard)
 	for name, test := range map[string]struct {
-		body  []byte
-		times uint64 // of its length, at most
+		body []byte
+		code int
+		most int // MiB
 	}{
-		"empty resources":  {empty(1), times},
-		"empty scopes":     {within(1, empty(2)), times},
-		"empty spans":      {within(1, within(2, empty(2))), times},
-		"empty attributes": {within(1, within(2, within(2, empty(9)))), times},
-		"empty events":     {within(1, within(2, within(2, empty(11)))), times},
-		"empty links":      {within(1, within(2, within(2, empty(13)))), times},
-		"empty values":     {within(1, within(1, within(1, within(2, within(5, empty(1)))))), times},
-		"no UTF-8":         {within(1, within(2, within(1, within(1, bytes.Repeat([]byte{0xff}, maxRequestBytes/part))))), 16},
-		"2048 real spans":  {wire(t, demoBatches(1, 2048/demoSpans)[0]), 16},
+		"empty resources":       {empty(1, few), 200, 150},
+		"empty scopes":          {within(1, empty(2, few)), 200, 150},
+		"empty spans":           {within(1, within(2, empty(2, few))), 400, 150},
+		"empty attributes":      {within(1, within(2, within(2, empty(9, few)))), 400, 150},
+		"empty events":          {within(1, within(2, within(2, empty(11, few)))), 400, 150},
+		"empty links":           {within(1, within(2, within(2, empty(13, few)))), 400, 150},
+		"empty values":          {within(1, within(1, within(1, within(2, within(5, empty(1, few)))))), 200, 150},
+		"too many of them":      {within(1, within(2, within(2, empty(9, many)))), 413, 1},
+		"text that is no UTF-8": {within(1, within(2, within(1, within(1, bytes.Repeat([]byte{0xff}, 1<<20))))), 200, 16},
+		"2048 spans":            {batch, 200, 16 * len(batch) >> 20},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if len(test.body) > maxRequestBytes/3 {
+			if name == "2048 spans" && len(test.body) > maxRequestBytes/3 {
 				t.Errorf("%d bytes, of %d", len(test.body), maxRequestBytes)
 			}
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
-			if w := post(c.OTLPHandler(), contentProtobuf, test.body); w.Code != 200 && w.Code != 400 {
+			if w := post(c.OTLPHandler(), contentProtobuf, test.body); w.Code != test.code {
 				t.Errorf("answered %d %s", w.Code, w.Body)
 			}
 			runtime.ReadMemStats(&after)
-			if times := (after.TotalAlloc - before.TotalAlloc) / uint64(len(test.body)); times > test.times {
-				t.Errorf("%d bytes are allocated for each byte, want at most %d", times, test.times)
+			body := uint64(6 * len(test.body)) // to read it
+			if took := after.TotalAlloc - before.TotalAlloc; took > uint64(test.most)<<20+body {
+				t.Errorf("%d MiB are allocated, want at most %d", took>>20, test.most)
 			}
 		})
+	}
+	if w := post(c.OTLPHandler(), contentJSON, bytes.Repeat([]byte("{"), many)); w.Code != 413 {
+		t.Errorf("JSON: answered %d", w.Code)
 	}
 }
 

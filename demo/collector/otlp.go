@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -30,13 +31,16 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// An export takes about six times its length in memory once it is decoded, and up to 200 times when
-// it is made to: two bytes can be an empty span. These bounds hold what all exports take together,
-// however many there are: to 110 MB for those of exporters and to 1.7 GB at the very worst.
+// An export takes about six times its length in memory once it is decoded, and would take up to 200
+// times when it is made to: two bytes can be an empty span. These bounds hold what all exports take
+// together, however many there are, to about 300 MB.
 const (
 	// maxRequestBytes bounds one export, after decompression. It is gRPC's default and so that of
 	// Tempo; the 2048 spans that the demo's services send together take 1.1 MB.
 	maxRequestBytes = 4 << 20
+
+	// maxMessages bounds the messages within one: 2048 spans of the demo's services have 70,000.
+	maxMessages = 400_000
 
 	// maxNesting bounds how deep messages, and so attribute values, may nest.
 	maxNesting = 100
@@ -84,41 +88,44 @@ func (c *Collector) export(
 	defer func() { <-c.decoding }()
 	req, mended, err := decode(contentType, body)
 	if err != nil {
-		return nil, status.Errorf(codes.InvalidArgument, "not an OTLP trace export: %v", err)
+		return nil, err
 	}
 	res, err = c.receive(req, contentType == contentJSON)
 	if err == nil && mended != "" {
-		c.log.Warn("export mended", "text", mended)
+		mended = "text that is not UTF-8 was mended, first in " + mended
+		c.log.Warn("export mended", "problem", mended)
 		res.PartialSuccess = cmp.Or(res.PartialSuccess, &coltracepb.ExportTracePartialSuccess{ErrorMessage: mended})
 	}
 	return res, err
 }
 
 // decode reads a request. Text that is not UTF-8 costs no span: the decoder refuses it, Tempo and
-// the OpenTelemetry Collector do not. Mended says in which span it was.
+// the OpenTelemetry Collector do not. Mended says in which span it was. The error is a gRPC status.
 func decode(contentType string, body []byte) (req *exportRequest, mended string, err error) {
 	req = &exportRequest{}
-	if contentType == contentJSON {
-		if !utf8.Valid(body) {
-			body = bytes.ToValidUTF8(body, []byte("\uFFFD"))
-			before, after, _ := strings.Cut(string(body), "\uFFFD")
-			after, _, _ = strings.Cut(after, `"`)
-			mended = fmt.Sprintf("%s %q", notUTF8, before[strings.LastIndex(before, `"`)+1:]+"\uFFFD"+after)
-		}
-		return req, mended, jsonOptions.Unmarshal(body, req)
+	messages, unmarshal := bytes.Count(body, []byte("{")), jsonOptions.Unmarshal
+	if contentType != contentJSON {
+		messages, mended = inspect(req.ProtoReflect().Descriptor(), body, maxNesting)
+		unmarshal = wireOptions.Unmarshal
+	} else if !utf8.Valid(body) {
+		body = bytes.ToValidUTF8(body, []byte("\uFFFD"))
+		before, after, _ := strings.Cut(string(body), "\uFFFD")
+		after, _, _ = strings.Cut(after, `"`)
+		mended = strconv.Quote(before[strings.LastIndex(before, `"`)+1:] + "\uFFFD" + after)
 	}
-	if err = wireOptions.Unmarshal(body, req); err == nil {
-		return req, "", nil
+	if messages > maxMessages {
+		return nil, "", status.Errorf(codes.ResourceExhausted,
+			"the export has %d messages within it, and at most %d are taken: make smaller batches", messages, maxMessages)
 	}
-	if where := mendText(req.ProtoReflect().Descriptor(), body, maxNesting); where != "" {
-		return req, notUTF8 + " " + where, wireOptions.Unmarshal(body, req)
+	if err := unmarshal(body, req); err != nil {
+		return nil, "", status.Errorf(codes.InvalidArgument, "not an OTLP trace export: %v", err)
 	}
-	return req, "", err
+	return req, mended, nil
 }
 
-// mendText puts question marks for the bytes in an encoded message's text that are not UTF-8, and
-// returns where the first of them was, or "".
-func mendText(message protoreflect.MessageDescriptor, b []byte, depth int) (first string) {
+// inspect counts the messages in an encoded one. It puts question marks for the bytes of text that
+// are not UTF-8, and says where the first of them was.
+func inspect(message protoreflect.MessageDescriptor, b []byte, depth int) (messages int, first string) {
 	for length := 0; len(b) > 0 && depth > 0; b = b[length:] {
 		var number protowire.Number
 		var kind protowire.Type
@@ -134,7 +141,9 @@ func mendText(message protoreflect.MessageDescriptor, b []byte, depth int) (firs
 		where := ""
 		switch field.Kind() {
 		case protoreflect.MessageKind:
-			where = mendText(field.Message(), value, depth-1)
+			var within int
+			within, where = inspect(field.Message(), value, depth-1)
+			messages += 1 + within
 		case protoreflect.StringKind:
 			for i := 0; i < len(value); {
 				r, size := utf8.DecodeRune(value[i:])
@@ -151,13 +160,10 @@ func mendText(message protoreflect.MessageDescriptor, b []byte, depth int) (firs
 			}
 		}
 	}
-	return first
+	return messages, first
 }
 
-const (
-	notUTF8    = "text that is not UTF-8 was mended, first in"
-	spansField = "opentelemetry.proto.trace.v1.ScopeSpans.spans"
-)
+const spansField = "opentelemetry.proto.trace.v1.ScopeSpans.spans"
 
 // receive stores a decoded request, or nothing of one that it refuses. The error is a gRPC status.
 func (c *Collector) receive(req *exportRequest, fromJSON bool) (*coltracepb.ExportTraceServiceResponse, error) {

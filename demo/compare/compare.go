@@ -95,7 +95,7 @@ func Run(ctx, hard context.Context, o Options) (_ *Report, err error) {
 // measure fills the report.
 func (c *comparison) measure(ctx context.Context) error {
 	c.report = Report{
-		Machine: Machine{OS: runtime.GOOS, Arch: runtime.GOARCH, CPUs: runtime.NumCPU(), Go: runtime.Version()},
+		Machine: fmt.Sprintf("%d processors, %s/%s, %s", runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version()),
 		Rounds:  c.Rounds,
 		Notes:   []string{},
 	}

@@ -59,7 +59,8 @@ func (l load) run(ctx context.Context) (*result, error) {
 		},
 	}}
 	workers := uint64(l.connections)
-	attacker := vegeta.NewAttacker(vegeta.Client(client), vegeta.Workers(workers), vegeta.MaxWorkers(workers), vegeta.MaxBody(0))
+	attacker := vegeta.NewAttacker(
+		vegeta.Client(client), vegeta.Workers(workers), vegeta.MaxWorkers(workers), vegeta.MaxBody(0))
 	target := vegeta.Target{Method: http.MethodGet, URL: "http://" + l.addr + "/", Header: http.Header{"Host": {l.host}}}
 	pace := atOnce{over: func(sent uint64) bool { return ctx.Err() != nil || l.requests != 0 && sent >= l.requests }}
 

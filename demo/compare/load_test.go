@@ -23,7 +23,7 @@ func TestTheLoadCountsWhatItSees(t *testing.T) {
 			w.(http.Flusher).Flush()
 			io.WriteString(w, "ok")
 		}},
-		"a failure": {serve: func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", 503) }, want: "503 Service Unavailable"},
+		"a failure": {serve: func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", http.StatusServiceUnavailable) }, want: "503 Service Unavailable"},
 		"no answer": {serve: func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, want: "EOF"},
 		"an answer cut off": {serve: func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "9")

@@ -14,19 +14,11 @@ import (
 
 // Report is what a comparison found. Its JSON form is what `demo compare -json` prints.
 type Report struct {
-	Machine Machine  `json:"machine"` // figures of two machines cannot be compared, ratios with care
+	Machine string   `json:"machine"` // figures of two machines cannot be compared, ratios with care
 	Rounds  int      `json:"rounds"`
 	Loads   []Load   `json:"loads"` // with the mocks at zero, and with the mocks as they are
 	Still   []Metric `json:"still"` // what does not depend on load
 	Notes   []string `json:"notes"` // what was not measured and why, errors, lost spans
-}
-
-// Machine is what the comparison ran on.
-type Machine struct {
-	OS   string `json:"os"`
-	Arch string `json:"arch"`
-	CPUs int    `json:"cpus"`
-	Go   string `json:"go"` // version
 }
 
 // Load is one kind of load and what came of it.

@@ -32,7 +32,7 @@ func TestRatiosAreTakenRoundByRound(t *testing.T) {
 }
 
 func TestTheTextFitsItsWidth(t *testing.T) {
-	r := &Report{Machine: Machine{"linux", "amd64", 2, "go1.26"}, Rounds: 3, Notes: []string{"uservice1 said <b>\x1b[31m"},
+	r := &Report{Machine: "2 processors", Rounds: 3, Notes: []string{"uservice1 said <b>\x1b[31m"},
 		Loads: []Load{{Name: "mocks at zero", Connections: 16, Metrics: setSideBySide(underLoad, rounds(1, 2, 4), rounds(3, 4, 20))}},
 		Still: []Metric{{"binaries, both", "bytes", 13e6, 38e6, &Spread{2.923, 2.923, 2.923}}, {"x", "bytes", 0, 1, nil}}}
 	for _, columns := range []int{80, 120} {

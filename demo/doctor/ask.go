@@ -100,7 +100,11 @@ func (e *examination) ask(ctx context.Context, part, path string) (response, err
 	}
 	since := strconv.FormatInt(e.sent.Add(-2*time.Minute).UnixNano(), 10)
 	path = strings.NewReplacer("__id__", e.id, "__since__", since).Replace(path)
-	return get(ctx, e.http, askTimeout, e.o.URLs[part]+path, "")
+	host := ""
+	if part == grafana && strings.HasPrefix(e.o.URLs[part], "http://127.0.0.1:") {
+		host = "localhost" // Grafana answers to this name alone: GF_SERVER_ENFORCE_DOMAIN
+	}
+	return get(ctx, e.http, askTimeout, e.o.URLs[part]+path, host)
 }
 
 // askJSON asks for JSON. An answer that is not 200, or no JSON, is an error.
@@ -165,7 +169,7 @@ var failures = []failure{
 	{"no such host", "the name in %s is not known on this machine", []cause{"moved"}},
 	{"deadline exceeded|timeout", "no answer from %s in time", []cause{"hangs"}},
 	{"refused", "connection refused: nobody listens at %s", []cause{"not running", "moved"}},
-	{"malformed HTTP|tls:|HTTP response to HTTPS", "what listens at %s does not speak plain HTTP", []cause{"other program"}},
+	{"malformed HTTP|tls:|response to HTTPS", "what listens at %s does not speak plain HTTP", []cause{"other program"}},
 	{"EOF|reset|forcibly closed", "%s closes the connection without an answer", []cause{"not reachable"}},
 	{"", "%s cannot be asked: %v", []cause{"not reachable"}},
 }

@@ -64,7 +64,8 @@ func (a advice) files(do string) string {
 	if a.override == "" {
 		return do
 	}
-	do = strings.ReplaceAll(do, "docker compose ", "docker compose -f docker-compose.yaml -f deploy/compose/"+a.override+".yaml ")
+	files := "-f docker-compose.yaml -f deploy/compose/" + a.override + ".yaml "
+	do = strings.ReplaceAll(do, "docker compose ", "docker compose "+files)
 	if a.override == "scale" {
 		do = strings.ReplaceAll(do, "conf/tempo.yaml", "conf/scale/tempo.yaml")
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"html"
 	"log/slog"
 	"net"
 	"net/http"
@@ -87,20 +88,20 @@ func newFake(t *testing.T) *fake {
 	f := &fake{
 		t: t, collector: collector.New(slog.New(slog.DiscardHandler)), parts: map[string]*httptest.Server{},
 		down: map[string]bool{}, answers: map[string]string{
-			"prometheus/api/v1/scrape_pools": `200 {"data":{"scrapePools":["prober","uservice3"]}}`,
-			"prometheus/api/v1/targets": `200 {"data":{"activeTargets":[{"scrapePool":"prober","health":"up"},` +
-				`{"scrapePool":"uservice3","health":"down"}]}}`,
-			"prometheus/api/v1/status/flags": `200 {"data":{"web.enable-remote-write-receiver":"true","enable-feature":"exemplar-storage"}}`,
-			"grafana/api/health":             `200 {"database":"ok"}`,
+			"prometheus/api/v1/status/flags": `200 {"data":{"web.enable-remote-write-receiver":"true",` +
+				`"enable-feature":"exemplar-storage"}}`,
+			"grafana/api/health": `200 {"database":"ok"}`,
 		},
 		status: 200, traceresponse: "00-" + testTrace + "-0000000000000003-01", spans: seven(), plainStatus: 200,
-		logged: map[string]string{"trace_id": testTrace, "span_id": "0000000000000003", "headers_uber_trace_id": testTrace + ":2:0:1"},
+		logged: map[string]string{"trace_id": testTrace, "headers_uber_trace_id": testTrace + ":2:0:1"},
 	}
+	f.scrapes("prober", "uservice3")
 	f.exemplify(testTrace, time.Now())
 	f.link = `http://grafana.test/explore?schemaVersion=1&panes=` +
 		url.QueryEscape(`{"aaa":{"datasource":"tempo","queries":[{"query":"`+testTrace+`","datasource":{"uid":"tempo"}}]}}`)
 	for name, h := range map[string]http.HandlerFunc{
-		"gateway": f.gateway, "tempo": f.tempo, "prometheus": f.prometheus, "loki": f.loki, "grafana": f.viewer, "page": f.viewer,
+		"gateway": f.gateway, "tempo": f.tempo, "prometheus": f.prometheus, "loki": f.loki,
+		"grafana": f.viewer, "page": f.viewer,
 	} {
 		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			status, body, replaced := strings.Cut(f.answers[name+r.URL.Path], " ")
@@ -128,7 +129,20 @@ func newFake(t *testing.T) *fake {
 const exemplars = "prometheus/api/v1/query_exemplars"
 
 func (f *fake) exemplify(traceID string, at time.Time) {
-	f.answers[exemplars] = fmt.Sprintf(`200 {"data":[{"exemplars":[{"labels":{"trace_id":%q},"timestamp":%d}]}]}`, traceID, at.Unix())
+	const format = `200 {"data":[{"exemplars":[{"labels":{"trace_id":%q},"timestamp":%d}]}]}`
+	f.answers[exemplars] = fmt.Sprintf(format, traceID, at.Unix())
+}
+
+// scrapes lets Prometheus have jobs, with a target each that is up.
+func (f *fake) scrapes(jobs ...string) {
+	var targets []map[string]string
+	for _, job := range jobs {
+		targets = append(targets, map[string]string{"scrapePool": job, "health": "up"})
+	}
+	pools, _ := json.Marshal(map[string]any{"data": map[string]any{"scrapePools": jobs}})
+	active, _ := json.Marshal(map[string]any{"data": map[string]any{"activeTargets": targets}})
+	f.answers["prometheus/api/v1/scrape_pools"] = "200 " + string(pools)
+	f.answers["prometheus/api/v1/targets"] = "200 " + string(active)
 }
 
 // options are those of an examination that does not wait for long.
@@ -182,7 +196,7 @@ func (f *fake) gateway(w http.ResponseWriter, r *http.Request) {
 
 // trace is the line of the page that names the trace.
 func (f *fake) trace() string {
-	return fmt.Sprintf(`<p>Trace: <code><a href="%s">%s</a></code></p>`, strings.ReplaceAll(f.link, "&", "&amp;"), testTrace)
+	return fmt.Sprintf(`<p>Trace: <code><a href="%s">%s</a></code></p>`, html.EscapeString(f.link), testTrace)
 }
 
 // send exports spans to the collector, as OTLP in JSON.
@@ -234,7 +248,7 @@ func (f *fake) fail(status int, sentence, message string, path ...int) {
 		f.failed[id] = ""
 	}
 	f.failed[path[0]] = message
-	f.page = fmt.Sprintf(`<title>x</title><h1>%d %s</h1><p>%s</p><p>Ask again.</p>%s`, status, http.StatusText(status), sentence, f.trace())
+	f.page = fmt.Sprintf(`<title>x</title><h1>%d %s</h1><p>%s</p>`, status, http.StatusText(status), sentence) + f.trace()
 }
 
 func (f *fake) tempo(w http.ResponseWriter, r *http.Request) {

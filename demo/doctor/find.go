@@ -68,41 +68,36 @@ func Find(ctx context.Context, given map[string]string, sys System) (Options, er
 		return Options{}, err
 	}
 	found := localRuns(ctx, sys.TempDir)
-	others := func(stacks []Options) (lines string) {
-		for _, o := range stacks {
-			lines += fmt.Sprintf("  %s: go run ./demo doctor -gateway=%s\n", o.Stack, o.URLs[topology.Gateway])
-		}
-		return lines
-	}
 	address := func(part string) string { return hostOf(compose.URLs[part]) }
-	if len(given) > 0 {
-		for _, run := range found {
-			if len(given) == 1 && hostOf(run.URLs[topology.Gateway]) == address(topology.Gateway) {
-				return run, nil
-			}
-		}
-		if len(found) > 0 {
-			compose.Note = "Runs without Docker are up. To examine one:\n" + others(found)
-		}
-		return compose, nil
+	var up []string
+	var taken bool
+	if len(given) == 0 {
+		up, taken = partsUp(ctx, compose, found)
 	}
-	up, taken := partsUp(ctx, compose, found)
-	if len(up) > 0 && !taken {
+	for _, run := range found {
+		if len(given) == 1 && hostOf(run.URLs[topology.Gateway]) == address(topology.Gateway) {
+			return run, nil
+		}
+	}
+	switch {
+	case len(given) > 0, len(up) > 0 && !taken:
 		found = slices.Insert(found, 0, compose)
+	case len(found) == 0:
+		return Options{}, fmt.Errorf(nothingRuns, ErrNothingRuns,
+			address(topology.Gateway), address(topology.Tempo), address(grafana))
 	}
-	if len(found) == 0 {
-		return Options{}, fmt.Errorf(nothingRuns, ErrNothingRuns, address(topology.Gateway), address(topology.Tempo), address(grafana))
-	}
-	chosen := found[0]
-	if len(found) > 1 {
-		chosen.Note = fmt.Sprintf("%d runs of the demo are up. This one is examined:\n  %s at %s\nTo examine another:\n%s",
-			len(found), chosen.Stack, chosen.URLs[topology.Gateway], others(found[1:]))
+	others := ""
+	for _, o := range found[1:] {
+		others += fmt.Sprintf("  %s: go run ./demo doctor -gateway=%s\n", o.Stack, o.URLs[topology.Gateway])
 	}
 	if len(up) > 0 && taken {
-		chosen.Note += fmt.Sprintf("Not examined: of the compose stack %s is up, but a run without Docker has its gateway's port, %s.\n",
+		others += fmt.Sprintf("  %s of the compose stack, but a run without Docker has its gateway's port, %s\n",
 			strings.Join(up, ", "), address(topology.Gateway))
 	}
-	return chosen, nil
+	if others != "" {
+		found[0].Note = "Also up, and not examined:\n" + others
+	}
+	return found[0], nil
 }
 
 // localRuns are the runs without Docker, the latest first. There is no Prometheus, no Loki, and a
@@ -117,8 +112,9 @@ func localRuns(ctx context.Context, tempDir string) (runs []Options) {
 		seen[r.URLs.Gateway] = true
 		if conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", hostOf(r.URLs.Gateway)); err == nil {
 			_ = conn.Close()
-			urls := map[string]string{topology.Gateway: r.URLs.Gateway, topology.Tempo: r.URLs.Tempo, topology.Explorer: r.URLs.Explorer}
-			runs = append(runs, Options{Kind: Local, Stack: fmt.Sprintf("the run of go run ./demo (process %d)", r.PID), URLs: urls})
+			runs = append(runs, Options{Kind: Local, Stack: fmt.Sprintf("the run of go run ./demo (process %d)", r.PID),
+				URLs: map[string]string{topology.Gateway: r.URLs.Gateway, topology.Tempo: r.URLs.Tempo,
+					topology.Explorer: r.URLs.Explorer}})
 		}
 	}
 	return runs
@@ -146,7 +142,8 @@ func composeStack(given map[string]string, sys System) (Options, error) {
 		case address != "" && err != nil && isGiven:
 			return Options{}, fmt.Errorf("-%s=%s: want a URL such as http://127.0.0.1:%s", p.Name, address, p.Port)
 		case address != "" && err != nil:
-			return Options{}, fmt.Errorf("%s=%q is no port: want a number, in the environment or in .env", p.Variable, getenv(p.Variable))
+			return Options{}, fmt.Errorf("%s=%q is no port: want a number, in the environment or in .env",
+				p.Variable, getenv(p.Variable))
 		}
 		o.URLs[p.Name] = strings.TrimSuffix(address, "/")
 	}
@@ -171,7 +168,8 @@ func partsUp(ctx context.Context, compose Options, runs []Options) (up []string,
 			taken = taken || p.Name == topology.Gateway
 			continue
 		}
-		res, err := get(ctx, client, 2*time.Second, address+p.path, topology.Host(topology.Uservice3)) // a host for the gateway
+		host := topology.Host(topology.Uservice3) // for the gateway; the others ignore it
+		res, err := get(ctx, client, 2*time.Second, address+p.path, host)
 		if err == nil && regexp.MustCompile(p.ours).MatchString(fmt.Sprintf("%d %s", res.status, res.body)) {
 			up = append(up, p.Name)
 		}

@@ -40,6 +40,8 @@ type part struct {
 	body   string
 }
 
+type parts map[string]part // by the variables of their ports
+
 func (p part) serve(t *testing.T) (url string) {
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == p.path {
@@ -70,7 +72,8 @@ func announce(t *testing.T, sys System, pid, ago int, url string) {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := discover.Announce(dir, discover.URLs{Gateway: url, Tempo: "http://127.0.0.1:3201", Explorer: "http://127.0.0.1:3001"}); err != nil {
+	urls := discover.URLs{Gateway: url, Tempo: "http://127.0.0.1:3201", Explorer: "http://127.0.0.1:3001"}
+	if err := discover.Announce(dir, urls); err != nil {
 		t.Fatal(err)
 	}
 	at := time.Now().Add(-time.Duration(ago) * time.Minute)
@@ -113,28 +116,28 @@ func TestComposesPortsAreReadAsComposeDoes(t *testing.T) {
 
 func TestTheStackThatRunsIsChosen(t *testing.T) {
 	theRun := part{} // what a run without Docker has there
-	other := part{"/", 200, "It works!"}
+	other, badGateway := part{"/", 200, "It works!"}, part{"/healthz", 502, "Bad Gateway"}
+	database := part{"/api/health", 503, `{"database":"failing"}`}
 	ours := part{"/api/v1/scrape_pools", 200, strings.Repeat(" ", 200) + `"uservice3"`}
 	lines := part{"/loki/api/v1/label/service_name/values", 200, `["uservice3"]`}
 	for _, c := range []struct {
 		name       string
-		compose    map[string]part // that answer, by the variables of their ports
-		runs       int             // without Docker
+		compose    parts // that answer
+		runs       int   // without Docker
 		want, says string
 	}{
-		{"compose alone", map[string]part{"TRAEFIK_PORT": aGateway}, 0, "compose", ""},
+		{"compose alone", parts{"TRAEFIK_PORT": aGateway}, 0, "compose", ""},
 		{"a run without Docker alone", nil, 1, "process 1000", ""},
 		{"the latest of two runs", nil, 2, "process 1001", "(process 1000): go run ./demo doctor -gateway=http://"},
-		{"all", map[string]part{"TRAEFIK_PORT": aGateway}, 2, "compose",
-			"3 runs of the demo are up. This one is examined:\n  the compose stack at http://127.0.0.1:"},
-		{"nobody behind compose's gateway", map[string]part{"TRAEFIK_PORT": {"/healthz", 502, "Bad Gateway"}}, 0, "compose", ""},
-		{"compose's Tempo, starting", map[string]part{"TEMPO_PORT": {"/ready", 503, ""}}, 0, "compose", ""},
-		{"compose's Grafana", map[string]part{"GRAFANA_PORT": {"/api/health", 503, `{"database":"failing"}`}}, 0, "compose", ""},
-		{"half of compose beside a run", map[string]part{"PROMETHEUS_PORT": ours}, 1, "compose", "(process 1000): go run ./demo doctor"},
-		{"half of compose, and a run has its gateway's port", map[string]part{"TRAEFIK_PORT": theRun, "LOKI_PORT": lines}, 1, "process 1000",
-			"Not examined: of the compose stack loki is up"},
-		{"a run on compose's ports", map[string]part{"TRAEFIK_PORT": theRun}, 1, "process 1000", ""},
-		{"other servers on compose's ports", map[string]part{"TRAEFIK_PORT": other, "PROMETHEUS_PORT": other, "GRAFANA_PORT": other}, 0, "", ""},
+		{"all", parts{"TRAEFIK_PORT": aGateway}, 2, "compose", "(process 1001): go run ./demo doctor"},
+		{"nobody behind compose's gateway", parts{"TRAEFIK_PORT": badGateway}, 0, "compose", ""},
+		{"compose's Tempo, starting", parts{"TEMPO_PORT": {"/ready", 503, ""}}, 0, "compose", ""},
+		{"compose's Grafana", parts{"GRAFANA_PORT": database}, 0, "compose", ""},
+		{"half of compose beside a run", parts{"PROMETHEUS_PORT": ours}, 1, "compose", "(process 1000): go run"},
+		{"half of compose, and a run has its gateway's port", parts{"TRAEFIK_PORT": theRun, "LOKI_PORT": lines},
+			1, "process 1000", "  loki of the compose stack, but"},
+		{"a run on compose's ports", parts{"TRAEFIK_PORT": theRun}, 1, "process 1000", ""},
+		{"other servers on compose's ports", parts{"TRAEFIK_PORT": other, "GRAFANA_PORT": other}, 0, "", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			env := map[string]string{}
@@ -161,7 +164,8 @@ func TestTheStackThatRunsIsChosen(t *testing.T) {
 				if !errors.Is(err, ErrNothingRuns) || !strings.Contains(err.Error(), "127.0.0.1:"+env["TEMPO_PORT"]) {
 					t.Errorf("chose %s (%v)", o.Stack, err)
 				}
-			} else if err != nil || !strings.Contains(o.Stack, c.want) || !strings.Contains(o.Note, c.says) || (o.Note == "") != (c.says == "") {
+			} else if noted := strings.Contains(o.Note, c.says) && (o.Note == "") == (c.says == ""); err != nil || !noted ||
+				!strings.Contains(o.Stack, c.want) {
 				t.Errorf("chose %s at %s (%v) and said %q", o.Stack, o.URLs[topology.Gateway], err, o.Note)
 			}
 		})
@@ -176,13 +180,13 @@ func TestGivenAddressesReplaceComposes(t *testing.T) {
 		given                    map[string]string
 		gateway, tempo, name, at string
 	}{
-		{map[string]string{"tempo": "https://tempo.example:3200/", "grafana": ""}, "http://127.0.0.1:80", "https://tempo.example:3200",
-			"given", "(process 1000): go run ./demo doctor -gateway=" + older},
+		{map[string]string{"tempo": "https://tempo.example:3200/", "grafana": ""}, "http://127.0.0.1:80",
+			"https://tempo.example:3200", "given", "(process 1000): go run ./demo doctor -gateway=" + older},
 		{map[string]string{"gateway": older}, older, "http://127.0.0.1:3201", "process 1000", ""},
 	} {
 		o, err := Find(t.Context(), c.given, sys)
-		if err != nil || o.URLs[topology.Gateway] != c.gateway || o.URLs[topology.Tempo] != c.tempo || o.URLs[grafana] != "" ||
-			!strings.Contains(o.Stack, c.name) || !strings.Contains(o.Note, c.at) {
+		if err != nil || o.URLs[topology.Gateway] != c.gateway || o.URLs[topology.Tempo] != c.tempo ||
+			o.URLs[grafana] != "" || !strings.Contains(o.Stack, c.name) || !strings.Contains(o.Note, c.at) {
 			t.Errorf("%v: chose %+v (%v)", c.given, o, err)
 		}
 	}

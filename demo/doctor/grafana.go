@@ -25,7 +25,8 @@ func (e *examination) traceLink(ctx context.Context) outcome {
 		link = html.UnescapeString(string(m[1]))
 	}
 	u, err := url.Parse(link)
-	if err != nil || !strings.Contains(link, e.id) || viewer == "Grafana" && !strings.Contains(u.Query().Get("panes"), `"tempo"`) {
+	if err != nil || !strings.Contains(link, e.id) ||
+		viewer == "Grafana" && !strings.Contains(u.Query().Get("panes"), `"tempo"`) {
 		detail := fmt.Sprintf("the page of uservice3 has no link by which %s opens this trace: %s", viewer, link)
 		return broken(strings.TrimSuffix(detail, ": "), "wrong trace link")
 	}
@@ -37,7 +38,7 @@ func (e *examination) traceLink(ctx context.Context) outcome {
 		return broken(fmt.Sprintf("the link leads to %s, where nothing answers", hostOf(link)), "old trace link").
 			with(viewer + " is elsewhere, at " + base)
 	case res.status/100 == 3:
-		return broken(fmt.Sprintf("%s wants a login: it leads on to %s", viewer, res.header.Get("Location")), "visitors not let in")
+		return broken(viewer+" wants a login: it leads on to "+res.header.Get("Location"), "visitors not let in")
 	case res.status != http.StatusOK:
 		return broken(fmt.Sprintf("%s answers %d: %s", viewer, res.status, pageText(res.body)), "wrong trace link")
 	}

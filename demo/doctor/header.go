@@ -18,7 +18,8 @@ func (e *examination) ledger(ctx context.Context) (answer ledger.Answer) {
 		return answer
 	}
 	made := ledger.New(ledger.DefaultMaxRecords)
-	const inTrace = ` |= "request" | trace_id="__id__" or headers_uber_trace_id=~"__id__.*" or headers_traceparent=~"00-__id__.*"`
+	const inTrace = ` |= "request" | trace_id="__id__" or headers_uber_trace_id=~"__id__.*"` +
+		` or headers_traceparent=~"00-__id__.*"`
 	for _, service := range []string{topology.Uservice3, topology.Uservice4} {
 		for _, line := range e.lines(ctx, service, inTrace) {
 			headers := map[string]string{}
@@ -34,7 +35,7 @@ func (e *examination) ledger(ctx context.Context) (answer ledger.Answer) {
 			}
 		}
 	}
-	answer.Requests, _ = made.Trace(e.id, ledger.DefaultLimit)
+	answer.Requests, _, _ = made.Trace(e.id, ledger.DefaultLimit)
 	return answer
 }
 
@@ -68,9 +69,11 @@ func (e *examination) header(ctx context.Context) outcome {
 		case known, span != nil && span.ParentID != "", service == topology.Uservice4 && answered == e.id:
 			continued = append(continued, service)
 		case span != nil:
-			return broken(service+" started a trace of its own", "formats differ", "header changed", "proxy does not trace").yet()
+			return broken(service+" started a trace of its own",
+				"formats differ", "header changed", "proxy does not trace").yet()
 		case service == topology.Uservice4 && answered != "":
-			return broken("uservice4 is in a trace of its own, "+answered, "services' formats differ", "header changed between services")
+			return broken("uservice4 is in a trace of its own, "+answered,
+				"services' formats differ", "header changed between services")
 		}
 	}
 	by := strings.Join(continued, " and ")

@@ -86,15 +86,16 @@ var questions = map[string][]question{
 		{topology.Tempo, "/ready", "", `^200 `, "tempo starting", ""},
 	},
 	linkSpans: {
-		{prometheus, query(`sum by (job) (increase({__name__=~"otel_sdk_(processor_span_processed|exporter_span_exported)_total",` +
-			`job=~"uservice[34]",error_type!=""}[5m])) > 0`), "data.result.0.metric.job", `^$`, "spans dropped", ""},
+		{prometheus, query(`sum by (job) (increase(otel_sdk_processor_span_processed_total{error_type!=""}[5m])) > 0` +
+			` or sum by (job) (increase(otel_sdk_exporter_span_exported_total{error_type!=""}[5m])) > 0`),
+			"data.result.0.metric.job", `^$`, "spans dropped", ""},
 	},
 	linkMetrics: {
 		{prometheus, jobs, `data.scrapePools.#(=="span-metrics")`, `^$`, "collector counts", ""},
 		{prometheus, flags, `data.web\.enable-remote-write-receiver`, `^(true|)$`, "receiver off", ""},
 	},
 	linkExemplar: {
-		{prometheus, query(`count(` + metric + `_count{job="uservice3"})`), "data.result.0.value.1", `.`, "no metrics served", ""},
+		{prometheus, query(`count(` + metric + `_count{job="uservice3"})`), "data.result.0", `.`, "no metrics served", ""},
 		{prometheus, flags, "data.enable-feature", "exemplar-storage", "feature not enabled", ""},
 	},
 	linkLog: {

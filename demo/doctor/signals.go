@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"net"
 	"net/url"
 	"slices"
 	"strings"
@@ -27,7 +28,8 @@ func query(promQL string) string { return "/api/v1/query?" + url.Values{"query":
 
 // logQL is the path of Loki that finds lines of a service; see ask.
 func logQL(service, filter string) string {
-	return "/loki/api/v1/query_range?limit=100&start=__since__&query=" + url.QueryEscape(fmt.Sprintf(`{service_name=%q}`, service)+filter)
+	query := url.QueryEscape(fmt.Sprintf(`{service_name=%q}`, service) + filter)
+	return "/loki/api/v1/query_range?limit=100&start=__since__&query=" + query
 }
 
 // number asks Prometheus for one number; -1 when there is no such series.
@@ -45,8 +47,8 @@ func (e *examination) lines(ctx context.Context, service, filter string) []gjson
 	return answer.Get("data.result").Array()
 }
 
-// haveLinks are the jobs in Prometheus of parts that have a link of their own.
-var haveLinks = []string{topology.Uservice3, "traefik", topology.Tempo, prometheus, loki, grafana}
+// haveLinks are the jobs in Prometheus that another link asks about.
+var haveLinks = []string{topology.Uservice3, "traefik", topology.Tempo, prometheus, loki, grafana, "span-metrics"}
 
 // targets names what Prometheus cannot scrape: a target that is not up, and a job without any, as when
 // the name of its containers is gone.
@@ -54,29 +56,32 @@ func (e *examination) targets(ctx context.Context) outcome {
 	pools, err := e.askJSON(ctx, prometheus, jobs)
 	active, activeErr := e.askJSON(ctx, prometheus, "/api/v1/targets?state=active")
 	if err := cmp.Or(err, activeErr); err != nil {
-		delete(e.down, prometheus) // which has its own link
-		return skipped("not known: Prometheus does not answer")
+		return skipped("not known: Prometheus does not answer") // and has its own link
 	}
-	var down, names, up []string
+	var up, down, names []string
 	for _, pool := range pools.Get("data.scrapePools").Array() {
 		job := pool.String()
-		targets := active.Get(`data.activeTargets.#(scrapePool=="` + job + `")#`).Array()
-		sick := slices.DeleteFunc(slices.Clone(targets), func(t gjson.Result) bool { return t.Get("health").String() != "down" })
-		switch {
-		case slices.Contains(haveLinks, job):
-			continue
-		case len(targets) == 0:
-			down = append(down, job+": none is found")
-		case len(sick) > 0:
-			down = append(down, fmt.Sprintf("%s: %d of %d (%s)", job, len(sick), len(targets), sick[0].Get("lastError")))
-		default:
-			up = append(up, job)
+		if slices.Contains(haveLinks, job) {
 			continue
 		}
-		names = append(names, job)
+		targets := active.Get(`data.activeTargets.#(scrapePool=="` + job + `")#`)
+		sick := targets.Get(`#(health=="down")#`).Array()
+		switch {
+		case len(targets.Array()) == 0:
+			down, names = append(down, job+" (nothing has this name)"), append(names, job)
+		case len(sick) == 0:
+			up = append(up, job)
+		}
+		for _, target := range sick {
+			name, _, _ := strings.Cut(hostOf(target.Get("scrapeUrl").String()), ":")
+			if name == "" || net.ParseIP(name) != nil { // found by the name of the job
+				name = job
+			}
+			down, names = append(down, fmt.Sprintf("%s (%s)", name, target.Get("lastError"))), append(names, name)
+		}
 	}
 	if len(down) > 0 {
-		return broken("not up: "+strings.Join(down, "; "), "target down").with(strings.Join(names, " ")).yet()
+		return broken("not up: "+strings.Join(down, ", "), "target down").with(strings.Join(slices.Compact(names), " ")).yet()
 	}
 	return fine("up: %s", strings.Join(up, ", "))
 }

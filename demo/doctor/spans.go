@@ -29,7 +29,8 @@ const (
 // expected are the spans that every request of the instrumented pair has: the service and the name.
 func (e *examination) expected() []string {
 	proxy := e.o.name(topology.Gateway)
-	return []string{proxy + " GET", proxy + " ReverseProxy", served3, "uservice3 redis_call", calls4, served4, "uservice4 database_call"}
+	return []string{proxy + " GET", proxy + " ReverseProxy", served3, "uservice3 redis_call", calls4,
+		served4, "uservice4 database_call"}
 }
 
 // match finds the expected spans in what has arrived. A span whose service is none of ours stands for the
@@ -165,7 +166,8 @@ func (e *examination) notSent(ctx context.Context, detail string, senders []stri
 	for _, sender := range senders {
 		switch own := e.logged(ctx, sender); {
 		case own.Vain != "":
-			return broken(detail, "endpoint in vain", "store away").yet().with(struct{ Sender, Endpoint string }{sender, own.Vain})
+			about := struct{ Sender, Endpoint string }{sender, own.Vain}
+			return broken(detail, "endpoint in vain", "store away").yet().with(about)
 		case own.Started.After(e.sent):
 			return broken(detail, "restarted").yet().with(sender)
 		}

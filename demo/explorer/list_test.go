@@ -114,9 +114,9 @@ func TestAListIsFiltered(t *testing.T) {
 // hops are a ledger's.
 type hops []ledger.Hop
 
-func (h hops) Handler() http.Handler                       { return http.NotFoundHandler() }
-func (h hops) Recent(int) []ledger.Request                 { return []ledger.Request{{Hops: h}} }
-func (h hops) Trace(string, int) ([]ledger.Request, error) { return h.Recent(1), nil }
+func (h hops) Handler() http.Handler                            { return http.NotFoundHandler() }
+func (h hops) Recent(int) []ledger.Request                      { return []ledger.Request{{Hops: h}} }
+func (h hops) Trace(string, int) ([]ledger.Request, int, error) { return h.Recent(1), 1, nil }
 
 func TestAListNamesWhoIsMissing(t *testing.T) {
 	c := collector.New(slog.New(slog.DiscardHandler))

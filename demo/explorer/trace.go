@@ -22,8 +22,12 @@ import (
 type shown struct {
 	Trace  *story.Trace  `json:"trace"`
 	Absent *story.Absent `json:"absent"`
-	// Requests are those of the ledger that had to do with the trace; nil if nobody keeps one.
-	Requests []ledger.Request `json:"requests"`
+	// Requests are the newest of those of the ledger that had to do with the trace, of Total; nil if
+	// nobody keeps one.
+	Requests []story.Request `json:"requests"`
+	Total    int             `json:"total"`
+	// SampledMeans stands beside them.
+	SampledMeans string `json:"sampled_means"`
 	// Settled reports whether asking again would tell nothing new.
 	Settled bool `json:"settled"`
 }
@@ -38,34 +42,40 @@ func (e *explorer) trace(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), tempoTimeout)
 	defer cancel()
-	t, requests, err := e.tell(ctx, id)
+	t, requests, total, err := e.tell(ctx, id)
 	if err != nil && !errors.Is(err, tempo.ErrNotFound) {
 		e.failStore(w, r, err)
 		return
 	}
+	got := shown{Trace: t, Requests: story.Hops(requests, id, t), Total: total, SampledMeans: story.SampledMeans}
 	if err != nil {
 		query := r.URL.Query()
 		waited, _ := strconv.ParseInt(query.Get("waited"), 10, 64) // without one, the wait begins
 		absent := story.Missing(id, e.Ledger != nil, requests, query.Has("unsampled"), time.Duration(waited)*time.Millisecond)
-		answer(w, http.StatusOK, shown{Absent: &absent, Requests: requests, Settled: absent.Settled})
-		return
+		got.Absent, got.Settled = &absent, absent.Settled
+	} else {
+		e.remember(t)
+		got.Settled = t.Settled
 	}
-	e.remember(t)
-	answer(w, http.StatusOK, shown{Trace: t, Requests: requests, Settled: t.Settled})
+	answer(w, http.StatusOK, got)
 }
 
-// tell reads a trace and explains it. The requests are known also of a trace that is not found.
-func (e *explorer) tell(ctx context.Context, id string) (told *story.Trace, requests []ledger.Request, err error) {
+// maxRequests is how many requests are drawn beside a trace.
+const maxRequests = 10
+
+// tell reads a trace and explains it. The requests are known also of a trace that is not found: the
+// newest of total.
+func (e *explorer) tell(ctx context.Context, id string) (told *story.Trace, requests []ledger.Request, total int, err error) {
 	if e.Ledger != nil {
-		if requests, err = e.Ledger.Trace(id, ledger.DefaultLimit); err != nil {
-			return nil, nil, err
+		if requests, total, err = e.Ledger.Trace(id, maxRequests); err != nil {
+			return nil, nil, 0, err
 		}
 	}
 	t, err := e.client().Trace(ctx, id)
 	if err != nil {
-		return nil, requests, err
+		return nil, requests, total, err
 	}
-	return story.Tell(t, story.Options{Requests: requests, Now: time.Now()}), requests, nil
+	return story.Tell(t, story.Options{Requests: requests, Now: time.Now()}), requests, total, nil
 }
 
 const (
@@ -77,7 +87,7 @@ const (
 func (e *explorer) twin(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), tempoTimeout)
 	defer cancel()
-	plain, _, err := e.tell(ctx, r.PathValue("id"))
+	plain, _, _, err := e.tell(ctx, r.PathValue("id"))
 	switch {
 	case errors.Is(err, tempo.ErrNotFound), err == nil && plain.Plain == nil:
 		answer(w, http.StatusOK, nil)
@@ -110,7 +120,7 @@ func (e *explorer) explaining(ctx context.Context, plain *story.Trace) (*story.T
 	apart := func(s tempo.Summary) time.Duration { return s.Start.Sub(plain.StartedAt).Abs() }
 	slices.SortFunc(found, func(a, b tempo.Summary) int { return cmp.Compare(apart(a), apart(b)) })
 	for _, s := range found[:min(len(found), twinsRead)] {
-		if other, _, err := e.tell(ctx, s.ID); err == nil && other.Explains(plain) {
+		if other, _, _, err := e.tell(ctx, s.ID); err == nil && other.Explains(plain) {
 			return other, nil
 		}
 	}

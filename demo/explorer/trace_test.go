@@ -32,7 +32,9 @@ func (l fakeLedger) Recent(int) (all []ledger.Request) {
 	return all
 }
 
-func (l fakeLedger) Trace(id string, _ int) ([]ledger.Request, error) { return l[id], nil }
+func (l fakeLedger) Trace(id string, _ int) ([]ledger.Request, int, error) {
+	return l[id], len(l[id]), nil
+}
 
 // serve returns an explorer of a collector that has a plain service's trace, and one of its twin.
 func serve(t *testing.T, l Ledger) http.Handler {
@@ -85,7 +87,7 @@ func TestAnswersAboutTraces(t *testing.T) {
 		{"nobody's id", withLedger, "/api/trace/def?waited=9000", 200, map[string]string{"trace": "<nil>", "absent.title": "This trace is not here", "settled": "true"}},
 		{"nobody's id, at first", withLedger, "/api/trace/def", 200, map[string]string{"absent.title": "", "settled": "false"}},
 		{"what only the ledger knows", withLedger, "/api/trace/" + strings.Repeat("1", 32), 200, map[string]string{
-			"absent.title": "This call was not sampled", "requests.0.user_agent": "agent unsampled"}},
+			"absent.title": "This call was not sampled", "total": "1"}},
 		{"what an answer called not sampled", without, "/api/trace/def?unsampled", 200, map[string]string{"absent.title": "This call was not sampled"}},
 		{"a call, by its agent", without, "/api/called?agent=agent+uservice1", 200, map[string]string{"id": knownID, "sampled": "true"}},
 		{"a call that is not sampled", withLedger, "/api/called?agent=agent+unsampled", 200, map[string]string{"id": strings.Repeat("1", 32), "sampled": "false"}},

@@ -68,6 +68,9 @@ func TestUpstreamThatFails(t *testing.T) {
 			r := newRigTo(t, up.URL)
 			r.gw.transport.ResponseHeaderTimeout = 100 * time.Millisecond
 			res, body := r.get(t, "uservice3.localhost", "/", nil)
+			if res.Header.Get("Content-Type") != "text/plain; charset=utf-8" { // for curl
+				t.Errorf("the page is %s", res.Header.Get("Content-Type"))
+			}
 			if res.StatusCode != tc.status || !strings.Contains(body, tc.page) || strings.Contains(body, up.Listener.Addr().String()) {
 				t.Errorf("got %d: %s", res.StatusCode, body)
 			}

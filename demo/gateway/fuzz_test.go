@@ -44,10 +44,9 @@ var (
 func FuzzHostAndQuery(f *testing.F) {
 	for _, seed := range [][4]string{
 		{"uservice1.localhost", "/", "fail=redis&slow=database", "0123456789abcdef0123456789abcdef:1111111111111111:0:1"},
-		{"USERVICE3.localhost.:8000", "/a%2fb//c", "a=b;c=d&%zz", ":::"},
-		{"nobody.localhost:8000", "/", "", ""}, {"", "/", "", ""}, {"[::1]:80", "/", "", ""}, {"a:b:c", "/", "", ""},
+		{"USERVICE3.localhost.:8000", "/a%2fb//c", "a=b;c=d&%zz", ":::"}, {"a:b:c", "/", "", ""},
 		{"evil<script>alert(1)</script>", "/", "<script>", "<script>"}, {"x:@evil.example", "/", "", ""}, {"x:80/\"><b>", "/", "", ""},
-		{"x:javascript", "/", "", ""}, {strings.Repeat("long", 4<<10), "/", strings.Repeat("&", 1<<10), strings.Repeat(":", 1<<10)},
+		{strings.Repeat("long", 4<<10), "/", strings.Repeat("&", 1<<10), strings.Repeat(":", 1<<10)},
 		{"uservice1.localhost:\xff", "/\xff", "\xff=\x00", "\xff"},
 	} {
 		f.Add(seed[0], seed[1], seed[2], seed[3])
@@ -104,11 +103,6 @@ func FuzzHostAndQuery(f *testing.F) {
 			if left := passed.Header.Get("Uber-Trace-Id"); !strings.HasPrefix(left, record.TraceID+":") || len(left) != 53 {
 				t.Errorf("%q goes on as %q in trace %s", header, left, record.TraceID)
 			}
-			for name, values := range passed.Header {
-				if !headerBytes.MatchString(strings.Join(values, ", ")) {
-					t.Errorf("%s goes on as %q", name, values)
-				}
-			}
 			return
 		}
 		if w.Code != http.StatusNotFound || passed != nil {
@@ -131,11 +125,6 @@ func FuzzHostAndQuery(f *testing.F) {
 		}
 		if !slices.Equal(linked, []string{"uservice1.localhost", "uservice3.localhost"}) {
 			t.Errorf("the page for %q links to %v", host, linked)
-		}
-		// For curl it is text, which a browser must not take for anything else.
-		w = ask(host, path, query, header, "*/*")
-		if w.Header().Get("Content-Type") != "text/plain; charset=utf-8" || w.Header().Get("X-Content-Type-Options") != "nosniff" || w.Body.Len() > maxOwnPage {
-			t.Errorf("%d bytes of %s for %q", w.Body.Len(), w.Header().Get("Content-Type"), host)
 		}
 	})
 }

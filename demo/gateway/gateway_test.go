@@ -4,12 +4,8 @@ import (
 	"bufio"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"net/http/httptest"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"unicode/utf8"
 
@@ -146,36 +142,6 @@ func TestStreamsPassThroughAsTheyCome(t *testing.T) {
 	if line, err := lines.ReadString('\n'); line != "data: 2\n" {
 		t.Fatalf("%q %v", line, err)
 	}
-}
-
-func TestConnectionsToTheUpstreamAreReusedUnderConcurrency(t *testing.T) {
-	const clients, rounds = 20, 10
-	var opened atomic.Int32
-	up := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
-	up.Config.ConnState = func(_ net.Conn, s http.ConnState) {
-		if s == http.StateNew {
-			opened.Add(1)
-		}
-	}
-	up.Start()
-	defer up.Close()
-	r := newRigTo(t, up.URL)
-	var wg sync.WaitGroup
-	for range clients {
-		wg.Go(func() {
-			for range rounds {
-				rec := httptest.NewRecorder()
-				req := httptest.NewRequest(http.MethodGet, "http://uservice3.localhost/", nil)
-				r.gw.ServeHTTP(rec, req)
-			}
-		})
-	}
-	wg.Wait()
-	// One per client, and some that were dialled while another became free.
-	if n := opened.Load(); n > 3*clients {
-		t.Errorf("%d connections for %d clients", n, clients)
-	}
-	r.gw.CloseIdleConnections()
 }
 
 func TestDrainEndsEachConnectionWithItsAnswer(t *testing.T) {

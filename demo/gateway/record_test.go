@@ -49,88 +49,64 @@ func recorded(t *testing.T, o Options, req *http.Request) (r ledger.Record, arri
 }
 
 func TestWhatPassesIsRecorded(t *testing.T) {
-	provider := sdktrace.NewTracerProvider()
-	request := func(url, uberTraceID string) *http.Request {
-		req := httptest.NewRequest(http.MethodGet, url, nil)
-		req.Header.Set("Cookie", "secret")
-		req.Header.Set("User-Agent", "somebody")
-		if uberTraceID != "" {
-			req.Header.Set("Uber-Trace-Id", uberTraceID)
-		}
-		return req
-	}
+	provider := sdktrace.NewTracerProvider(sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.AlwaysSample())))
 	const ours, unsampled = "0000000000000000000000000000000a:000000000000000b:0:1", "0000000000000000000000000000000a:000000000000000b:0:0"
 	for _, tc := range []struct {
-		name          string
-		url, header   string
-		tamper        func(http.Header)
-		service       string
-		status        int
-		arrived, left string // values of uber-trace-id; - for headers that were not recorded at all
-		response      string
-		own           bool // the record names a span of the gateway
+		name        string
+		url, header string
+		tamper      func(http.Header)
+		status      int
+		left        string // uber-trace-id: what it begins with, or one of the words below
 	}{
-		{name: "a trace that starts here", url: "http://A.localhost.:8000/x?y=z", service: "a", status: 418, left: "started", response: "00-a-b-01", own: true},
-		{name: "a trace that goes on", url: "http://a.localhost/", header: ours, service: "a", status: 418, arrived: ours, left: "continued", response: "00-a-b-01", own: true},
-		{name: "an unsampled trace goes on unsampled", url: "http://a.localhost/", header: unsampled, service: "a", status: 418, arrived: unsampled,
-			left: "continued", response: "00-a-b-01", own: true},
-		{name: "a malformed header starts a trace", url: "http://a.localhost/", header: "not-a-trace", service: "a", status: 418, arrived: "not-a-trace",
-			left: "started", response: "00-a-b-01", own: true},
-		{name: "a header that is dropped", url: "http://a.localhost/", header: ours, tamper: func(h http.Header) { h.Del("Uber-Trace-Id") }, service: "a", status: 418,
-			arrived: ours, response: "00-a-b-01", own: true},
-		{name: "a header that is changed", url: "http://a.localhost/", tamper: func(h http.Header) { h.Set("Uber-Trace-Id", "x") }, service: "a", status: 418,
-			left: "x", response: "00-a-b-01", own: true},
-		{name: "an unknown host", url: "http://b.localhost/", header: ours, status: 404, arrived: ours, left: "-", own: true},
-		{name: "an upstream that is down", url: "http://a.localhost/down", service: "a", status: 502, left: "started", own: true},
+		{"a trace that starts here", "http://A.localhost.:8000/x?y=z", "", nil, 418, "started"},
+		{"a trace that goes on", "http://a.localhost/", ours, nil, 418, "continued"},
+		{"an unsampled trace goes on unsampled", "http://a.localhost/", unsampled, nil, 418, "continued"},
+		{"a malformed header starts a trace", "http://a.localhost/", "not-a-trace", nil, 418, "started"},
+		{"a header that is dropped", "http://a.localhost/", ours, func(h http.Header) { h.Del("Uber-Trace-Id") }, 418, ""},
+		{"a header that is changed", "http://a.localhost/", "", func(h http.Header) { h.Set("Uber-Trace-Id", "x") }, 418, "x"},
+		{"an unknown host", "http://b.localhost/", ours, nil, 404, "nothing"},
+		{"an upstream that is down", "http://a.localhost/down", "", nil, 502, "started"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			o := Options{Propagator: jaeger.Jaeger{}, TracerProvider: provider, Tamper: tc.tamper}
-			req := request(tc.url, tc.header)
-			r, arrived, log := recorded(t, o, req)
-			if r.Service != tc.service || r.Status != tc.status || r.TraceResponse != tc.response || r.Name != "gateway" || r.Time.IsZero() || r.Duration <= 0 ||
-				r.Method != "GET" || r.Host != req.Host || r.Path != req.URL.Path || r.Query != req.URL.RawQuery || r.Agent != "somebody" {
+			req := httptest.NewRequest(http.MethodGet, tc.url, nil)
+			req.Header.Set("Cookie", "secret")
+			req.Header.Set("User-Agent", "somebody")
+			if tc.header != "" {
+				req.Header.Set("Uber-Trace-Id", tc.header)
+			}
+			r, arrived, log := recorded(t, Options{Propagator: jaeger.Jaeger{}, TracerProvider: provider, Tamper: tc.tamper}, req)
+			service, response := "a", ""
+			if tc.status == http.StatusNotFound {
+				service = ""
+			}
+			if tc.status == http.StatusTeapot {
+				response = "00-a-b-01"
+			}
+			if r.Service != service || r.Status != tc.status || r.TraceResponse != response || r.Name != "gateway" || r.Time.IsZero() || r.Duration <= 0 ||
+				r.Method != "GET" || r.Host != req.Host || r.Path != req.URL.Path || r.Query != req.URL.RawQuery || r.Agent != "somebody" ||
+				r.TraceID == "" || r.SpanID == "" || r.Arrived["uber-trace-id"] != tc.header || len(r.Arrived) > 1 {
 				t.Errorf("%+v", r)
 			}
-			if got := r.Arrived["uber-trace-id"]; got != tc.arrived || len(r.Arrived) > 1 {
-				t.Errorf("arrived: %v", r.Arrived)
-			}
-			got := r.Left["uber-trace-id"]
+			got, ok := r.Left["uber-trace-id"]
 			switch tc.left {
-			case "-":
-				if r.Left != nil {
-					t.Errorf("left: %v", r.Left)
-				}
+			case "nothing":
+				ok = r.Left == nil
 			case "started":
-				if !strings.HasPrefix(got, r.TraceID+":") || strings.Contains(got, r.SpanID) {
-					t.Errorf("left: %q", got)
-				}
+				ok = strings.HasPrefix(got, r.TraceID+":") && !strings.Contains(got, r.SpanID)
 			case "continued":
-				if !strings.HasPrefix(got, ours[:33]) || got == tc.header || !strings.HasSuffix(got, tc.header[len(ours)-4:]) {
-					t.Errorf("left: %q", got)
-				}
+				ok = got != tc.header && strings.HasPrefix(got, tc.header[:33]) && strings.HasSuffix(got, tc.header[len(ours)-4:])
 			default:
-				if got != tc.left || r.Left == nil {
-					t.Errorf("left: %v", r.Left)
-				}
+				ok = r.Left != nil && got == tc.left
 			}
-			if arrived != nil && arrived.Get("Uber-Trace-Id") != got {
-				t.Errorf("what left is %q, what arrived upstream %q", got, arrived.Get("Uber-Trace-Id"))
+			if !ok || arrived != nil && arrived.Get("Uber-Trace-Id") != got {
+				t.Errorf("left: %v, arrived upstream: %v", r.Left, arrived)
 			}
-			if (r.TraceID != "" && r.SpanID != "") != tc.own {
-				t.Errorf("own span %q of %q", r.SpanID, r.TraceID)
+			var want any = r.Left
+			if r.Left == nil {
+				want = nil
 			}
-			// The log says the same.
-			said := fmt.Sprint(log["arrived"], log["left"], log["traceresponse"])
-			var left any
-			if r.Left != nil {
-				left = r.Left
-			}
-			var response any
-			if r.TraceResponse != "" {
-				response = r.TraceResponse
-			}
-			if want := fmt.Sprint(r.Arrived, left, response); said != want {
-				t.Errorf("logged %s, want %s", said, want)
+			if log["traceresponse"] != nil && log["traceresponse"] != response || fmt.Sprint(log["arrived"], log["left"]) != fmt.Sprint(r.Arrived, want) {
+				t.Errorf("logged %v", log)
 			}
 		})
 	}

@@ -65,9 +65,6 @@ func New(sw Switch, seed uint64) *Lab {
 	return &Lab{sw: sw, seed: seed, draw: rand.New(rand.NewPCG(seed, 0))}
 }
 
-// Active returns the name of the fault that is on, or "", also while it is a secret.
-func (l *Lab) Active() string { return l.State().Active }
-
 // Set turns a fault on by its name, and any other off; an empty name mends everything.
 func (l *Lab) Set(ctx context.Context, name string) error { return l.sw.Set(ctx, name, false) }
 

@@ -36,7 +36,6 @@ func request(n *node) Request {
 	switch {
 	case n.Service == "":
 	case n.gateway:
-		r.Unlogged = n.Service
 		r.Hops = append(r.Hops, unlogged(n))
 	case n.TraceID == "":
 		r.Lost = n.Name

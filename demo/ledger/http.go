@@ -36,7 +36,7 @@ func (l *Ledger) Handler() http.Handler {
 		l.mu.Unlock()
 		var err error
 		if query := r.URL.Query(); query.Has("trace") {
-			a.Requests, a.Total, err = l.trace(query.Get("trace"), DefaultLimit)
+			a.Requests, a.Total, err = l.Trace(query.Get("trace"), DefaultLimit)
 		} else {
 			a.Requests = l.Recent(DefaultLimit)
 		}

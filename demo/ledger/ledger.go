@@ -200,16 +200,11 @@ func (l *Ledger) Recent(limit int) []Request {
 	}
 }
 
-// Trace returns the requests that had to do with a trace, newest first, at most limit of them:
-// usually one; more, if a client sent the same context more than once; none, if nothing is known of
-// it. Leading zeros of the id may be missing. The error says what is wrong with a malformed id.
-func (l *Ledger) Trace(id string, limit int) ([]Request, error) {
-	found, _, err := l.trace(id, limit)
-	return found, err
-}
-
-// trace also says how many such requests there are.
-func (l *Ledger) trace(id string, limit int) (found []Request, total int, err error) {
+// Trace returns the requests that had to do with a trace, newest first, at most limit of them, and how
+// many there are: usually one; more, if a client sent the same context more than once; none, if
+// nothing is known of it. Leading zeros of the id may be missing. The error says what is wrong with a
+// malformed id.
+func (l *Ledger) Trace(id string, limit int) (found []Request, total int, err error) {
 	id, err = traceid.Trace(id)
 	if err != nil {
 		return nil, 0, err

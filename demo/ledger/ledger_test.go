@@ -90,7 +90,7 @@ func TestTheNewestRecordsAreKept(t *testing.T) {
 	if first := l.Recent(1000); len(first) != 10 || !first[0].Time.After(first[1].Time) {
 		t.Errorf("%d requests, not newest first", len(first))
 	}
-	if found, total, err := l.trace(traceA, 2); err != nil || len(found) != 2 || total != 5 {
+	if found, total, err := l.Trace(traceA, 2); err != nil || len(found) != 2 || total != 5 {
 		t.Errorf("%d of %d requests of a trace, %v", len(found), total, err)
 	}
 }
@@ -118,7 +118,7 @@ func TestManyLinesWithOneContext(t *testing.T) {
 		r.Left, r.Duration = nil, time.Hour
 		l.AddProxy(r)
 	}
-	if found, total, err := l.trace(traceA, 3); err != nil || len(found) != 3 || total != maxLogRecords {
+	if found, total, err := l.Trace(traceA, 3); err != nil || len(found) != 3 || total != maxLogRecords {
 		t.Errorf("%d of %d, %v", len(found), total, err)
 	}
 }
@@ -173,37 +173,4 @@ func TestConcurrentUse(t *testing.T) {
 		})
 	}
 	wg.Wait()
-}
-
-// BenchmarkRecent and BenchmarkTrace are the price of a poll of a full ledger whose clients all send
-// the same trace id, 200 times a second, and of the newest of one whose clients send none.
-func BenchmarkRecent(b *testing.B) {
-	l := New(DefaultMaxRecords)
-	for i := range DefaultMaxRecords {
-		id := fmt.Sprintf("%032x", i+1)
-		l.AddLine("uservice1", requestLine(5*i+1, uber(id, 2), "", ""))
-		l.AddLine("uservice2", requestLine(5*i+150, nil, "", ""))
-		r := gatewayRecord(5*i, "uservice1", id, uber(id, 2))
-		r.Duration = 1700 * time.Millisecond
-		l.AddProxy(r)
-	}
-	for b.Loop() {
-		l.Recent(20)
-	}
-}
-
-func BenchmarkTrace(b *testing.B) {
-	l := New(DefaultMaxRecords)
-	for i := range DefaultMaxRecords {
-		l.AddLine("uservice3", requestLine(5*i+1, through(uber(traceA, 2)), traceA, span(3+i)))
-		l.AddLine("uservice4", requestLine(5*i+150, uber(traceA, 4), traceA, span(100000+i)))
-		r := gatewayRecord(5*i, "uservice3", traceA, nil)
-		r.Duration, r.Left = 1700*time.Millisecond, nil
-		l.AddProxy(r)
-	}
-	for b.Loop() {
-		if _, err := l.Trace(traceA, 20); err != nil {
-			b.Fatal(err)
-		}
-	}
 }

@@ -56,7 +56,7 @@ func Run(stdin io.Reader, stdout, stderr io.Writer, o RunOptions) error {
 	limit := cmp.Or(o.Limit, DefaultLimit)
 	a := Answer{Requests: []Request{}}
 	if o.Trace != "" {
-		if a.Requests, a.Total, _ = l.trace(o.Trace, limit); a.Total == 0 {
+		if a.Requests, a.Total, _ = l.Trace(o.Trace, limit); a.Total == 0 {
 			return fmt.Errorf("trace %s is not in this log", o.Trace)
 		}
 	} else {

@@ -257,7 +257,7 @@ func TestScenarios(t *testing.T) {
 func check(t *testing.T, l *Ledger, r Request) {
 	t.Helper()
 	for _, id := range r.Traces {
-		found, err := l.Trace(strings.TrimLeft(id, "0"), 1000)
+		found, _, err := l.Trace(strings.TrimLeft(id, "0"), 1000)
 		if err != nil || !slices.ContainsFunc(found, func(f Request) bool { return reflect.DeepEqual(f, r) }) {
 			t.Errorf("request %+v is not found by its trace %s: %v", r, id, err)
 		}

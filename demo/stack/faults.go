@@ -124,7 +124,7 @@ func (s faultSwitch) Set(ctx context.Context, name string, secret bool) error {
 
 // apply makes f the active fault. The gate is closed.
 func (s *Stack) apply(f *active) error {
-	var change []*service
+	var change []*instance
 	before := s.fault.Load()
 	secret := f.secret || before.secret // and so is which services need a change
 	for _, svc := range s.services {
@@ -155,7 +155,7 @@ func (s *Stack) killAndStartAgain(f *active) {
 	if !f.secret {
 		s.log.Warn("killed before it could send its spans; it starts again", "service", f.kills, "fault", f.name)
 	}
-	if err := s.startServices(s.alive, []*service{svc}); err != nil && s.alive.Err() == nil {
+	if err := s.startServices(s.alive, []*instance{svc}); err != nil && s.alive.Err() == nil {
 		s.died(f.kills, "it did not start again: "+err.Error())
 	}
 }

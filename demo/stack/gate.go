@@ -16,7 +16,7 @@ const places = 1 << 30
 // guard lets requests into the gateway, those for instrumented services through the gate.
 func (s *Stack) guard(w http.ResponseWriter, r *http.Request) {
 	host := topology.HostName(r.Host)
-	if !slices.ContainsFunc(s.services, func(svc *service) bool { return svc.Instrumented && svc.Host() == host }) {
+	if !slices.ContainsFunc(s.services, func(svc *instance) bool { return svc.Instrumented && svc.Host() == host }) {
 		s.gateway.ServeHTTP(w, r)
 		return
 	}

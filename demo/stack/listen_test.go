@@ -67,7 +67,7 @@ func TestServicesMoveWhenTheirPortIsTakenAndTheirMetricsToo(t *testing.T) {
 	addr := taken.Addr().String()
 	var messages strings.Builder
 	s := newStack(Options{Messages: &messages, Addrs: map[string]string{"anywhere": anyPort}})
-	s.services = []*service{
+	s.services = []*instance{
 		{Service: topology.Service{Name: "plain", Addr: addr}},
 		{Service: topology.Service{Name: "anywhere", Addr: addr, Metrics: free, Instrumented: true}},
 		{Service: topology.Service{Name: "unlucky", Addr: free, Metrics: addr, Instrumented: true}},

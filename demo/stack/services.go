@@ -21,8 +21,8 @@ import (
 // portTimeout is how long a service that starts again waits for its port.
 const portTimeout = 5 * time.Second
 
-// service is a service in this run.
-type service struct {
+// instance is a service in this run.
+type instance struct {
 	topology.Service
 	addr    string           // host:port; the port is 0 for any until the first start
 	metrics string           // the same of its metrics, if it is instrumented
@@ -30,8 +30,8 @@ type service struct {
 }
 
 // find returns a service by its name, or nil.
-func (s *Stack) find(name string) *service {
-	i := slices.IndexFunc(s.services, func(svc *service) bool { return svc.Name == name })
+func (s *Stack) find(name string) *instance {
+	i := slices.IndexFunc(s.services, func(svc *instance) bool { return svc.Name == name })
 	if i < 0 {
 		return nil
 	}
@@ -60,7 +60,7 @@ func (s *Stack) placeServices() error {
 }
 
 // environment is what a service gets on top of the runner's own, once those it calls have started.
-func (s *Stack) environment(svc *service, f *active) map[string]string {
+func (s *Stack) environment(svc *instance, f *active) map[string]string {
 	env := services.Environment(svc.Service)
 	if upstream := s.find(svc.Upstream); upstream != nil {
 		env["UPSTREAM"] = httpURL(upstream.addr).String()
@@ -86,7 +86,7 @@ func (s *Stack) environment(svc *service, f *active) map[string]string {
 
 // startServices starts services under the active fault, one after the other: each is called by none
 // before it.
-func (s *Stack) startServices(ctx context.Context, list []*service) error {
+func (s *Stack) startServices(ctx context.Context, list []*instance) error {
 	for _, svc := range list {
 		if err := s.startService(ctx, svc); err != nil {
 			return err
@@ -97,7 +97,7 @@ func (s *Stack) startServices(ctx context.Context, list []*service) error {
 
 // startService starts a service, on the same ports as before if it ran already, and waits until it
 // listens.
-func (s *Stack) startService(ctx context.Context, svc *service) error {
+func (s *Stack) startService(ctx context.Context, svc *instance) error {
 	if svc.process != nil {
 		awaitPort(ctx, svc.addr)
 		awaitPort(ctx, svc.metrics)
@@ -146,7 +146,7 @@ func awaitPort(ctx context.Context, addr string) {
 }
 
 // stopServices stops services, those first that call others.
-func (s *Stack) stopServices(ctx context.Context, list []*service) error {
+func (s *Stack) stopServices(ctx context.Context, list []*instance) error {
 	var errs []error
 	for _, svc := range slices.Backward(list) {
 		if svc.process != nil {

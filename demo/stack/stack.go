@@ -40,7 +40,7 @@ type Stack struct {
 	propagator propagation.TextMapPropagator // of the gateway
 	provider   *sdktrace.TracerProvider      // the same
 	parts      map[string]*part              // those that run in this process, by name
-	services   []*service                    // in the order to start in; what is in them changes while the gate is closed
+	services   []*instance                    // in the order to start in; what is in them changes while the gate is closed
 	running    sync.WaitGroup                // goroutines
 
 	gate *semaphore.Weighted // of places; see closeGate

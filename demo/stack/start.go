@@ -59,7 +59,7 @@ func newStack(o Options) *Stack {
 	s.lab = lab.New(faultSwitch{s}, o.Seed)
 	s.log = s.output.logger("demo")
 	for _, svc := range topology.Services() {
-		s.services = append(s.services, &service{Service: svc})
+		s.services = append(s.services, &instance{Service: svc})
 	}
 	s.alive, s.end = context.WithCancelCause(context.Background())
 	s.graceful, s.kill = context.WithCancelCause(context.Background())

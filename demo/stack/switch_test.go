@@ -112,8 +112,8 @@ func TestFaultFromTheStart(t *testing.T) {
 	if _, body := get(t, s.URLs().Gateway, "uservice4.localhost"); !strings.Contains(body, "OTEL_TRACES_SAMPLER=parentbased_always_on") || !strings.Contains(body, ":0:0 ") {
 		t.Errorf("uservice4 got %s", body)
 	}
-	if s.Faults().Active() != "not-sampled" {
-		t.Errorf("active is %q", s.Faults().Active())
+	if s.Faults().State().Active != "not-sampled" {
+		t.Errorf("active is %q", s.Faults().State().Active)
 	}
 }
 

@@ -8,48 +8,41 @@ import (
 // Row is the time of a service, or of the spans of one name in it.
 type Row struct {
 	Service string  `json:"service"` // empty for time that no span covers
-	Name    string  `json:"name"`    // of the spans; that of the last row's time is "unexplained"
+	Name    string  `json:"name"`    // of the spans, or "unexplained"
 	Spans   int     `json:"spans"`
 	Errors  int     `json:"errors"`
-	Time    *Time   `json:"time"`  // nil if all of them are dark: nobody knows what they did themselves
+	Dark    bool    `json:"dark"` // all of them are: nobody knows what they did themselves
+	Time    Time    `json:"time"`
 	Share   float64 `json:"share"` // 0 to 1
 	Percent string  `json:"percent"`
 }
 
 // rows adds up the shares of spans by a key, the greatest first. They add up to the trace's duration.
-func (t *Trace) rows(key func(*Span) string) []Row {
-	var list []*Row
-	times := map[*Row]Time{}
-	found := map[string]*Row{}
+func (t *Trace) rows(key func(*Span) string) (rows []Row) {
+	found := map[string]int{}
 	for _, s := range t.Spans {
-		row := found[key(s)]
-		if row == nil {
-			row = &Row{Service: s.Service, Name: cmp.Or(s.Name, noName)}
-			found[key(s)] = row
-			list = append(list, row)
+		i, ok := found[key(s)]
+		if !ok {
+			i = len(rows)
+			found[key(s)] = i
+			rows = append(rows, Row{Service: s.Service, Name: cmp.Or(s.Name, noName), Dark: true})
 		}
+		row := &rows[i]
 		row.Spans++
-		times[row] += s.Share
+		row.Time += s.Share
+		row.Dark = row.Dark && s.Dark
 		if s.Status == "error" {
 			row.Errors++
 		}
-		if !s.Dark {
-			row.Time = new(Time)
-		}
 	}
 	if t.Dark != nil && t.Dark.Time > 0 {
-		list = append(list, &Row{Name: "unexplained", Time: new(Time)})
-		times[list[len(list)-1]] = t.Dark.Time
+		rows = append(rows, Row{Name: "unexplained", Time: t.Dark.Time})
 	}
-	slices.SortStableFunc(list, func(a, b *Row) int { return cmp.Compare(times[b], times[a]) })
-	rows := make([]Row, len(list))
-	for i, row := range list {
-		if row.Time != nil {
-			*row.Time, row.Percent = times[row], Percent(times[row], t.Duration)
-			row.Share = float64(times[row]) / float64(max(1, t.Duration))
-		}
-		rows[i] = *row
+	for i := range rows {
+		rows[i].Share = float64(rows[i].Time) / float64(max(1, t.Duration))
+		rows[i].Percent = Percent(rows[i].Time, t.Duration)
 	}
+	slices.SortStableFunc(rows, func(a, b Row) int { return cmp.Compare(b.Time, a.Time) })
 	return rows
 }
 
@@ -62,14 +55,8 @@ const maxAdopted = 100
 // unexplained, and charged to nobody.
 func (t *Trace) account() {
 	guests := map[*Span][]Interval{}
-	looked := 0
-	for _, s := range t.Spans {
-		if !s.Orphan {
-			continue
-		}
-		if looked++; looked > maxAdopted {
-			break
-		}
+	orphans := slices.DeleteFunc(slices.Clone(t.Spans), func(s *Span) bool { return !s.Orphan })
+	for _, s := range orphans[:min(len(orphans), maxAdopted)] {
 		if host := t.host(s); host != nil {
 			guests[host] = append(guests[host], s.Interval)
 		}
@@ -89,7 +76,7 @@ func (t *Trace) account() {
 		}
 		slices.SortFunc(others, func(a, b Interval) int { return cmp.Compare(a.From, b.From) })
 		s.Self = without(s.Interval, others)
-		s.SelfTime = new(length(s.Self))
+		s.SelfTime = length(s.Self)
 		for _, piece := range s.Self {
 			edges = append(edges, edge{piece.From, 1}, edge{piece.To, -1})
 		}
@@ -124,24 +111,22 @@ func (t *Trace) account() {
 
 // host guesses where a span belongs whose parent is missing: in a dark call around it, or else in
 // the shortest span around it that may have called somebody. Nil if there is none.
-func (t *Trace) host(orphan *Span) (host *Span) {
-	better := func(s *Span) bool {
-		switch {
-		case host == nil:
-			return true
-		case s.Dark != host.Dark:
-			return s.Dark
-		case s.Duration != host.Duration:
-			return s.Duration < host.Duration
-		}
-		return s.Depth > host.Depth
-	}
+func (t *Trace) host(orphan *Span) *Span {
+	var hosts []*Span
 	for _, s := range t.Spans {
-		own := s.Index >= orphan.Index && s.Index <= orphan.Index+orphan.Below
+		below := s.Index >= orphan.Index && s.Index <= orphan.Index+orphan.Below
 		around := s.Interval.From <= orphan.Interval.From && s.Interval.To >= orphan.Interval.To && s.Duration > orphan.Duration
-		if around && !own && (s.Dark || s.Children > 0 || s.Kind != "client") && better(s) {
-			host = s
+		if around && !below && (s.Dark || s.Children > 0 || s.Kind != "client") {
+			hosts = append(hosts, s)
 		}
 	}
-	return host
+	if dark := slices.DeleteFunc(slices.Clone(hosts), func(s *Span) bool { return !s.Dark }); len(dark) > 0 {
+		hosts = dark
+	}
+	if len(hosts) == 0 {
+		return nil
+	}
+	return slices.MinFunc(hosts, func(a, b *Span) int {
+		return cmp.Or(cmp.Compare(a.Duration, b.Duration), cmp.Compare(b.Depth, a.Depth))
+	})
 }

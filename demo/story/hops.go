@@ -6,7 +6,6 @@ import (
 
 	"example.com/grafana-tempo-go-demo/demo/header"
 	"example.com/grafana-tempo-go-demo/demo/ledger"
-	"example.com/grafana-tempo-go-demo/demo/tempo"
 )
 
 // Request is a request of the hop ledger beside a trace. Its JSON is drawn by the explorer's page.
@@ -46,56 +45,56 @@ type Header struct {
 	Note    string        `json:"note,omitempty"`
 }
 
-// Hops tells of a request to a reader of one of its traces, of which t has the spans that are here: t
-// is nil if none is.
-func Hops(r ledger.Request, id string, t *tempo.Trace) Request {
-	b := beside{id: id, spans: map[string]*tempo.Span{}, answers: map[string]Answer{}}
+// Hops tells of requests to a reader of one of their traces, of which t has what is here; t is nil if
+// no span is. Nil stays nil.
+func Hops(requests []ledger.Request, id string, t *Trace) (told []Request) {
+	b := beside{id: id, spans: map[string]*Span{}, answers: map[string]Answer{}}
 	if t != nil {
 		for _, s := range t.Spans {
 			b.spans[s.SpanID] = s
-			for _, a := range readAnswers(s) {
+			for _, a := range s.Answers {
 				b.answers[a.TraceID+a.SpanID] = a
 			}
 		}
 	}
-	told := Request{Headline: r.Summary, Hops: []Hop{}}
-	switch {
-	case r.Outcome == ledger.Cut:
-		told.Kind = "bad"
-	case r.Outcome == ledger.Whole && r.Unsampled == "":
-		told.Kind = "good"
-	case r.Outcome != ledger.Unknown:
-		told.Kind = "warn"
+	if requests != nil {
+		told = []Request{}
 	}
-	for _, h := range r.Hops {
-		told.Hops = append(told.Hops, b.hop(h))
-		if h.Action == ledger.Dropped && t != nil &&
-			slices.ContainsFunc(t.Spans, func(s *tempo.Span) bool { return s.Outside() && s.Service == h.To }) {
-			told.Headline += " The kernel, which watches " + h.To + " from outside (eBPF), went on in it."
+	for _, r := range requests {
+		one := Request{Headline: b.headline(r, t), Hops: []Hop{}}
+		switch {
+		case r.Outcome == ledger.Cut:
+			one.Kind = "bad"
+		case r.Outcome == ledger.Whole && r.Unsampled == "":
+			one.Kind = "good"
+		case r.Outcome != ledger.Unknown:
+			one.Kind = "warn"
 		}
-	}
-	if r.Outcome == ledger.Whole && t != nil {
-		told.Headline = b.extended(r, t)
+		for _, h := range r.Hops {
+			one.Hops = append(one.Hops, b.hop(h))
+		}
+		told = append(told, one)
 	}
 	return told
 }
 
-// extended is the summary of a whole trace: spans may tell more of where it begins and ends than logs,
+// headline is the summary of a request. Spans may tell more of where a trace begins and ends than logs,
 // which those services alone write that came with the demo.
-func (b beside) extended(r ledger.Request, t *tempo.Trace) string {
-	root := slices.IndexFunc(t.Spans, func(s *tempo.Span) bool { return s.ParentID == "" })
+func (b beside) headline(r ledger.Request, t *Trace) string {
+	if t == nil {
+		return r.Summary
+	}
 	for _, h := range slices.Backward(r.Hops) {
-		if h.TraceID != b.id || root < 0 {
-			continue
-		}
-		to := h.To
-		if s := b.spans[h.SpanID]; s != nil {
-			for len(s.Children) > 0 {
-				s = s.Children[len(s.Children)-1]
+		switch {
+		case h.Action == ledger.Dropped && slices.ContainsFunc(t.Services, func(s Service) bool { return s.Name == h.To && s.Outside }):
+			return r.Summary + " The kernel, which watches " + h.To + " from outside (eBPF), went on in it."
+		case r.Outcome == ledger.Whole && h.TraceID == b.id && !t.root.Orphan:
+			to := h.To
+			if s := b.spans[h.SpanID]; s != nil {
+				to = t.Spans[s.Index+s.Below].Service
 			}
-			to = s.Service
+			return strings.Replace(r.Summary, ledger.Extends(r.From, r.To), ledger.Extends(t.root.Service, to), 1)
 		}
-		return strings.Replace(r.Summary, ledger.Extends(r.From, r.To), ledger.Extends(t.Spans[root].Service, to), 1)
 	}
 	return r.Summary
 }
@@ -103,7 +102,7 @@ func (b beside) extended(r ledger.Request, t *tempo.Trace) string {
 // beside is what is known of the trace at hand.
 type beside struct {
 	id      string
-	spans   map[string]*tempo.Span
+	spans   map[string]*Span
 	answers map[string]Answer // by what they name
 }
 

@@ -139,15 +139,15 @@ func TestHops(t *testing.T) {
 			for _, add := range tc.records {
 				add(l)
 			}
-			requests, err := l.Trace(id, 10)
+			requests, _, err := l.Trace(id, 10)
 			if err != nil || len(requests) != 1 {
 				t.Fatalf("%d requests, %v", len(requests), err)
 			}
-			var trace *tempo.Trace
+			var trace *Trace
 			if tc.spans != nil {
-				trace = tempo.NewTrace(id, tc.spans)
+				trace = tell(tc.spans, requests, 0)
 			}
-			if got := drawn(Hops(requests[0], id, trace)); got != tc.want {
+			if got := drawn(Hops(requests, id, trace)[0]); got != tc.want {
 				t.Errorf("got\n%s\nwant\n%s", got, tc.want)
 			}
 		})

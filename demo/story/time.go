@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
-	"strings"
 	"time"
 )
 
@@ -21,47 +20,34 @@ func (t Time) MarshalJSON() ([]byte, error) {
 // MS returns milliseconds.
 func (t Time) MS() float64 { return float64(t) / float64(time.Millisecond) }
 
-// String writes three digits in the unit that fits: "812 µs", "1.53 s", "2 min 5 s". Further digits
-// are cut off, as Tempo cuts off what is less than a millisecond: so a list, which has Tempo's
-// number, and a trace say the same.
+// String writes three digits in the unit that fits: "812 µs", "1.53 s"; from a minute on "2m5s".
+// Further digits are cut off, as Tempo cuts off what is less than a millisecond: so a list, which has
+// Tempo's number, and a trace say the same.
 func (t Time) String() string {
-	switch d := time.Duration(t); {
+	d := time.Duration(t)
+	switch {
 	case d < 0:
 		return "-" + Time(-max(d, -math.MaxInt64)).String()
 	case d == 0:
 		return "0 ms"
 	case d < time.Microsecond:
 		return fmt.Sprintf("%d ns", d)
-	case d < time.Millisecond:
-		return digits(d, time.Microsecond) + " µs"
-	case d < time.Second:
-		return digits(d, time.Millisecond) + " ms"
-	case d < time.Minute:
-		return digits(d, time.Second) + " s"
+	case d >= time.Minute:
+		return d.Truncate(time.Second).String()
 	}
-	var parts []string
-	left := time.Duration(t)
-	for _, u := range []struct {
-		name string
-		size time.Duration
-	}{{"h", time.Hour}, {"min", time.Minute}, {"s", time.Second}} {
-		if n := left / u.size; n > 0 {
-			parts = append(parts, fmt.Sprintf("%d %s", n, u.name))
+	unit, name := time.Microsecond, "µs"
+	for _, next := range []string{"ms", "s"} {
+		if d >= 1000*unit {
+			unit, name = 1000*unit, next
 		}
-		left %= u.size
 	}
-	return strings.Join(parts, " ")
-}
-
-// digits writes a length in a unit of which it has at least one and fewer than 1000.
-func digits(d, unit time.Duration) string {
-	switch whole := d / unit; {
+	switch whole, rest := int(d/unit), d%unit; {
 	case whole >= 100:
-		return fmt.Sprint(int64(whole))
+		return fmt.Sprintf("%d %s", whole, name)
 	case whole >= 10:
-		return fmt.Sprintf("%d.%d", whole, d%unit*10/unit)
+		return fmt.Sprintf("%d.%d %s", whole, rest*10/unit, name)
 	default:
-		return fmt.Sprintf("%d.%02d", whole, d%unit*100/unit)
+		return fmt.Sprintf("%d.%02d %s", whole, rest*100/unit, name)
 	}
 }
 

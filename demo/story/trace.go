@@ -56,10 +56,6 @@ type Trace struct {
 
 	// Origin is the span in which an error began; nil if there is none, or if no span here says so.
 	Origin *Span `json:"-"`
-	// Busiest is the span to which the most time belongs; nil if none has any.
-	Busiest *Span `json:"-"`
-	// Orphans reports whether a span's parent is missing.
-	Orphans bool `json:"-"`
 
 	tempo       *tempo.Trace
 	of          map[*tempo.Span]*Span
@@ -87,7 +83,7 @@ type Span struct {
 	Duration Time     `json:"duration"`
 	// Self are the pieces of time in which it waited for no child; none is known of a dark span.
 	Self     []Interval `json:"self"`
-	SelfTime *Time      `json:"self_time"` // the sum of Self; nil of a dark span
+	SelfTime Time       `json:"self_time"` // the sum of Self
 	// Share is its part of the trace's duration: where spans were at work side by side, they share.
 	Share Time `json:"-"`
 
@@ -107,7 +103,7 @@ type Span struct {
 	ByHeader bool   `json:"by_header,omitempty"` // the id of its parent came in a header
 	Notes    []Note `json:"notes,omitempty"`
 
-	Answers []Answer `json:"answers,omitempty"` // in the order of the events
+	Answers []Answer `json:"-"` // in the order of the events
 }
 
 // Service is a service with its number of spans.
@@ -130,7 +126,7 @@ func Tell(t *tempo.Trace, o Options) *Trace {
 	told.Dark = told.darkness()
 	told.ByService = told.rows(func(s *Span) string { return s.Service })
 	told.BySpan = told.rows(func(s *Span) string { return s.Service + "\n" + s.Name })
-	told.Plain = told.comparable()
+	told.Plain = told.comparison()
 	told.describe()
 	told.Notes = told.notes()
 	age := o.Now.Sub(end)
@@ -163,7 +159,6 @@ func (t *Trace) place() {
 		}
 		siblings[s.Parent]++
 		placed.Position = siblings[s.Parent]
-		t.Orphans = t.Orphans || placed.Orphan
 		t.Spans[i], t.of[s] = placed, placed
 	}
 	for _, s := range slices.Backward(t.Spans) {
@@ -192,9 +187,6 @@ func (t *Trace) find() {
 		}
 		if s.Status == "error" {
 			t.Errors++
-		}
-		if s.Share > 0 && (t.Busiest == nil || s.Share > t.Busiest.Share) {
-			t.Busiest = s
 		}
 	}
 	t.entry = cmp.Or(t.entry, t.root)

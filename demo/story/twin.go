@@ -17,8 +17,8 @@ type Comparable struct {
 	Query *string `json:"query"` // what the request asked for; nil if nobody knows
 }
 
-// comparable returns nil unless a plain service is the mystery, or the kernel alone tells of it.
-func (t *Trace) comparable() *Comparable {
+// comparison returns nil unless a plain service is the mystery, or the kernel alone tells of it.
+func (t *Trace) comparison() *Comparable {
 	var plain *topology.Service
 	switch asked := serviceNamed(t.AskedFor()); {
 	case t.Dark != nil && t.Dark.plain():
@@ -39,7 +39,8 @@ func (t *Trace) comparable() *Comparable {
 // minute and with the same query, method, path and status. Who sent its inner spans is known by
 // their place: a name may be missing.
 func (t *Trace) Explains(plain *Trace) bool {
-	if plain.Plain == nil || plain.Plain.Query == nil || !IsRelay(t.root.Service) || t.Dark != nil || t.Orphans {
+	orphan := slices.ContainsFunc(t.Spans, func(s *Span) bool { return s.Orphan })
+	if plain.Plain == nil || plain.Plain.Query == nil || !IsRelay(t.root.Service) || t.Dark != nil || orphan {
 		return false
 	}
 	query, known := t.Query()

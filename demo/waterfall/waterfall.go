@@ -21,12 +21,9 @@ const (
 
 // Options say how to draw.
 type Options struct {
-	// Width is the most columns that a line takes, at least 40; 0 means term.DefaultWidth.
-	Width int
-	// ASCII draws with 7-bit characters only, for terminals whose locale is not UTF-8.
-	ASCII bool
-	// Color adds ANSI colours. The words say the same without them.
-	Color bool
+	Width int  // the most columns that a line takes, at least 40; 0 means term.DefaultWidth
+	ASCII bool // 7-bit characters only, for terminals whose locale is not UTF-8
+	Color bool // ANSI colours; the words say the same without them
 }
 
 type glyphs struct{ tee, corner, pipe, blank, bar, outside, hatch, tick, cut string }
@@ -45,8 +42,8 @@ var colours = []string{"\x1b[36m", "\x1b[33m", "\x1b[35m", "\x1b[32m", "\x1b[34m
 type row struct {
 	span                    *story.Span // nil for the unexplained time
 	depth                   int
-	last                    bool // of its siblings
 	name, service, duration string
+	colour                  string
 	prefix, below           string // tree lines before the name, and of what stands under this row
 }
 
@@ -71,59 +68,54 @@ type drawing struct {
 	Options
 	glyphs
 
-	trace    *story.Trace
-	rows     []row
-	colourOf map[string]string // by service
+	trace *story.Trace
+	rows  []row
 
 	name, service, duration, bars int // columns
-
-	out strings.Builder
+	out                           strings.Builder
 }
 
 func newDrawing(t *story.Trace, o Options, g glyphs) *drawing {
-	d := &drawing{Options: o, glyphs: g, trace: t, colourOf: map[string]string{}}
-	for i, s := range t.Services {
-		d.colourOf[s.Name] = colours[i%len(colours)]
+	d := &drawing{Options: o, glyphs: g, trace: t}
+	unexplained := func(depth int) row {
+		return row{depth: depth, name: "unexplained", duration: d.clean(t.Dark.Time.String()), colour: term.Faint}
 	}
 	for _, s := range t.Spans {
-		d.rows = append(d.rows, row{span: s, depth: s.Depth, name: d.clean(s.Name), service: d.clean(s.Service), duration: d.clean(s.Duration.String())})
-		if t.Dark != nil && t.Dark.Span == s.Index {
-			d.rows = append(d.rows, d.unexplained(s.Depth+1)) // it has no children
+		service := slices.IndexFunc(t.Services, func(known story.Service) bool { return known.Name == s.Service })
+		d.rows = append(d.rows, row{span: s, depth: s.Depth, name: d.clean(s.Name), service: d.clean(s.Service),
+			duration: d.clean(s.Duration.String()), colour: colours[service%len(colours)]})
+		if t.Dark != nil && t.Dark.Span == s.Index { // it has no children
+			d.rows = append(d.rows, unexplained(s.Depth+1))
 		}
 	}
 	if t.Dark != nil && t.Dark.Span < 0 {
-		d.rows = append(d.rows, d.unexplained(0))
+		d.rows = append(d.rows, unexplained(0))
 	}
 	d.tree()
 	return d
 }
 
-func (d *drawing) unexplained(depth int) row {
-	return row{depth: depth, name: "unexplained", duration: d.clean(d.trace.Dark.Time.String())}
-}
-
 // tree draws the lines of the tree: those of the innermost levels, as many as there is room for.
 func (d *drawing) tree() {
-	siblings := map[int]bool{} // levels on which a sibling follows
+	last := make([]bool, len(d.rows)) // of its siblings
+	follows := map[int]bool{}         // by level
 	for i, r := range slices.Backward(d.rows) {
-		d.rows[i].last = !siblings[r.depth]
-		siblings[r.depth] = true
-		delete(siblings, r.depth+1)
+		last[i], follows[r.depth] = !follows[r.depth], true
+		delete(follows, r.depth+1)
 	}
+	innermost := func(lines []string) string { return strings.Join(lines[max(0, len(lines)-d.Width):], "") }
 	var lines []string // of each level above
 	for i := range d.rows {
 		r := &d.rows[i]
-		lines = lines[:max(0, r.depth-1)]
-		above := strings.Join(lines[max(0, len(lines)-d.Width):], "")
-		switch {
-		case r.depth == 0:
-		case r.last:
-			r.prefix, lines = above+d.corner, append(lines, d.blank)
-		default:
-			r.prefix, lines = above+d.tee, append(lines, d.pipe)
+		if r.depth > 0 {
+			branch, line := d.tee, d.pipe
+			if last[i] {
+				branch, line = d.corner, d.blank
+			}
+			lines = lines[:r.depth-1]
+			r.prefix, lines = innermost(lines)+branch, append(lines, line)
 		}
-		r.below = strings.Join(lines[max(0, len(lines)-d.Width):], "")
-		if i+1 < len(d.rows) && d.rows[i+1].depth > r.depth {
+		if r.below = innermost(lines[:r.depth]); i+1 < len(d.rows) && d.rows[i+1].depth > r.depth {
 			r.below += d.pipe
 		}
 	}
@@ -154,36 +146,32 @@ func (d *drawing) draw() {
 	}
 	d.out.WriteString("\n")
 	if d.bars >= len("0 "+total) { // the scale above the bars
-		scale := "0" + strings.Repeat(" ", d.bars-1-term.Columns(total)) + total
+		scale := fmt.Sprintf("0%*s", d.bars-1, total)
 		d.out.WriteString(strings.Repeat(" ", d.name+d.service+d.duration+6) + d.paint(term.Faint, scale) + "\n")
 	}
-	outside := false
 	for _, r := range d.rows {
-		colour := term.Faint
-		if r.span != nil {
-			colour, outside = d.colourOf[r.span.Service], outside || r.span.Outside
-		}
 		room := d.name - min(minName, term.Columns(r.name)) // for the lines of the tree
 		name := term.Pad(term.Fit(d.clip(r.prefix, room)+r.name, d.name, d.cut), d.name)
 		service := term.Pad(term.Fit(r.service, d.service, d.cut), d.service)
-		duration := strings.Repeat(" ", d.duration-term.Columns(r.duration)) + r.duration
-		line := name + "  " + d.paint(colour, service) + "  " + duration
+		line := fmt.Sprintf("%s  %s  %*s", name, d.paint(r.colour, service), d.duration, r.duration)
 		if d.bars > 0 {
-			line += "  " + d.paint(colour, d.bar(r.span))
+			line += "  " + d.paint(r.colour, d.bar(r.span))
 		}
 		d.out.WriteString(strings.TrimRight(line, " ") + "\n")
 		below := d.clip(r.below, room)
-		if r.span != nil && r.span.Orphan {
+		switch {
+		case r.span == nil:
+			continue
+		case r.span.Orphan:
 			d.under(below, term.Faint, "(its parent is not here)")
-		}
-		if r.span != nil && r.span.Circle {
+		case r.span.Circle:
 			d.under(below, term.Faint, "(its parent is below it)")
 		}
-		if r.span != nil && r.span.Status == "error" {
+		if r.span.Status == "error" {
 			d.under(below, term.Red, strings.TrimSuffix("ERROR: "+d.clean(r.span.StatusMessage), ": "))
 		}
 	}
-	if outside {
+	if slices.ContainsFunc(d.trace.Services, func(s story.Service) bool { return s.Outside }) {
 		d.under(d.glyphs.outside+" ", term.Faint, "seen from outside, by the kernel: what happened inside is unexplained")
 	}
 }

@@ -75,7 +75,8 @@ func startAPIServer(t *testing.T, programs map[string]string) (kubectl func(t *t
 		"--listen-client-urls="+etcd, "--advertise-client-urls="+etcd,
 		"--listen-peer-urls="+peer, "--initial-advertise-peer-urls="+peer, "--initial-cluster=default="+peer)
 	run(t, logs[1], programs["kube-apiserver"], "--etcd-servers="+etcd, "--bind-address=127.0.0.1", "--secure-port="+port,
-		"--cert-dir="+dir, "--token-auth-file="+tokens, "--authorization-mode=AlwaysAllow", "--service-cluster-ip-range=10.0.0.0/24",
+		"--cert-dir="+dir, "--token-auth-file="+tokens, "--authorization-mode=AlwaysAllow",
+		"--service-cluster-ip-range=10.0.0.0/24",
 		"--service-account-issuer=https://localhost", "--service-account-key-file="+keyFile,
 		"--service-account-signing-key-file="+keyFile)
 
@@ -88,11 +89,8 @@ func startAPIServer(t *testing.T, programs map[string]string) (kubectl func(t *t
 	isReady := func(ctx context.Context) bool { return command(ctx, "get", "--raw", "/readyz").Run() == nil }
 	// On two busy cores it takes minutes.
 	if !testbed.Poll(t, isReady) && !testbed.Poll(t, isReady) && !testbed.Poll(t, isReady) {
-		for _, log := range logs {
-			text, _ := os.ReadFile(log)
-			t.Logf("%s:\n%s", log, text)
-		}
-		t.Fatal("the API server does not become ready")
+		text, _ := os.ReadFile(logs[1])
+		t.Fatalf("the API server does not become ready:\n%s", text)
 	}
 	return func(t *testing.T, args ...string) string {
 		t.Helper()

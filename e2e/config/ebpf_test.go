@@ -23,7 +23,8 @@ func TestTheKernelWatchesThePlainPairAlone(t *testing.T) {
 	for name, target := range watchers {
 		service := watched.Services[name]
 		// Both share a name, which OBI reads from the environment of what it watches.
-		if got := compose.Variable(watched.Services[target], "OTEL_SERVICE_NAME"); got != target || slices.Contains(instrumented, target) {
+		got := compose.Variable(watched.Services[target], "OTEL_SERVICE_NAME")
+		if got != target || slices.Contains(instrumented, target) {
 			t.Errorf("%s watches %s, whose spans have the service name %q", name, target, got)
 		}
 		starts := fmt.Sprintf("ENTRYPOINT [%q]", compose.Variable(service, "OTEL_EBPF_AUTO_TARGET_EXE"))
@@ -56,7 +57,7 @@ func TestKubernetesWatchesLikeCompose(t *testing.T) {
 		pods[target] = project.Services[name]
 	}
 	for name, w := range watched.Workloads {
-		environment, _ := watched.Environment(t, w)
+		environment := watched.Environment(t, w)
 		sameVariables(t, name, environment, project.Services[name])
 		container := w.Container()
 		container.Env = small.Workloads[name].Container().Env

@@ -13,12 +13,14 @@ import (
 	"testing"
 	"time"
 
-	"github.com/compose-spec/compose-go/v2/dotenv"
 	"github.com/compose-spec/compose-go/v2/types"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/pod-security-admission/api"
+	"k8s.io/pod-security-admission/policy"
 
 	"example.com/grafana-tempo-go-demo/e2e/internal/compose"
 	"example.com/grafana-tempo-go-demo/e2e/internal/kubernetes"
+	"example.com/grafana-tempo-go-demo/e2e/internal/repo"
 )
 
 // eachCluster calls f with what each overlay makes, and with the compose project that it equals.
@@ -29,7 +31,7 @@ func eachCluster(t *testing.T, f func(t *testing.T, c kubernetes.Cluster, projec
 }
 
 // eachPod calls f with each workload and the service of the compose project that it equals.
-func eachPod(t *testing.T, f func(t *testing.T, c kubernetes.Cluster, w kubernetes.Workload, service types.ServiceConfig)) {
+func eachPod(t *testing.T, f func(*testing.T, kubernetes.Cluster, kubernetes.Workload, types.ServiceConfig)) {
 	eachCluster(t, func(t *testing.T, c kubernetes.Cluster, project *types.Project) {
 		for _, service := range project.Services {
 			t.Run(service.Name, func(t *testing.T) {
@@ -56,14 +58,9 @@ func TestKubernetesHasTheServicesOfCompose(t *testing.T) {
 			if w.Stateful && service.Hostname != "" && w.Name+"-0" != service.Hostname || !w.Stateful && service.Hostname != "" {
 				t.Errorf("the first pod of %s does not have the name %s, as compose gives it", w.Name, service.Hostname)
 			}
-			for _, network := range service.Networks {
-				if network == nil {
-					continue
-				}
-				for _, alias := range network.Aliases {
-					if !slices.Contains(behind(c, alias), w.Name) {
-						t.Errorf("the name %s does not lead to %s, with compose it does", alias, w.Name)
-					}
+			for _, alias := range compose.Aliases(service) {
+				if !slices.Contains(behind(c, alias), w.Name) {
+					t.Errorf("the name %s does not lead to %s, with compose it does", alias, w.Name)
 				}
 			}
 			if int(w.Replicas) != service.GetScale() {
@@ -98,40 +95,27 @@ func TestKubernetesStartsWhatComposeStarts(t *testing.T) {
 		if !slices.Equal(got.Command, service.Entrypoint) {
 			t.Errorf("starts %q, with compose %q", got.Command, service.Entrypoint)
 		}
-		for _, arg := range except(got.Args, service.Command) {
-			t.Errorf("gets the argument %s, with compose it does not", arg)
+		args, command := slices.Sorted(slices.Values(got.Args)), slices.Sorted(slices.Values(service.Command))
+		if !slices.Equal(args, command) {
+			t.Errorf("gets the arguments %q, with compose %q", args, command)
 		}
-		for _, arg := range except(service.Command, got.Args) {
-			t.Errorf("does not get the argument %s, with compose it does", arg)
-		}
-		environment, _ := c.Environment(t, w)
+		environment := c.Environment(t, w)
 		sameVariables(t, service.Name, environment, service)
-	})
-}
-
-// TestKubernetesDeclaresPortsThatAreListenedOn: on each port that a container declares, and so a policy
-// and a Service can name, its arguments, variables or files make it listen.
-func TestKubernetesDeclaresPortsThatAreListenedOn(t *testing.T) {
-	eachPod(t, func(t *testing.T, c kubernetes.Cluster, w kubernetes.Workload, _ types.ServiceConfig) {
-		environment, _ := c.Environment(t, w)
-		texts := slices.AppendSeq(slices.Clone(w.Container().Args), maps.Values(environment))
-		texts = append(slices.AppendSeq(texts, maps.Values(c.Files(t, w))), w.Container().Command...)
-		for _, port := range w.Container().Ports {
-			number := fmt.Sprintf(`\b%d\b`, port.ContainerPort)
-			if !slices.ContainsFunc(texts, regexp.MustCompile(number).MatchString) {
+		// On each port that a container declares, and so a policy and a Service can name, its arguments,
+		// variables or files make it listen.
+		values, files := slices.Collect(maps.Values(environment)), slices.Collect(maps.Values(c.Files(t, w)))
+		texts := slices.Concat(got.Command, got.Args, values, files)
+		for _, port := range got.Ports {
+			number := regexp.MustCompile(fmt.Sprintf(`\b%d\b`, port.ContainerPort))
+			if !slices.ContainsFunc(texts, number.MatchString) {
 				t.Errorf("declares port %d, which nothing in its configuration names", port.ContainerPort)
 			}
 		}
 	})
 }
 
-// except returns what is in list and not in others.
-func except(list, others []string) []string {
-	return slices.DeleteFunc(slices.Clone(list), func(s string) bool { return slices.Contains(others, s) })
-}
-
 // TestKubernetesReadsTheFilesOfConf: what compose mounts from conf/ is at the same path, and comes
-// from a ConfigMap that was made of the same file. Variables of an env_file come from a ConfigMap too.
+// from a ConfigMap that was made of the same file.
 func TestKubernetesReadsTheFilesOfConf(t *testing.T) {
 	notMounted := map[string]string{
 		"/etc/prometheus/alerts_test.yaml":       "Prometheus does not load it",
@@ -169,18 +153,6 @@ func TestKubernetesReadsTheFilesOfConf(t *testing.T) {
 		for name := range got {
 			if _, ok := want[name]; !ok {
 				t.Errorf("%s is mounted, with compose it is not", name)
-			}
-		}
-		_, shared := c.Environment(t, w)
-		for _, file := range service.EnvFiles {
-			values, err := dotenv.Read(file.Path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for name, value := range values {
-				if shared[name] != value {
-					t.Errorf("%s comes from %q, not from %s", name, shared[name], file.Path)
-				}
 			}
 		}
 	})
@@ -258,4 +230,64 @@ func writable(w kubernetes.Workload) (folders map[string]bool, kept bool) {
 		}
 	}
 	return folders, len(w.Claims) > 0
+}
+
+// TestKubernetesRefusesNoPod asks the code that the API server asks.
+func TestKubernetesRefusesNoPod(t *testing.T) {
+	evaluator, err := policy.NewEvaluator(policy.DefaultChecks(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	restricted := api.LevelVersion{Level: api.LevelRestricted, Version: api.LatestVersion()}
+	eachCluster(t, func(t *testing.T, c kubernetes.Cluster, _ *types.Project) {
+		if got := c.Namespace.Labels[api.EnforceLevelLabel]; got != string(api.LevelRestricted) {
+			t.Errorf("the namespace enforces %q", got)
+		}
+		for name, w := range c.Workloads {
+			result := policy.AggregateCheckResults(evaluator.EvaluatePod(restricted, &w.Template.ObjectMeta, &w.Template.Spec))
+			if !result.Allowed {
+				t.Errorf("%s: %s", name, result.ForbiddenDetail())
+			}
+			for what, set := range map[string]*bool{
+				"a token for the API server":  w.Template.Spec.AutomountServiceAccountToken,
+				"variables of other Services": w.Template.Spec.EnableServiceLinks,
+			} {
+				if set == nil || *set {
+					t.Errorf("%s gets %s", name, what)
+				}
+			}
+		}
+	})
+}
+
+// TestKubernetesReadmeFollowsTheManifests: its commands load the images that compose builds, and
+// forward what compose publishes, to the same ports.
+func TestKubernetesReadmeFollowsTheManifests(t *testing.T) {
+	readme := strings.ReplaceAll(string(repo.Read(t, "deploy/kubernetes/README.md")), "\\\n", "")
+	forward := regexp.MustCompile(`kubectl -n tempo-demo port-forward service/(\S+)((?: [\d:]+)+)`)
+	eachCluster(t, func(t *testing.T, c kubernetes.Cluster, project *types.Project) {
+		forwarded := map[string]bool{}
+		for _, found := range forward.FindAllStringSubmatch(readme, -1) {
+			for _, port := range strings.Fields(found[2]) {
+				local, remote, both := strings.Cut(port, ":")
+				if !both {
+					remote = local
+				}
+				for _, name := range behind(c, found[1]) {
+					forwarded[local+":"+remote+" of "+name] = hasPort(c, found[1], remote)
+				}
+			}
+		}
+		for _, service := range project.Services {
+			if service.Build != nil && !strings.Contains(readme, " "+c.Workloads[service.Name].Container().Image) {
+				t.Errorf("README.md does not load the image of %s", service.Name)
+			}
+			for _, port := range service.Ports {
+				forwards := fmt.Sprintf("%s:%d of %s", port.Published, port.Target, workload(service))
+				if service.Build == nil && !forwarded[forwards] {
+					t.Errorf("README.md does not forward %s, as compose publishes it", forwards)
+				}
+			}
+		}
+	})
 }

@@ -56,12 +56,14 @@ func checkRights(t *testing.T, service types.ServiceConfig) {
 	}
 	for what, wrong := range map[string]bool{
 		"a writable file system": !service.ReadOnly, "no limit on processes": service.PidsLimit <= 0,
-		"a process namespace": service.Pid != pid, "an IPC namespace": service.Ipc != "", "a host name space": service.Uts != "",
-		"a user namespace": service.UserNSMode != "", "a control group": service.Cgroup != "" || service.CgroupParent != "",
+		"a process namespace": service.Pid != pid, "another namespace": service.Ipc+service.Uts+service.UserNSMode != "",
+		"a control group": service.Cgroup+service.CgroupParent != "",
 		"devices":         len(service.Devices)+len(service.DeviceCgroupRules)+len(service.Gpus) > 0,
-		"kernel settings": len(service.Sysctls) > 0, "groups": len(service.GroupAdd) > 0, "another runtime": service.Runtime != "",
-		"a network of the host": service.NetworkMode != "" || len(service.ExtraHosts)+len(service.ExternalLinks) > 0,
-		"Docker's own socket":   service.UseAPISocket, "out-of-memory immunity": service.OomKillDisable || service.OomScoreAdj < 0,
+		"kernel settings": len(service.Sysctls) > 0, "groups": len(service.GroupAdd) > 0,
+		"another runtime":        service.Runtime != "",
+		"a network of the host":  service.NetworkMode != "" || len(service.ExtraHosts)+len(service.ExternalLinks) > 0,
+		"Docker's own socket":    service.UseAPISocket,
+		"out-of-memory immunity": service.OomKillDisable || service.OomScoreAdj < 0,
 		"secrets or configs, which belong into conf/, where they are seen": len(service.Secrets)+len(service.Configs) > 0,
 	} {
 		if wrong {
@@ -76,7 +78,7 @@ func checkRights(t *testing.T, service types.ServiceConfig) {
 		if !regexp.MustCompile(`:v?\d+\.\d+\.\d+$`).MatchString(service.Image) {
 			t.Errorf("image %q has no full version", service.Image)
 		}
-	} else if filepath.Base(build.Context) != service.Name || service.Image != "" || build.Privileged || build.Network != "" ||
+	} else if filepath.Base(build.Context) != service.Name || service.Image+build.Network != "" || build.Privileged ||
 		len(build.AdditionalContexts)+len(build.Secrets)+len(build.SSH) > 0 {
 		t.Errorf("is built from more than its own folder: %+v", build)
 	}
@@ -88,7 +90,8 @@ func checkRights(t *testing.T, service types.ServiceConfig) {
 func checkMemory(t *testing.T, service types.ServiceConfig) {
 	t.Helper()
 	// Java needs as much again besides its heap, and Kafka lives on the kernel's file cache.
-	if heap := regexp.MustCompile(`-Xmx(\d+)m\b`).FindStringSubmatch(compose.Variable(service, "KAFKA_HEAP_OPTS")); heap != nil {
+	heap := regexp.MustCompile(`-Xmx(\d+)m\b`).FindStringSubmatch(compose.Variable(service, "KAFKA_HEAP_OPTS"))
+	if heap != nil {
 		if mebibytes, _ := strconv.ParseInt(heap[1], 10, 64); mebibytes<<20 > int64(service.MemLimit)/2 {
 			t.Errorf("the heap may take %s MiB of %d", heap[1], service.MemLimit>>20)
 		}
@@ -132,7 +135,8 @@ func checkVolumes(t *testing.T, project *types.Project, service types.ServiceCon
 		named, ok := project.Volumes[volume.Source]
 		switch {
 		case volume.Type == types.VolumeTypeBind && inConf(volume.Source) && volume.ReadOnly:
-		case volume.Type == types.VolumeTypeVolume && ok && !bool(named.External) && named.Driver == "" && len(named.DriverOpts) == 0:
+		case volume.Type == types.VolumeTypeVolume && ok && !bool(named.External) &&
+			named.Driver == "" && len(named.DriverOpts) == 0:
 			continue
 		default:
 			t.Errorf("mounts %s %s, read-only %t: %+v", volume.Type, volume.Source, volume.ReadOnly, named)
@@ -232,16 +236,10 @@ func TestAdministrationIsClosed(t *testing.T) {
 			}
 		}
 	}
-	for name, opens := range map[string]string{
-		"prometheus": `enable-admin-api|enable-lifecycle`, // it can be emptied, or stopped
-		// Its dashboard has no login, and an entry point of its own, which is published on this machine only.
-		"traefik": `insecure=true|^--entrypoints\.[^.]*|^--providers\.[^.]*`,
-	} {
-		known := []string{"--entrypoints.web", "--entrypoints.traefik", "--providers.file"}
-		for _, flag := range project.Services[name].Command {
-			found := regexp.MustCompile(opens).FindString(flag)
-			if found != "" && !slices.Contains(known, found) && flag != "--api.insecure=true" && flag != "--tracing.otlp.grpc.insecure=true" {
-				t.Errorf("%s: %s", name, flag)
+	for name, service := range project.Services {
+		for _, flag := range service.Command {
+			if regexp.MustCompile(`enable-admin-api|enable-lifecycle|^--providers\.(docker|swarm|rest)`).MatchString(flag) {
+				t.Errorf("%s is started with %s", name, flag)
 			}
 		}
 	}

@@ -12,7 +12,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
+	"example.com/grafana-tempo-go-demo/demo/topology"
 	"example.com/grafana-tempo-go-demo/e2e/internal/repo"
 	"example.com/grafana-tempo-go-demo/e2e/internal/testbed"
 )
@@ -28,6 +30,7 @@ var notRun = []struct {
 	{regexp.MustCompile(`^go test( |$)`), "is what runs this test"},
 	{regexp.MustCompile(`^make( |$)`), "is a name for other commands: its recipe is in the Makefile"},
 	{regexp.MustCompile(`^chmod `), "changes files of the working tree"},
+	{regexp.MustCompile(`^cd `), "goes into a new clone"},
 	{regexp.MustCompile(`^git `), "changes files of the working tree, or needs the internet"},
 	{regexp.MustCompile(`^go tool pprof `), "reads a profile that a benchmark has written"},
 	{regexp.MustCompile(`^go run \./demo doctor( |$)`), "examines the compose stack"},
@@ -75,10 +78,7 @@ func TestCommandsOfTheDocumentationRun(t *testing.T) {
 			seen[command] = true
 			t.Run(d.name+": "+command, func(t *testing.T) {
 				t.Parallel()
-				input := ""
-				if rest, ok := strings.CutPrefix(command, "docker compose logs | "); ok { // use the log of a test instead
-					command, input = rest, repo.Path("demo/ledger/testdata/compose.log")
-				}
+				command, readsLogs := strings.CutPrefix(command, "docker compose logs | ")
 				name, args, isDemo := demoCommand(command)
 				if isDemo && !slices.Contains(args, "-help") {
 					// Also if the command is not run: -help is printed only if the flags before it
@@ -90,17 +90,17 @@ func TestCommandsOfTheDocumentationRun(t *testing.T) {
 						t.Skip(exception.reason)
 					}
 				}
-				runDocumented(t, command, name, isDemo, input)
+				if readsLogs { // of a test
+					command += " <demo/ledger/testdata/compose.log"
+				}
+				runDocumented(t, command, name, isDemo)
 			})
 		}
-	}
-	if len(seen) < 20 {
-		t.Errorf("only %d commands were found", len(seen))
 	}
 }
 
 // runDocumented runs a command to its end, or interrupts it when it is ready.
-func runDocumented(t *testing.T, command, name string, isDemo bool, input string) {
+func runDocumented(t *testing.T, command, name string, isDemo bool) {
 	t.Helper()
 	if strings.Contains(command, prober) {
 		name = prober
@@ -108,7 +108,8 @@ func runDocumented(t *testing.T, command, name string, isDemo bool, input string
 	lasts := readyText[name] != "" && !strings.Contains(command, "-help")
 	if isDemo {
 		variables := assignments.FindString(command)
-		command = "exec env " + variables + testbed.Binary(t, "demo") + strings.TrimPrefix(command[len(variables):], "go run ./demo")
+		arguments := strings.TrimPrefix(command[len(variables):], "go run ./demo")
+		command = "exec env " + variables + testbed.Binary(t, "demo") + arguments
 		if lasts && name == "up" {
 			if !strings.Contains(command, " up") {
 				command += " up"
@@ -124,44 +125,32 @@ func runDocumented(t *testing.T, command, name string, isDemo bool, input string
 		if _, err := exec.LookPath("curl"); err != nil && strings.Contains(command, "curl ") {
 			t.Skip(err)
 		}
-		command = localAddress.ReplaceAllStringFunc(command, func(address string) string {
-			if here, ok := underTest(t, address); ok {
-				return here
-			}
-			return address
-		})
-		command = strings.Replace(command, prober, testbed.Binary(t, "prober")+" -addr 127.0.0.1:0", 1)
-		if lasts {
-			command = "exec env " + command
+		if name == prober {
+			command = besideSharedDemo(t, command)
 		}
+		command = toSharedDemo(t, command)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 2*testbed.Timeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "sh", "-c", command)
 	cmd.Dir = repo.Root
-	if input != "" {
-		file, err := os.Open(input)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer file.Close()
-		cmd.Stdin = file
-	}
-	out := &output{text: readyText[name], seen: make(chan struct{})}
+	out := &output{}
 	cmd.Stdout, cmd.Stderr = out, out
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
-	if lasts {
+	for lasts && !strings.Contains(out.String(), readyText[name]) {
 		select {
-		case <-out.seen:
-			if err := cmd.Process.Signal(os.Interrupt); err != nil {
-				t.Error(err)
-			}
-		case err := <-ended:
+		case err := <-ended: // by itself, or with ctx
 			t.Fatalf("ended before it was ready: %v\n%s", err, out)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+	if lasts {
+		if err := cmd.Process.Signal(os.Interrupt); err != nil {
+			t.Error(err)
 		}
 	}
 	if err := <-ended; err != nil {
@@ -176,29 +165,48 @@ func runDocumented(t *testing.T, command, name string, isDemo bool, input string
 	}
 }
 
-// output collects what a program prints, and closes seen when it contains a text.
-type output struct {
-	text string
-	seen chan struct{}
-
-	mu   sync.Mutex
-	all  bytes.Buffer
-	done bool
-}
-
-func (a *output) Write(p []byte) (int, error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.all.Write(p)
-	if !a.done && a.text != "" && bytes.Contains(a.all.Bytes(), []byte(a.text)) {
-		a.done = true
-		close(a.seen)
+// toSharedDemo replaces the documented ports of the gateway and of the services by those of the shared
+// demo, unless the tests judge a stack that was up already.
+func toSharedDemo(t *testing.T, command string) string {
+	t.Helper()
+	demo := testbed.Shared(t).Demo
+	if demo == nil {
+		return command
 	}
-	return len(p), nil
+	here := func(base string) string { return base[strings.LastIndex(base, ":"):] + "/" }
+	gateway := here(demo.Gateway)
+	ports := []string{"localhost/", "localhost" + gateway, "127.0.0.1/", "127.0.0.1" + gateway, ":8000/", gateway}
+	for _, service := range topology.Services() {
+		ports = append(ports, here(service.Addr), here(demo.Services[service.Name]))
+	}
+	return strings.NewReplacer(ports...).Replace(command)
 }
 
-func (a *output) String() string {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.all.String()
+// besideSharedDemo lets the documented command of the prober use the shared demo.
+func besideSharedDemo(t *testing.T, command string) string {
+	t.Helper()
+	demo := testbed.Shared(t).Demo
+	if demo == nil {
+		t.Skip("the stack that the tests judge has a prober of its own")
+	}
+	return "exec env " + strings.NewReplacer("127.0.0.1:4317", demo.OTLPGRPC, "http://127.0.0.1:4318", demo.OTLPHTTP,
+		"http://127.0.0.1:8000", demo.Gateway, prober, testbed.Binary(t, "prober")+" -addr 127.0.0.1:0").Replace(command)
+}
+
+// output collects what a program prints.
+type output struct {
+	mu  sync.Mutex
+	all bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.all.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.all.String()
 }

@@ -57,9 +57,6 @@ func demoCommands(t *testing.T) []string {
 	for _, found := range regexp.MustCompile(`(?m)^  ([a-z]+) +\S`).FindAllStringSubmatch(help(t, "demo", "help"), -1) {
 		names = append(names, found[1])
 	}
-	if len(names) < 4 {
-		t.Fatalf("commands of the demo: %v", names)
-	}
 	return names
 }
 
@@ -72,7 +69,9 @@ func serviceTable(t *testing.T) string {
 			owners[s] = append(owners[s], strings.TrimPrefix(name, "uservice"))
 		}
 	}
-	all := slices.SortedFunc(maps.Keys(owners), func(a, b setting) int { return strings.Compare(a.flag+a.meaning, b.flag+b.meaning) })
+	all := slices.SortedFunc(maps.Keys(owners), func(a, b setting) int {
+		return strings.Compare(a.flag+a.meaning, b.flag+b.meaning)
+	})
 	var table strings.Builder
 	table.WriteString("| flag | variable | default | services | meaning |\n|---|---|---|---|---|\n")
 	for _, s := range all {

@@ -121,11 +121,3 @@ func TestLinksLeadSomewhere(t *testing.T) {
 		}
 	}
 }
-
-// TestReadmeIsShort holds the part of the README that everybody reads to 1,200 words.
-func TestReadmeIsShort(t *testing.T) {
-	start, _, ok := strings.Cut(string(repo.Read(t, "README.md")), "\n## Layout\n")
-	if words := len(strings.Fields(start)); !ok || words > 1200 {
-		t.Errorf("README.md has %d words before its layout (found: %t), more than 1200: move something to docs/", words, ok)
-	}
-}

@@ -22,7 +22,7 @@ import (
 
 // inProcess starts a collector and an explorer in this process, for traces that the test makes up.
 // hops may be nil: nobody keeps a ledger.
-func inProcess(t *testing.T, hops http.Handler) (explorerURL string, send func(otlp any)) {
+func inProcess(t *testing.T, hops *ledger.Ledger) (explorerURL string, send func(otlp any)) {
 	t.Helper()
 	store := collector.New(slog.New(slog.DiscardHandler))
 	api := httptest.NewServer(store.APIHandler())
@@ -33,7 +33,7 @@ func inProcess(t *testing.T, hops http.Handler) (explorerURL string, send func(o
 	}
 	o := explorer.Options{Tempo: tempoURL, Gateway: tempoURL}
 	if hops != nil {
-		o.Ledger = saying{hops}
+		o.Ledger = hops
 	}
 	page := httptest.NewServer(explorer.New(o))
 	t.Cleanup(page.Close)
@@ -53,25 +53,6 @@ func inProcess(t *testing.T, hops http.Handler) (explorerURL string, send func(o
 			t.Errorf("the collector answered %d %s", w.Code, answer)
 		}
 	}
-}
-
-// saying is a ledger that knows what a handler answers.
-type saying struct{ answers http.Handler }
-
-func (s saying) Handler() http.Handler { return s.answers }
-
-func (s saying) Recent(int) []ledger.Request { return s.ask("") }
-
-func (s saying) Trace(id string, _ int) ([]ledger.Request, error) { return s.ask("?trace=" + id), nil }
-
-func (s saying) ask(query string) []ledger.Request {
-	w := httptest.NewRecorder()
-	s.answers.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/api/ledger"+query, nil))
-	var answer ledger.Answer
-	if err := json.Unmarshal(w.Body.Bytes(), &answer); err != nil {
-		panic(err) // a test's own answer
-	}
-	return answer.Requests
 }
 
 // object is a JSON object of OTLP.

@@ -73,7 +73,7 @@ const (
 	ready   = `Boolean(document.querySelector("#store.up") && !document.querySelector("#list .ghost"))`
 	top     = `(scrollTo(0, 0), document.activeElement?.blur(), true)`
 	home    = `Boolean((document.querySelector(".brand").click(), document.body.classList.contains("home")))`
-	ledger  = `document.querySelectorAll(".ledger .hop").length >= 3`
+	hops    = `document.querySelectorAll(".ledger .hop").length === %d`
 	twin    = `document.querySelectorAll(".twin [data-span]").length === 7`
 	listed  = `document.querySelectorAll("#list a").length >= 4`
 	settled = `new Promise((done) => setTimeout(() => done(true), 400))` // transitions have ended
@@ -99,8 +99,8 @@ func pictures() []picture {
 		{"waterfall-dark", true, 1280, steps(ask("uservice3", 7)), ""},
 		{"span-light", false, 1280, steps(ask("uservice3", 7), open("redis_call")), "#wf-title, .span-box"},
 		{"mystery-light", false, 1280, steps(ask("uservice1", 2), twin), ".d-head, .twin"},
-		{"ledger-light", false, 1280, steps(ask("uservice3", 7), ledger), ".ledger"},
-		{"ledger-plain-light", false, 1280, steps(ask("uservice1", 2), ledger), ".ledger"},
+		{"ledger-light", false, 1280, steps(ask("uservice3", 7), fmt.Sprintf(hops, 3)), ".ledger"},
+		{"ledger-plain-light", false, 1280, steps(ask("uservice1", 2), fmt.Sprintf(hops, 2)), ".ledger"},
 		{"error-light", false, 1280, steps(choose("fail", "database"), ask("uservice3", 7)), ""},
 		{"error-dark", true, 1280, steps(choose("fail", "database"), ask("uservice3", 7)), ""},
 		{"home-light", false, 1280, steps(home, listed), ".top, #list li:nth-child(4)"},

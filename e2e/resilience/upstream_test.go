@@ -56,6 +56,9 @@ func badUpstream(t *testing.T) string {
 				_, _ = io.WriteString(conn, "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n")
 			case "garbage":
 				_, _ = io.WriteString(conn, "\x16\x03\x01\x00\xff no HTTP\r\n\r\n")
+			case "switches":
+				_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+				_, _ = io.Copy(io.Discard, reader)
 			case "half":
 				_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nonly this")
 			case "endless":
@@ -94,6 +97,7 @@ func TestAServiceAnswersWhateverIsBehindIt(t *testing.T) {
 			{"trickle", 504, slowly},
 			{"endless", 502, badly},
 			{"half", 502, badly},
+			{"switches", 502, badly},
 			{"resets", 502, badly},
 			{"closes", 502, badly},
 			{"500", 502, badly},

@@ -72,7 +72,8 @@ export class Detail {
   }
 
   // absent says why no span is here. The ledger may know of the request all the same.
-  absent({ absent, requests, settled }) {
+  absent(answer) {
+    const { absent, requests, settled } = answer;
     const state = absent.title + settled;
     if (this.state !== state) {
       this.message(absent.icon, absent.title, ...absent.texts);
@@ -81,7 +82,7 @@ export class Detail {
       if (this.config.ledger && requests) this.el.append(this.ledger.element);
     }
     this.state = state;
-    this.ledger.show(requests, null);
+    this.ledger.show(answer);
     this.toLedger(requests);
   }
 
@@ -105,7 +106,8 @@ export class Detail {
   }
 
   // show draws a trace, or what has arrived of it since.
-  show({ trace, requests }) {
+  show(answer) {
+    const { trace, requests } = answer;
     const first = !this.trace, chosen = this.waterfall?.selected;
     this.trace = trace;
     if (first) this.frame();
@@ -119,7 +121,7 @@ export class Detail {
     this.fold.hidden = !trace.spans.some((s) => s.children);
     this.waterfall.show(trace, this.scale);
     this.where.replaceChildren(whereTheTimeWent(trace));
-    this.ledger.show(requests, trace);
+    this.ledger.show(answer);
     this.toLedger(requests);
     if (first && this.wantedSpan) this.choose(this.find(this.wantedSpan), true);
     else if (chosen) this.choose(this.find(chosen.span_id, chosen.kind));
@@ -179,6 +181,7 @@ export class Detail {
     if (this.compared === query) return;
     this.compared = query;
     const twin = await api.twin(id, signal).catch(() => null); // the list says that the store does not answer
+    if (!twin) this.compared = undefined; // the next answer asks again
     if (!twin || signal.aborted || this.compared !== query) return;
     const { trace: other, scale, title, text, call } = twin;
     const card = (cls, head, ...rest) => this.twin.replaceChildren(h("section", { class: "card " + cls }, h("div", { class: "card-head" }, h("h3", {}, title), head), ...rest));
@@ -233,8 +236,8 @@ function factList({ duration, status, spans, errors, started_at: started }) {
 function whereTheTimeWent(trace) {
   const row = (r, label) => h("tr", { class: r.service ? colour(r.service) : "dark" },
     h("th", { scope: "row" }, h("span", { class: "dot" }), r.service ? label(r) : r.name, r.errors ? h("span", { class: "wf-error", title: `${plural(r.errors, "span")} failed` }, icon("error"), String(r.errors)) : ""),
-    h("td", { class: "num" }, r.service ? r.spans.toLocaleString("en") : "–"), h("td", { class: "num" }, r.time?.text ?? "–"),
-    h("td", { class: "num share" }, h("span", { class: "share-bar", style: { "--share": r.share } }), h("span", {}, r.percent || "–")));
+    h("td", { class: "num" }, r.service ? r.spans.toLocaleString("en") : "–"), h("td", { class: "num" }, r.dark ? "–" : r.time.text),
+    h("td", { class: "num share" }, h("span", { class: "share-bar", style: { "--share": r.share } }), h("span", {}, r.dark ? "–" : r.percent)));
   const table = (title, rows, label) => h("div", { class: "table-box" }, h("table", {}, h("caption", {}, title),
     h("thead", {}, h("tr", {}, ...["", "Spans", "Time", "Share"].map((t, i) => h("th", { class: i ? "num" : "", scope: "col" }, t || h("span", { class: "unseen" }, "Name"))))),
     h("tbody", {}, ...rows.slice(0, mostRows).map((r) => row(r, label))),

@@ -130,8 +130,7 @@ export class Faults {
       wrong ? h("p", { class: "note bad" }, icon("error"), h("span", {}, h("strong", {}, "No, it is something else. "), `If it were “${visible(wrong.title)}”, you would see this: ${visible(wrong.symptom)}`)) : "",
       this.naming ? this.causes(r) : "",
       h("div", { class: "buttons" },
-        this.naming ? h("button", { type: "button", "data-do": "later", onclick: () => { this.naming = false; this.again(); } }, "Later")
-          : h("button", { type: "button", class: "primary", "data-do": "name", onclick: () => this.name() }, "Name the cause"),
+        this.naming ? "" : h("button", { type: "button", class: "primary", "data-do": "name", onclick: () => this.name() }, "Name the cause"),
         r.more_hints ? this.button("hint", `Hint ${r.hints.length + 1} of ${total}`, { onclick: () => this.act("hint", () => api.riddle("hint"), (s) => s.riddle?.hints.at(-1) ?? "") }) : "",
         this.button("give-up", "Give up", { onclick: () => this.act("give-up", () => api.riddle("give-up"), verdict) }),
         this.repair()),

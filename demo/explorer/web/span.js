@@ -19,7 +19,7 @@ export function spanDetails(span, trace, { close }) {
       h("button", { type: "button", class: "quiet close", onclick: close, "aria-label": "Close the span's details" }, icon("close"))),
     h("dl", { class: "facts small" },
       fact("Status", h("span", { class: "badge " + kind }, ...sign)), fact("Kind", span.kind), span.outside && fact("Seen", "from outside, by the kernel (eBPF)"),
-      fact("Starts at", span.start.text), fact("Duration", span.duration.text), fact("Self time", span.self_time?.text ?? "–"),
+      fact("Starts at", span.start.text), fact("Duration", span.duration.text), fact("Self time", span.dark ? "–" : span.self_time.text),
       fact("Span id", h("code", {}, visible(span.span_id)), span.callee && h("span", {}, "in the header to ", spanLink(trace.spans[span.callee], trace))),
       parent ? fact("Parent", spanLink(parent, trace), span.by_header && "by the span id in the header")
         : span.orphan && fact("Parent", h("code", {}, visible(span.parent_id)), "not in the trace store")),

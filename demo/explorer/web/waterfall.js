@@ -134,7 +134,7 @@ export class Waterfall {
         !open && h("span", { class: "wf-note" }, "+" + span.below)),
       this.barCell(span),
       h("div", { class: "wf-num", role: "gridcell" }, span.duration.text),
-      h("div", { class: "wf-num wf-self", role: "gridcell" }, span.self_time?.text ?? "–"));
+      h("div", { class: "wf-num wf-self", role: "gridcell" }, span.dark ? "–" : span.self_time.text));
     return row;
   }
 

@@ -24,7 +24,6 @@ type Dashboard struct {
 			Datasource  SourceRef
 			Query       struct{ Query string }
 			AllValue    string
-			IncludeAll  bool
 		}
 	}
 	Panels []Panel
@@ -34,8 +33,6 @@ type Dashboard struct {
 type Panel struct {
 	ID          int
 	Type, Title string
-	Description string
-	GridPos     struct{ X, Y, W, H int }
 	Datasource  SourceRef
 	Targets     []Target
 	Options     struct{ Content string }

@@ -2,6 +2,7 @@
 package kubernetes
 
 import (
+	"maps"
 	"path"
 	"testing"
 
@@ -117,15 +118,12 @@ func replicas(n *int32) int32 {
 	return *n
 }
 
-// Environment returns the variables of a workload's container, and those of them that it takes from
-// ConfigMaps.
-func (c Cluster) Environment(t *testing.T, w Workload) (all, shared map[string]string) {
+// Environment returns the variables of a workload's container.
+func (c Cluster) Environment(t *testing.T, w Workload) map[string]string {
 	t.Helper()
-	all, shared = map[string]string{}, map[string]string{}
+	all := map[string]string{}
 	for _, source := range w.Container().EnvFrom {
-		for name, value := range c.configMap(t, w, source.ConfigMapRef.Name).Data {
-			all[name], shared[name] = value, value
-		}
+		maps.Copy(all, c.configMap(t, w, source.ConfigMapRef.Name).Data)
 	}
 	for _, variable := range w.Container().Env {
 		if variable.ValueFrom != nil {
@@ -133,7 +131,7 @@ func (c Cluster) Environment(t *testing.T, w Workload) (all, shared map[string]s
 		}
 		all[variable.Name] = variable.Value
 	}
-	return all, shared
+	return all
 }
 
 func (c Cluster) configMap(t *testing.T, w Workload, name string) corev1.ConfigMap {
@@ -151,11 +149,7 @@ func (c Cluster) Files(t *testing.T, w Workload) map[string]string {
 	volumes := map[string]map[string]string{}
 	for _, volume := range w.Template.Spec.Volumes {
 		files := map[string]string{}
-		add := func(configMap string) {
-			for name, content := range c.configMap(t, w, configMap).Data {
-				files[name] = content
-			}
-		}
+		add := func(configMap string) { maps.Copy(files, c.configMap(t, w, configMap).Data) }
 		switch {
 		case volume.ConfigMap != nil:
 			add(volume.ConfigMap.Name)
