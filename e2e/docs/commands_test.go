@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"example.com/grafana-tempo-go-demo/demo/topology"
 	"example.com/grafana-tempo-go-demo/e2e/internal/repo"
 	"example.com/grafana-tempo-go-demo/e2e/internal/testbed"
 )
@@ -117,12 +118,7 @@ func runDocumented(t *testing.T, command, name string, isDemo bool) {
 		if _, err := exec.LookPath("curl"); err != nil && strings.Contains(command, "curl ") {
 			t.Skip(err)
 		}
-		command = localAddress.ReplaceAllStringFunc(command, func(address string) string {
-			if here, ok := underTest(t, address); ok {
-				return here
-			}
-			return address
-		})
+		command = toSharedDemo(t, command)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 2*testbed.Timeout)
 	defer cancel()
@@ -150,6 +146,23 @@ func runDocumented(t *testing.T, command, name string, isDemo bool) {
 	if err := <-ended; err != nil {
 		t.Errorf("%s: %v\n%s", command, err, out)
 	}
+}
+
+// toSharedDemo replaces the documented ports of the gateway and of the services by those of the shared
+// demo, unless the tests judge a stack that was up already.
+func toSharedDemo(t *testing.T, command string) string {
+	t.Helper()
+	demo := testbed.Shared(t).Demo
+	if demo == nil {
+		return command
+	}
+	here := func(base string) string { return base[strings.LastIndex(base, ":"):] + "/" }
+	gateway := here(demo.Gateway)
+	ports := []string{"localhost/", "localhost" + gateway, "127.0.0.1/", "127.0.0.1" + gateway, ":8000/", gateway}
+	for _, service := range topology.Services() {
+		ports = append(ports, here(service.Addr), here(demo.Services[service.Name]))
+	}
+	return strings.NewReplacer(ports...).Replace(command)
 }
 
 // output collects what a program prints.
