@@ -35,8 +35,8 @@ diff: ## docs/instrumentation.diff anew, after a change to a service
 	go test -count=1 -run TestInstrumentationDiffIsCurrent ./e2e/source -update
 	git diff --stat docs/instrumentation.diff
 
-docs: ## the table in docs/settings.md, docs/commands.md and the versions in docs/your-service.md anew
-	go test -count=1 -run 'TestSettingsAreDocumentedAsHelpTellsThem|TestYourServiceGetsTheVersionsOfOurs' ./e2e/docs -update
+docs: ## tables, versions and sizes in docs/ and README.md anew
+	go test -count=1 -run 'TestSettingsAreDocumentedAsHelpTellsThem|TestYourServiceGetsTheVersionsOfOurs|TestReadmeSaysHowMuchInstrumentationIs' ./e2e/docs -update
 
 pictures: ## the screenshots in docs/pictures anew, of a demo that is running; needs Chromium
 	go run ./e2e/pictures

@@ -14,8 +14,8 @@ var ledgerCommand = command{
 	name:    "ledger",
 	summary: "show from a log where the propagation header went: docker compose logs | demo ledger",
 	about: "Reads the log of the gateway and the services from standard input, and shows for each request which propagation\n" +
-		"header left and arrived at each hop, and what became of the trace. " +
-		"The log is that of docker compose, or of `demo up`:\n\n" +
+		"header left and arrived at each hop, and what became of the trace. The log is that of docker compose, kubectl logs\n" +
+		"--prefix, podman logs --names, or `demo up`:\n\n" +
 		"  docker compose logs | go run ./demo ledger",
 	declare: func(fs *flag.FlagSet) action {
 		var o ledger.RunOptions

@@ -174,36 +174,3 @@ func TestConcurrentUse(t *testing.T) {
 	}
 	wg.Wait()
 }
-
-// BenchmarkRecent and BenchmarkTrace are the price of a poll of a full ledger whose clients all send
-// the same trace id, 200 times a second, and of the newest of one whose clients send none.
-func BenchmarkRecent(b *testing.B) {
-	l := New(DefaultMaxRecords)
-	for i := range DefaultMaxRecords {
-		id := fmt.Sprintf("%032x", i+1)
-		l.AddLine("uservice1", requestLine(5*i+1, uber(id, 2), "", ""))
-		l.AddLine("uservice2", requestLine(5*i+150, nil, "", ""))
-		r := gatewayRecord(5*i, "uservice1", id, uber(id, 2))
-		r.Duration = 1700 * time.Millisecond
-		l.AddProxy(r)
-	}
-	for b.Loop() {
-		l.Recent(20)
-	}
-}
-
-func BenchmarkTrace(b *testing.B) {
-	l := New(DefaultMaxRecords)
-	for i := range DefaultMaxRecords {
-		l.AddLine("uservice3", requestLine(5*i+1, through(uber(traceA, 2)), traceA, span(3+i)))
-		l.AddLine("uservice4", requestLine(5*i+150, uber(traceA, 4), traceA, span(100000+i)))
-		r := gatewayRecord(5*i, "uservice3", traceA, nil)
-		r.Duration, r.Left = 1700*time.Millisecond, nil
-		l.AddProxy(r)
-	}
-	for b.Loop() {
-		if _, _, err := l.Trace(traceA, 20); err != nil {
-			b.Fatal(err)
-		}
-	}
-}

@@ -75,28 +75,17 @@ type Request struct {
 	// From and To are the ends of a Whole trace, as far as hops tell; equal if one alone was in it.
 	From string `json:"from,omitempty"`
 	To   string `json:"to,omitempty"`
-	// Unsampled says of how much of it the headers tell that no span is recorded.
-	Unsampled Extent `json:"unsampled,omitempty"`
+	// Unsampled says of how much of it the headers tell that no span is recorded: all, part or nothing.
+	Unsampled string `json:"unsampled,omitempty"`
 	// Traces are the ids of the hops' traces, in order. Parts are those in which somebody worked, if
 	// the request was cut in several.
 	Traces []string `json:"traces"`
 	Parts  []string `json:"parts,omitempty"`
 	// Lost is the service of which nobody can say what it called next.
 	Lost string `json:"lost,omitempty"`
-	// Unlogged is the service that the gateway called, and none of whose lines is known to be of this
-	// request.
-	Unlogged string `json:"unlogged,omitempty"`
 	// Hops are in order: from the client to the gateway, from there to a service, from there on.
 	Hops []Hop `json:"hops"`
 }
-
-// Extent is how much of a request something holds for; empty for nothing.
-type Extent string
-
-const (
-	Part Extent = "part"
-	All  Extent = "all"
-)
 
 // Hop is one step of a request, from a sender to a receiver. What is not known of it is absent.
 type Hop struct {

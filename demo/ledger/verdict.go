@@ -24,32 +24,33 @@ func (h *Hop) judge(instrumented, expected bool) {
 		}
 	}
 	names, problem := strings.Join(contexts, " and "), strings.Join(problems, ", and ")+"."
-	traced := h.TraceID != ""
+	traced, says := h.TraceID != "", ""
 	switch {
 	case h.Arrived.Source == NotKnown:
-		h.Action, h.Says = NoAction, "The log of "+h.To+" does not say whether the client sent a trace id."
+		h.Action, says = NoAction, "logged no trace, and its log does not say whether a trace id arrived."
 		if traced {
-			h.Says = h.To + " started or continued the trace: its log does not say whether the client sent a trace id."
+			says = "started or continued the trace: its log does not say whether a trace id arrived."
 		}
 	case names != "" && traced:
-		h.Action, h.Says = IgnoredFormat, h.To+" ignored "+names+" and started trace "+h.TraceID+
+		h.Action, says = IgnoredFormat, "ignored "+names+" and started trace "+h.TraceID+
 			": it reads another format; see its OTEL_PROPAGATORS."
 	case names != "" && instrumented:
-		h.Action, h.Says = Dropped, h.To+" dropped the trace: it is instrumented, but was in no trace this time."
+		h.Action, says = Dropped, "dropped the trace: it is instrumented, but was in no trace this time."
 	case names != "":
-		h.Action, h.Says = Dropped, h.To+" dropped the trace: it is not instrumented, so it neither reads the header nor sends it on."
+		h.Action, says = Dropped, "dropped the trace: it is not instrumented, so it neither reads the header nor sends it on."
 	case len(problems) > 0 && traced:
-		h.Action, h.Says = IgnoredMalformed, h.To+" ignored what arrived and started trace "+h.TraceID+", because "+problem
+		h.Action, says = IgnoredMalformed, "ignored what arrived and started trace "+h.TraceID+", because "+problem
 	case len(problems) > 0:
-		h.Action, h.Says = Dropped, h.To+" dropped what arrived: it is not instrumented. "+
+		h.Action, says = Dropped, "dropped what arrived: it is not instrumented. "+
 			"An instrumented service would have ignored it, because "+problem
 	case !traced:
-		h.Action, h.Says = NotReceived, h.To+" received no trace id, and started no trace."
+		h.Action, says = NotReceived, "received no trace id, and started no trace."
 	case expected:
-		h.Action, h.Says = NotReceived, h.To+" received no trace id, and started trace "+h.TraceID+"."
+		h.Action, says = NotReceived, "received no trace id, and started trace "+h.TraceID+"."
 	default:
-		h.Action, h.Says = Started, h.To+" started a trace: no trace id arrived."
+		h.Action, says = Started, "started a trace: no trace id arrived."
 	}
+	h.Says = h.To + " " + says
 }
 
 // continued says how the receiver went on in the trace of x, the first header that has it.
@@ -120,10 +121,24 @@ func (r *Request) conclude() {
 	if r.Outcome != Whole {
 		r.From, r.To = "", ""
 	}
-	r.Unsampled = r.unsampled()
-	r.Summary += map[Extent]string{
-		All: " It is not sampled: services that obey the flag record no span.", Part: " A part of it is not sampled.",
-	}[r.Unsampled]
+	switch unsampled, sampled := r.says(false, parts), r.says(true, parts); {
+	case unsampled && sampled:
+		r.Unsampled = "part"
+		r.Summary += " A part of it is not sampled."
+	case unsampled:
+		r.Unsampled = "all"
+		r.Summary += " It is not sampled: services that obey the flag record no span."
+	}
+}
+
+// says reports whether a header has a sampled flag, among those of the traces that somebody worked in,
+// or of all if nobody did.
+func (r *Request) says(sampled bool, traces []string) bool {
+	return slices.ContainsFunc(r.Hops, func(hop Hop) bool {
+		return slices.ContainsFunc(hop.Arrived.Headers, func(h header.Header) bool {
+			return h.Sampled != nil && *h.Sampled == sampled && (len(traces) == 0 || slices.Contains(traces, h.TraceID))
+		})
+	})
 }
 
 // Extends says from where to where a trace is whole.
@@ -143,29 +158,6 @@ func Named(sender string) string {
 		return "an unknown sender"
 	}
 	return sender
-}
-
-// unsampled looks at the headers of the traces that somebody worked in, or of all if nobody did.
-func (r *Request) unsampled() (extent Extent) {
-	said, own := map[bool]bool{}, map[string]bool{}
-	for _, hop := range r.Hops {
-		own[hop.TraceID] = true
-	}
-	delete(own, "")
-	for _, hop := range r.Hops {
-		for _, h := range hop.Arrived.Headers {
-			if h.Sampled != nil && (own[h.TraceID] || len(own) == 0) {
-				said[*h.Sampled] = true
-			}
-		}
-	}
-	switch {
-	case !said[false]:
-		return ""
-	case said[true]:
-		return Part
-	}
-	return All
 }
 
 func appendNew(list []string, s string) []string {

@@ -65,19 +65,8 @@ func (t *Trace) status() int {
 // parts are the traces of a request that was cut, in order; none if it was not, or if nobody knows.
 func (t *Trace) parts() []string {
 	for _, r := range t.requests {
-		if r.Outcome != ledger.Cut {
-			continue
-		}
-		var ids []string
-		for _, h := range r.Hops {
-			for _, id := range []string{h.TraceID, responseTrace(h)} {
-				if id != "" && !slices.Contains(ids, id) {
-					ids = append(ids, id)
-				}
-			}
-		}
-		if len(ids) > 1 && slices.Contains(ids, t.ID) {
-			return ids
+		if slices.Contains(r.Parts, t.ID) {
+			return r.Parts
 		}
 	}
 	return nil

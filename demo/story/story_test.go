@@ -111,7 +111,13 @@ func hop(from, to string, action ledger.Action, traceID string, headers ...heade
 }
 
 func request(outcome ledger.Outcome, hops ...ledger.Hop) []ledger.Request {
-	return []ledger.Request{{Outcome: outcome, Hops: hops}}
+	r := ledger.Request{Outcome: outcome, Hops: hops}
+	for _, h := range hops {
+		if outcome == ledger.Cut && !slices.Contains(r.Parts, h.TraceID) {
+			r.Parts = append(r.Parts, h.TraceID)
+		}
+	}
+	return []ledger.Request{r}
 }
 
 func carries(traceID string, sampled bool) header.Header {

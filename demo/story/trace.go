@@ -56,8 +56,6 @@ type Trace struct {
 
 	// Origin is the span in which an error began; nil if there is none, or if no span here says so.
 	Origin *Span `json:"-"`
-	// Busiest is the span to which the most time belongs; nil if none has any.
-	Busiest *Span `json:"-"`
 
 	tempo       *tempo.Trace
 	of          map[*tempo.Span]*Span
@@ -128,7 +126,7 @@ func Tell(t *tempo.Trace, o Options) *Trace {
 	told.Dark = told.darkness()
 	told.ByService = told.rows(func(s *Span) string { return s.Service })
 	told.BySpan = told.rows(func(s *Span) string { return s.Service + "\n" + s.Name })
-	told.Plain = told.comparable()
+	told.Plain = told.comparison()
 	told.describe()
 	told.Notes = told.notes()
 	age := o.Now.Sub(end)
@@ -189,9 +187,6 @@ func (t *Trace) find() {
 		}
 		if s.Status == "error" {
 			t.Errors++
-		}
-		if s.Share > 0 && (t.Busiest == nil || s.Share > t.Busiest.Share) {
-			t.Busiest = s
 		}
 	}
 	t.entry = cmp.Or(t.entry, t.root)

@@ -181,6 +181,7 @@ export class Detail {
     if (this.compared === query) return;
     this.compared = query;
     const twin = await api.twin(id, signal).catch(() => null); // the list says that the store does not answer
+    if (!twin) this.compared = undefined; // the next answer asks again
     if (!twin || signal.aborted || this.compared !== query) return;
     const { trace: other, scale, title, text, call } = twin;
     const card = (cls, head, ...rest) => this.twin.replaceChildren(h("section", { class: "card " + cls }, h("div", { class: "card-head" }, h("h3", {}, title), head), ...rest));
