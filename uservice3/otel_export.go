@@ -122,6 +122,7 @@ func (e *exporter[T]) failed(givenUp int, err error) {
 	e.givenUp += givenUp
 	if time.Since(e.logged) >= time.Minute {
 		e.logged, e.away = time.Now(), true
-		e.log.Warn("telemetry does not reach the back end; requests are answered all the same", "given_up", e.givenUp, "error", err)
+		e.log.Warn("telemetry does not reach the back end; requests are answered all the same",
+			"given_up", e.givenUp, "error", err)
 	}
 }
