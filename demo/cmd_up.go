@@ -65,7 +65,7 @@ func declareUp(fs *flag.FlagSet) action {
 	fs.Usage = func() {
 		usage()
 		fmt.Fprint(fs.Output(),
-			"\nFaults for -break; docs/lab.md has them as exercises, and the page can change them while the demo runs:\n")
+			"\nFaults for -break; docs/lab.md says how to hunt them, and the page can change them while the demo runs:\n")
 		for _, f := range lab.Faults() {
 			fmt.Fprintf(fs.Output(), "  %-20s %s\n", f.Name, f.Title)
 		}

@@ -52,7 +52,7 @@ func parseConfig(args []string, getenv func(string) string, stderr io.Writer) (c
 	flags.DurationVar(&conf.timeout, "timeout", 14*time.Second, "`duration` within which a good answer is there as a whole")
 	flags.DurationVar(&conf.backoff.min, "backoff-min", time.Second, "`duration` before a target that failed once is tried again; doubled with each failure")
 	flags.DurationVar(&conf.backoff.max, "backoff-max", 30*time.Second, "greatest `duration` between two tries")
-	flags.DurationVar(&conf.liveAfter, "live-after", 2*time.Minute, "`duration` without a pass that succeeded after which /livez answers 503")
+	flags.DurationVar(&conf.liveAfter, "live-after", 2*time.Minute, "`duration` without a reconciliation that ended, well or not, after which /livez answers 503")
 
 	var problems []error
 	flags.VisitAll(func(f *flag.Flag) {
@@ -103,9 +103,9 @@ func (c *config) check() error {
 	if c.interval < 0 || c.interval > 0 && c.interval < minInterval {
 		wrong("-interval %s: want at least %s, or 0 to switch the prober off", c.interval, minInterval)
 	}
-	// Sooner than a pass can end, and even the healthiest loop would be called dead.
-	if longest := c.interval + time.Duration(len(c.hosts))*c.timeout; c.interval > 0 && c.liveAfter <= longest {
-		wrong("-live-after %s: want more than %s, which is -interval and then -timeout for each host", c.liveAfter, longest)
+	// Sooner than the next reconciliation can end, and even the healthiest loop would be called dead.
+	if longest := max(c.interval, c.backoff.max) + c.timeout; c.interval > 0 && c.liveAfter <= longest {
+		wrong("-live-after %s: want more than %s, which is -interval or -backoff-max, and then -timeout", c.liveAfter, longest)
 	}
 	return errors.Join(problems...)
 }

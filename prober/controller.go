@@ -11,14 +11,17 @@ import (
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
 )
 
-// Attributes of spans and of metrics alike. Each has few values: targets are settings.
+// Attributes. Those of metrics have few values: targets are settings, and error.type is one of causes.
+// Span, metrics (as error_type) and log share the name error.type, so that a search goes from one to the next.
 const (
-	targetKey  = attribute.Key("target")
-	causeKey   = attribute.Key("cause")
-	attemptKey = attribute.Key("attempt")
+	targetKey    = attribute.Key("target")
+	triggerKey   = attribute.Key("trigger")
+	attemptKey   = attribute.Key("attempt")
+	errorTypeKey = semconv.ErrorTypeKey
 )
 
 // durationBounds are the histogram's bounds in seconds. They lie close together where the demo's
@@ -27,7 +30,7 @@ var durationBounds = []float64{.05, .1, .25, .5, .75,
 	1, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.7, 1.8, 1.9, 2, 2.1, 2.25, 2.5, 3, 4, 5, 7.5, 10, 15}
 
 // controller keeps checking whether each target is as it should be. Others would now repair it:
-// this one only tells.
+// this one only reports.
 type controller struct {
 	targets   []string
 	check     func(ctx context.Context, target string) error
@@ -40,22 +43,17 @@ type controller struct {
 
 	tracer   trace.Tracer
 	total    metric.Int64Counter
-	errors   metric.Int64Counter
 	duration metric.Float64Histogram
 
-	mu     sync.Mutex
-	states map[string]targetState
-}
-
-// targetState is what the last checks of a target have found.
-type targetState struct {
-	checked  bool
-	good     time.Time // when it was last found well; before that, when the controller was made
-	failures int       // since then
+	mu       sync.Mutex
+	failures map[string]int // since the target was last found well; a target that was never checked is not in it
+	ended    time.Time      // when the last reconciliation ended; before that, when the controller was made
 }
 
 // newController returns a controller that uses OpenTelemetry's globals as they are now.
-func newController(conf config, check func(ctx context.Context, target string) error, log *slog.Logger) (*controller, error) {
+func newController(
+	conf config, check func(ctx context.Context, target string) error, log *slog.Logger,
+) (*controller, error) {
 	c := &controller{
 		targets:   conf.hosts,
 		check:     check,
@@ -66,26 +64,21 @@ func newController(conf config, check func(ctx context.Context, target string) e
 		queue:     newQueue(len(conf.hosts)),
 		log:       log,
 		tracer:    otel.Tracer(scopeName),
-		states:    map[string]targetState{},
-	}
-	now := time.Now()
-	for _, target := range c.targets {
-		c.states[target] = targetState{good: now}
+		failures:  map[string]int{},
+		ended:     time.Now(),
 	}
 	return c, c.setUpMetrics(otel.Meter(scopeName))
 }
 
-// setUpMetrics makes the metrics. Prometheus adds _total to the counters' names, and _seconds to
-// the histogram's.
+// setUpMetrics makes the metrics. Prometheus adds _total to the counter's name, and _seconds to the
+// histogram's.
 func (c *controller) setUpMetrics(meter metric.Meter) error {
-	var errs [4]error
-	c.total, errs[0] = meter.Int64Counter("reconciliations",
-		metric.WithUnit("{reconciliation}"), metric.WithDescription("Reconciliations that have ended, well or not."))
-	c.errors, errs[1] = meter.Int64Counter("reconciliation_errors",
-		metric.WithUnit("{reconciliation}"), metric.WithDescription("Reconciliations that have failed, by cause."))
-	c.duration, errs[2] = meter.Float64Histogram("reconcile_duration", metric.WithExplicitBucketBoundaries(durationBounds...),
+	var errs [3]error
+	c.total, errs[0] = meter.Int64Counter("reconciliations", metric.WithUnit("{reconciliation}"),
+		metric.WithDescription("Reconciliations that have ended; those that failed have an error_type."))
+	c.duration, errs[1] = meter.Float64Histogram("reconcile_duration", metric.WithExplicitBucketBoundaries(durationBounds...),
 		metric.WithUnit("s"), metric.WithDescription("Time that reconciliations have taken."))
-	_, errs[3] = meter.Int64ObservableGauge("reconcile_queue_depth",
+	_, errs[2] = meter.Int64ObservableGauge("reconcile_queue_depth",
 		metric.WithUnit("{target}"), metric.WithDescription("Targets that wait for their reconciliation."),
 		metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
 			o.Observe(int64(c.queue.depth()))
@@ -97,12 +90,21 @@ func (c *controller) setUpMetrics(meter metric.Meter) error {
 	// Start at zero: a rate sees no increase in the first value of a series, and would miss the
 	// first error.
 	for _, target := range c.targets {
-		c.total.Add(context.Background(), 0, metric.WithAttributes(targetKey.String(target)))
-		for _, cause := range causes {
-			c.errors.Add(context.Background(), 0, metric.WithAttributes(targetKey.String(target), causeKey.String(cause)))
+		for _, cause := range append(causes, "") {
+			c.total.Add(context.Background(), 0, outcome(target, cause))
 		}
 	}
 	return nil
+}
+
+// outcome returns the counter's attributes. As OpenTelemetry's conventions have it, a success has no
+// error.type. The error ratio is that of reconciliations_total{error_type!=""} to reconciliations_total.
+func outcome(target, cause string) metric.MeasurementOption {
+	attributes := []attribute.KeyValue{targetKey.String(target)}
+	if cause != "" {
+		attributes = append(attributes, errorTypeKey.String(cause))
+	}
+	return metric.WithAttributes(attributes...)
 }
 
 // run reconciles all targets at once and then every interval, and a failed one after its backoff.
@@ -118,18 +120,18 @@ func (c *controller) run(ctx context.Context) {
 	var worker sync.WaitGroup // one is enough as long as all targets together take less than the interval
 	worker.Go(func() {
 		for {
-			target, ok := c.queue.next(ctx)
+			next, ok := c.queue.next(ctx)
 			if !ok {
 				return
 			}
-			c.reconcile(context.WithoutCancel(ctx), target)
+			c.reconcile(context.WithoutCancel(ctx), next)
 		}
 	})
 	ticker := time.NewTicker(c.interval)
 	defer ticker.Stop()
-	for ctx.Err() == nil {
+	for trigger := triggerStart; ctx.Err() == nil; trigger = triggerInterval {
 		for _, target := range c.targets {
-			c.queue.add(target)
+			c.queue.add(item{target, trigger})
 		}
 		select {
 		case <-ticker.C:
@@ -140,56 +142,53 @@ func (c *controller) run(ctx context.Context) {
 }
 
 // reconcile checks one target, in a trace of its own, and decides when to check it again.
-func (c *controller) reconcile(ctx context.Context, target string) {
-	failures := c.failures(target)
+func (c *controller) reconcile(ctx context.Context, next item) {
+	target := next.target
+	attempt := c.attempt(target)
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	ctx, span := c.tracer.Start(ctx, "reconcile", trace.WithNewRoot(),
-		trace.WithAttributes(targetKey.String(target), attemptKey.Int(failures+1)))
+	ctx, span := c.tracer.Start(ctx, "reconcile", trace.WithNewRoot(), trace.WithAttributes(
+		targetKey.String(target), triggerKey.String(next.trigger), attemptKey.Int(attempt)))
 	start := time.Now()
 	err := c.check(ctx, target)
 	took := time.Since(start)
+	c.observe(target, err)
 
 	// Exemplars and log lines take the trace's id from ctx.
-	label := targetKey.String(target)
-	c.total.Add(ctx, 1, metric.WithAttributes(label))
-	c.duration.Record(ctx, took.Seconds(), metric.WithAttributes(label))
-	c.observe(target, err)
+	c.duration.Record(ctx, took.Seconds(), metric.WithAttributes(targetKey.String(target)))
+	log := c.log.With("target", target, "attempt", attempt, "duration_seconds", took.Round(time.Millisecond).Seconds())
 	if err == nil {
-		c.log.InfoContext(ctx, "reconciled", "target", target, "attempt", failures+1,
-			"duration_seconds", took.Round(time.Millisecond).Seconds())
+		c.total.Add(ctx, 1, outcome(target, ""))
+		log.InfoContext(ctx, "reconciled")
 		endSpan(span, &err)
 		c.queue.done(target)
 		return
 	}
-	cause, delay := causeOf(err), c.backoff.delay(failures+1)
-	c.errors.Add(ctx, 1, metric.WithAttributes(label, causeKey.String(cause)))
-	c.log.ErrorContext(ctx, "reconciliation failed", "target", target, "attempt", failures+1,
-		"duration_seconds", took.Round(time.Millisecond).Seconds(), "cause", cause,
+	cause, delay := causeOf(err), c.backoff.delay(attempt)
+	c.total.Add(ctx, 1, outcome(target, cause))
+	log.ErrorContext(ctx, "reconciliation failed", string(errorTypeKey), cause,
 		"requeue_after", delay.Round(time.Millisecond).String(), "error", err)
 	err = &badAnswer{cause, err}
 	endSpan(span, &err)
 	c.queue.retry(target, delay)
 }
 
-// failures returns how often the target has failed since it was last found well.
-func (c *controller) failures(target string) int {
+// attempt returns which attempt to find the target well comes next: 1 after a success.
+func (c *controller) attempt(target string) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.states[target].failures
+	return c.failures[target] + 1
 }
 
-// observe takes the outcome of a check.
+// observe takes the outcome of a reconciliation that has ended.
 func (c *controller) observe(target string, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	state := c.states[target]
-	state.checked = true
-	state.failures++
+	c.ended = time.Now()
+	c.failures[target]++
 	if err == nil {
-		state.good, state.failures = time.Now(), 0
+		c.failures[target] = 0
 	}
-	c.states[target] = state
 }
 
 // ready returns nil after the first pass: each target has been checked, with whatever outcome. An
@@ -198,22 +197,20 @@ func (c *controller) ready() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, target := range c.targets {
-		if c.interval > 0 && !c.states[target].checked {
+		if _, checked := c.failures[target]; c.interval > 0 && !checked {
 			return fmt.Errorf("the first pass is not done: %s has not been looked at yet", target)
 		}
 	}
 	return nil
 }
 
-// live returns nil as long as each target was found well within the last -live-after. An error
-// means that the loop hangs, or that a target stays down.
+// live returns nil as long as a reconciliation ended within the last -live-after, well or not: a
+// restart helps when the loop hangs, and does not mend a target.
 func (c *controller) live() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, target := range c.targets {
-		if silence := time.Since(c.states[target].good); c.interval > 0 && silence >= c.liveAfter {
-			return fmt.Errorf("no pass has succeeded for %s: %s does not answer well", silence.Round(time.Second), target)
-		}
+	if silence := time.Since(c.ended); c.interval > 0 && silence >= c.liveAfter {
+		return fmt.Errorf("no reconciliation has ended for %s", silence.Round(time.Second))
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -39,7 +40,7 @@ type badAnswer struct {
 func (e *badAnswer) Error() string { return e.err.Error() }
 func (e *badAnswer) Unwrap() error { return e.err }
 
-// ErrorType is what the span's error.type says.
+// ErrorType is the span's error.type.
 func (e *badAnswer) ErrorType() string { return e.cause }
 
 // causeOf returns which of the causes made a check fail.
@@ -62,30 +63,42 @@ func causeOf(err error) string {
 // probe asks for the page of a host as a visitor would, through the proxy.
 type probe struct {
 	client *http.Client
-	proxy  string
+	scheme string
 	expect string
 }
 
 func newProbe(conf config) *probe {
-	transport := &http.Transport{IdleConnTimeout: idleConnTimeout} // without the machine's proxy for the internet
+	proxy, _ := url.Parse(conf.proxy) // which parseConfig has checked
+	addr := proxy.Host
+	if proxy.Port() == "" {
+		addr = net.JoinHostPort(proxy.Hostname(), proxy.Scheme) // package net knows the schemes' ports
+	}
+	var dialer net.Dialer
+	transport := &http.Transport{ // without the machine's proxy for the internet
+		IdleConnTimeout: idleConnTimeout,
+		// The URL names the target, and so does the span's url.full. The connection goes to the proxy, which
+		// knows names under .localhost; Go's resolver does not.
+		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return dialer.DialContext(ctx, network, addr)
+		},
+	}
 	return &probe{
 		client: &http.Client{
 			Transport: otelhttp.NewTransport(transport, spanName("target_call")),
 			// A page elsewhere is not the answer that was asked for.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
-		proxy:  conf.proxy,
+		scheme: proxy.Scheme,
 		expect: conf.expect,
 	}
 }
 
 // check returns nil when host answers well before ctx ends. causeOf names the cause of its error.
 func (p *probe) check(ctx context.Context, host string) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.proxy, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.scheme+"://"+host+"/", nil)
 	if err != nil {
 		return fmt.Errorf("%s: %w", host, err)
 	}
-	req.Host = host // the proxy knows names under .localhost, Go's resolver does not
 	req.Header.Set("User-Agent", "prober")
 	res, err := p.client.Do(req)
 	if err != nil {

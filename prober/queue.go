@@ -7,11 +7,21 @@ import (
 	"time"
 )
 
+// Why a target is reconciled.
+const (
+	triggerStart    = "start"    // the controller has just started
+	triggerInterval = "interval" // its time has come
+	triggerRetry    = "retry"    // it failed, and its backoff is over
+)
+
+// item is a target in the queue.
+type item struct{ target, trigger string }
+
 // queue holds the targets to reconcile, first in, first out. Each target is in it once at most: it
 // waits, is in work, or backs off after a failure, and adding it meanwhile changes nothing. So the
 // queue never grows, however slow the work is, and a backoff is never cut short.
 type queue struct {
-	waiting chan string // has room for all
+	waiting chan item // has room for all
 
 	mu   sync.Mutex
 	busy map[string]bool // waits, is in work, or backs off
@@ -19,30 +29,30 @@ type queue struct {
 
 // newQueue returns an empty queue with room for that many targets.
 func newQueue(targets int) *queue {
-	return &queue{waiting: make(chan string, targets), busy: map[string]bool{}}
+	return &queue{waiting: make(chan item, targets), busy: map[string]bool{}}
 }
 
 // add appends the target, unless it is busy.
-func (q *queue) add(target string) {
+func (q *queue) add(i item) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if !q.busy[target] {
-		q.busy[target] = true
-		q.waiting <- target
+	if !q.busy[i.target] {
+		q.busy[i.target] = true
+		q.waiting <- i
 	}
 }
 
 // next waits for the next target; ok is false once ctx has ended. The target is in work until done
 // or retry is called.
-func (q *queue) next(ctx context.Context) (target string, ok bool) {
+func (q *queue) next(ctx context.Context) (i item, ok bool) {
 	if ctx.Err() != nil { // select would choose at random
-		return "", false
+		return item{}, false
 	}
 	select {
 	case <-ctx.Done():
-		return "", false
-	case target := <-q.waiting:
-		return target, true
+		return item{}, false
+	case i := <-q.waiting:
+		return i, true
 	}
 }
 
@@ -55,7 +65,7 @@ func (q *queue) done(target string) {
 
 // retry ends the work on a target, and appends it again after a delay.
 func (q *queue) retry(target string, delay time.Duration) {
-	time.AfterFunc(delay, func() { q.waiting <- target })
+	time.AfterFunc(delay, func() { q.waiting <- item{target, triggerRetry} })
 }
 
 // depth returns how many targets wait. Those in work and those that back off do not count.

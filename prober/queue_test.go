@@ -16,44 +16,42 @@ func TestATargetIsInTheQueueOnce(t *testing.T) {
 			t.Helper()
 			ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 			defer cancel()
-			if got, ok := q.next(ctx); got != want || ok != (want != "") {
-				t.Errorf("next is %q %t, want %q", got, ok, want)
+			if got, ok := q.next(ctx); got.target != want || ok != (want != "") {
+				t.Errorf("next is %v %t, want %q", got, ok, want)
 			}
 		}
 		for range 3 {
-			q.add("a")
-			q.add("b")
+			q.add(item{target: "a"})
+			q.add(item{target: "b"})
 		}
 		if q.depth() != 2 {
 			t.Errorf("%d wait, want 2", q.depth())
 		}
 		take("a")
-		q.add("a") // in work
+		q.add(item{target: "a"}) // in work
 		take("b")
 		take("")
 
 		q.done("a")
-		q.add("a")
+		q.add(item{target: "a"})
 		take("a")
 
 		q.retry("a", time.Minute)
-		q.add("a") // resting
+		q.add(item{target: "a"}) // resting
 		take("")
 		time.Sleep(time.Minute)
-		q.add("a") // waiting again
+		q.add(item{target: "a"}) // waiting again
 		take("a")
 		take("")
-	})
-}
 
-func TestAStoppedQueueGivesNothingOut(t *testing.T) {
-	q := newQueue(1)
-	q.add("a")
-	ctx, stop := context.WithCancel(t.Context())
-	stop()
-	if target, ok := q.next(ctx); ok {
-		t.Errorf("gave %s out", target)
-	}
+		q.done("a")
+		q.add(item{target: "a"})
+		stopped, stop := context.WithCancel(t.Context())
+		stop()
+		if i, ok := q.next(stopped); ok {
+			t.Errorf("gives %v out after the stop", i)
+		}
+	})
 }
 
 func TestBackoffDoublesUpToItsMost(t *testing.T) {
@@ -66,20 +64,18 @@ func TestBackoffDoublesUpToItsMost(t *testing.T) {
 		"without growth":            {backoffPolicy{s, s}, map[int]time.Duration{1: s, 2: s, 64: s, 65: s}},
 		"of the greatest durations": {backoffPolicy{1, math.MaxInt64}, map[int]time.Duration{1: 1, 2: 2, 63: 1 << 62, 64: math.MaxInt64, 100: math.MaxInt64}},
 	} {
-		t.Run(name, func(t *testing.T) {
-			for failures, most := range test.want {
-				var delays []time.Duration
-				for range 100 {
-					delays = append(delays, test.policy.delay(failures))
-				}
-				least, greatest := slices.Min(delays), slices.Max(delays)
-				if least < most/2 || least <= 0 || greatest > most {
-					t.Errorf("after %d failures %s to %s, want %s to %s", failures, least, greatest, most/2, most)
-				}
-				if most > s && least == greatest {
-					t.Errorf("after %d failures always %s", failures, least)
-				}
+		for failures, most := range test.want {
+			var delays []time.Duration
+			for range 100 {
+				delays = append(delays, test.policy.delay(failures))
 			}
-		})
+			least, greatest := slices.Min(delays), slices.Max(delays)
+			if least < most/2 || least <= 0 || greatest > most {
+				t.Errorf("%s: after %d failures %s to %s, want %s to %s", name, failures, least, greatest, most/2, most)
+			}
+			if most > s && least == greatest {
+				t.Errorf("%s: after %d failures always %s", name, failures, least)
+			}
+		}
 	}
 }

@@ -54,13 +54,10 @@ func serve(ctx context.Context, listener net.Listener, c *controller, log *slog.
 	return nil
 }
 
-// healthHandler answers three questions. /healthz: does the process answer? /readyz: has each
-// target been checked once? /livez: has each target been found well lately? A platform that
-// restarts what is not alive does so for a target that stays down, too: to avoid that, let it ask
-// /healthz.
+// healthHandler answers two questions. /readyz: has each target been checked once? /livez: does the
+// loop still turn? A platform restarts what is not alive, so a target that stays down does not count.
 func healthHandler(c *controller, stopping *atomic.Bool) http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answerHealth(w, "ok", nil) })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		err := c.ready()
 		if stopping.Load() {

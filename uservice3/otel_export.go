@@ -78,9 +78,9 @@ type exporter[T any] struct {
 	stop  func(context.Context) error
 	log   *slog.Logger
 
-	lost   int       // since the back end was last reached
-	away   bool      // and the log says so
-	logged time.Time // when it was last logged that it is away
+	givenUp int       // since the back end was last reached, besides what found the queue full
+	away    bool      // and the log says so
+	logged  time.Time // when it was last logged that it is away
 }
 
 func (e *exporter[T]) ExportSpans(ctx context.Context, spans []T) error { return e.Export(ctx, spans) }
@@ -98,9 +98,9 @@ func (e *exporter[T]) Export(ctx context.Context, batch []T) error {
 	}
 	if err != nil {
 		e.failed(len(batch), err)
-	} else if e.away || e.lost > 0 {
-		e.log.Info("telemetry reaches the back end again", "lost", e.lost)
-		e.lost, e.away = 0, false
+	} else if e.away || e.givenUp > 0 {
+		e.log.Info("telemetry reaches the back end again", "given_up", e.givenUp)
+		e.givenUp, e.away = 0, false
 	}
 	return nil
 }
@@ -118,10 +118,11 @@ func (e *exporter[T]) attempt(ctx context.Context, method string, request, reply
 }
 
 // failed logs, once a minute, that the back end was not reached.
-func (e *exporter[T]) failed(lost int, err error) {
-	e.lost += lost
+func (e *exporter[T]) failed(givenUp int, err error) {
+	e.givenUp += givenUp
 	if time.Since(e.logged) >= time.Minute {
 		e.logged, e.away = time.Now(), true
-		e.log.Warn("telemetry does not reach the back end; requests are answered all the same", "lost_so_far", e.lost, "error", err)
+		e.log.Warn("telemetry does not reach the back end; requests are answered all the same",
+			"given_up", e.givenUp, "error", err)
 	}
 }

@@ -91,7 +91,7 @@ func TestWhatIsLostIsCountedAndSaid(t *testing.T) {
 	if !b.has("last") {
 		t.Error("the span before the shutdown was not sent")
 	}
-	if n, _ := logs.lines(t, "telemetry reaches the back end again")[0]["lost"].(float64); n < 1 {
+	if n, _ := logs.lines(t, "telemetry reaches the back end again")[0]["given_up"].(float64); n < 1 {
 		t.Errorf("no number of lost spans: %s", logs)
 	}
 }
@@ -129,14 +129,14 @@ func TestAnOutageLosesNothing(t *testing.T) {
 		span("meanwhile")
 		made++
 	}
-	if lines := logs.lines(t, inVain); len(lines) != 1 || lines[0]["lost_so_far"] != 0. {
+	if lines := logs.lines(t, inVain); len(lines) != 1 || lines[0]["given_up"] != 0. {
 		t.Errorf("logged %s", logs)
 	}
 	b.serve(t, addr)
 	waitFor(t, "all spans", func() bool { return len(b.named("meanwhile")) == made })
 	waitFor(t, "the log line", func() bool { return len(logs.lines(t, "telemetry reaches the back end again")) == 1 })
 	shutdown()
-	if lines := strings.Count(logs.String(), "\n"); lines != 2 || logs.lines(t, "telemetry reaches the back end again")[0]["lost"] != 0. {
+	if lines := strings.Count(logs.String(), "\n"); lines != 2 || logs.lines(t, "telemetry reaches the back end again")[0]["given_up"] != 0. {
 		t.Errorf("%d log lines for one absence:\n%s", lines, logs)
 	}
 }

@@ -60,13 +60,15 @@ func disabled(log *slog.Logger) bool {
 func checkOTLP(signal, spoken, endpoint string, log *slog.Logger) error {
 	const all = "OTEL_EXPORTER_OTLP_"
 	if protocol := choice(all+signal+"_PROTOCOL", choice(all+"PROTOCOL", spoken)); protocol != spoken {
-		return fmt.Errorf("%[1]s%[2]s_PROTOCOL or %[1]sPROTOCOL=%[3]q: want %[1]s%[2]s_PROTOCOL=%[4]s", all, signal, protocol, spoken)
+		return fmt.Errorf("%[1]s%[2]s_PROTOCOL or %[1]sPROTOCOL=%[3]q: want %[1]s%[2]s_PROTOCOL=%[4]s",
+			all, signal, protocol, spoken)
 	}
 	// gRPC would ignore an address without a scheme, or use TLS, and guess a missing port.
 	u, err := url.Parse(endpoint)
-	if err != nil || u.Hostname() == "" || u.User != nil || u.Scheme != "https" && (u.Scheme != "http" || spoken == "grpc" && u.Port() == "") {
-		return fmt.Errorf("%[1]s%[2]s_ENDPOINT or %[1]sENDPOINT=%[3]q: want http://host:port, or https:// for TLS, and with OTLP "+
-			"over HTTP a path such as /otlp/v1/logs", all, signal, userinfo.ReplaceAllString(endpoint, "//"))
+	if err != nil || u.Hostname() == "" || u.User != nil ||
+		u.Scheme != "https" && (u.Scheme != "http" || spoken == "grpc" && u.Port() == "") {
+		return fmt.Errorf("%[1]s%[2]s_ENDPOINT or %[1]sENDPOINT=%[3]q: want http://host:port, or https:// for TLS, "+
+			"and with OTLP over HTTP a path such as /otlp/v1/logs", all, signal, userinfo.ReplaceAllString(endpoint, "//"))
 	}
 	if usual := map[string]string{"4317": "grpc", "4318": "http/protobuf"}[u.Port()]; usual != "" && usual != spoken {
 		log.Warn("probably the wrong port: OTLP over gRPC has 4317, over HTTP 4318", "endpoint", endpoint, "protocol", spoken)

@@ -90,7 +90,7 @@ func newFake(t *testing.T) *fake {
 		status: 200, traceresponse: "00-" + testTrace + "-0000000000000003-01", spans: seven(),
 		logged: map[string]string{"service_name": "uservice3", "trace_id": testTrace,
 			"headers_uber_trace_id": testTrace + ":2:0:1"},
-		link:   "http://grafana.test/explore?panes=" + testTrace,
+		link: "http://grafana.test/explore?panes=" + testTrace,
 	}
 	for name, h := range map[string]http.HandlerFunc{
 		"gateway": f.gateway, "tempo": f.tempo, "prometheus": f.prometheus, "loki": f.loki,

@@ -92,17 +92,14 @@ func TestTheConfigurationTellsWhatThereIs(t *testing.T) {
 	withSecret.User = url.UserPassword("user", "hunter2")
 	w := ask(t, New(Options{Tempo: withSecret, Gateway: parse(t, nowhere)}), "GET", "/api/config", "", nil)
 	var got struct {
-		Services       []service
+		Services       []string
 		Ledger, Faults bool
 	}
 	if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil {
 		t.Fatal(err)
 	}
-	if got.Ledger || got.Faults || len(got.Services) != 4 {
+	if got.Ledger || got.Faults || len(got.Services) != 4 || got.Services[0] != "uservice1" {
 		t.Errorf("told %+v", got)
-	}
-	if s := got.Services[0]; s.Name != "uservice1" || s.Host != "uservice1.localhost" || !s.Plain || s.Twin != "uservice3" {
-		t.Errorf("told %+v of the first service", s)
 	}
 	if strings.Contains(w.Body.String(), "hunter2") {
 		t.Error("a password is told")

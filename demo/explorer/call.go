@@ -47,11 +47,7 @@ func (e *explorer) call(w http.ResponseWriter, r *http.Request) {
 	if !readJSON(w, r, &wish) {
 		return
 	}
-	var names []string
-	for _, s := range services() {
-		names = append(names, s.Name)
-	}
-	switch dependencies := []string{"", "redis", "database"}; {
+	switch names, dependencies := services(), []string{"", "redis", "database"}; {
 	case !slices.Contains(names, wish.Service):
 		fail(w, http.StatusBadRequest, "There is no such service. There are: "+strings.Join(names, ", ")+".")
 		return

@@ -137,36 +137,23 @@ func secure(next http.Handler) http.Handler {
 	})
 }
 
-// service is what the page knows of one service of the demo.
-type service struct {
-	Name string `json:"name"`
-	Host string `json:"host"` // by which the gateway routes to it, without a port
-	// Plain services send no spans by design, so that their trace ends at the gateway.
-	Plain bool `json:"plain"`
-	// Calls names the service behind it, or is empty.
-	Calls string `json:"calls,omitempty"`
-	// Twin names the same program with or without instrumentation.
-	Twin string `json:"twin"`
-}
-
-// services returns the demo's, by name.
-func services() []service {
-	var list []service
+// services returns the names of the demo's services, in order.
+func services() (names []string) {
 	for _, s := range topology.Services() {
-		list = append(list, service{Name: s.Name, Host: s.Host(), Plain: !s.Instrumented, Calls: s.Upstream, Twin: s.Twin})
+		names = append(names, s.Name)
 	}
-	slices.SortFunc(list, func(a, b service) int { return cmp.Compare(a.Name, b.Name) })
-	return list
+	slices.Sort(names)
+	return names
 }
 
 // config tells the page what there is.
 func (e *explorer) config(w http.ResponseWriter, _ *http.Request) {
 	answer(w, http.StatusOK, struct {
-		Services []service `json:"services"`
-		Gateway  string    `json:"gateway"`
-		Tempo    string    `json:"tempo"`
-		Ledger   bool      `json:"ledger"`
-		Faults   bool      `json:"faults"`
+		Services []string `json:"services"`
+		Gateway  string   `json:"gateway"`
+		Tempo    string   `json:"tempo"`
+		Ledger   bool     `json:"ledger"`
+		Faults   bool     `json:"faults"`
 	}{services(), e.Gateway.Redacted(), e.Tempo.Redacted(), e.Ledger != nil, e.Faults != nil})
 }
 

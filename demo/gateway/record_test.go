@@ -87,7 +87,7 @@ func TestWhatPassesIsRecorded(t *testing.T) {
 				r.TraceID == "" || r.SpanID == "" || r.Arrived["uber-trace-id"] != tc.header || len(r.Arrived) > 1 {
 				t.Errorf("%+v", r)
 			}
-			got, ok := r.Left["uber-trace-id"]
+			got, ok := r.Left["uber-trace-id"], false
 			switch tc.left {
 			case "nothing":
 				ok = r.Left == nil

@@ -106,7 +106,8 @@ func unlogged(g *node) Hop {
 			"its log is missing, or several requests carry the same header."
 	default:
 		h.Action = NotReceived
-		h.Says = "No header left " + h.From + ", so nobody can say which of the requests that " + h.To + " logged is this one."
+		h.Says = "No header left " + h.From + ", so nobody can say which of the requests that " + h.To +
+			" logged is this one."
 	}
 	if g.response != nil && g.response.TraceID != "" {
 		h.TraceID, h.SpanID = g.response.TraceID, g.response.SpanID

@@ -126,11 +126,11 @@ func (l *Ledger) readLog(r io.Reader) (unread int, err error) {
 		return unread, errors.New("the log does not say which service wrote which line: " +
 			"run docker compose logs without --no-log-prefix")
 	case unread > 0:
-		return unread, fmt.Errorf("%s of this log may tell of requests and cannot be read; the forms that can are those of %s",
-			term.Count(unread, "line"), forms)
+		return unread, fmt.Errorf("%s of this log may tell of requests and cannot be read; "+
+			"the forms that can are those of %s", term.Count(unread, "line"), forms)
 	}
-	return unread, fmt.Errorf("there is no request in this log of %s: send one to a service, and do not filter its lines, "+
-		"which are JSON with \"msg\":\"request\" and headers", term.Count(lines, "line"))
+	return unread, fmt.Errorf("there is no request in this log of %s: send one to a service, and do not filter "+
+		"its lines, which are JSON with \"msg\":\"request\" and headers", term.Count(lines, "line"))
 }
 
 var (

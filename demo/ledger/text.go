@@ -11,9 +11,12 @@ import (
 	"example.com/grafana-tempo-go-demo/demo/term"
 )
 
-var explanation = []string{"A header carries the id of the sender's span. A service that continues the trace makes that span " +
-	"the parent of its own. Logs do not have its name; the trace does.",
-	"Sampled: the sender records its span, and a receiver that obeys the flag records its own too. Not sampled: they record none."}
+var explanation = []string{
+	"A header carries the id of the sender's span. In a trace that continues, that span is the parent of the receiver's. " +
+		"Logs do not have its name; the trace does.",
+	"Sampled: the sender records its span, and a receiver that obeys the flag records its own too. " +
+		"Not sampled: they record none.",
+}
 
 // Fprint writes requests for a reader at a terminal of 80 columns, in the given order, without
 // colours. What comes from headers is written in printable ASCII alone, everything else of it

@@ -27,12 +27,13 @@ func (h *Hop) judge(instrumented, expected bool) {
 	traced, says := h.TraceID != "", ""
 	switch {
 	case h.Arrived.Source == NotKnown:
-		h.Action, says = NoAction, "worked in no trace that its log names, and the log does not say whether a trace id arrived."
+		h.Action, says = NoAction, "logged no trace, and its log does not say whether a trace id arrived."
 		if traced {
 			says = "started or continued the trace: its log does not say whether a trace id arrived."
 		}
 	case names != "" && traced:
-		h.Action, says = IgnoredFormat, "ignored "+names+" and started trace "+h.TraceID+": it reads another format; see its OTEL_PROPAGATORS."
+		h.Action, says = IgnoredFormat, "ignored "+names+" and started trace "+h.TraceID+
+			": it reads another format; see its OTEL_PROPAGATORS."
 	case names != "" && instrumented:
 		h.Action, says = Dropped, "dropped the trace: it is instrumented, but was in no trace this time."
 	case names != "":
@@ -40,7 +41,8 @@ func (h *Hop) judge(instrumented, expected bool) {
 	case len(problems) > 0 && traced:
 		h.Action, says = IgnoredMalformed, "ignored what arrived and started trace "+h.TraceID+", because "+problem
 	case len(problems) > 0:
-		h.Action, says = Dropped, "dropped what arrived: it is not instrumented. An instrumented service would have ignored it, because "+problem
+		h.Action, says = Dropped, "dropped what arrived: it is not instrumented. "+
+			"An instrumented service would have ignored it, because "+problem
 	case !traced:
 		h.Action, says = NotReceived, "received no trace id, and started no trace."
 	case expected:
@@ -67,7 +69,7 @@ func (h *Hop) continued(x header.Header) string {
 	case x.Unsampled(): // whether the receiver recorded a span only its answer says
 		return h.To + " continued the trace in " + names + ", which is not sampled." + rest
 	}
-	return h.To + " continued the trace: it made the span in " + names + " the parent of its own." + rest
+	return h.To + " continued the trace: its span's parent is the one named in " + names + "." + rest
 }
 
 // conclude sums up what became of the trace.

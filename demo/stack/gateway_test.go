@@ -9,7 +9,7 @@ import (
 	"example.com/grafana-tempo-go-demo/demo/ledger"
 )
 
-// The steps and the mistake of the last exercise in docs/lab.md.
+// The steps and the mistake of the exercise in docs/lab.md.
 func TestTraceOnItsWayToTraceparent(t *testing.T) {
 	const jaeger, both, w3c = "jaeger", "tracecontext,jaeger", "tracecontext"
 	for _, tc := range []struct {

@@ -86,7 +86,8 @@ func (b beside) headline(r ledger.Request, t *Trace) string {
 	}
 	for _, h := range slices.Backward(r.Hops) {
 		switch {
-		case h.Action == ledger.Dropped && slices.ContainsFunc(t.Services, func(s Service) bool { return s.Name == h.To && s.Outside }):
+		case h.Action == ledger.Dropped &&
+			slices.ContainsFunc(t.Services, func(s Service) bool { return s.Name == h.To && s.Outside }):
 			return r.Summary + " The kernel, which watches " + h.To + " from outside (eBPF), went on in it."
 		case r.Outcome == ledger.Whole && h.TraceID == b.id && !t.root.Orphan:
 			to := h.To
@@ -116,7 +117,9 @@ func (b beside) span(h header.Header) *Segment {
 }
 
 func (b beside) hop(h ledger.Hop) Hop {
-	told := Hop{From: h.From, To: h.To, Action: h.Action, Status: h.Status, Left: b.side(h.Left), Arrived: b.side(h.Arrived)}
+	told := Hop{
+		From: h.From, To: h.To, Action: h.Action, Status: h.Status, Left: b.side(h.Left), Arrived: b.side(h.Arrived),
+	}
 	headers := h.Arrived.Headers
 	if h.Arrived.Source == ledger.NotKnown {
 		headers = h.Left.Headers

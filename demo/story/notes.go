@@ -114,14 +114,13 @@ func (t *Trace) notes() (notes []Note) {
 // most is the one span into which most of the time went: nil if that is not much, or if there are
 // several by its name.
 func (t *Trace) most() *Span {
-	if t.Busiest == nil || len(t.Spans) < 2 || t.Busiest.Share < t.Duration/10*3 {
-		return nil
-	}
 	top := t.BySpan[slices.IndexFunc(t.BySpan, func(r Row) bool { return r.Service != "" })]
-	if top.Spans > 1 || top.Service != t.Busiest.Service || top.Name != cmp.Or(t.Busiest.Name, noName) {
+	if len(t.Spans) < 2 || top.Spans > 1 || top.Time == 0 || top.Time < t.Duration/10*3 {
 		return nil
 	}
-	return t.Busiest
+	return t.Spans[slices.IndexFunc(t.Spans, func(s *Span) bool {
+		return s.Service == top.Service && cmp.Or(s.Name, noName) == top.Name
+	})]
 }
 
 // outside lists the services of which the kernel alone tells, with the time that they took.

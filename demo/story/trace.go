@@ -56,8 +56,6 @@ type Trace struct {
 
 	// Origin is the span in which an error began; nil if there is none, or if no span here says so.
 	Origin *Span `json:"-"`
-	// Busiest is the span to which the most time belongs; nil if none has any.
-	Busiest *Span `json:"-"`
 
 	tempo       *tempo.Trace
 	of          map[*tempo.Span]*Span
@@ -73,12 +71,12 @@ type Span struct {
 	*tempo.Span
 	Service  string `json:"service"` // never empty
 	Index    int    `json:"-"`
-	Depth    int    `json:"depth"`    // 0 for a root
-	Parent   int    `json:"parent"`   // index; -1 for none
-	Children int    `json:"children"` // how many
-	Below    int    `json:"below"`    // how many spans are below it, on all levels
-	Siblings int    `json:"siblings"` // how many spans have its parent, itself among them
-	Position int    `json:"position"` // among them, from 1
+	Depth    int    `json:"depth"`              // 0 for a root
+	Parent   int    `json:"parent"`             // index; -1 for none
+	Children int    `json:"children,omitempty"` // how many
+	Below    int    `json:"below,omitempty"`    // how many spans are below it, on all levels
+	Siblings int    `json:"siblings"`           // how many spans have its parent, itself among them
+	Position int    `json:"position"`           // among them, from 1
 	// Interval is when it was open; one that ends before it starts was open for no time.
 	Interval Interval `json:"-"`
 	Start    Time     `json:"start"`
@@ -95,7 +93,7 @@ type Span struct {
 	Outside bool `json:"outside,omitempty"` // the kernel saw it from outside
 	Origin  bool `json:"origin,omitempty"`  // the error began in it
 
-	Attributes Values  `json:"attributes"`
+	Attributes Values  `json:"attributes,omitempty"`
 	Resource   int     `json:"resource"` // index of Trace.Resources
 	Scope      string  `json:"scope,omitempty"`
 	Links      int     `json:"links,omitempty"`
@@ -128,7 +126,7 @@ func Tell(t *tempo.Trace, o Options) *Trace {
 	told.Dark = told.darkness()
 	told.ByService = told.rows(func(s *Span) string { return s.Service })
 	told.BySpan = told.rows(func(s *Span) string { return s.Service + "\n" + s.Name })
-	told.Plain = told.comparable()
+	told.Plain = told.comparison()
 	told.describe()
 	told.Notes = told.notes()
 	age := o.Now.Sub(end)
@@ -189,9 +187,6 @@ func (t *Trace) find() {
 		}
 		if s.Status == "error" {
 			t.Errors++
-		}
-		if s.Share > 0 && (t.Busiest == nil || s.Share > t.Busiest.Share) {
-			t.Busiest = s
 		}
 	}
 	t.entry = cmp.Or(t.entry, t.root)

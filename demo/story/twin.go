@@ -17,8 +17,8 @@ type Comparable struct {
 	Query *string `json:"query"` // what the request asked for; nil if nobody knows
 }
 
-// comparable returns nil unless a plain service is the mystery, or the kernel alone tells of it.
-func (t *Trace) comparable() *Comparable {
+// comparison returns nil unless a plain service is the mystery, or the kernel alone tells of it.
+func (t *Trace) comparison() *Comparable {
 	var plain *topology.Service
 	switch asked := serviceNamed(t.AskedFor()); {
 	case t.Dark != nil && t.Dark.plain():

@@ -161,14 +161,26 @@ func newResolver(t *testing.T) func(t *testing.T, where, link string) {
 func TestAlertsSayWhereToLookNext(t *testing.T) {
 	resolve := newResolver(t)
 	const prefix = "{{ $externalLabels.grafana }}"
+	annotations := map[string]map[string]string{}
 	for _, rule := range alertingRules(loadRules(t, &rules.ManagerOptions{}, labels.EmptyLabels())) {
-		link, ok := strings.CutPrefix(rule.Annotations().Get("link"), prefix)
+		annotations[rule.Name()] = rule.Annotations().Map()
+	}
+	for _, rule := range lokiRules(t) {
+		annotations[rule.Alert] = rule.Annotations
+	}
+	if len(annotations) < 2 {
+		t.Errorf("only %d alerts", len(annotations))
+	}
+	labels := strings.NewReplacer("{{ $labels.service }}", "uservice3", "{{ $labels.target }}", "uservice3.localhost",
+		"{{ $labels.service_name }}", "uservice3")
+	for name, annotation := range annotations {
+		link, ok := strings.CutPrefix(annotation["link"], prefix)
 		if !ok {
-			t.Errorf("%s: its link does not follow GRAFANA_PORT: %s", rule.Name(), link)
+			t.Errorf("%s: its link does not follow GRAFANA_PORT: %s", name, link)
 		}
-		resolve(t, rule.Name(), strings.NewReplacer("{{ $labels.service }}", "uservice3").Replace(link))
-		if rule.Annotations().Get("summary") == "" {
-			t.Errorf("%s says nothing", rule.Name())
+		resolve(t, name, labels.Replace(link))
+		if annotation["summary"] == "" {
+			t.Errorf("%s says nothing", name)
 		}
 	}
 }

@@ -85,6 +85,9 @@ func TestKubernetesStartsWhatComposeStarts(t *testing.T) {
 			if got.ImagePullPolicy != corev1.PullIfNotPresent {
 				t.Errorf("imagePullPolicy is %s", got.ImagePullPolicy)
 			}
+			if path := got.LivenessProbe.HTTPGet.Path; (path == "/livez") != (service.Name == "prober") {
+				t.Errorf("is alive by %s: the prober is when its loop turns, a service when it answers", path)
+			}
 		}
 		if got.Image != image {
 			t.Errorf("the image is %s, with compose %s", got.Image, image)

@@ -9,12 +9,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/compose-spec/compose-go/v2/types"
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/rulefmt"
 	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/prometheus/prometheus/promql/promqltest"
 	"github.com/prometheus/prometheus/rules"
 
+	"example.com/grafana-tempo-go-demo/e2e/internal/compose"
 	"example.com/grafana-tempo-go-demo/e2e/internal/repo"
 )
 
@@ -136,4 +139,26 @@ func firing(t *testing.T, groups map[string]*rules.Group, name string) (alerts [
 		})
 	}
 	return alerts
+}
+
+// lokiRules returns the rules of Loki's ruler. Only Loki itself can parse their LogQL.
+func lokiRules(t *testing.T) (all []rulefmt.Rule) {
+	t.Helper()
+	var file rulefmt.RuleGroups
+	decode(t, "conf/loki/alerts.yaml", &file)
+	for _, group := range file.Groups {
+		all = append(all, group.Rules...)
+	}
+	return all
+}
+
+func TestLokiFindsItsRules(t *testing.T) {
+	loki := compose.Project(t, nil).Services["loki"]
+	// Loki's name for the one tenant, when it asks for none.
+	folder := leaves(t, "conf/loki.yaml")["common.storage.filesystem.rules_directory"] + "/fake"
+	if !slices.ContainsFunc(loki.Volumes, func(v types.ServiceVolumeConfig) bool {
+		return v.Target == folder && strings.HasSuffix(v.Source, "conf/loki")
+	}) {
+		t.Errorf("looks for rules in %s, where conf/loki is not mounted", folder)
+	}
 }

@@ -3,6 +3,7 @@ package docs
 import (
 	"bytes"
 	"context"
+	"net/url"
 	"os"
 	"os/exec"
 	"regexp"
@@ -36,11 +37,14 @@ var notRun = []struct {
 	{regexp.MustCompile(`^go run \./demo compare( |$)`), "measures for minutes"},
 }
 
-// readyText has the commands of the demo that run until they are stopped, and what they print when
-// they are ready.
+// prober is what a documented command that starts the prober contains.
+const prober = "go run ./prober"
+
+// readyText has the commands that run until they are stopped, and what they print when they are ready.
 var readyText = map[string]string{
 	"up":       "Everything is ready",
 	"explorer": "Ctrl-C stops it",
+	prober:     `"msg":"reconciled","target":"uservice3.localhost"`,
 }
 
 // assignments matches the variables before a command.
@@ -98,7 +102,10 @@ func TestCommandsOfTheDocumentationRun(t *testing.T) {
 // runDocumented runs a command to its end, or interrupts it when it is ready.
 func runDocumented(t *testing.T, command, name string, isDemo bool) {
 	t.Helper()
-	lasts := isDemo && readyText[name] != "" && !strings.Contains(command, "-help")
+	if strings.Contains(command, prober) {
+		name = prober
+	}
+	lasts := readyText[name] != "" && !strings.Contains(command, "-help")
 	if isDemo {
 		variables := assignments.FindString(command)
 		arguments := strings.TrimPrefix(command[len(variables):], "go run ./demo")
@@ -117,6 +124,9 @@ func runDocumented(t *testing.T, command, name string, isDemo bool) {
 	} else {
 		if _, err := exec.LookPath("curl"); err != nil && strings.Contains(command, "curl ") {
 			t.Skip(err)
+		}
+		if name == prober {
+			command = besideSharedDemo(t, command)
 		}
 		command = toSharedDemo(t, command)
 	}
@@ -146,10 +156,17 @@ func runDocumented(t *testing.T, command, name string, isDemo bool) {
 	if err := <-ended; err != nil {
 		t.Errorf("%s: %v\n%s", command, err, out)
 	}
+	if name == prober && !testbed.Poll(t, func(ctx context.Context) bool {
+		query := url.Values{"q": {`{ resource.service.name = "prober" && name = "reconcile" }`}}
+		found, err := testbed.Shared(t).Tempo.Search(ctx, query)
+		return err == nil && len(found) > 0
+	}) {
+		t.Errorf("its traces did not arrive:\n%s", out)
+	}
 }
 
-// toSharedDemo replaces the documented ports of the gateway and of the services by those of the shared
-// demo, unless the tests judge a stack that was up already.
+// toSharedDemo replaces the documented ports of the gateway, the services and Tempo by those of the
+// shared demo, unless the tests judge a stack that was up already.
 func toSharedDemo(t *testing.T, command string) string {
 	t.Helper()
 	demo := testbed.Shared(t).Demo
@@ -158,11 +175,22 @@ func toSharedDemo(t *testing.T, command string) string {
 	}
 	here := func(base string) string { return base[strings.LastIndex(base, ":"):] + "/" }
 	gateway := here(demo.Gateway)
-	ports := []string{"localhost/", "localhost" + gateway, "127.0.0.1/", "127.0.0.1" + gateway, ":8000/", gateway}
+	ports := []string{"localhost/", "localhost" + gateway, "127.0.0.1/", "127.0.0.1" + gateway, ":8000/", gateway, ":3200/", here(demo.Tempo)}
 	for _, service := range topology.Services() {
 		ports = append(ports, here(service.Addr), here(demo.Services[service.Name]))
 	}
 	return strings.NewReplacer(ports...).Replace(command)
+}
+
+// besideSharedDemo lets the documented command of the prober use the shared demo.
+func besideSharedDemo(t *testing.T, command string) string {
+	t.Helper()
+	demo := testbed.Shared(t).Demo
+	if demo == nil {
+		t.Skip("the stack that the tests judge has a prober of its own")
+	}
+	return "exec env " + strings.NewReplacer("127.0.0.1:4317", demo.OTLPGRPC, "http://127.0.0.1:4318", demo.OTLPHTTP,
+		"http://127.0.0.1:8000", demo.Gateway, prober, testbed.Binary(t, "prober")+" -addr 127.0.0.1:0").Replace(command)
 }
 
 // output collects what a program prints.

@@ -1,6 +1,7 @@
 package docs
 
 import (
+	"cmp"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -17,7 +18,7 @@ type document struct {
 	commands []string // lines of fenced sh blocks, and code spans that begin like a command
 	spans    []string // code spans
 	blocks   string   // fenced blocks of another kind
-	links    []string // targets of links and pictures
+	links    []string // targets of links and pictures, and where references lead
 	anchors  map[string]bool
 }
 
@@ -28,6 +29,9 @@ var programs = regexp.MustCompile(`^([A-Z][A-Z0-9_]*=\S+ )*(go|make|docker|podma
 var (
 	codeSpan = regexp.MustCompile("`([^`]+)`")
 	link     = regexp.MustCompile(`!?\[[^\]]*\]\(([^)\s]+)\)`)
+	// A link's address may stand at the end of the file, under a name.
+	reference = regexp.MustCompile(`\]\[([^\]]+)\]`)
+	address   = regexp.MustCompile(`(?m)^\[([^\]]+)\]: (\S+)$`)
 )
 
 // documents returns the documents at the repository's root, everything in docs/, and how to deploy.
@@ -86,6 +90,13 @@ func parseMarkdown(name, text string) document {
 	}
 	for _, found := range link.FindAllStringSubmatch(codeSpan.ReplaceAllString(prose.String(), "code"), -1) {
 		d.links = append(d.links, found[1])
+	}
+	addresses := map[string]string{}
+	for _, found := range address.FindAllStringSubmatch(text, -1) {
+		addresses[found[1]] = found[2]
+	}
+	for _, found := range reference.FindAllStringSubmatch(prose.String(), -1) {
+		d.links = append(d.links, cmp.Or(addresses[found[1]], "no address of ["+found[1]+"]"))
 	}
 	return d
 }

@@ -39,6 +39,32 @@ func TestDashboardQueriesOnTheRealBackends(t *testing.T) {
 		response.Body.Close()
 	}
 	client := &http.Client{Timeout: testbed.Timeout}
+	for name, endpoint := range map[string]string{"prometheus": "/api/v1/rules", "loki": "/prometheus/api/v1/rules"} {
+		t.Run("rules of "+name, func(t *testing.T) {
+			response, err := client.Get(backends[name] + endpoint)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer response.Body.Close()
+			var rules struct {
+				Data struct {
+					Groups []struct {
+						Rules []struct{ Name, Health, LastError string }
+					}
+				}
+			}
+			if err := json.NewDecoder(response.Body).Decode(&rules); err != nil || len(rules.Data.Groups) == 0 {
+				t.Fatalf("%v: %+v", err, rules)
+			}
+			for _, group := range rules.Data.Groups {
+				for _, rule := range group.Rules {
+					if rule.Health != "ok" {
+						t.Errorf("%s is %s: %s", rule.Name, rule.Health, rule.LastError)
+					}
+				}
+			}
+		})
+	}
 	for _, d := range grafana.Dashboards(t) {
 		for _, v := range d.Templating.List {
 			expr, ok := strings.CutPrefix(v.Query.Query, "query_result(")

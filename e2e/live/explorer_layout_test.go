@@ -89,8 +89,8 @@ func TestTheWaterfallIsNear(t *testing.T) {
 	}
 }
 
-// broken lists what takes more than one line and should not, and squares without their name beside
-// them.
+// broken lists what takes more than one line and should not, squares without their name beside them,
+// and boxes that cover a text.
 const broken = `(() => {
 	const found = [];
 	const lines = (e) => {
@@ -110,6 +110,10 @@ const broken = `(() => {
 		range.setEnd(text, 1);
 		const a = dot.getBoundingClientRect(), b = range.getBoundingClientRect();
 		if (a.bottom < b.top || a.top > b.bottom || a.right > b.left) found.push("the square of " + text.data);
+	}
+	for (const side of document.querySelectorAll(".hop .side")) {
+		const says = side.closest(".hop").querySelector(".hop-says");
+		if (side.getBoundingClientRect().top < says.getBoundingClientRect().bottom) found.push("over " + says.textContent + ": " + side.textContent);
 	}
 	return found;
 })()`

@@ -18,7 +18,7 @@ try {
 
 const detail = new Detail({ config, loaded: () => list.poll.kick(), call: (service, query) => calls.call(service, query), go });
 const list = new TraceList({ config, state: storeState });
-const calls = new Calls({ config, open: openAnswer, where: () => location.pathname, answered: () => faults.poll?.kick() });
+const calls = new Calls({ open: openAnswer, where: () => location.pathname, answered: () => faults.poll?.kick() });
 const faults = new Faults({ config, go });
 
 setText($("#where"), `Traces from ${config.tempo}, requests through ${config.gateway}`);

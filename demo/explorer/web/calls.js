@@ -7,11 +7,10 @@ const patience = 20_000; // milliseconds to look for the trace of a service that
 
 export class Calls {
   // open(id, sampled) shows a trace; where() is the address, to notice that the reader has gone elsewhere meanwhile.
-  constructor({ config, open, where, answered }) {
+  constructor({ open, where, answered }) {
     this.open = open;
     this.answered = answered; // told when a call has ended
     this.where = where;
-    this.config = config;
     for (const box of document.querySelectorAll(".caller")) {
       $("button", box).addEventListener("click", () => this.call(box.dataset.service));
     }
@@ -43,8 +42,7 @@ export class Calls {
       clearInterval(clock);
       this.busy(button, -1);
     }
-    const good = answer.status < 400;
-    const time = answer.duration;
+    const good = answer.status < 400, time = answer.duration;
     item.className = "answer " + (good ? "good" : "bad");
     const link = h("span", { class: "answer-link" }, "looking for its trace…");
     item.replaceChildren(icon(good ? "ok" : "error"), h("span", { class: "answer-service" }, service),

@@ -19,7 +19,7 @@ export class TraceList {
     this.paused = false;
     this.el = $("#list");
     this.wire();
-    for (const service of config.services) this.addService(service.name);
+    for (const name of config.services) this.addService(name);
     this.el.replaceChildren(...Array.from({ length: 6 }, () => h("li", { class: "ghost", "aria-hidden": "true" })));
     this.poll = poller(() => this.refresh(), every, (err) => this.trouble(err));
     this.poll.kick();
