@@ -49,7 +49,7 @@ func (c *Client) Search(ctx context.Context, params url.Values) ([]string, error
 // Tempo finds a part of service.name and of name, and the whole of most other tags. Without a limit,
 // it finds 20.
 func (c *Client) Summaries(ctx context.Context, params url.Values) ([]Summary, error) {
-	body, _, err := c.get(ctx, "/api/search", params)
+	body, _, err := c.get(ctx, "/api/search", params, contentJSON)
 	if err != nil {
 		return nil, err
 	}
