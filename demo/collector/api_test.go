@@ -110,7 +110,7 @@ func TestAnswersAreTempos(t *testing.T) {
 		}
 		return answerOf(res.StatusCode, res.Header.Get("Content-Type"), b, true)
 	}
-	for end := time.Now().Add(30 * time.Second); strings.Count(ask("/api/search"), `"traceID"`) < len(reqs)-1; time.Sleep(200 * time.Millisecond) {
+	for end := time.Now().Add(30 * time.Second); strings.Count(ask("/api/search?q=%7B%7D"), `"traceID"`) < len(reqs)-1; time.Sleep(200 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("Tempo does not find the traces within 30 s; was it empty?")
 		}
@@ -151,40 +151,44 @@ func TestTraceQLFindsTheTracesOfOneSpanThatFulfilsAll(t *testing.T) {
 	child := newSpan(0xa, 2, 1, "redis_call", 1, 5)
 	send(t, c, export(attrs("service.name", "uservice3", "process.pid", 7), a, child), export(attrs("service.name", "uservice4"), b))
 	for q, want := range map[string]string{
-		`{}`:                                          "a b",
-		` { } `:                                       "a b",
-		`{resource.service.name="uservice3"}`:         "a",
-		`{ resource.service.name = "user" }`:          "",
-		`{ resource.service.name != "user" }`:         "a b",
-		`{ resource.service.name > "uservice3" }`:     "b",
-		`{ resource.process.pid = 7 }`:                "a",
-		`{ resource.process.pid != 8 }`:               "a", // what is missing is not unequal
-		`{ span.code = 200 }`:                         "a",
-		`{ span.code = "200" }`:                       "b",
-		`{ span.code >= 200 && span.code < 200.5 }`:   "a",
-		`{ span.code > 200 }`:                         "",
-		`{ span.share <= 1.5 }`:                       "a",
-		`{ span.share > -1 }`:                         "a",
-		`{ span.ok = true }`:                          "a",
-		`{ span.ok != true }`:                         "",
-		`{ span.args = "-addr" }`:                     "a",
-		`{ span.args != "-addr" }`:                    "", // of a list, none may be equal
-		`{ span.args != "-a" }`:                       "a",
-		`{ span.größe = 3 }`:                          "b",
-		`{ name = "GET /" }`:                          "a",
-		`{ name = "say \"hi\" & }" }`:                 "b",
-		`{ kind = server }`:                           "a",
-		`{ kind != server && kind = internal }`:       "a b",
-		`{ status = error }`:                          "a",
-		`{ status = unset && name = "redis_call" }`:   "a",
-		`{ status = error && name = "redis_call" }`:   "", // two spans fulfil one each
-		`{ duration > 1s }`:                           "a",
-		`{ duration = 1m1.5s }`:                       "",
-		`{ duration >= 20ms && duration < 21000000 }`: "b",
+		`{}`:                                             "a b",
+		` { } `:                                          "a b",
+		`{resource.service.name="uservice3"}`:            "a",
+		`{ resource.service.name = "user" }`:             "",
+		`{ resource.service.name != "user" }`:            "a b",
+		`{ resource.service.name > "uservice3" }`:        "b",
+		`{ resource.process.pid = 7 }`:                   "a",
+		`{ resource.process.pid != 8 }`:                  "a", // what is missing is not unequal
+		`{ span.code = 200 }`:                            "a",
+		`{ span.code = "200" }`:                          "b",
+		`{ span.code >= 200 && span.code < 200.5 }`:      "a",
+		`{ span.code > 200 }`:                            "",
+		`{ span.share <= 1.5 }`:                          "a",
+		`{ span.share > -1 }`:                            "a",
+		`{ span.ok = true }`:                             "a",
+		`{ span.ok != true }`:                            "",
+		`{ span.args = "-addr" }`:                        "a",
+		`{ span.args != "-addr" }`:                       "", // of a list, none may be equal
+		`{ span.args != "-a" }`:                          "a",
+		`{ span.größe = 3 }`:                             "b",
+		`{ name = "GET /" }`:                             "a",
+		`{ name = "say \"hi\" & }" }`:                    "b",
+		`{ kind = server }`:                              "a",
+		`{ kind != server && kind = internal }`:          "a b",
+		`{ status = error }`:                             "a",
+		`{ status = unset && name = "redis_call" }`:      "a",
+		`{ status = error && name = "redis_call" }`:      "", // two spans fulfil one each
+		`{ status = error } && { name = "redis_call" }`:  "a",
+		`{ status = error } && { name = "GET" }`:         "",
+		`{} && {} with (most_recent=true)`:               "a b",
+		`{ traceDuration >= 1s && name = "redis_call" }`: "a",
+		`{ name = "} && {" }`:                            "",
+		`{ duration > 1s }`:                              "a",
+		`{ duration = 1m1.5s }`:                          "",
+		`{ duration >= 20ms && duration < 21000000 }`:    "b",
 	} {
-		w := get(c.APIHandler(), searchPath(q))
 		var answer searchAnswer
-		if err := json.Unmarshal(w.Body.Bytes(), &answer); err != nil {
+		if w := get(c.APIHandler(), searchPath(q)); json.Unmarshal(w.Body.Bytes(), &answer) != nil {
 			t.Errorf("%s: got %d %s", q, w.Code, w.Body)
 		}
 		found := []string{}
@@ -203,13 +207,14 @@ func TestUnsupportedQueriesSayWhatIsSupported(t *testing.T) {
 		"{", "foo", "{}{}", " ", "{} | count() > 2", `{ .x = "y" }`, "{ span.x }", `{ span.x =~ "y" }`, `{ name = "a" || name = "b" }`,
 		`{ name = "a" && }`, `{ name = "a }`, `{ name = "\q" }`, "{ name = 5 }", "{ name = error }", "{ status = errors }", "{ status > error }",
 		"{ kind = error }", `{ duration > "1s" }`, "{ duration > 1x }", "{ duration > 1d }", "{ rootName = 1 }", `{ event.x = "y" }`,
+		"{} with (sample=0.1)", "{} && ", "{} || {}", `{ ok = true }`,
 	} {
 		if w := get(h, searchPath(q)); w.Code != 400 || !strings.Contains(w.Body.String(), "this collector answers { } and { resource.x") {
 			t.Errorf("%q: got %d %s", q, w.Code, w.Body)
 		}
 	}
-	for _, parameter := range []string{"maxDuration=1s", "spss=1"} {
-		if w := get(h, "/api/search?"+parameter); w.Code != 400 || !strings.Contains(w.Body.String(), "search with q, tags") {
+	for _, parameter := range []string{"tags=a%3Db", "maxDuration=1s", "start=x&end=5"} {
+		if w := get(h, "/api/search?"+parameter); w.Code != 400 {
 			t.Errorf("%s: got %d %s", parameter, w.Code, w.Body)
 		}
 	}
@@ -222,7 +227,7 @@ func TestSearchAnswersTheLatestWithinTheLimit(t *testing.T) {
 	}
 	var answer searchAnswer
 	for limit, want := range map[string]int{"": 20, "&limit=5": 5, "&limit=100": 30} {
-		w := get(c.APIHandler(), "/api/search?tags=name%3Dx"+limit)
+		w := get(c.APIHandler(), "/api/search?q=%7Bname=%22x%22%7D"+limit)
 		if err := json.Unmarshal(w.Body.Bytes(), &answer); err != nil {
 			t.Fatal(err)
 		}

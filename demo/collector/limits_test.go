@@ -90,27 +90,9 @@ func TestExportsWaitUnreadForTheirTurn(t *testing.T) {
 	if _, err := client.Export(ctx, samples(sampleTime)[0]); status.Code(err) != codes.DeadlineExceeded {
 		t.Errorf("over gRPC: %v", err)
 	}
-	<-c.reading
-	for range maxDecoding {
-		c.decoding <- struct{}{}
-	}
-	done := make(chan error)
-	go func() {
-		_, err := client.Export(t.Context(), samples(sampleTime)[0])
-		done <- err
-	}()
-	select {
-	case <-done:
-		t.Errorf("more than %d exports are decoded at a time", maxDecoding)
-	case <-time.After(50 * time.Millisecond):
-	}
-	<-c.decoding
-	if err := <-done; err != nil {
-		t.Error(err)
-	}
-	// All give back what they took.
-	if len(c.reading) != maxReading-1 || len(c.decoding) != maxDecoding-1 {
-		t.Errorf("%d are read and %d decoded", len(c.reading), len(c.decoding))
+	<-c.reading // one is through
+	if _, err := client.Export(t.Context(), samples(sampleTime)[0]); err != nil || len(c.reading) != maxReading-1 {
+		t.Errorf("then: %v, and %d have their turn", err, len(c.reading))
 	}
 }
 

@@ -157,7 +157,6 @@ func TestReadersAndWritersAtOnce(t *testing.T) {
 		wg.Go(func() {
 			for i := range 100 {
 				get(h, "/api/search?q=%7B%7D")
-				get(h, "/api/search?tags=service.name%3Ds1")
 				get(h, fmt.Sprintf("/api/v2/traces/%x", i%50+1))
 			}
 		})

@@ -28,7 +28,7 @@ func (e *examination) outside(ctx context.Context) outcome {
 			return broken(fmt.Sprintf("uservice1 answered %d", res.status), "plain pair fails")
 		}
 	}
-	ids, err := e.find(ctx, "telemetry.distro.name="+tempo.OutsideDistro, e.plainAsked)
+	ids, err := e.find(ctx, `{resource.telemetry.distro.name="`+tempo.OutsideDistro+`"}`, e.plainAsked)
 	if err != nil {
 		return broken(err.Error(), "in trouble").yet()
 	}

@@ -69,10 +69,10 @@ func answeredIn(call *tempo.Span) (traceID string) {
 }
 
 // find searches for traces since some time up to now, and returns their ids.
-func (e *examination) find(ctx context.Context, tags string, since time.Time) ([]string, error) {
+func (e *examination) find(ctx context.Context, traceQL string, since time.Time) ([]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	return e.backend.Search(ctx, url.Values{"tags": {tags}, "limit": {"200"},
+	return e.backend.Search(ctx, url.Values{"q": {traceQL}, "limit": {"200"},
 		"start": {fmt.Sprint(since.Unix() - 2)}, "end": {fmt.Sprint(time.Now().Unix() + 2)}})
 }
 
@@ -203,7 +203,7 @@ func (e *examination) search(ctx context.Context) outcome {
 	if out, needed := e.needsServed3(ctx); needed {
 		return out
 	}
-	list, err := e.find(ctx, "service.name="+topology.Uservice3, e.sent)
+	list, err := e.find(ctx, fmt.Sprintf("{resource.service.name=%q}", e.match()[served3].Service), e.sent)
 	since := time.Since(e.answered).Seconds()
 	detail := fmt.Sprintf("known by its id, not among %d found by service and time in %.0f s", len(list), since)
 	switch {

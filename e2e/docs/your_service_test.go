@@ -77,7 +77,7 @@ func TestYourServiceIsTraced(t *testing.T) {
 	var err error
 	if !testbed.Poll(t, func(ctx context.Context) bool {
 		var ids []string
-		ids, err = client.Search(ctx, url.Values{"tags": {"service.name=orders"}})
+		ids, err = client.Search(ctx, url.Values{"q": {`{resource.service.name="orders"}`}})
 		if err != nil || len(ids) == 0 {
 			return false
 		}
