@@ -147,7 +147,7 @@ var cases = []sick{
 	}},
 	{"uservice4 sends nothing in a run without Docker", func(f *fake) { lacks(f, "uservice4", ledger.Telemetry{}) }},
 	{"the proxy cannot export", func(f *fake) { f.spans = without("traefik") }},
-	{"uservice3 does not say its name", func(f *fake) {
+	{"uservice3 has no service.name", func(f *fake) {
 		for i := range f.spans {
 			f.spans[i].service = strings.Replace(f.spans[i].service, "uservice3", "unknown_service:uservice3", 1)
 		}

@@ -54,7 +54,7 @@ func requestPort(r *http.Request) string {
 	return "80"
 }
 
-// write sends a page as HTML to whoever accepts that, and as plain text to everybody else.
+// write sends a page as HTML to whoever accepts that, and as plain text to all others.
 func (p page) write(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")

@@ -12,8 +12,8 @@ import (
 )
 
 var explanation = []string{
-	"A header carries the id of the sender's span. A service that continues the trace makes that span the parent " +
-		"of its own. Logs do not have its name; the trace does.",
+	"A header carries the id of the sender's span. In a trace that continues, that span is the parent of the receiver's. " +
+		"Logs do not have its name; the trace does.",
 	"Sampled: the sender records its span, and a receiver that obeys the flag records its own too. " +
 		"Not sampled: they record none.",
 }

@@ -69,7 +69,7 @@ func (h *Hop) continued(x header.Header) string {
 	case x.Unsampled(): // whether the receiver recorded a span only its answer says
 		return h.To + " continued the trace in " + names + ", which is not sampled." + rest
 	}
-	return h.To + " continued the trace: it made the span in " + names + " the parent of its own." + rest
+	return h.To + " continued the trace: its span's parent is the one named in " + names + "." + rest
 }
 
 // conclude sums up what became of the trace.

@@ -32,6 +32,11 @@ var (
 // program from the page's files and versions, runs it with the page's variables beside the shared
 // demo, and finds the page's trace.
 func TestYourServiceIsTraced(t *testing.T) {
+	t.Run("with the files of uservice3", func(t *testing.T) { yourServiceIsTraced(t, false) })
+	t.Run("with the file for traces alone", func(t *testing.T) { yourServiceIsTraced(t, true) })
+}
+
+func yourServiceIsTraced(t *testing.T, tracesAlone bool) {
 	if runtime.GOOS == "windows" {
 		t.Skip("Windows cannot interrupt a single process, and the program flushes when it is interrupted")
 	}
@@ -42,28 +47,34 @@ func TestYourServiceIsTraced(t *testing.T) {
 	page := string(repo.Read(t, yourService))
 	addr := testbed.FreeAddress(t)
 	here := strings.NewReplacer("127.0.0.1:7878", addr, "http://127.0.0.1:8084", demo.Services["uservice4"], "127.0.0.1:4317", demo.OTLPGRPC)
-	program := buildYourService(t, page, here)
+	program := buildYourService(t, page, here, tracesAlone)
 
 	run, call := yourCommand(t, page, " go run ."), yourCommand(t, page, "curl ")
 	cmd := exec.CommandContext(t.Context(), program)
-	cmd.Env = append(os.Environ(), strings.Fields(here.Replace(assignments.FindString(run)))...)
+	name := "orders"
+	if tracesAlone {
+		name = "orders-traced"
+	}
+	cmd.Env = append(append(os.Environ(), strings.Fields(here.Replace(assignments.FindString(run)))...), "OTEL_SERVICE_NAME="+name)
 	logs := &output{}
 	cmd.Stdout, cmd.Stderr = logs, logs
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	address := here.Replace(strings.TrimPrefix(call, "curl "))
-	answered := testbed.Poll(t, func(ctx context.Context) bool {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		res, err := testbed.Shared(t).Client.Do(req)
-		if err == nil {
-			res.Body.Close()
-		}
-		return err == nil
-	})
+	ask := func(address string) bool {
+		return testbed.Poll(t, func(ctx context.Context) bool {
+			req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			res, err := testbed.Shared(t).Client.Do(req)
+			if err == nil {
+				res.Body.Close()
+			}
+			return err == nil && res.StatusCode == http.StatusOK
+		})
+	}
+	answered := ask("http://"+addr+"/healthz") && ask(here.Replace(strings.TrimPrefix(call, "curl ")))
 	if err := cmd.Process.Signal(os.Interrupt); err != nil {
 		t.Error(err)
 	}
@@ -71,14 +82,14 @@ func TestYourServiceIsTraced(t *testing.T) {
 		t.Fatalf("answered: %t; ended with %v:\n%s", answered, err, logs)
 	}
 
-	want := yourTree(t, page)
+	want := yourTree(t, page, name)
 	client := testbed.Shared(t).Tempo
 	var got []string
 	var err error
 	if !testbed.Poll(t, func(ctx context.Context) bool {
 		var ids []string
-		ids, err = client.Search(ctx, url.Values{"q": {`{resource.service.name="orders"}`}})
-		if err != nil || len(ids) == 0 {
+		ids, err = client.Search(ctx, url.Values{"q": {fmt.Sprintf("{resource.service.name=%q}", name)}})
+		if err != nil || len(ids) != 1 { // the health check has none
 			return false
 		}
 		var trace *tempo.Trace
@@ -89,14 +100,14 @@ func TestYourServiceIsTraced(t *testing.T) {
 	}) {
 		t.Errorf("the trace is %v (error %v), and the page shows %v\n%s", got, err, want, logs)
 	}
-	if !regexp.MustCompile(`msg=order .*trace_id=[0-9a-f]{32}`).MatchString(logs.String()) {
+	if !tracesAlone && !regexp.MustCompile(`msg=order .*trace_id=[0-9a-f]{32}`).MatchString(logs.String()) {
 		t.Errorf("the log line has no trace id:\n%s", logs)
 	}
 }
 
 // buildYourService builds the program of the page in a module of its own and returns its path.
 // Instead of `go get` and `go mod tidy`, which may download, it takes the go.mod of uservice3.
-func buildYourService(t *testing.T, page string, here *strings.Replacer) string {
+func buildYourService(t *testing.T, page string, here *strings.Replacer, tracesAlone bool) string {
 	t.Helper()
 	folder := t.TempDir()
 	write := func(name, text string) {
@@ -109,17 +120,23 @@ func buildYourService(t *testing.T, page string, here *strings.Replacer) string 
 	if len(files) < 3 {
 		t.Fatalf("%s copies only %v", yourService, files)
 	}
-	for _, file := range files {
-		write(filepath.Base(file[1]), string(repo.Read(t, file[1])))
+	code := goBlock.FindAllStringSubmatch(page, -1)
+	if len(code) != 2 {
+		t.Fatalf("%s has %d Go files, want the program and the one for traces alone", yourService, len(code))
 	}
+	program := here.Replace(code[0][1])
+	if tracesAlone {
+		write("telemetry.go", code[1][1])
+		program = strings.Replace(program, "withTelemetry(", "(", 1)
+	} else {
+		for _, file := range files {
+			write(filepath.Base(file[1]), string(repo.Read(t, file[1])))
+		}
+	}
+	write("main.go", program)
 	module := string(repo.Read(t, "uservice3/go.mod"))
 	write("go.mod", regexp.MustCompile(`(?m)^module .*`).ReplaceAllString(module, "module example.com/orders"))
 	write("go.sum", string(repo.Read(t, "uservice3/go.sum")))
-	code := goBlock.FindStringSubmatch(page)
-	if code == nil {
-		t.Fatalf("%s has no Go program", yourService)
-	}
-	write("main.go", here.Replace(code[1]))
 	build := exec.CommandContext(t.Context(), "go", "build", "-o", "orders", ".")
 	build.Dir = folder
 	build.Env = append(os.Environ(), "GOWORK=off")
@@ -167,18 +184,20 @@ func commandOf(t *testing.T, name, page, text string) string {
 	return ""
 }
 
-// yourTree returns the lines of the trace that the page shows, in its text block, as tree does.
-func yourTree(t *testing.T, page string) (lines []string) {
+// yourTree returns the lines of the trace that the page shows, in its text block, as tree does. The
+// service has another name.
+func yourTree(t *testing.T, page, name string) (lines []string) {
 	t.Helper()
 	_, block, _ := strings.Cut(page, "```text\n")
 	block, _, _ = strings.Cut(block, "```")
 	left := 0
+	service := strings.NewReplacer("orders", name)
 	for _, found := range treeLine.FindAllStringSubmatch(block, -1) {
 		width := len(found[1]) + len(found[2])
 		if len(lines) == 0 {
 			left = width
 		}
-		lines = append(lines, fmt.Sprint((width-left)/2, " ", found[1], " ", found[3]))
+		lines = append(lines, fmt.Sprint((width-left)/2, " ", service.Replace(found[1]), " ", found[3]))
 	}
 	if len(lines) == 0 {
 		t.Fatalf("%s shows no trace", yourService)

@@ -52,7 +52,7 @@ export class Waterfall {
       const span = spans[i];
       this.items.push({ key: span.span_id + "/" + i, span, level: span.depth + 1 });
       if (dark?.span === i) this.items.push({ key: "dark", level: span.depth + 2 });
-      if (this.collapsed.has(span.span_id)) i += span.below;
+      if (this.collapsed.has(span.span_id)) i += span.below ?? 0;
     }
     if (dark?.span === -1) this.items.push({ key: "dark", level: 1 });
     this.active = Math.min(this.active, this.items.length - 1);
