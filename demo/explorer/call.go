@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-
 	"example.com/grafana-tempo-go-demo/demo/header"
 	"example.com/grafana-tempo-go-demo/demo/ledger"
 	"example.com/grafana-tempo-go-demo/demo/story"
