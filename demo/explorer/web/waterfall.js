@@ -20,7 +20,7 @@ export class Waterfall {
     this.head = h("div", { class: "wf-row wf-head", role: "row" },
       h("div", { class: "wf-name", role: "columnheader" }, "Span"), this.axis,
       h("div", { class: "wf-num", role: "columnheader" }, "Duration"),
-      h("div", { class: "wf-num wf-self", role: "columnheader", title: "Time in which the span did not wait for anybody" }, "Self"));
+      h("div", { class: "wf-num wf-self", role: "columnheader", title: "Time in which the span waited for no other" }, "Self"));
     this.body = h("div", { class: "wf-body", role: "rowgroup" });
     this.element = h("div", { class: "waterfall", role: "treegrid", "aria-label": label, "aria-readonly": "true" },
       h("div", { class: "wf-headgroup", role: "rowgroup" }, this.head), this.body);
