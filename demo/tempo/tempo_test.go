@@ -225,9 +225,8 @@ func TestSearch(t *testing.T) {
 		want []string
 	}{
 		{"everything, latest first", nil, []string{shortID, id}},
-		{"everything by TraceQL", url.Values{"q": {"{}"}}, []string{shortID, id}},
-		{"by tags", url.Values{"tags": {"service.name=uservice3 name=early"}}, []string{id}},
-		{"by a tag with quotes and spaces", url.Values{"tags": {`s="a \"b\" c=d"`}}, []string{}},
+		{"all that TraceQL finds", url.Values{"q": {"{}"}}, []string{shortID, id}},
+		{"by TraceQL", url.Values{"q": {`{resource.service.name="uservice3"} && {name="early"}`}}, []string{id}},
 		{"no more than one", url.Values{"limit": {"1"}}, []string{shortID}},
 		{"by time", url.Values{"start": {"1"}, "end": {"3"}}, []string{id}},
 	} {
