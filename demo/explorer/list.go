@@ -122,9 +122,7 @@ func (e *explorer) list(ctx context.Context, f filter, in window) (*list, error)
 	}
 	found := map[string]tempo.Summary{}
 	for _, s := range slices.Concat(chosen, newest) {
-		if found[s.ID].Services == nil {
-			found[s.ID] = s
-		}
+		found[s.ID] = s
 	}
 	known := e.learn(ctx, found, now, in)
 
@@ -136,9 +134,7 @@ func (e *explorer) list(ctx context.Context, f filter, in window) (*list, error)
 				l.Services = append(l.Services, name)
 			}
 		}
-		// Of a trace whose spans nobody counted, the store has to know.
-		sure := s.Services == nil && slices.ContainsFunc(chosen, func(c tempo.Summary) bool { return c.ID == id })
-		if f.passes(s, known[id].asked) || sure && s.Duration >= f.min {
+		if f.passes(s, known[id].asked) {
 			passed = append(passed, s)
 		}
 	}
