@@ -14,7 +14,6 @@ import (
 	"time"
 
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
-	"google.golang.org/protobuf/encoding/protojson"
 )
 
 const sampleTime = 1_700_000_000_000_000_000
@@ -107,21 +106,6 @@ func TestAnswersAreTempos(t *testing.T) {
 	if got, want := answers(c.APIHandler()), answers(tempo); got != want {
 		t.Errorf("got\n%s\nTempo has\n%s", got, want)
 	}
-}
-
-// answered returns what the API answers with for a trace.
-func answered(t *testing.T, c *Collector, id traceID) *tracepb.TracesData {
-	t.Helper()
-	w := get(c.APIHandler(), fmt.Sprintf("/api/v2/traces/%x", id))
-	var answer struct{ Trace json.RawMessage }
-	if err := json.Unmarshal(w.Body.Bytes(), &answer); w.Code != 200 || err != nil {
-		t.Fatalf("got %d, no JSON: %v: %s", w.Code, err, w.Body)
-	}
-	data := &tracepb.TracesData{}
-	if err := (protojson.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(answer.Trace, data); err != nil {
-		t.Fatalf("no OTLP: %v: %s", err, w.Body)
-	}
-	return data
 }
 
 func searchPath(q string) string { return "/api/search?limit=100&q=" + url.QueryEscape(q) }
