@@ -14,6 +14,8 @@ import (
 
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
 
 	"example.com/grafana-tempo-go-demo/demo/traceid"
 )
@@ -21,8 +23,8 @@ import (
 const defaultLimit = 20 // of a search, Tempo's
 
 // serveTrace answers /api/v2/traces/{traceID}: the trace within an object, which is empty for an
-// unknown one. Tempo's JSON is protobuf's: ids in base64, 64-bit integers as strings, enums by
-// name, zero values left out.
+// unknown one. As Tempo does, it sends protobuf to those who accept that, and otherwise protobuf's JSON:
+// ids in base64, 64-bit integers as strings, enums by name, zero values left out.
 func (c *Collector) serveTrace(w http.ResponseWriter, r *http.Request) {
 	digits, err := traceid.Trace(r.PathValue("traceID"))
 	if err != nil {
@@ -31,12 +33,21 @@ func (c *Collector) serveTrace(w http.ResponseWriter, r *http.Request) {
 	}
 	var id traceID
 	_, _ = hex.Decode(id[:], []byte(digits)) // which was checked
-	answer := []byte(`{"trace":{}}`)
+	data := &tracepb.TracesData{}
 	if t := c.store.get(id); t != nil {
-		data, _ := protojson.Marshal(t.data()) // it was decoded, so it can be encoded
-		answer = fmt.Appendf(nil, `{"trace":%s}`, data)
+		data = t.data()
 	}
-	w.Header().Set("Content-Type", contentJSON)
+	const contentTempo = "application/protobuf" // not OTLP's
+	mediaType, answer := contentJSON, []byte(nil)
+	if r.Header.Get("Accept") == contentTempo { // the trace is field 1 of the answer
+		mediaType = contentTempo
+		encoded, _ := proto.Marshal(data) // it was decoded, so it can be encoded
+		answer = protowire.AppendBytes(protowire.AppendTag(nil, 1, protowire.BytesType), encoded)
+	} else {
+		encoded, _ := protojson.Marshal(data)
+		answer = fmt.Appendf(nil, `{"trace":%s}`, encoded)
+	}
+	w.Header().Set("Content-Type", mediaType)
 	_, _ = w.Write(answer) // the client may be gone
 }
 

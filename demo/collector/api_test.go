@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
 	"os"
@@ -14,6 +15,8 @@ import (
 	"time"
 
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
 )
 
 const sampleTime = 1_700_000_000_000_000_000
@@ -192,6 +195,24 @@ func TestSearchAnswersTheLatestWithinTheLimit(t *testing.T) {
 		}
 		if len(answer.Traces) != want || answer.Traces[0].TraceID != "1e" {
 			t.Errorf("%q: got %d traces, first %s", limit, len(answer.Traces), answer.Traces[0].TraceID)
+		}
+	}
+}
+
+func TestATraceIsProtobufForThoseWhoAcceptIt(t *testing.T) {
+	c := New(discard)
+	send(t, c, export(nil, newSpan(0xa, 1, 0, "GET /", 0, 1500)))
+	for path, want := range map[string]*tracepb.TracesData{"a": c.store.get(idOf(0xa)).data(), "b": {}} {
+		r := httptest.NewRequest(http.MethodGet, "/api/v2/traces/"+path, nil)
+		r.Header.Set("Accept", "application/protobuf")
+		w := httptest.NewRecorder()
+		c.APIHandler().ServeHTTP(w, r)
+		number, _, tag := protowire.ConsumeTag(w.Body.Bytes())
+		value, _ := protowire.ConsumeBytes(w.Body.Bytes()[max(0, tag):])
+		got := &tracepb.TracesData{}
+		err := proto.Unmarshal(value, got)
+		if err != nil || number != 1 || !proto.Equal(got, want) || w.Header().Get("Content-Type") != "application/protobuf" {
+			t.Errorf("%s: got %v, %v, %v", path, got, err, w.Header())
 		}
 	}
 }

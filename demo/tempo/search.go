@@ -47,7 +47,7 @@ func (c *Client) Search(ctx context.Context, params url.Values) ([]string, error
 // Summaries returns the traces that match, the latest first. The parameters are Tempo's: q is
 // TraceQL, and start and end are seconds since 1970. Without a limit, it finds 20.
 func (c *Client) Summaries(ctx context.Context, params url.Values) ([]Summary, error) {
-	body, _, err := c.get(ctx, "/api/search", params)
+	body, _, err := c.get(ctx, "/api/search", params, contentJSON)
 	if err != nil {
 		return nil, err
 	}
