@@ -154,7 +154,12 @@ func (e *explorer) newest(
 	slices.SortFunc(all, func(a, b tempo.Summary) int {
 		return cmp.Or(b.Start.Compare(a.Start), cmp.Compare(a.ID, b.ID))
 	})
-	return slices.CompactFunc(all, func(a, b tempo.Summary) bool { return a.ID == b.ID }), nil
+	seen := map[string]bool{}
+	return slices.DeleteFunc(all, func(s tempo.Summary) bool {
+		again := seen[s.ID]
+		seen[s.ID] = true
+		return again
+	}), nil
 }
 
 // queries writes the filter as TraceQL. A service of the demo may have sent no span: it is also found by
