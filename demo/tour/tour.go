@@ -103,12 +103,11 @@ func observe(ctx context.Context, s *stack.Stack, o Options) (*Report, error) {
 	if r.Ledger.Instrumented != nil {
 		known.Requests = []ledger.Request{*r.Ledger.Instrumented}
 	}
-	r.told = []*story.Trace{story.Tell(trace, known)}
-	r.Trace = flatten(r.told[0], complete)
+	r.Trace, r.Complete = story.Tell(trace, known), complete
 	if plain := r.Ledger.Plain; plain != nil && len(plain.Traces) > 0 {
 		// The gateway's spans of a later call are there, so those of this one are.
 		if trace, err := client.Trace(ctx, plain.Traces[0]); err == nil {
-			r.told = append(r.told, story.Tell(trace, story.Options{}))
+			r.plain = story.Tell(trace, story.Options{})
 		}
 	}
 	return &r, nil
