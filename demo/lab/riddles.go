@@ -1,7 +1,6 @@
 package lab
 
 import (
-	"context"
 	"errors"
 	"math/rand/v2"
 	"slices"
@@ -66,18 +65,10 @@ func New(sw Switch, seed uint64) *Lab {
 }
 
 // Set turns a fault on by its name, and any other off; an empty name mends everything.
-func (l *Lab) Set(ctx context.Context, name string) error { return l.sw.Set(ctx, name, false) }
-
-// First draws the first riddle for a demo that starts with it, and returns the name of its fault.
-func (l *Lab) First() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.begun(l.peek())
-	return l.riddle.fault.Name
-}
+func (l *Lab) Set(name string) error { return l.sw.Set(name, false) }
 
 // Begin turns on a fault that nobody is told.
-func (l *Lab) Begin(ctx context.Context) error {
+func (l *Lab) Begin() error {
 	l.mu.Lock()
 	if l.starting {
 		l.mu.Unlock()
@@ -91,10 +82,10 @@ func (l *Lab) Begin(ctx context.Context) error {
 	l.starting = true
 	l.mu.Unlock()
 
-	err := l.sw.Set(ctx, f.Name, true)
+	err := l.sw.Set(f.Name, true)
 	if err != nil && l.holds(f) {
 		// It took effect, and a service did not start. That would be another riddle.
-		err = errors.Join(err, l.sw.Set(context.WithoutCancel(ctx), "", false))
+		err = errors.Join(err, l.sw.Set("", false))
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
