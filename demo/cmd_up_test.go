@@ -40,7 +40,7 @@ func TestUpFromItsBuildToItsEnd(t *testing.T) {
 		t.Errorf("logs: %s", &r.stderr)
 	}
 	var report, stderr bytes.Buffer
-	if code := runHere(t.Context(), nil, &report, &stderr, "doctor", "-gateway="+r.urls.Gateway); code != 0 || !strings.Contains(report.String(), "\nAll is well") {
+	if code := runHere(t.Context(), nil, &report, &stderr, "doctor", "-gateway="+r.urls.Gateway); code != 0 || !strings.Contains(report.String(), "\nNothing is broken") {
 		t.Errorf("the doctor's exit code is %d: %s%s", code, &report, &stderr)
 	}
 	if code := r.stop(); code != 0 {
