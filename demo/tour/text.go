@@ -29,7 +29,7 @@ var page = template.Must(template.New("tour").Funcs(template.FuncMap{
 
 // Text prints the story for people, as wide as the terminal. The error is w's.
 func (r *Report) Text(w io.Writer) error {
-	told := r.Trace
+	told := r.told[0]
 	drawing := waterfall.Render(told,
 		waterfall.Options{Width: term.Width(w), ASCII: term.ASCIIOnly(os.Getenv), Color: term.Colours(w)})
 	var notes []string
@@ -71,11 +71,8 @@ func (r *Report) spanIn(h ledger.Hop) string {
 		return ""
 	}
 	header := h.Arrived.Headers[0]
-	for _, t := range []*story.Trace{r.Trace, r.plain} {
-		if t == nil || t.ID != header.TraceID {
-			continue
-		}
-		if s := t.Find(header.SpanID); s != nil {
+	for _, t := range r.told {
+		if s := t.Find(header.SpanID); t.ID == header.TraceID && s != nil {
 			return s.Name + " of " + s.Service
 		}
 	}
