@@ -20,7 +20,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"example.com/grafana-tempo-go-demo/demo/lab"
@@ -61,7 +60,6 @@ type explorer struct {
 	Options
 	backends http.RoundTripper // to Tempo and to the gateway
 	calls    chan struct{}     // one slot for each call in flight
-	hintless atomic.Bool       // the trace store refuses mostRecent
 	memory   memory
 }
 

@@ -116,7 +116,7 @@ func (r *Request) conclude() {
 	case r.From == "":
 		r.Outcome, r.Summary = Untraced, "Nobody made a trace of it."
 	default:
-		r.Outcome, r.Summary = Whole, Extends(r.From, r.To)
+		r.Outcome, r.Summary = Whole, extends(r.From, r.To)
 	}
 	if r.Outcome != Whole {
 		r.From, r.To = "", ""
@@ -141,8 +141,8 @@ func (r *Request) says(sampled bool, traces []string) bool {
 	})
 }
 
-// Extends says from where to where a trace is whole.
-func Extends(from, to string) string {
+// extends says from where to where a trace is whole.
+func extends(from, to string) string {
 	if from == to {
 		return "One trace, in " + to + " alone."
 	}

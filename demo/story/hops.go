@@ -2,7 +2,6 @@ package story
 
 import (
 	"slices"
-	"strings"
 
 	"example.com/grafana-tempo-go-demo/demo/header"
 	"example.com/grafana-tempo-go-demo/demo/ledger"
@@ -78,23 +77,12 @@ func Hops(requests []ledger.Request, id string, t *Trace) (told []Request) {
 	return told
 }
 
-// headline is the summary of a request. Spans may tell more of where a trace begins and ends than logs,
-// which those services alone write that came with the demo.
+// headline is the summary of a request. The kernel may have gone on in a trace that a service dropped.
 func (b beside) headline(r ledger.Request, t *Trace) string {
-	if t == nil {
-		return r.Summary
-	}
-	for _, h := range slices.Backward(r.Hops) {
-		switch {
-		case h.Action == ledger.Dropped &&
-			slices.ContainsFunc(t.Services, func(s Service) bool { return s.Name == h.To && s.Outside }):
+	for _, h := range r.Hops {
+		if t != nil && h.Action == ledger.Dropped &&
+			slices.ContainsFunc(t.Services, func(s Service) bool { return s.Name == h.To && s.Outside }) {
 			return r.Summary + " The kernel, which watches " + h.To + " from outside (eBPF), went on in it."
-		case r.Outcome == ledger.Whole && h.TraceID == b.id && !t.root.Orphan:
-			to := h.To
-			if s := b.spans[h.SpanID]; s != nil {
-				to = t.Spans[s.Index+s.Below].Service
-			}
-			return strings.Replace(r.Summary, ledger.Extends(r.From, r.To), ledger.Extends(t.root.Service, to), 1)
 		}
 	}
 	return r.Summary

@@ -121,7 +121,7 @@ func TestHops(t *testing.T) {
 		{"a foreign service sent it, and uservice4 called another", []func(*ledger.Ledger){logs("uservice4", both(id, 2), id, 3)},
 			one(span(1, 0, "server", "shop", "GET /cart", 0, 1000), span(2, 1, "client", "orders", "GET", 0, 1000),
 				span(3, 2, "server", "uservice4", "handle_incoming_call", 0, 1000), span(4, 3, "server", "warehouse", "count", 100, 900)),
-			"good: One trace, from shop to warehouse.\norders > uservice4: uber-trace-id and traceparent carry the span id of [GET of orders]. " +
+			"good: One trace, from an unknown sender to uservice4.\norders > uservice4: uber-trace-id and traceparent carry the span id of [GET of orders]. " +
 				"uservice4 continued the trace: its span's parent is the one named in uber-trace-id and traceparent. | flags 1, sampled | flags 01, sampled\n"},
 		{"a service without spans passes on what it got", []func(*ledger.Ledger){passed("uservice3", carried(id, 2, 1), ""), logs("uservice3", carried(id, 2, 1), id, 2),
 			logs("uservice4", carried(id, 2, 1), id, 6)}, proxied("uservice3", 200), "good: One trace, from gateway to uservice4.\n" + gateway + toService3 +
