@@ -119,7 +119,7 @@ func TestOneVariableMakesTheDemoSpeakBothHeaders(t *testing.T) {
 	r := up(t)
 	_, answer := r.entry(t)
 	for _, h := range answer.Requests[0].Hops[1:] {
-		headers := h.Arrived.Headers
+		headers := h.Arrived
 		if len(headers) != 2 || headers[0].Name != header.UberTraceID || headers[1].Name != header.TraceParent || headers[0].SpanID != headers[1].SpanID {
 			t.Errorf("%s -> %s: %+v", h.From, h.To, headers)
 		}
@@ -165,9 +165,9 @@ func outline(r ledger.Request) string {
 	text := string(r.Outcome) + " " + r.Summary
 	for _, h := range r.Hops {
 		text += fmt.Sprintf("\n%s -> %s: %s %s", h.From, h.To, h.Action, h.Says)
-		for _, side := range []ledger.Side{h.Left, h.Arrived} {
-			for _, header := range side.Headers {
-				text += " " + string(side.Source) + " " + header.Value
+		for _, side := range [][]header.Header{h.Left, h.Arrived} {
+			for _, header := range side {
+				text += " " + header.Value
 			}
 		}
 	}

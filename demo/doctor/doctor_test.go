@@ -116,7 +116,7 @@ var cases = []sick{
 		tell(f, ledger.Hop{To: "uservice3", Action: ledger.IgnoredMalformed, Arrived: damaged})
 	}},
 	{"the proxy sends no header in a run without Docker", func(f *fake) {
-		none := ledger.Side{Source: ledger.Recorded}
+		none := []header.Header{}
 		tell(f, ledger.Hop{To: "gateway", Action: ledger.Started, TraceID: otherTrace},
 			ledger.Hop{To: "uservice3", Action: ledger.NotReceived, Left: none, Arrived: none, Says: "uservice3 received none."})
 	}},
@@ -223,7 +223,7 @@ func ownTrace(f *fake) {
 	f.logged["headers_uber_trace_id"] = otherTrace + ":2:0:1"
 }
 
-var damaged = ledger.Side{Source: ledger.Recorded, Headers: []header.Header{{Name: "uber-trace-id", Value: "1%3A2"}}}
+var damaged = []header.Header{{Name: "uber-trace-id", Value: "1%3A2"}}
 
 // tell is a run without Docker whose ledger has these hops.
 func tell(f *fake, hops ...ledger.Hop) {

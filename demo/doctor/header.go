@@ -93,10 +93,10 @@ func (e *examination) header(ctx context.Context) outcome {
 func notContinued(hop ledger.Hop, traced bool, kind Kind) outcome {
 	detail := strings.TrimSuffix(hop.Says, ".")
 	var names, values []string
-	for _, h := range hop.Arrived.Headers {
+	for _, h := range hop.Arrived {
 		names, values = append(names, h.Name), append(values, h.Name+": "+h.Value)
 	}
-	asSent := hop.Left.Source == ledger.Recorded && ledger.SameHeaders(hop.Left.Headers, hop.Arrived.Headers)
+	asSent := hop.Left != nil && ledger.SameHeaders(hop.Left, hop.Arrived)
 	damaged := strings.Join(values, ", ")
 	switch {
 	case hop.Action == ledger.Dropped:

@@ -54,7 +54,7 @@ var pageTrace = regexp.MustCompile(`Trace: (?:<code>)?(?:<a href="([^"]+)"[^>]*>
 
 // traceOf is the id of the trace that an answer names, in its header or on its page; "" for none.
 func traceOf(res response) string {
-	if h := header.Decode("traceresponse", res.header.Get("traceresponse")); h.Valid {
+	if h := header.Decode("traceresponse", res.header.Get("traceresponse")); h.TraceID != "" {
 		return h.TraceID
 	}
 	if m := pageTrace.FindSubmatch(res.body); m != nil {
@@ -68,20 +68,20 @@ func (e *examination) traceID(ctx context.Context) outcome {
 	value := e.response.header.Get("traceresponse")
 	h := header.Decode("traceresponse", value)
 	e.id = traceOf(e.response)
-	e.sampled = e.id != "" && (!h.Valid || *h.Sampled) // a page names sampled traces only
+	e.sampled = e.id != "" && (h.TraceID == "" || *h.Sampled) // a page names sampled traces only
 	switch {
 	case e.sampled && value == "":
 		return broken("the answer has no traceresponse header; its page names "+e.id, "traceresponse changed")
 	case value == "":
 		return broken("the answer has no traceresponse header", "tracing off")
-	case !h.Valid:
+	case h.TraceID == "":
 		return broken(fmt.Sprintf("traceresponse is %q, which names no trace", value), "traceresponse changed")
 	case e.sampled:
 		return fine("%s, sampled", e.id)
 	}
 	detail := e.id + " was not sampled, so no span of it is sent"
 	said := func(sampled bool) bool {
-		return slices.ContainsFunc(e.hops(ctx)[topology.Uservice3].Arrived.Headers, func(h header.Header) bool {
+		return slices.ContainsFunc(e.hops(ctx)[topology.Uservice3].Arrived, func(h header.Header) bool {
 			return h.Sampled != nil && *h.Sampled == sampled
 		})
 	}
