@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"bytes"
-	"html"
 	"io"
 	"log/slog"
 	"net/http"
@@ -34,13 +33,12 @@ var (
 	hostBytes   = regexp.MustCompile(`^[!$%&'()*+,\-.:;=@\[\]_~0-9A-Za-z]*$`)
 	headerBytes = regexp.MustCompile(`^[\t\x20-\x7e\x80-\xff]*$`)
 
-	pageLinks = regexp.MustCompile(`<a href="([^"]*)">`)
-	pageTags  = regexp.MustCompile(`<[^>]*>`)
+	links = regexp.MustCompile(`(?m)^  http://(.*)/$`)
 )
 
 // FuzzHostAndQuery asks the gateway for whatever may stand in a Host header, a path, a query and a
-// propagation header. A known host's request goes on as it came; the page that any other one gets
-// has the same markup and the same links.
+// propagation header. A known host's request goes on as it came; the answer that any other one gets
+// has the same links.
 func FuzzHostAndQuery(f *testing.F) {
 	for _, seed := range [][4]string{
 		{"uservice1.localhost", "/", "fail=redis&slow=database", "0123456789abcdef0123456789abcdef:1111111111111111:0:1"},
@@ -66,26 +64,21 @@ func FuzzHostAndQuery(f *testing.F) {
 		passed = r
 		return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(strings.NewReader("the service's")), Request: r}, nil
 	})
-	ask := func(host, path, query, header, accept string) *httptest.ResponseRecorder {
+	ask := func(host, path, query, header string) *httptest.ResponseRecorder {
 		passed = nil
 		logs.Reset()
 		r := httptest.NewRequest(http.MethodGet, "/", nil)
 		r.Host, r.URL.Path, r.URL.RawQuery = host, path, query
 		r.Header.Set("Uber-Trace-Id", header)
-		r.Header.Set("Accept", accept)
 		w := httptest.NewRecorder()
 		g.ServeHTTP(w, r)
 		return w
 	}
-	// What a page looks like apart from the host's name and port.
-	skeleton := func(page string) []string { return pageTags.FindAllString(pageLinks.ReplaceAllString(page, "<a>"), -1) }
-	want := skeleton(ask("nobody.localhost", "/", "", "", "text/html").Body.String())
-
 	f.Fuzz(func(t *testing.T, host, path, query, header string) {
 		if !headerBytes.MatchString(header) || !strings.HasPrefix(path, "/") { // net/http refuses it before any of this
 			return
 		}
-		w := ask(host, path, query, header, "text/html,*/*")
+		w := ask(host, path, query, header)
 		sent := len(host) + len(path) + len(query) + len(header)
 		if logs.Len() > 4<<10+3*6*sent {
 			t.Errorf("%d bytes of log for %d bytes of request", logs.Len(), sent)
@@ -112,19 +105,12 @@ func FuzzHostAndQuery(f *testing.F) {
 		if len(page) > maxOwnPage {
 			t.Errorf("a page of %d bytes for a host name of %d", len(page), len(host))
 		}
-		if got := skeleton(page); !slices.Equal(got, want) {
-			t.Errorf("the page for %q has other markup: %q", host, got)
-		}
 		var linked []string
-		for _, link := range pageLinks.FindAllStringSubmatch(page, -1) {
-			u, err := url.Parse(html.UnescapeString(link[1]))
-			if err != nil || u.Scheme != "http" || u.User != nil || u.Path != "/" {
-				t.Fatalf("the page for %q links to %q (%v)", host, link[1], err)
-			}
-			linked = append(linked, u.Hostname())
+		for _, link := range links.FindAllStringSubmatch(page, -1) {
+			linked = append(linked, topology.HostName(link[1]))
 		}
 		if !slices.Equal(linked, []string{"uservice1.localhost", "uservice3.localhost"}) {
-			t.Errorf("the page for %q links to %v", host, linked)
+			t.Errorf("the answer for %q links to %v", host, linked)
 		}
 	})
 }

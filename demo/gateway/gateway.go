@@ -149,10 +149,6 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	r = r.WithContext(context.WithValue(ctx, passageKey{}, pass))
-	if r.Body != nil && r.Body != http.NoBody {
-		pass.body = &clientBody{ReadCloser: r.Body}
-		r.Body = pass.body
-	}
 	next.ServeHTTP(pass, r)
 }
 
@@ -172,10 +168,7 @@ func (g *Gateway) log(ctx context.Context, r ledger.Record, err error) {
 	}
 	switch {
 	case r.Status == statusClientClosedRequest:
-		args = append(args, "error", "the client hung up before the answer")
-	case err != nil && r.Status == http.StatusRequestTimeout:
-		level = slog.LevelWarn
-		args = append(args, "error", "the client did not send the body that it announced: "+err.Error())
+		args = append(args, "error", "the client hung up, or did not send all of its request")
 	case err != nil:
 		level = slog.LevelError
 		args = append(args, "error", err.Error())

@@ -146,7 +146,7 @@ func TestRunSaysWhatItCannotRead(t *testing.T) {
 		})
 	}
 	text, notes := run(t, log+"uservice1-1 | {\"msg\":\"request\",\"tim\n", RunOptions{})
-	if strings.Contains(text, "WHOLE") || !strings.Contains(text, "UNKNOWN: In the part of the log that can be read: All of it is one") ||
+	if strings.Contains(text, "WHOLE") || !strings.Contains(text, "UNKNOWN: In the part of the log that can be read: It is one\n") ||
 		!strings.HasPrefix(notes, "1 line of this log may tell of requests and cannot be read;") {
 		t.Error(notes, text)
 	}
