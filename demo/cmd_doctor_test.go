@@ -28,7 +28,6 @@ func TestDoctorWrongUsageExitsWith2(t *testing.T) {
 	}{
 		{[]string{"-nonsense"}, "", "nonsense"},
 		{[]string{"now"}, "", `"now"`},
-		{[]string{"-wait=-1s"}, "", "negative"},
 		{[]string{"-tempo=127.0.0.1:3200"}, "", "http://127.0.0.1:3200"},
 		{[]string{"-gateway="}, "", "empty"},
 		{nil, "many", `TEMPO_PORT="many"`},

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"example.com/grafana-tempo-go-demo/demo/tempo"
+	"example.com/grafana-tempo-go-demo/demo/visit"
 )
 
 const (
@@ -28,7 +29,7 @@ const (
 func (o Options) Missing(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	e := &explorer{Options: o, backends: newTransport()}
+	e := &explorer{Options: o, backends: visit.Transport()}
 	tempoErr := e.client().Ready(ctx)
 	if tempoErr != nil {
 		tempoErr = fmt.Errorf("-tempo: %w", tempoErr)

@@ -18,6 +18,7 @@ import (
 	"example.com/grafana-tempo-go-demo/demo/story"
 	"example.com/grafana-tempo-go-demo/demo/tempo"
 	"example.com/grafana-tempo-go-demo/demo/traceid"
+	"example.com/grafana-tempo-go-demo/demo/visit"
 )
 
 // getList asks for a list that must be there.
@@ -138,7 +139,7 @@ func TestAListNamesWhoIsMissing(t *testing.T) {
 func TestATraceThatWasReadIsListedBeforeItIsFound(t *testing.T) {
 	c := collector.New(slog.New(slog.DiscardHandler))
 	store := newFake(t, c.APIHandler().ServeHTTP)
-	e := &explorer{Options: Options{Tempo: parse(t, store.URL), Logger: slog.New(slog.DiscardHandler)}, backends: newTransport()}
+	e := &explorer{Options: Options{Tempo: parse(t, store.URL), Logger: slog.New(slog.DiscardHandler)}, backends: visit.Transport()}
 	read := func(trace string, ago time.Duration) {
 		one := tempo.Span{SpanID: "1", Service: "shop", Start: time.Now().Add(-ago), End: time.Now()}
 		two := tempo.Span{SpanID: "2", ParentID: "1", Service: "shop", Start: one.Start, End: one.End}

@@ -27,6 +27,7 @@ import (
 	"example.com/grafana-tempo-go-demo/demo/local"
 	"example.com/grafana-tempo-go-demo/demo/topology"
 	"example.com/grafana-tempo-go-demo/demo/traceid"
+	"example.com/grafana-tempo-go-demo/demo/visit"
 )
 
 // maxRequestBytes bounds what the page may send: a few words.
@@ -63,30 +64,7 @@ type explorer struct {
 }
 
 // New returns the page and its API. It starts nothing, and Tempo and the gateway need not be up yet.
-func New(o Options) http.Handler { return newHandler(o, newTransport()) }
-
-// newTransport returns the way to Tempo and to the gateway. Both are on this machine or beside it,
-// whatever HTTP_PROXY says.
-func newTransport() http.RoundTripper {
-	return plain{&http.Transport{
-		DialContext:         (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
-		MaxIdleConnsPerHost: maxCalls,
-		IdleConnTimeout:     30 * time.Second,
-	}}
-}
-
-// plain refuses 101 Switching Protocols: the body of that answer is the bare connection, of which no
-// timeout ends a read.
-type plain struct{ http.RoundTripper }
-
-func (p plain) RoundTrip(r *http.Request) (*http.Response, error) {
-	res, err := p.RoundTripper.RoundTrip(r)
-	if err == nil && res.StatusCode == http.StatusSwitchingProtocols {
-		_ = res.Body.Close()
-		return nil, errors.New("the answer is 101 Switching Protocols, which was not asked for")
-	}
-	return res, err
-}
+func New(o Options) http.Handler { return newHandler(o, visit.Transport()) }
 
 func newHandler(o Options, backends http.RoundTripper) http.Handler {
 	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))

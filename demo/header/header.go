@@ -129,10 +129,10 @@ type Part struct {
 // Parts returns the value in pieces; one that is not valid is a single piece.
 func (h Header) Parts() []Part {
 	f := formats[h.Name]
-	if h.TraceID == "" {
+	all := strings.SplitN(h.Value, f.separator, f.trace+3)
+	if h.TraceID == "" || len(all) < f.trace+3 {
 		return []Part{{Text: h.Value}}
 	}
-	all := strings.SplitN(h.Value, f.separator, f.trace+3)
 	before := strings.Join(append(all[:f.trace:f.trace], ""), f.separator)
 	return []Part{{Text: before}, {all[f.trace], "trace"}, {Text: f.separator}, {all[f.trace+1], "span"},
 		{Text: f.separator + all[f.trace+2]}}

@@ -68,7 +68,7 @@ func (h *Hop) addSender(c *record) {
 	}
 	h.Left = slices.Clone(c.left)
 	switch {
-	case !SameHeaders(h.Left, h.Arrived):
+	case !sameHeaders(h.Left, h.Arrived):
 		h.Says += " Something in between changed it: what arrived is not what left."
 	case c.TraceID != "" && len(carried(c.left)) == 0:
 		h.Says += " " + c.Name + " was in a trace, but sent no header for it."
@@ -111,7 +111,7 @@ func (r *Request) nameSenders() {
 	}
 }
 
-// SameHeaders reports whether two ends of a hop saw the same.
-func SameHeaders(a, b []header.Header) bool {
+// sameHeaders reports whether two ends of a hop saw the same.
+func sameHeaders(a, b []header.Header) bool {
 	return slices.EqualFunc(a, b, func(x, y header.Header) bool { return x.Name == y.Name && x.Value == y.Value })
 }

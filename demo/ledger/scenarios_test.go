@@ -38,7 +38,7 @@ var scenarios = []struct {
 		l.AddLine("uservice3", answeredLine(40, 200, traceA, span(3)))
 		l.AddProxy(answeredAs(gatewayRecord(0, "uservice3", traceA, uber(traceA, 2)), traceA))
 	}, []string{"whole | " + started3 + "continued" + continued4}, []string{"It is one trace.", "gateway started a trace: no trace id arrived.",
-		"uservice3 continued the trace: it made the span in uber-trace-id the parent of its own."}},
+		"uservice3 continued the trace: its span's parent is the one named in uber-trace-id."}},
 
 	{"the plain pair drops", func(l *Ledger) {
 		l.AddLine("uservice1", requestLine(1, uber(traceA, 2), "", ""))

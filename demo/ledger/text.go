@@ -10,8 +10,8 @@ import (
 	"example.com/grafana-tempo-go-demo/demo/term"
 )
 
-const explanation = "A header carries the id of the sender's span. A service that continues the trace makes that span " +
-	"the parent of its own. Sampled: the sender records its span, and a receiver that obeys the flag records its own too."
+const explanation = "A header carries the id of the sender's span. In a trace that continues, that span is the " +
+	"parent of the receiver's. Sampled: the sender records its span, and a receiver that obeys the flag records its own too."
 
 // Fprint writes requests for a reader at a terminal of 80 columns, in the given order, without
 // colours or control characters. The error is w's.
@@ -41,7 +41,7 @@ func Fprint(w io.Writer, requests []Request) error {
 			if h.Left != nil {
 				write("   left    ", inLines(h.Left)...)
 			}
-			if h.Left != nil && SameHeaders(h.Left, h.Arrived) {
+			if h.Left != nil && sameHeaders(h.Left, h.Arrived) {
 				write("   arrived ", "the same")
 			} else if h.Arrived != nil {
 				write("   arrived ", inLines(h.Arrived)...)

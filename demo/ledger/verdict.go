@@ -58,7 +58,7 @@ func (h *Hop) continued(x header.Header) string {
 	case x.Unsampled():
 		return h.To + " continued the trace in " + names + ", which is not sampled."
 	}
-	return h.To + " continued the trace: it made the span in " + names + " the parent of its own."
+	return h.To + " continued the trace: its span's parent is the one named in " + names + "."
 }
 
 // conclude sums up what became of the trace. Nobody can say what lost, a service, called next.

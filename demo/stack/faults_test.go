@@ -37,8 +37,8 @@ var wholeTrace = gatewaySpans + "\n" + below(2, uservice3Spans) + "\n" + below(4
 const (
 	proxySpan   = "uber-trace-id carries the span id of ReverseProxy of gateway. "
 	callSpan    = "uber-trace-id carries the span id of other_uservice_call of uservice3. "
-	continues3  = "uservice3 continued the trace: it made the span in uber-trace-id the parent of its own."
-	continues4  = "uservice4 continued the trace: it made the span in uber-trace-id the parent of its own."
+	continues3  = "uservice3 continued the trace: its span's parent is the one named in uber-trace-id."
+	continues4  = "uservice4 continued the trace: its span's parent is the one named in uber-trace-id."
 	unrecorded3 = "uber-trace-id carries the id of a span of gateway that was not recorded. uservice3 continued the trace in uber-trace-id, which is not sampled."
 	unrecorded4 = "uber-trace-id carries the id of a span of uservice3 that was not recorded. uservice4 continued the trace in uber-trace-id, which is not sampled."
 )

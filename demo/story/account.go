@@ -50,7 +50,7 @@ func (t *Trace) rows(key func(*Span) string) (rows []Row) {
 // look at every span.
 const maxAdopted = 100
 
-// account finds where the time went. Each moment belongs to the spans that were at work and waited
+// account finds where the time went. Time is charged to the spans that were at work and waited
 // for no child; spans that were at work side by side share it. What is left, no span covers: it is
 // unexplained, and charged to nobody.
 func (t *Trace) account() {

@@ -442,7 +442,7 @@ func TestComparesLikeWithLike(t *testing.T) {
 		want  bool
 	}{
 		{"the same request", told(time.Second, whole(), nil), true},
-		{"of a service that does not say its name", told(time.Second, unnamed, nil), true},
+		{"of a service without a service.name", told(time.Second, unnamed, nil), true},
 		{"another status", told(time.Second, with("http.response.status_code", int64(502)), nil), false},
 		{"another path", told(time.Second, with("url.path", "/elsewhere"), nil), false},
 		{"another query", told(time.Second, with("url.query", "a=b"), nil), false},

@@ -3,10 +3,12 @@ package tempo
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
 
+	"github.com/tidwall/gjson"
 	commonpb "go.opentelemetry.io/proto/otlp/common/v1"
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/protobuf/encoding/protojson"
@@ -18,21 +20,20 @@ import (
 // base64. No spans are a trace that is not known. Newer versions may add fields. Partial is not empty
 // if Tempo says that there is more.
 func decode(body []byte) (spans []*Span, partial string, err error) {
-	var answer struct {
-		Trace   *json.RawMessage `json:"trace"`
-		Status  string           `json:"status"` // PARTIAL or COMPLETE
-		Message string           `json:"message"`
-	}
+	answer := gjson.ParseBytes(body) // does not read a large trace twice
+	trace := answer.Get("trace")
 	var data tracepb.TracesData
-	err = json.Unmarshal(body, &answer)
-	if err == nil && answer.Trace != nil {
-		err = protojson.UnmarshalOptions{DiscardUnknown: true}.Unmarshal(*answer.Trace, &data)
+	switch {
+	case trace.IsObject():
+		err = protojson.UnmarshalOptions{DiscardUnknown: true}.Unmarshal([]byte(trace.Raw), &data)
+	case !answer.IsObject() || !json.Valid(body):
+		err = errors.New("no JSON object")
 	}
 	if err != nil {
 		return nil, "", fmt.Errorf("%w: %w", ErrNotTempo, err)
 	}
-	if strings.Contains(strings.ToUpper(answer.Status), "PARTIAL") {
-		partial = cmp.Or(answer.Message, "The store sent only part of this trace.")
+	if strings.Contains(strings.ToUpper(answer.Get("status").String()), "PARTIAL") {
+		partial = cmp.Or(answer.Get("message").String(), "The store sent only part of this trace.")
 	}
 	for _, rs := range data.ResourceSpans {
 		resource := attributes(rs.GetResource().GetAttributes())
