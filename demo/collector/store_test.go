@@ -108,10 +108,6 @@ func TestTraceLargerThanItsShareIsCutAndSaysSo(t *testing.T) {
 	if c.store.get(idOf(9)) == nil {
 		t.Error("another trace had to go for it")
 	}
-
-	if res, err := c.receive(export(attrs("k", strings.Repeat("x", 200_000)), newSpan(3, 1, 0, "x", 0, 1)), false); err != nil || res.GetPartialSuccess().GetRejectedSpans() != 1 {
-		t.Errorf("a resource larger than everything: %v, %v", res, err)
-	}
 }
 
 // The bound is one on memory, so the estimate must be near the heap's truth.
@@ -157,7 +153,6 @@ func TestReadersAndWritersAtOnce(t *testing.T) {
 		wg.Go(func() {
 			for i := range 100 {
 				get(h, "/api/search?q=%7B%7D")
-				get(h, "/api/search?tags=service.name%3Ds1")
 				get(h, fmt.Sprintf("/api/v2/traces/%x", i%50+1))
 			}
 		})

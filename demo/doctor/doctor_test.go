@@ -248,7 +248,7 @@ func TestTheReportForPeople(t *testing.T) {
 		if _, err := RunText(t.Context(), o, &text, false); err != nil {
 			t.Fatal(err)
 		}
-		took := regexp.MustCompile(`(?m)^(  (?:ok|BROKEN)) {2,}\S+ m?s`)
+		took := regexp.MustCompile(`(?m)^(  (?:ok|BROKEN)) {2,}\S+ [mµ]?s`)
 		got := took.ReplaceAllString(text.String(), "$1 TIME")
 		golden := "testdata/" + strings.ReplaceAll(c.name, " ", "-") + ".txt"
 		if *update {

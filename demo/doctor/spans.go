@@ -99,14 +99,14 @@ func (e *examination) notSent(ctx context.Context, detail string, senders ...str
 }
 
 // find searches for traces since some time up to now, and returns their ids.
-func (e *examination) find(ctx context.Context, tags string, since time.Time) ([]string, error) {
-	return e.backend.Search(ctx, url.Values{"tags": {tags}, "limit": {"200"},
+func (e *examination) find(ctx context.Context, traceQL string, since time.Time) ([]string, error) {
+	return e.backend.Search(ctx, url.Values{"q": {traceQL}, "limit": {"200"},
 		"start": {fmt.Sprint(since.Unix() - 2)}, "end": {fmt.Sprint(time.Now().Unix() + 2)}})
 }
 
 // search looks for the trace as somebody would who does not know its id.
 func (e *examination) search(ctx context.Context) outcome {
-	list, err := e.find(ctx, "service.name="+topology.Uservice3, e.sent)
+	list, err := e.find(ctx, fmt.Sprintf("{resource.service.name=%q}", topology.Uservice3), e.sent)
 	switch {
 	case err != nil:
 		return broken(err.Error(), "other program").yet()
@@ -126,7 +126,8 @@ func (e *examination) outside(ctx context.Context) outcome {
 		}
 	}
 	for _, service := range []string{topology.Uservice1, topology.Uservice2} {
-		ids, err := e.find(ctx, "service.name="+service+" telemetry.distro.name="+tempo.OutsideDistro, e.plainAsked)
+		ids, err := e.find(ctx, fmt.Sprintf("{resource.service.name=%q && resource.telemetry.distro.name=%q}",
+			service, tempo.OutsideDistro), e.plainAsked)
 		switch {
 		case err != nil:
 			return broken(err.Error(), "other program").yet()

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"example.com/grafana-tempo-go-demo/demo/story"
 	"example.com/grafana-tempo-go-demo/demo/term"
 	"example.com/grafana-tempo-go-demo/demo/topology"
 )
@@ -70,7 +71,7 @@ func (p *printer) finished(l Link) {
 		word, colour = "BROKEN", term.Red
 	}
 	if l.Millis > 0 {
-		took = term.Duration(time.Duration(l.Millis * float64(time.Millisecond)))
+		took = story.Time(l.Millis * float64(time.Millisecond)).String()
 	}
 	p.clearLine()
 	text := term.Hang(lead(word, took, l.Name), term.Clean(l.Detail), term.DefaultWidth)

@@ -3,7 +3,6 @@ package explorer
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -12,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/go-logfmt/logfmt"
 	"golang.org/x/sync/errgroup"
 
 	"example.com/grafana-tempo-go-demo/demo/story"
@@ -24,8 +22,8 @@ const (
 	maxListed = 50
 	// listTimeout is for all searches of one list. The page gives up after 15 s, and asks again.
 	listTimeout = 12 * time.Second
-	// mostRecent is a hint for a TraceQL query. Without it, a Tempo that finds more traces than it is
-	// asked for returns any of them.
+	// mostRecent is a hint for a TraceQL query, which Tempo takes since 2.8. Without it, one that finds
+	// more traces than it is asked for returns any of them.
 	mostRecent = " with (most_recent=true)"
 )
 
@@ -110,12 +108,12 @@ func (e *explorer) list(ctx context.Context, f filter, in window) (*list, error)
 	var newest, chosen []tempo.Summary
 	g, each := errgroup.WithContext(ctx)
 	g.Go(func() (err error) {
-		newest, err = e.newest(each, filter{}, now.Add(-in.span), limit)
+		newest, err = e.newest(each, "{}", now.Add(-in.span), limit)
 		return err
 	})
 	if filtered { // the newest may not include enough of them
 		g.Go(func() (err error) {
-			chosen, err = e.newest(each, f, now.Add(-in.span), maxListed)
+			chosen, err = e.newest(each, f.traceQL(), now.Add(-in.span), maxListed)
 			return err
 		})
 	}
@@ -192,7 +190,7 @@ func (e *explorer) nothing(ctx context.Context, f filter, in window, now time.Ti
 	if in == day {
 		return says
 	}
-	older, err := e.newest(ctx, f, now.Add(-day.span), 1)
+	older, err := e.newest(ctx, f.traceQL(), now.Add(-day.span), 1)
 	if err != nil {
 		e.unheard(err)
 	}
@@ -202,66 +200,43 @@ func (e *explorer) nothing(ctx context.Context, f filter, in window, now time.Ti
 	return says
 }
 
-// newest searches the newest traces that a filter lets through. The demo's collector returns the
-// newest of itself and refuses hints and other TraceQL than {}, as an old Tempo may: then tags ask for
-// the same. Only such a refusal of a query for all traces makes the next lists do without the hint. A
-// store that is slow or away is asked with it again; one that is back may be another.
-func (e *explorer) newest(ctx context.Context, f filter, since time.Time, limit int) ([]tempo.Summary, error) {
-	traceQL, tags := f.query()
-	params := url.Values{
+// newest searches the newest traces that TraceQL describes.
+func (e *explorer) newest(ctx context.Context, traceQL string, since time.Time, limit int) ([]tempo.Summary, error) {
+	return e.client().Summaries(ctx, url.Values{
+		"q":     {traceQL + mostRecent},
 		"limit": {fmt.Sprint(limit)},
 		"start": {fmt.Sprint(since.Unix())}, "end": {fmt.Sprint(time.Now().Add(time.Minute).Unix())}, // clocks differ
-		"q": {traceQL + mostRecent},
-	}
-	if !e.hintless.Load() {
-		found, err := e.client().Summaries(ctx, params)
-		refusal, refused := errors.AsType[*tempo.Refusal](err)
-		if !refused || refusal.Status != http.StatusBadRequest {
-			return found, err
-		}
-	}
-	all := f == filter{}
-	if all {
-		params.Set("q", traceQL)
-	} else {
-		params.Del("q")
-		params.Set("tags", tags)
-		if f.min > 0 {
-			params.Set("minDuration", f.min.String())
-		}
-	}
-	found, err := e.client().Summaries(ctx, params)
-	if all || err != nil {
-		e.hintless.Store(err == nil)
-	}
-	return found, err
+	})
 }
 
-// query writes the filter as TraceQL, and as tags for a search without it, which lack the duration. A
-// plain service sends no spans: it is found by the host name on the gateway's.
-func (f filter) query() (traceQL, tags string) {
+// traceQL writes the filter as a query.
+func (f filter) traceQL() string {
 	var all []string
-	var pairs []any
-	plain := slices.ContainsFunc(topology.Services(), func(s topology.Service) bool {
-		return s.Name == f.service && !s.Instrumented
-	})
-	if host := topology.Host(f.service); plain {
-		all = append(all, fmt.Sprintf("{span.server.address=%q}", host))
-		pairs = append(pairs, "server.address", host)
-	} else if f.service != "" {
-		all = append(all, fmt.Sprintf("{resource.service.name=%q}", f.service))
-		pairs = append(pairs, "service.name", f.service)
+	if f.service != "" {
+		all = append(all, ofService(f.service))
 	}
 	if f.errors {
 		all = append(all, "{status=error}")
-		pairs = append(pairs, "status.code", "error")
 	}
 	if f.min > 0 {
 		all = append(all, fmt.Sprintf("{traceDuration>=%dms}", f.min.Milliseconds()))
 	}
-	text, _ := logfmt.MarshalKeyvals(pairs...) // whose errors are of keys and of other types
-	return cmp.Or(strings.Join(all, " && "), "{}"), string(text)
+	return cmp.Or(strings.Join(all, " && "), "{}")
 }
+
+// ofService finds the traces of a service. A plain one sends no spans: it is found by the host name on the
+// gateway's.
+func ofService(name string) string {
+	for _, s := range topology.Services() {
+		if s.Name == name && !s.Instrumented {
+			return askedFor(s.Host())
+		}
+	}
+	return fmt.Sprintf("{resource.service.name=%q}", name)
+}
+
+// askedFor finds the traces of requests for a host name.
+func askedFor(host string) string { return fmt.Sprintf("{span.server.address=%q}", host) }
 
 // faultBegan is when the fault began that the reader looks for, or the zero time.
 func (e *explorer) faultBegan() time.Time {

@@ -1,7 +1,6 @@
 package explorer
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -156,62 +155,17 @@ func TestATraceThatWasReadIsListedBeforeItIsFound(t *testing.T) {
 	}
 }
 
-// TestTheNewestAreAskedFor has trace stores that take or refuse the hint for the newest.
-func TestTheNewestAreAskedFor(t *testing.T) {
-	type answer struct {
-		status int // 0 is none in time
-		query  string
-	}
-	const hinted, bare = "{} with (most_recent=true)", "{}"
-	for name, lists := range map[string][][]answer{
-		"by a store that takes the hint":           {{{200, hinted}}, {{200, hinted}}},
-		"by one that refuses it":                   {{{400, hinted}, {200, bare}}, {{200, bare}}},
-		"by one that is slow, and then not":        {{{0, hinted}}, {{200, hinted}}},
-		"by one that is out of order":              {{{500, hinted}}, {{200, hinted}}},
-		"by one that refuses everything":           {{{400, hinted}, {400, bare}}, {{200, hinted}}},
-		"by another one that is back at its place": {{{400, hinted}, {200, bare}}, {{502, bare}}, {{200, hinted}}},
-		"by one that is slow after it has refused": {{{400, hinted}, {0, bare}}, {{200, hinted}}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			var next []answer
-			store := roundTrip(func(r *http.Request) (*http.Response, error) {
-				query := r.URL.Query().Get("q")
-				if query == "" || r.URL.Query().Get("limit") == "1" { // what an empty list asks beside
-					return &http.Response{StatusCode: 200, Body: io.NopCloser(strings.NewReader(`{"traces":[]}`)), Request: r}, nil
-				}
-				if len(next) == 0 || query != next[0].query {
-					t.Fatalf("asked for %s, want %v", query, next)
-				}
-				status := next[0].status
-				if next = next[1:]; status == 0 {
-					return nil, context.DeadlineExceeded
-				}
-				return &http.Response{StatusCode: status, Body: io.NopCloser(strings.NewReader(`{"traces":[]}`)), Request: r}, nil
-			})
-			h := newHandler(Options{Tempo: parse(t, nowhere), Gateway: parse(t, nowhere)}, store)
-			for _, next = range lists {
-				want := map[int]int{0: 504}[next[len(next)-1].status] + next[len(next)-1].status
-				if w := ask(t, h, "GET", "/api/traces", "", nil); w.Code != want || len(next) > 0 {
-					t.Errorf("answered %d %s, and did not ask %v", w.Code, w.Body, next)
-				}
-			}
-		})
-	}
-}
-
 func TestAQueryForWhatMatches(t *testing.T) {
 	for _, tc := range []struct {
 		filter
-		wantQL, wantTags string
+		want string
 	}{
-		{filter{}, "{}", ""},
-		{filter{service: "uservice1", errors: true}, `{span.server.address="uservice1.localhost"} && {status=error}`,
-			"server.address=uservice1.localhost status.code=error"},
-		{filter{service: `a "b"`, min: 1500 * time.Millisecond}, `{resource.service.name="a \"b\""} && {traceDuration>=1500ms}`,
-			`service.name="a \"b\""`},
+		{filter{}, "{}"},
+		{filter{service: "uservice1", errors: true}, `{span.server.address="uservice1.localhost"} && {status=error}`},
+		{filter{service: `a "b"`, min: 1500 * time.Millisecond}, `{resource.service.name="a \"b\""} && {traceDuration>=1500ms}`},
 	} {
-		if q, tags := tc.query(); q != tc.wantQL || tags != tc.wantTags {
-			t.Errorf("%+v: %s and %s", tc.filter, q, tags)
+		if got := tc.traceQL(); got != tc.want {
+			t.Errorf("%+v: %s", tc.filter, got)
 		}
 	}
 }

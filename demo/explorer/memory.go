@@ -3,9 +3,7 @@ package explorer
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"maps"
-	"net/url"
 	"sync"
 	"time"
 
@@ -107,7 +105,7 @@ func (e *explorer) learn(
 	var asked map[string]string
 	var err error
 	if oldest.Before(now) {
-		asked, err = e.asked(ctx, max(oldest.Unix(), now.Add(-in.span).Unix())-1, now)
+		asked, err = e.asked(ctx, now.Add(-min(now.Sub(oldest), in.span)-time.Second))
 	}
 	received := map[string][]string{}
 	if e.Ledger != nil {
@@ -132,16 +130,13 @@ func (e *explorer) learn(
 
 // asked finds the traces in which the gateway's span has the host name of a service: that service may
 // have sent none. An error is logged, and what was found all the same is returned.
-func (e *explorer) asked(ctx context.Context, since int64, now time.Time) (map[string]string, error) {
+func (e *explorer) asked(ctx context.Context, since time.Time) (map[string]string, error) {
 	var mu sync.Mutex
 	var g errgroup.Group
 	asked := map[string]string{}
 	for _, s := range topology.Services() {
 		g.Go(func() error {
-			found, err := e.client().Summaries(ctx, url.Values{
-				"tags": {"server.address=" + s.Host()}, "limit": {fmt.Sprint(2 * maxListed)},
-				"start": {fmt.Sprint(since)}, "end": {fmt.Sprint(now.Add(time.Minute).Unix())},
-			})
+			found, err := e.newest(ctx, askedFor(s.Host()), since, 2*maxListed)
 			mu.Lock()
 			defer mu.Unlock()
 			for _, t := range found {

@@ -19,7 +19,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"example.com/grafana-tempo-go-demo/demo/lab"
@@ -59,7 +58,6 @@ type explorer struct {
 	Options
 	backends http.RoundTripper // to Tempo and to the gateway
 	calls    chan struct{}     // one slot for each call in flight
-	hintless atomic.Bool       // the trace store refuses mostRecent
 	memory   memory
 }
 

@@ -203,7 +203,7 @@ func TestRiddle(t *testing.T) {
 		{"/api/riddle", `{"do":"guess","cause":"fire"}`, 400, "no such fault"},
 		{"/api/riddle", `{"do":"guess","cause":"drop-header"}`, 200, `"answer":null`},
 		{"/api/riddle", `{"do":"guess","cause":"dead-exporter"}`, 200, `"answer":{"name":"dead-exporter"`},
-		{"/api/riddle", `{"do":"give-up"}`, 409, "solved already"},
+		{"/api/riddle", `{"do":"give-up"}`, 409, "nothing to find"},
 	} {
 		if w := ask(t, h, "POST", test.path, test.body, nil); w.Code != test.status || !strings.Contains(w.Body.String(), test.has) {
 			t.Errorf("%s: answered %d %s", test.body, w.Code, w.Body)

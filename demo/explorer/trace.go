@@ -121,7 +121,7 @@ func (e *explorer) explaining(ctx context.Context, plain *story.Trace) (*story.T
 	}
 	around := story.CompareWithin + time.Second
 	found, err := e.client().Summaries(ctx, url.Values{
-		"tags": {"server.address=" + topology.Host(plain.Plain.Twin)}, "limit": {fmt.Sprint(twinsFound)},
+		"q": {askedFor(topology.Host(plain.Plain.Twin))}, "limit": {fmt.Sprint(twinsFound)},
 		"start": {fmt.Sprint(plain.StartedAt.Add(-around).Unix())}, "end": {fmt.Sprint(plain.StartedAt.Add(around).Unix())},
 	})
 	if err != nil {

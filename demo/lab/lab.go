@@ -5,6 +5,7 @@ package lab
 import (
 	"context"
 	_ "embed"
+	"slices"
 	"strings"
 	"sync"
 
@@ -48,10 +49,9 @@ var Faults = sync.OnceValue(func() (faults []Fault) {
 
 // Named returns a fault by its name.
 func Named(name string) (Fault, bool) {
-	for _, f := range Faults() {
-		if f.Name == name {
-			return f, true
-		}
+	i := slices.IndexFunc(Faults(), func(f Fault) bool { return f.Name == name })
+	if i < 0 {
+		return Fault{}, false
 	}
-	return Fault{}, false
+	return Faults()[i], true
 }
