@@ -17,22 +17,26 @@ import (
 )
 
 func TestUnknownHostIsOneLoneSpanAndAnAnswerThatHelps(t *testing.T) {
-	r := newRig(t, http.NotFoundHandler())
-	req := httptest.NewRequest(http.MethodGet, "/", nil)
-	req.Host = "evil<script>.localhost:8000" // Go's client would not send it
-	rec := httptest.NewRecorder()
-	r.gw.ServeHTTP(rec, req)
-	for _, want := range []string{"http://uservice1.localhost:8000/", "http://uservice3.localhost:8000/"} {
-		if !strings.Contains(rec.Body.String(), want) {
-			t.Errorf("no %s in %s", want, rec.Body)
+	for host, port := range map[string]string{
+		"nobody.localhost:8000": "8000", "evil<script>.localhost:8000": "8000", "x:@evil.example": "80", "x:80/\"><b>": "80",
+		"a:b:c": "80", strings.Repeat("long", 4<<10): "80", "x:\xff": "80",
+	} {
+		r := newRig(t, http.NotFoundHandler())
+		req := httptest.NewRequest(http.MethodGet, "/", nil)
+		req.Host = host // Go's client would not send some of them
+		rec := httptest.NewRecorder()
+		r.gw.ServeHTTP(rec, req)
+		want := fmt.Sprintf("It knows these:\n  http://uservice1.localhost:%s/\n  http://uservice3.localhost:%[1]s/\n", port)
+		if body := rec.Body.String(); !strings.Contains(body, want) || len(body) > 2<<10 {
+			t.Errorf("%.50q gets %.500s", host, body)
 		}
-	}
-	if h := rec.Header(); h.Get("Content-Type") != "text/plain; charset=utf-8" || h.Get("X-Content-Type-Options") != "nosniff" {
-		t.Errorf("a browser may take it for a page: %v", h)
-	}
-	s := r.ended(t, 1)[0]
-	if s.Name() != "GET" || s.Status().Code != codes.Unset || attr(s, "http.response.status_code").AsInt64() != 404 {
-		t.Errorf("span %s %v", s.Name(), s.Status())
+		if h := rec.Header(); h.Get("Content-Type") != "text/plain; charset=utf-8" || h.Get("X-Content-Type-Options") != "nosniff" {
+			t.Errorf("a browser may take it for a page: %v", h)
+		}
+		s := r.ended(t, 1)[0]
+		if s.Name() != "GET" || s.Status().Code != codes.Unset || attr(s, "http.response.status_code").AsInt64() != 404 {
+			t.Errorf("span %s %v", s.Name(), s.Status())
+		}
 	}
 }
 

@@ -51,7 +51,6 @@ type Gateway struct {
 	proxies   map[string]http.Handler // by host
 	traced    http.Handler            // serve in a server span
 	transport *http.Transport
-	last      *lastHop // before the transport
 	draining  atomic.Bool
 }
 
@@ -82,8 +81,7 @@ func New(o Options) *Gateway {
 		}
 	}
 	g.traced = otelhttp.NewHandler(http.HandlerFunc(g.serve), "", named(func(r *http.Request) string { return r.Method })...)
-	g.last = &lastHop{o.Tamper, g.transport}
-	transport := otelhttp.NewTransport(g.last, named(func(*http.Request) string { return "ReverseProxy" })...)
+	transport := otelhttp.NewTransport(&lastHop{o.Tamper, g.transport}, named(func(*http.Request) string { return "ReverseProxy" })...)
 	for host, upstream := range o.Routes {
 		g.proxies[host] = &httputil.ReverseProxy{
 			Rewrite:      rewriteTo(upstream),
