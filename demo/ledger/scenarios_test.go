@@ -125,18 +125,6 @@ var scenarios = []struct {
 	}, []string{"unknown | " + started3 + "continued", "unknown | ?>uservice4 not-received"}, []string{"Nobody can say what uservice3 called next.",
 		" uservice4 answered it, and nobody can say which of the requests that it logged is this one."}},
 
-	{"two headers name two traces", func(l *Ledger) {
-		both := uber(traceA, 2)
-		both[header.TraceParent], both[header.Baggage] = "00-"+traceB+"-"+span(6)+"-01", "user=1"
-		l.AddLine("uservice4", requestLine(1, both, traceB, span(3)))
-	}, []string{"whole | ?>uservice4 continued"}, nil},
-
-	{"the direct port with a context", func(l *Ledger) {
-		id := fmt.Sprintf("%032x", 1)
-		l.AddLine("uservice3", requestLine(1, uber("1", 2), id, span(3)))
-		l.AddLine("uservice4", requestLine(10, uber(id, 4), id, span(5)))
-	}, []string{"whole | client>uservice3 continued" + continued4}, nil},
-
 	{"the direct port without a context", func(l *Ledger) {
 		l.AddLine("uservice1", requestLine(1, nil, "", ""))
 		l.AddLine("uservice3", requestLine(2, nil, traceA, span(3)))
@@ -157,10 +145,6 @@ var scenarios = []struct {
 	{"a service that is down", func(l *Ledger) {
 		l.AddProxy(gatewayRecord(0, "uservice3", traceA, uber(traceA, 2)))
 	}, []string{"unknown | " + started3 + "unknown"}, []string{"uservice3 logged no request that only this one can be: it was not reached"}},
-
-	{"a request whose proxy has not told yet", func(l *Ledger) {
-		l.AddLine("uservice3", requestLine(1, through(uber(traceA, 2)), traceA, span(3)))
-	}, []string{"whole | gateway>uservice3 continued"}, nil},
 
 	{"two traces interleaved, and their lines in disorder", func(l *Ledger) {
 		for i, id := range []string{traceA, traceB} {
