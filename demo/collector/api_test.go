@@ -15,7 +15,6 @@ import (
 	"time"
 
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
-	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 )
@@ -112,21 +111,6 @@ func TestAnswersAreTempos(t *testing.T) {
 	}
 }
 
-// answered returns what the API answers with for a trace.
-func answered(t *testing.T, c *Collector, id traceID) *tracepb.TracesData {
-	t.Helper()
-	w := get(c.APIHandler(), fmt.Sprintf("/api/v2/traces/%x", id))
-	var answer struct{ Trace json.RawMessage }
-	if err := json.Unmarshal(w.Body.Bytes(), &answer); w.Code != 200 || err != nil {
-		t.Fatalf("got %d, no JSON: %v: %s", w.Code, err, w.Body)
-	}
-	data := &tracepb.TracesData{}
-	if err := (protojson.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(answer.Trace, data); err != nil {
-		t.Fatalf("no OTLP: %v: %s", err, w.Body)
-	}
-	return data
-}
-
 func searchPath(q string) string { return "/api/search?limit=100&q=" + url.QueryEscape(q) }
 
 // The answers follow from the source of Tempo's pkg/traceql.
@@ -218,7 +202,7 @@ func TestSearchAnswersTheLatestWithinTheLimit(t *testing.T) {
 func TestATraceIsProtobufForThoseWhoAcceptIt(t *testing.T) {
 	c := New(discard)
 	send(t, c, export(nil, newSpan(0xa, 1, 0, "GET /", 0, 1500)))
-	for path, want := range map[string]*tracepb.TracesData{"a": answered(t, c, idOf(0xa)), "b": {}} {
+	for path, want := range map[string]*tracepb.TracesData{"a": c.store.get(idOf(0xa)).data(), "b": {}} {
 		r := httptest.NewRequest(http.MethodGet, "/api/v2/traces/"+path, nil)
 		r.Header.Set("Accept", "application/protobuf")
 		w := httptest.NewRecorder()

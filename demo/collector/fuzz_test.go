@@ -2,6 +2,7 @@ package collector
 
 import (
 	"encoding/json"
+	"fmt"
 	"testing"
 )
 
@@ -12,11 +13,14 @@ func checkStore(t *testing.T, c *Collector) {
 	if st.bytes < 0 || st.bytes > st.maxBytes {
 		t.Fatalf("%d bytes are kept, of %d", st.bytes, st.maxBytes)
 	}
+	paths := []string{searchPath("{}")}
 	for _, tr := range st.recent() {
-		answered(t, c, tr.id)
+		paths = append(paths, fmt.Sprintf("/api/v2/traces/%x", tr.id))
 	}
-	if w := get(c.APIHandler(), searchPath("{}")); w.Code != 200 || !json.Valid(w.Body.Bytes()) {
-		t.Fatalf("got %d %s", w.Code, w.Body)
+	for _, path := range paths {
+		if w := get(c.APIHandler(), path); w.Code != 200 || !json.Valid(w.Body.Bytes()) {
+			t.Fatalf("%s: got %d %s", path, w.Code, w.Body)
+		}
 	}
 	for st.order.Len() > 0 {
 		st.evict(st.order.Back())

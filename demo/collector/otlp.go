@@ -198,17 +198,15 @@ func checkIDs(s *tracepb.Span, fromJSON bool) error {
 			return err
 		}
 	}
-	if len(s.TraceId) != 16 || traceID(s.TraceId) == (traceID{}) {
-		return fmt.Errorf("trace ids must be 128 bit and not all zero, received \"%x\"", s.TraceId)
-	}
-	if len(s.SpanId) != 8 || spanID(s.SpanId) == (spanID{}) {
-		return fmt.Errorf("span ids must be 64 bit and not all zero, received \"%x\"", s.SpanId)
-	}
-	// An exporter that has no parent may send eight zeros.
-	if bytes.Equal(s.ParentSpanId, make([]byte, 8)) {
+	if bytes.Equal(s.ParentSpanId, make([]byte, 8)) { // from an exporter that has no parent
 		s.ParentSpanId = nil
 	}
-	if len(s.ParentSpanId) != 0 && len(s.ParentSpanId) != 8 {
+	switch {
+	case len(s.TraceId) != 16 || traceID(s.TraceId) == (traceID{}):
+		return fmt.Errorf("trace ids must be 128 bit and not all zero, received \"%x\"", s.TraceId)
+	case len(s.SpanId) != 8 || spanID(s.SpanId) == (spanID{}):
+		return fmt.Errorf("span ids must be 64 bit and not all zero, received \"%x\"", s.SpanId)
+	case len(s.ParentSpanId) != 0 && len(s.ParentSpanId) != 8:
 		return fmt.Errorf("parent span ids must be empty or 64 bit, received \"%x\"", s.ParentSpanId)
 	}
 	return nil

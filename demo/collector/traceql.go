@@ -59,16 +59,6 @@ var words = map[string]any{
 	"consumer":    tracepb.Span_SPAN_KIND_CONSUMER,
 }
 
-// operators say whether they hold for the order of two values.
-var operators = map[string]func(order int) bool{
-	"=":  func(order int) bool { return order == 0 },
-	"!=": func(order int) bool { return order != 0 },
-	"<":  func(order int) bool { return order < 0 },
-	"<=": func(order int) bool { return order <= 0 },
-	">":  func(order int) bool { return order > 0 },
-	">=": func(order int) bool { return order >= 0 },
-}
-
 type condition func(*trace, span) bool
 
 // parseTraceQL reads conditions. As in Tempo, those in one pair of braces have to hold for one and the
@@ -110,10 +100,7 @@ func newCondition(scope, name, operator, text string) condition {
 	if want == nil || !isText && !isNumber && operator != "=" && operator != "!=" {
 		return nil
 	}
-	holds := func(got any) bool {
-		order, comparable := compare(got, want)
-		return comparable && operators[operator](order)
-	}
+	holds := func(got any) bool { return compare(got, operator, want) }
 	if scope == "" {
 		intrinsic := intrinsics[name]
 		if intrinsic == nil || reflect.TypeOf(intrinsic(&trace{}, span{})) != reflect.TypeOf(want) {
@@ -151,21 +138,28 @@ func parseValue(text string) any {
 	return nil
 }
 
-// compare orders two values of one type. Words are only equal or not.
-func compare(got, want any) (order int, comparable bool) {
+// compare reports whether a comparison holds, which those of two types never do. Words are only equal or
+// not.
+func compare(got any, operator string, want any) bool {
 	if reflect.TypeOf(got) != reflect.TypeOf(want) {
-		return 0, false
+		return false
 	}
+	order := 0
 	switch want := want.(type) {
 	case string:
-		return cmp.Compare(got.(string), want), true
+		order = cmp.Compare(got.(string), want)
 	case float64:
-		return cmp.Compare(got.(float64), want), true
+		order = cmp.Compare(got.(float64), want)
+	default:
+		return (got == want) == (operator == "=")
 	}
-	if got == want {
-		return 0, true
+	switch {
+	case order < 0:
+		return operator[0] == '<' || operator == "!="
+	case order > 0:
+		return operator[0] == '>' || operator == "!="
 	}
-	return 1, true
+	return operator == "=" || operator == "<=" || operator == ">="
 }
 
 // valuesOf returns what an attribute is, of a list each value; nothing where it is missing or of a

@@ -92,7 +92,7 @@ func (e *explorer) called(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), tempoTimeout)
 	defer cancel()
 	agent := r.URL.Query().Get("agent")
-	newest, err := e.newest(ctx, fmt.Sprintf("{span.user_agent.original=%q}", agent), time.Now().Add(-calledWithin), 1)
+	newest, err := e.newest(ctx, time.Now().Add(-calledWithin), 1, fmt.Sprintf("{span.user_agent.original=%q}", agent))
 	if err != nil {
 		e.failStore(w, r, err)
 		return

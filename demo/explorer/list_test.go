@@ -15,9 +15,7 @@ import (
 	"example.com/grafana-tempo-go-demo/demo/collector"
 	"example.com/grafana-tempo-go-demo/demo/ledger"
 	"example.com/grafana-tempo-go-demo/demo/story"
-	"example.com/grafana-tempo-go-demo/demo/tempo"
 	"example.com/grafana-tempo-go-demo/demo/traceid"
-	"example.com/grafana-tempo-go-demo/demo/visit"
 )
 
 // getList asks for a list that must be there.
@@ -50,35 +48,33 @@ func TestAListIsFiltered(t *testing.T) {
 	c := collector.New(slog.New(slog.DiscardHandler))
 	store := newFake(t, c.APIHandler().ServeHTTP)
 	h := New(Options{Tempo: parse(t, store.URL), Gateway: parse(t, nowhere)})
-	if e := getList(t, h, "").Empty; e == nil || e.Title != "No trace in the last hour" ||
-		!strings.Contains(e.Text, "not sampled has none") || e.Offer != "" {
+	if e := getList(t, h, "").Empty; e == nil || e.Title != "No trace in the last 24 hours" ||
+		!strings.Contains(e.Text, "not sampled has none") {
 		t.Errorf("an empty store: %+v", e)
 	}
 	export(t, c, 1, "gateway", "uservice1.localhost", 4*time.Minute, time.Second, false)
 	export(t, c, 2, "gateway", "uservice3.localhost", 3*time.Minute, 2*time.Second, false) // uservice3 has sent nothing
 	export(t, c, 3, "shop", "", 2*time.Minute, 300*time.Millisecond, true)
 	export(t, c, 4, `a "b"`, "", time.Minute, 50*time.Millisecond, false)
-	export(t, c, 5, "old", "", 2*time.Hour, time.Second, false)
+	export(t, c, 5, "old", "", 25*time.Hour, time.Second, false)
 	for query, want := range map[string]string{
-		"":                                 `a "b", shop, uservice3, uservice1`,
-		"service=uservice1":                "uservice1",
-		"service=uservice3":                "uservice3",
-		"service=gateway":                  "uservice3, uservice1",
-		"service=shop&errors":              "shop",
-		"service=a+%22b%22":                `a "b"`,
-		"service=hop":                      "", // a search finds parts of names
-		"service=__proto__":                "",
-		"errors":                           "shop",
-		"min=300ms":                        "shop, uservice3, uservice1",
-		"min=1%2C5+s":                      "uservice3",
-		"min=0.01min":                      "uservice3, uservice1",
-		"min=300":                          "shop, uservice3, uservice1",
-		"min=1s&errors=":                   "",
-		"min=soon":                         `a "b", shop, uservice3, uservice1`,
-		"min=-5s":                          `a "b", shop, uservice3, uservice1`,
-		"window=24h":                       `a "b", shop, uservice3, uservice1, old`,
-		"window=24h&service=old&min=900ms": "old",
-		"service=old":                      "",
+		"":                    `a "b", shop, uservice3, uservice1`,
+		"service=uservice1":   "uservice1",
+		"service=uservice3":   "uservice3",
+		"service=gateway":     "uservice3, uservice1",
+		"service=shop&errors": "shop",
+		"service=a+%22b%22":   `a "b"`,
+		"service=hop":         "", // a search finds parts of names
+		"service=__proto__":   "",
+		"errors":              "shop",
+		"min=300ms":           "shop, uservice3, uservice1",
+		"min=1%2C5+s":         "uservice3",
+		"min=0.01min":         "uservice3, uservice1",
+		"min=300":             "shop, uservice3, uservice1",
+		"min=1s&errors=":      "",
+		"min=soon":            `a "b", shop, uservice3, uservice1`,
+		"min=-5s":             `a "b", shop, uservice3, uservice1`,
+		"service=old":         "",
 	} {
 		l := getList(t, h, query)
 		titles := []string{}
@@ -93,21 +89,17 @@ func TestAListIsFiltered(t *testing.T) {
 			t.Errorf("%s: %+v", query, l)
 		}
 	}
-	e := getList(t, h, "service=old").Empty
-	if e.Title != "No trace matches" || e.Window != "24h" || e.Offer != "Look at the last 24 hours" {
+	if e := getList(t, h, "service=old").Empty; e.Title != "No trace matches" {
 		t.Errorf("what is older: %+v", e)
 	}
-	if l := getList(t, h, "service=shop"); !slices.Equal(l.Services, []string{`a "b"`, "gateway", "shop"}) || l.Foot != "" {
+	if l := getList(t, h, ""); !slices.Equal(l.Services, []string{`a "b"`, "gateway", "shop"}) || l.Foot != "" {
 		t.Errorf("the services are %q, and the foot is %q", l.Services, l.Foot)
 	}
 	for i := range maxListed {
 		export(t, c, 100+i, "many", "", time.Second, time.Millisecond, false)
 	}
-	for query, that := range map[string]string{"": "", "service=many": " that match"} {
-		l := getList(t, h, query)
-		if want := "The newest 50 of the last hour" + that + ". To find older ones, use the filters or an id."; len(l.Traces) != 50 || l.Foot != want {
-			t.Errorf("%d traces, and the foot is %q", len(l.Traces), l.Foot)
-		}
+	if l := getList(t, h, "service=many"); len(l.Traces) != 50 || l.Foot != "These are the newest 50. To find older ones, use the filters or an id." {
+		t.Errorf("%d traces, and the foot is %q", len(l.Traces), l.Foot)
 	}
 }
 
@@ -126,46 +118,24 @@ func TestAListNamesWhoIsMissing(t *testing.T) {
 	h := New(Options{Tempo: parse(t, newFake(t, c.APIHandler().ServeHTTP).URL), Gateway: parse(t, nowhere), Ledger: hops{
 		{To: "uservice3", TraceID: holed}, {To: "uservice4", TraceID: holed},
 		{To: "uservice3", TraceID: cut}, {To: "uservice4", TraceID: traceid.Pad("3", 32)}}})
-	for range 2 { // what is known is kept
-		l := getList(t, h, "")
-		missing := story.ListedService{Name: "uservice4", Dark: true}
-		if first := l.Traces[0].Services; len(first) != 2 || first[1] != missing || len(l.Traces[1].Services) != 1 {
-			t.Errorf("listed %+v", l.Traces)
-		}
+	l, missing := getList(t, h, ""), story.ListedService{Name: "uservice4", Dark: true}
+	if first := l.Traces[0].Services; len(first) != 2 || first[1] != missing || len(l.Traces[1].Services) != 1 {
+		t.Errorf("listed %+v", l.Traces)
 	}
 }
 
-func TestATraceThatWasReadIsListedBeforeItIsFound(t *testing.T) {
+func TestWhoWasAskedIsSearchedOnce(t *testing.T) {
 	c := collector.New(slog.New(slog.DiscardHandler))
 	store := newFake(t, c.APIHandler().ServeHTTP)
-	e := &explorer{Options: Options{Tempo: parse(t, store.URL), Logger: slog.New(slog.DiscardHandler)}, backends: visit.Transport()}
-	read := func(trace string, ago time.Duration) {
-		one := tempo.Span{SpanID: "1", Service: "shop", Start: time.Now().Add(-ago), End: time.Now()}
-		two := tempo.Span{SpanID: "2", ParentID: "1", Service: "shop", Start: one.Start, End: one.End}
-		e.remember(story.Tell(tempo.NewTrace(traceid.Pad(trace, 32), []*tempo.Span{&one, &two}), story.Options{}))
-	}
-	read("1", time.Minute)
-	read("2", 2*time.Hour)
-	for _, want := range []int{2, 2} { // the search has found one span of two
-		l, err := e.list(t.Context(), filter{}, hour)
-		if err != nil || len(l.Traces) != 1 || l.Traces[0].Spans != want {
-			t.Errorf("listed %+v, %v", l, err)
+	h := New(Options{Tempo: parse(t, store.URL), Gateway: parse(t, nowhere)})
+	export(t, c, 1, "gateway", "uservice1.localhost", time.Minute, time.Second, false)
+	export(t, c, 2, "gateway", "cart.example", time.Minute, time.Second, false)
+	for _, want := range []int{1 + len(services()), 1} {
+		if l := getList(t, h, ""); len(l.Traces) != 2 || len(store.asked) != want {
+			t.Errorf("%d traces after %d searches, want %d", len(l.Traces), len(store.asked), want)
 		}
-		export(t, c, 1, "shop", "", time.Minute, time.Second, false)
-	}
-}
-
-func TestAQueryForWhatMatches(t *testing.T) {
-	for _, tc := range []struct {
-		filter
-		want string
-	}{
-		{filter{}, "{}"},
-		{filter{service: "uservice1", errors: true}, `{span.server.address="uservice1.localhost"} && {status=error}`},
-		{filter{service: `a "b"`, min: 1500 * time.Millisecond}, `{resource.service.name="a \"b\""} && {traceDuration>=1500ms}`},
-	} {
-		if got := tc.traceQL(); got != tc.want {
-			t.Errorf("%+v: %s", tc.filter, got)
+		for len(store.asked) > 0 {
+			<-store.asked
 		}
 	}
 }

@@ -14,7 +14,6 @@ import (
 	"example.com/grafana-tempo-go-demo/demo/ledger"
 	"example.com/grafana-tempo-go-demo/demo/story"
 	"example.com/grafana-tempo-go-demo/demo/tempo"
-	"example.com/grafana-tempo-go-demo/demo/topology"
 	"example.com/grafana-tempo-go-demo/demo/traceid"
 )
 
@@ -64,7 +63,6 @@ func (e *explorer) trace(w http.ResponseWriter, r *http.Request) {
 		absent := story.Missing(id, e.Ledger != nil, requests, query.Has("unsampled"), time.Duration(waited)*time.Millisecond)
 		got.Absent, got.Settled = &absent, absent.Settled
 	} else {
-		e.remember(t)
 		got.Settled = t.Settled
 	}
 	answer(w, http.StatusOK, got)
@@ -121,7 +119,7 @@ func (e *explorer) explaining(ctx context.Context, plain *story.Trace) (*story.T
 	}
 	around := story.CompareWithin + time.Second
 	found, err := e.client().Summaries(ctx, url.Values{
-		"q": {askedFor(topology.Host(plain.Plain.Twin))}, "limit": {fmt.Sprint(twinsFound)},
+		"q": {askedFor(plain.Plain.Twin)}, "limit": {fmt.Sprint(twinsFound)},
 		"start": {fmt.Sprint(plain.StartedAt.Add(-around).Unix())}, "end": {fmt.Sprint(plain.StartedAt.Add(around).Unix())},
 	})
 	if err != nil {
