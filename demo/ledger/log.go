@@ -100,13 +100,11 @@ func (l *Ledger) readLog(r io.Reader) (unread int, err error) {
 			return unread, fmt.Errorf("read the log: %w", err)
 		}
 		service, text := splitPrefix(data)
-		if line := maphash.Bytes(seed, append([]byte(service+" "), text...)); service != "" {
-			if seen[line] || l.AddLine(service, text) {
-				seen[line] = true
-				continue
-			}
-		}
-		if requestMark.Match(text) {
+		line := maphash.Bytes(seed, append([]byte(service+" "), text...))
+		switch {
+		case service != "" && (seen[line] || l.AddLine(service, text)):
+			seen[line] = true
+		case requestMark.Match(text):
 			unread++
 		}
 	}
