@@ -13,7 +13,6 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
@@ -51,7 +50,6 @@ type Gateway struct {
 	proxies   map[string]http.Handler // by host
 	traced    http.Handler            // serve in a server span
 	transport *http.Transport
-	draining  atomic.Bool
 }
 
 // New returns a Gateway. It starts nothing and can be used at once.
@@ -109,9 +107,6 @@ func (p *bufferPool) Put(b []byte) { p.Pool.Put((*buffer)(b)) }
 // told to stop waits some seconds for a connection that was opened and never used.
 func (g *Gateway) CloseIdleConnections() { g.transport.CloseIdleConnections() }
 
-// Drain makes each further answer end its connection, so that clients send nothing more on it.
-func (g *Gateway) Drain() { g.draining.Store(true) }
-
 // ServeHTTP traces the request, passes it to the upstream of its host, and logs it.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) { g.traced.ServeHTTP(w, r) }
 
@@ -122,7 +117,7 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request) {
 	span := trace.SpanFromContext(ctx)
 	describe(span, r)
 
-	pass := &passage{ResponseWriter: w, draining: &g.draining, status: http.StatusOK}
+	pass := &passage{ResponseWriter: w, status: http.StatusOK}
 	host := topology.HostName(r.Host)
 	next, ok := g.proxies[host]
 	// Deferred, because the reverse proxy ends a broken answer with panic(http.ErrAbortHandler),

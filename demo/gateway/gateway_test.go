@@ -136,18 +136,3 @@ func TestStreamsPassThroughAsTheyCome(t *testing.T) {
 		t.Fatalf("%q %v", line, err)
 	}
 }
-
-func TestDrainEndsEachConnectionWithItsAnswer(t *testing.T) {
-	r := newRig(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
-	for _, host := range []string{"uservice3.localhost", "unknown.localhost"} {
-		if res, _ := r.get(t, host, "/", nil); res.Close {
-			t.Errorf("the answer of %s closes its connection", host)
-		}
-	}
-	r.gw.Drain()
-	for _, host := range []string{"uservice3.localhost", "unknown.localhost"} {
-		if res, _ := r.get(t, host, "/", nil); !res.Close {
-			t.Errorf("the answer of %s keeps its connection", host)
-		}
-	}
-}

@@ -8,7 +8,6 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"strings"
-	"sync/atomic"
 
 	"example.com/grafana-tempo-go-demo/demo/header"
 )
@@ -21,7 +20,6 @@ const statusClientClosedRequest = 499
 // record, and the writer of its answer. One goroutine serves a request from end to end.
 type passage struct {
 	http.ResponseWriter
-	draining *atomic.Bool // see Gateway.Drain
 
 	status        int            // that went out
 	err           error          // of the upstream
@@ -35,9 +33,6 @@ type passageKey struct{}
 func (p *passage) WriteHeader(status int) {
 	if status >= 200 {
 		p.status = status
-		if p.draining.Load() {
-			p.Header().Set("Connection", "close")
-		}
 	}
 	p.ResponseWriter.WriteHeader(status)
 }
