@@ -84,7 +84,7 @@ func TestAnswersAboutTraces(t *testing.T) {
 		{"beside its twin", without, "/api/trace/abc/twin", 200, map[string]string{"trace.id": twinID, "title": "A request like it, instrumented: uservice3"}},
 		{"the twin's own", without, "/api/trace/" + twinID + "/twin", 200, map[string]string{"": "<nil>"}},
 		{"what is no id", without, "/api/trace/000", 200, map[string]string{"absent.title": "This is not a trace id", "absent.texts.1": "000", "settled": "true"}},
-		{"nobody's id", withLedger, "/api/trace/def?waited=9000", 200, map[string]string{"trace": "<nil>", "absent.title": "This trace is not here", "settled": "true"}},
+		{"nobody's id", withLedger, "/api/trace/def?waited=11000", 200, map[string]string{"trace": "<nil>", "absent.title": "This trace is not here", "settled": "true"}},
 		{"nobody's id, at first", withLedger, "/api/trace/def", 200, map[string]string{"absent.title": "", "settled": "false"}},
 		{"what only the ledger knows", withLedger, "/api/trace/" + strings.Repeat("1", 32), 200, map[string]string{
 			"absent.title": "This call was not sampled", "total": "1"}},

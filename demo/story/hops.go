@@ -72,13 +72,10 @@ func Hops(requests []ledger.Request, id string, t *Trace) (told []Request) {
 	return told
 }
 
-// headline is the summary of a request. Spans may tell more of where a trace ends than logs.
+// headline is the summary of a request. The kernel may have gone on in a trace that a service dropped.
 func (b beside) headline(r ledger.Request, t *Trace) string {
-	if t == nil {
-		return r.Summary
-	}
 	for _, h := range r.Hops {
-		if h.Action == ledger.Dropped &&
+		if t != nil && h.Action == ledger.Dropped &&
 			slices.ContainsFunc(t.Services, func(s Service) bool { return s.Name == h.To && s.Outside }) {
 			return r.Summary + " The kernel, which watches " + h.To + " from outside (eBPF), went on in it."
 		}
