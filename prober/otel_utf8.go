@@ -21,9 +21,9 @@ func valid(text string) string { return strings.ToValidUTF8(text, "\uFFFD") }
 // mend mends all text of a message of protobuf, such as a batch of spans with its resource.
 func mend(message any) {
 	protorange.Range(message.(proto.Message).ProtoReflect(), func(path protopath.Values) error {
-		if text, ok := path.Index(-1).Value.Interface().(string); ok {
-			field := path.Index(-1).Step.FieldDescriptor()
-			path.Index(-2).Value.Message().Set(field, protoreflect.ValueOfString(valid(text)))
+		last := path.Index(-1)
+		if text, ok := last.Value.Interface().(string); ok && last.Step.Kind() == protopath.FieldAccessStep {
+			path.Index(-2).Value.Message().Set(last.Step.FieldDescriptor(), protoreflect.ValueOfString(valid(text)))
 		}
 		return nil
 	})
