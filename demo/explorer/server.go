@@ -48,8 +48,7 @@ type Options struct {
 
 // Ledger is what the page asks of a *ledger.Ledger.
 type Ledger interface {
-	// Handler answers GET /api/ledger?trace=<id>.
-	Handler() http.Handler
+	Answer(id string) (ledger.Answer, error)
 	Recent(limit int) []ledger.Request
 	Trace(id string, limit int) (found []ledger.Request, total int, err error)
 }
@@ -81,7 +80,7 @@ func newHandler(o Options, backends http.RoundTripper) http.Handler {
 		mux.HandleFunc("POST /api/riddle", e.riddle)
 	}
 	if o.Ledger != nil {
-		mux.Handle("GET /api/ledger", o.Ledger.Handler())
+		mux.HandleFunc("GET /api/ledger", e.hops)
 	}
 	mux.HandleFunc("GET /api/trace/{id}", e.trace)
 	mux.HandleFunc("GET /api/trace/{id}/twin", e.twin)

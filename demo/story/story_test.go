@@ -106,22 +106,21 @@ func outside(spans ...*tempo.Span) []*tempo.Span {
 }
 
 func hop(from, to string, action ledger.Action, traceID string, headers ...header.Header) ledger.Hop {
-	side := ledger.Side{Source: ledger.Recorded, Headers: headers}
-	return ledger.Hop{From: from, To: to, Action: action, TraceID: traceID, Left: side, Arrived: side}
+	return ledger.Hop{From: from, To: to, Action: action, TraceID: traceID, Left: headers, Arrived: headers}
 }
 
 func request(outcome ledger.Outcome, hops ...ledger.Hop) []ledger.Request {
 	r := ledger.Request{Outcome: outcome, Hops: hops}
 	for _, h := range hops {
-		if outcome == ledger.Cut && !slices.Contains(r.Parts, h.TraceID) {
-			r.Parts = append(r.Parts, h.TraceID)
+		if outcome == ledger.Cut && !slices.Contains(r.Traces, h.TraceID) {
+			r.Traces = append(r.Traces, h.TraceID)
 		}
 	}
 	return []ledger.Request{r}
 }
 
 func carries(traceID string, sampled bool) header.Header {
-	return header.Header{Name: "uber-trace-id", Valid: true, TraceID: traceID, SpanID: spanID(1), Sampled: &sampled}
+	return header.Header{Name: "uber-trace-id", TraceID: traceID, SpanID: spanID(1), Sampled: &sampled}
 }
 
 const (
