@@ -82,7 +82,7 @@ var symptoms = map[string]struct {
 var quoted = regexp.MustCompile(`log says "([^"]+)"`)
 
 func TestEachFaultShowsItsSymptomAndIsMended(t *testing.T) {
-	s := startReal(t)
+	s := start(t, options(t))
 	f := s.Faults()
 	for _, fault := range lab.Faults() {
 		t.Run(fault.Name, func(t *testing.T) {

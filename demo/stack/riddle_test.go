@@ -22,7 +22,7 @@ func names(text string) []string {
 }
 
 func TestNoLogLineTellsASecretFault(t *testing.T) {
-	o := options(t, "")
+	o := options(t)
 	s := start(t, o)
 	for range lab.Faults() {
 		before := len(s.logs())
@@ -47,21 +47,24 @@ func TestNoLogLineTellsASecretFault(t *testing.T) {
 }
 
 func TestASecretFaultThatDoesNotStartIsNoRiddle(t *testing.T) {
-	o := options(t, "uservice4=die with tracecontext")
+	o := options(t)
 	o.Seed = 7 // other-format comes second
 	s := start(t, o)
 	if err := errors.Join(s.Faults().Begin(), s.Faults().GiveUp()); err != nil {
 		t.Fatal(err)
 	}
-	for range 2 { // it is tried again
-		if err := s.Faults().Begin(); err == nil || !strings.Contains(err.Error(), "uservice4 ended before it was ready") || names(err.Error()) != nil {
-			t.Errorf("%v", err)
-		}
-		if state := s.Faults().State(); state.Riddle != nil || state.Active != "" {
-			t.Errorf("%+v", state)
-		}
-		s.ask(t, "uservice4")
+	o.program(t, "uservice4", false)
+	if err := s.Faults().Begin(); err == nil || !strings.Contains(err.Error(), "start uservice4") || names(err.Error()) != nil {
+		t.Errorf("%v", err)
 	}
+	if state := s.Faults().State(); state.Riddle != nil || state.Active != "" {
+		t.Errorf("%+v", state)
+	}
+	o.program(t, "uservice4", true)
+	if err := s.Faults().Begin(); err != nil {
+		t.Errorf("tried again: %v", err)
+	}
+	s.ask(t, "uservice4")
 	if told := names(s.logs()); told != nil {
 		t.Errorf("the logs name %q", told)
 	}

@@ -11,7 +11,7 @@ import (
 )
 
 func TestSwitchingLosesNeitherAnswersNorSpans(t *testing.T) {
-	s := startReal(t)
+	s := start(t, options(t))
 	f := s.Faults()
 	var mu sync.Mutex
 	ids := map[string]bool{}
@@ -64,9 +64,7 @@ func TestSwitchingLosesNeitherAnswersNorSpans(t *testing.T) {
 }
 
 func TestOnlyWhatMustIsStartedAgain(t *testing.T) {
-	o := options(t, "")
-	s := start(t, o)
-	urls := maps.Clone(s.URLs().Services)
+	s := start(t, options(t))
 	for _, tc := range []struct{ name, again string }{
 		{"drop-header", ""},
 		{"malformed-header", ""},
@@ -85,20 +83,19 @@ func TestOnlyWhatMustIsStartedAgain(t *testing.T) {
 			t.Errorf("for %q started again: %q, want %q", tc.name, got, tc.again)
 		}
 	}
-	for name, url := range urls {
-		if page := get(t, url, "").page; !strings.HasPrefix(page, name) {
-			t.Errorf("%s is not at %s any more: %s", name, url, page)
-		}
+	for _, url := range s.URLs().Services {
+		get(t, url, "")
 	}
 }
 
 func TestServiceThatDoesNotStartAgainIsTriedAgainWithTheNextChange(t *testing.T) {
-	o := options(t, "uservice4=die with tracecontext")
+	o := options(t)
 	s := start(t, o)
-	err := s.Faults().Set("other-format")
-	if err == nil || !strings.Contains(err.Error(), "uservice4 ended before it was ready: exit status 3") {
+	o.program(t, "uservice4", false)
+	if err := s.Faults().Set("other-format"); err == nil || !strings.Contains(err.Error(), "start uservice4") {
 		t.Errorf("%v", err)
 	}
+	o.program(t, "uservice4", true)
 	if err := s.Faults().Set(""); err != nil {
 		t.Fatal(err)
 	}
@@ -106,10 +103,10 @@ func TestServiceThatDoesNotStartAgainIsTriedAgainWithTheNextChange(t *testing.T)
 }
 
 func TestChangesDuringAndAfterTheStopAreRefused(t *testing.T) {
-	o := options(t, "uservice4=ignore") // so that the change hangs
-	s := start(t, o)
-	before := s.find("uservice4").process
+	s := start(t, options(t))
+	s.holdUservice4(t)
 	change := make(chan error, 1)
+	before := s.find("uservice4").process
 	go func() { change <- s.Faults().Set("other-format") }()
 	waitFor(t, "word to uservice4 to stop", before.Asked)
 	_ = s.Stop(context.Background())
