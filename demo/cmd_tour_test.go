@@ -14,7 +14,7 @@ func TestTourTellsAStoryThatEndsWithWhereItBegan(t *testing.T) {
 		{"all goes well", "", "", []string{
 			"1. uservice1", "-> 200 OK after", "-> 200 OK after", "traceresponse: 00-", "      ├─ redis_call", "            └─ database_call      uservice4",
 			"uservice1  uber-trace-id", "dropped\n                              the span in it: ReverseProxy of gateway\n",
-			"uservice3 -> uservice4  uber-trace-id", "the span in it: other_uservice_call of uservice3\n", "One trace, from gateway to uservice4.",
+			"uservice3 -> uservice4  uber-trace-id", "the span in it: other_uservice_call of uservice3\n", "It is one trace.",
 			"5. Where the time went", "What next:",
 		}},
 		{"Redis fails", "-fail=redis", "?fail=redis",

@@ -106,7 +106,7 @@ func TestAListIsFiltered(t *testing.T) {
 // hops are a ledger's.
 type hops []ledger.Hop
 
-func (h hops) Handler() http.Handler                            { return http.NotFoundHandler() }
+func (h hops) Answer(string) (ledger.Answer, error)             { return ledger.Answer{}, nil }
 func (h hops) Recent(int) []ledger.Request                      { return []ledger.Request{{Hops: h}} }
 func (h hops) Trace(string, int) ([]ledger.Request, int, error) { return h.Recent(1), 1, nil }
 

@@ -19,7 +19,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strings"
 	"time"
 
 	"example.com/grafana-tempo-go-demo/demo/lab"
@@ -50,8 +49,7 @@ type Options struct {
 
 // Ledger is what the page asks of a *ledger.Ledger.
 type Ledger interface {
-	// Handler answers GET /api/ledger?trace=<id>.
-	Handler() http.Handler
+	Answer(id string) (ledger.Answer, error)
 	Recent(limit int) []ledger.Request
 	Trace(id string, limit int) (found []ledger.Request, total int, err error)
 }
@@ -83,7 +81,7 @@ func newHandler(o Options, backends http.RoundTripper) http.Handler {
 		mux.HandleFunc("POST /api/riddle", e.riddle)
 	}
 	if o.Ledger != nil {
-		mux.Handle("GET /api/ledger", o.Ledger.Handler())
+		mux.HandleFunc("GET /api/ledger", e.hops)
 	}
 	mux.HandleFunc("GET /api/trace/{id}", e.trace)
 	mux.HandleFunc("GET /api/trace/{id}/twin", e.twin)
@@ -116,7 +114,8 @@ func Serve(ctx context.Context, l net.Listener, o Options) error {
 // isTraceID accepts what Tempo accepts: either case, and leading zeros may be missing, as they are
 // in search results.
 func isTraceID(id string) bool {
-	return traceid.Problem(strings.ToLower(id), traceid.TraceDigits, true) == ""
+	_, err := traceid.Trace(id)
+	return err == nil
 }
 
 // secure lets only this machine's own page in, because this server makes requests for whoever asks

@@ -50,7 +50,6 @@ type Gateway struct {
 	proxies   map[string]http.Handler // by host
 	traced    http.Handler            // serve in a server span
 	transport *http.Transport
-	last      *lastHop // before the transport
 }
 
 // New returns a Gateway. It starts nothing and can be used at once.
@@ -80,8 +79,7 @@ func New(o Options) *Gateway {
 		}
 	}
 	g.traced = otelhttp.NewHandler(http.HandlerFunc(g.serve), "", named(func(r *http.Request) string { return r.Method })...)
-	g.last = &lastHop{o.Tamper, g.transport}
-	transport := otelhttp.NewTransport(g.last, named(func(*http.Request) string { return "ReverseProxy" })...)
+	transport := otelhttp.NewTransport(&lastHop{o.Tamper, g.transport}, named(func(*http.Request) string { return "ReverseProxy" })...)
 	for host, upstream := range o.Routes {
 		g.proxies[host] = &httputil.ReverseProxy{
 			Rewrite:      rewriteTo(upstream),
@@ -144,10 +142,6 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	r = r.WithContext(context.WithValue(ctx, passageKey{}, pass))
-	if r.Body != nil && r.Body != http.NoBody {
-		pass.body = &clientBody{ReadCloser: r.Body}
-		r.Body = pass.body
-	}
 	next.ServeHTTP(pass, r)
 }
 
@@ -167,10 +161,7 @@ func (g *Gateway) log(ctx context.Context, r ledger.Record, err error) {
 	}
 	switch {
 	case r.Status == statusClientClosedRequest:
-		args = append(args, "error", "the client hung up before the answer")
-	case err != nil && r.Status == http.StatusRequestTimeout:
-		level = slog.LevelWarn
-		args = append(args, "error", "the client did not send the body that it announced: "+err.Error())
+		args = append(args, "error", "the client hung up, or did not send all of its request")
 	case err != nil:
 		level = slog.LevelError
 		args = append(args, "error", err.Error())

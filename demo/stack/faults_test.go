@@ -120,7 +120,7 @@ func TestEachFaultShowsItsSymptomAndIsMended(t *testing.T) {
 					t.Errorf("the events of other_uservice_call do not name the second trace: %+v", events)
 				}
 			case "malformed-header":
-				if value := r.Hops[1].Arrived.Headers[0].Value; strings.Count(value, "%3A") != 3 {
+				if value := r.Hops[1].Arrived[0].Value; strings.Count(value, "%3A") != 3 {
 					t.Errorf("what arrived is %q", value)
 				}
 			}

@@ -36,7 +36,7 @@ func TestTraceOnItsWayToTraceparent(t *testing.T) {
 			var carried []string
 			for _, h := range r.Hops[1:] {
 				var names []string
-				for _, header := range h.Arrived.Headers {
+				for _, header := range h.Arrived {
 					names = append(names, header.Name)
 				}
 				carried = append(carried, strings.Join(names, " "))

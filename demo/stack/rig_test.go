@@ -191,9 +191,9 @@ func hops(r ledger.Request) string {
 	var lines []string
 	for _, h := range r.Hops {
 		carried := "-"
-		if len(h.Arrived.Headers) > 0 {
-			carried = h.Arrived.Headers[0].Name
-			if sampled := h.Arrived.Headers[0].Sampled; sampled != nil && !*sampled {
+		if len(h.Arrived) > 0 {
+			carried = h.Arrived[0].Name
+			if sampled := h.Arrived[0].Sampled; sampled != nil && !*sampled {
 				carried += " unsampled"
 			}
 		}

@@ -133,7 +133,7 @@ var transport = &http.Transport{}
 // traceID takes the trace id out of a traceresponse header.
 func traceID(response string) (string, error) {
 	h := header.Decode(header.TraceResponse, response)
-	if !h.Valid {
+	if h.TraceID == "" {
 		return "", fmt.Errorf("the answer has no usable traceresponse header: %q: %s", h.Value, h.Problem)
 	}
 	return h.TraceID, nil
