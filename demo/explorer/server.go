@@ -25,7 +25,6 @@ import (
 	"example.com/grafana-tempo-go-demo/demo/ledger"
 	"example.com/grafana-tempo-go-demo/demo/local"
 	"example.com/grafana-tempo-go-demo/demo/topology"
-	"example.com/grafana-tempo-go-demo/demo/traceid"
 	"example.com/grafana-tempo-go-demo/demo/visit"
 )
 
@@ -109,13 +108,6 @@ func Serve(ctx context.Context, l net.Listener, o Options) error {
 		return fmt.Errorf("explorer: %w", err)
 	}
 	return nil
-}
-
-// isTraceID accepts what Tempo accepts: either case, and leading zeros may be missing, as they are
-// in search results.
-func isTraceID(id string) bool {
-	_, err := traceid.Trace(id)
-	return err == nil
 }
 
 // secure lets only this machine's own page in, because this server makes requests for whoever asks

@@ -93,6 +93,8 @@ func TestAnswersAboutTraces(t *testing.T) {
 		{"a call that is not sampled", withLedger, "/api/called?agent=agent+unsampled", 200, map[string]string{"id": strings.Repeat("1", 32), "sampled": "false"}},
 		{"nobody's call", withLedger, "/api/called?agent=nobody", 200, map[string]string{"id": ""}},
 		{"a store that refuses", New(Options{Tempo: parse(t, refusing.URL), Gateway: parse(t, nowhere)}), "/api/trace/abc", 429, map[string]string{"error": "too many"}},
+		{"a store that is gone, for its own answer", New(Options{Tempo: parse(t, gone.URL), Gateway: parse(t, nowhere)}), "/tempo/api/v2/traces/abc", 502,
+			map[string]string{"error": "The trace store at " + gone.URL + " does not answer. Is it running?"}},
 		{"a store that is gone", New(Options{Tempo: parse(t, gone.URL), Gateway: parse(t, nowhere)}), "/api/trace/abc", 502,
 			map[string]string{"error": "The trace store at " + gone.URL + " does not answer. Is it running?"}},
 	} {

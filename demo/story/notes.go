@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-
-	"example.com/grafana-tempo-go-demo/demo/header"
 )
 
 // Note is something that a trace, or a span, says of itself.
@@ -220,18 +218,6 @@ func (t *Trace) spanNotes(s *Span) (notes []Note) {
 	}
 	if s.End.Before(s.Span.Start) {
 		add("warn", "error", "This span ends before it starts: the clock was set back, or the times are wrong.")
-	}
-	if s.Circle {
-		add("warn", "error", "The span that it names as its parent is below it: the parents go round in a circle.")
-	}
-	for _, a := range s.Answers {
-		var of any = "a span that is not in the trace store"
-		if found := t.Find(a.SpanID); a.TraceID != t.ID {
-			of = Sentence{{Text: "a span in another trace", Span: a.SpanID, Trace: a.TraceID}}
-		} else if found != nil {
-			of = found
-		}
-		add("", "", "%s carries the span id of %s.", header.TraceResponse, of)
 	}
 	return notes
 }
