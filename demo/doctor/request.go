@@ -44,16 +44,16 @@ func (e *examination) traceID(ctx context.Context) outcome {
 	h := header.Decode("traceresponse", value)
 	e.id = h.TraceID
 	switch {
-	case !h.Valid:
+	case h.TraceID == "":
 		return broken(fmt.Sprintf("traceresponse is %q, which names no trace", value), "tracing off")
 	case !h.Unsampled():
 		return fine("%s, sampled", e.id)
 	}
 	decided := ""
-	for _, arrived := range e.hops(ctx)[topology.Uservice3].Arrived.Headers {
+	for _, arrived := range e.hops(ctx)[topology.Uservice3].Arrived {
 		if arrived.Unsampled() {
 			decided = e.o.name(topology.Gateway)
-		} else if arrived.Valid {
+		} else if arrived.TraceID != "" {
 			decided = topology.Uservice3
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"example.com/grafana-tempo-go-demo/demo/tempo"
+	"example.com/grafana-tempo-go-demo/demo/traceid"
 	"example.com/grafana-tempo-go-demo/demo/visit"
 )
 
@@ -55,7 +56,7 @@ func (e *explorer) client() *tempo.Client {
 // passToTempo passes a request for /tempo/api/v2/traces/{id} on to Tempo. Of the page's request only
 // path and query reach it.
 func (e *explorer) passToTempo(w http.ResponseWriter, r *http.Request) {
-	if !isTraceID(r.PathValue("id")) {
+	if _, err := traceid.Trace(r.PathValue("id")); err != nil {
 		fail(w, http.StatusBadRequest, "This is not a trace id, which has up to 32 hexadecimal digits, not all of them 0.")
 		return
 	}

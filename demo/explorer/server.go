@@ -19,14 +19,12 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strings"
 	"time"
 
 	"example.com/grafana-tempo-go-demo/demo/lab"
 	"example.com/grafana-tempo-go-demo/demo/ledger"
 	"example.com/grafana-tempo-go-demo/demo/local"
 	"example.com/grafana-tempo-go-demo/demo/topology"
-	"example.com/grafana-tempo-go-demo/demo/traceid"
 	"example.com/grafana-tempo-go-demo/demo/visit"
 )
 
@@ -50,8 +48,7 @@ type Options struct {
 
 // Ledger is what the page asks of a *ledger.Ledger.
 type Ledger interface {
-	// Handler answers GET /api/ledger?trace=<id>.
-	Handler() http.Handler
+	Answer(id string) (ledger.Answer, error)
 	Recent(limit int) []ledger.Request
 	Trace(id string, limit int) (found []ledger.Request, total int, err error)
 }
@@ -83,7 +80,7 @@ func newHandler(o Options, backends http.RoundTripper) http.Handler {
 		mux.HandleFunc("POST /api/riddle", e.riddle)
 	}
 	if o.Ledger != nil {
-		mux.Handle("GET /api/ledger", o.Ledger.Handler())
+		mux.HandleFunc("GET /api/ledger", e.hops)
 	}
 	mux.HandleFunc("GET /api/trace/{id}", e.trace)
 	mux.HandleFunc("GET /api/trace/{id}/twin", e.twin)
@@ -111,12 +108,6 @@ func Serve(ctx context.Context, l net.Listener, o Options) error {
 		return fmt.Errorf("explorer: %w", err)
 	}
 	return nil
-}
-
-// isTraceID accepts what Tempo accepts: either case, and leading zeros may be missing, as they are
-// in search results.
-func isTraceID(id string) bool {
-	return traceid.Problem(strings.ToLower(id), traceid.TraceDigits, true) == ""
 }
 
 // secure lets only this machine's own page in, because this server makes requests for whoever asks

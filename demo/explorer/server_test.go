@@ -2,7 +2,6 @@ package explorer
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -152,7 +151,7 @@ type fakeFaults struct {
 }
 
 func (f *fakeFaults) Active() (string, bool) { return f.active, f.secret }
-func (f *fakeFaults) Set(_ context.Context, name string, secret bool) error {
+func (f *fakeFaults) Set(name string, secret bool) error {
 	if name == "" {
 		return errors.New("uservice4 did not start again")
 	}

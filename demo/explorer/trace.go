@@ -31,6 +31,16 @@ type shown struct {
 	Settled bool `json:"settled"`
 }
 
+// hops answers GET /api/ledger?trace=<id> with a ledger.Answer.
+func (e *explorer) hops(w http.ResponseWriter, r *http.Request) {
+	found, err := e.Ledger.Answer(r.FormValue("trace"))
+	if err != nil {
+		fail(w, http.StatusBadRequest, err.Error())
+		return
+	}
+	answer(w, http.StatusOK, found)
+}
+
 // trace answers GET /api/trace/{id} with what is known of a trace. The parameter waited says for how
 // many milliseconds somebody has been asking for it, and unsampled that its flag is known to be 0.
 func (e *explorer) trace(w http.ResponseWriter, r *http.Request) {

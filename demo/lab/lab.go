@@ -3,7 +3,6 @@
 package lab
 
 import (
-	"context"
 	_ "embed"
 	"slices"
 	"strings"
@@ -30,7 +29,7 @@ type Switch interface {
 	// Set turns one fault on and any other off; an empty name mends everything. It tells nobody the
 	// name of a secret one. It returns when the change has taken effect, or with an error that says
 	// what to do.
-	Set(ctx context.Context, name string, secret bool) error
+	Set(name string, secret bool) error
 }
 
 //go:embed faults.yaml

@@ -1,7 +1,6 @@
 package lab
 
 import (
-	"context"
 	"errors"
 	"math/rand/v2"
 	"slices"
@@ -51,9 +50,9 @@ type Lab struct {
 	order []Fault // of the riddles, again and again
 
 	starting sync.Mutex // held while a riddle is turned on
+	begun    int        // riddles so far
 
 	mu     sync.Mutex
-	begun  int     // riddles so far
 	riddle *Riddle // the latest, or nil
 }
 
@@ -70,13 +69,10 @@ func New(sw Switch, seed uint64) *Lab {
 }
 
 // Set turns a fault on by its name, and any other off; an empty name mends everything.
-func (l *Lab) Set(ctx context.Context, name string) error { return l.sw.Set(ctx, name, false) }
-
-// First is the first riddle of a demo that starts with it, and returns the name of its fault.
-func (l *Lab) First() string { return l.begin().Name }
+func (l *Lab) Set(name string) error { return l.sw.Set(name, false) }
 
 // Begin turns on a fault that nobody is told.
-func (l *Lab) Begin(ctx context.Context) error {
+func (l *Lab) Begin() error {
 	if !l.starting.TryLock() {
 		return starting
 	}
@@ -84,24 +80,16 @@ func (l *Lab) Begin(ctx context.Context) error {
 	if r := l.State().Riddle; r != nil && r.Answer == nil {
 		return unsolved
 	}
-	if err := l.sw.Set(ctx, l.next().Name, true); err != nil {
+	f := l.order[l.begun%len(l.order)]
+	if err := l.sw.Set(f.Name, true); err != nil {
 		// A service that did not start would be another riddle.
-		return errors.Join(err, l.sw.Set(context.WithoutCancel(ctx), "", false))
+		return errors.Join(err, l.sw.Set("", false))
 	}
-	l.begin()
-	return nil
-}
-
-func (l *Lab) next() Fault { return l.order[l.begun%len(l.order)] }
-
-// begin makes a riddle of the next fault.
-func (l *Lab) begin() Fault {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	f := l.next()
 	l.begun++
 	l.riddle = &Riddle{Began: time.Now(), Hints: []string{}, MoreHints: len(f.Hints), Wrong: []Fault{}, fault: f}
-	return f
+	return nil
 }
 
 // current returns the riddle whose fault is on, or nil.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -158,47 +159,43 @@ type answer struct {
 	page string
 }
 
-// get asks a server for its page by a host name.
-func get(t *testing.T, url, host string) (status int, page string) {
+// ask asks for a service through the gateway; the answer must be 200.
+func (s *Stack) ask(t *testing.T, service string) answer {
 	t.Helper()
-	a, err := request(t.Context(), http.DefaultTransport, url, host)
+	return get(t, s.URLs().Gateway, service+".localhost")
+}
+
+// get asks a server for its page by a host name; the answer must be 200.
+func get(t *testing.T, url, host string) answer {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return a.StatusCode, a.page
-}
-
-// ask asks for a service through the gateway.
-func (s *Stack) ask(ctx context.Context, service string) (answer, error) {
-	return s.askOver(ctx, http.DefaultTransport, service)
-}
-
-func (s *Stack) askOver(ctx context.Context, transport http.RoundTripper, service string) (answer, error) {
-	return request(ctx, transport, s.URLs().Gateway, service+".localhost")
-}
-
-func request(ctx context.Context, transport http.RoundTripper, url, host string) (answer, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return answer{}, err
-	}
 	req.Host = host
-	res, err := transport.RoundTrip(req)
+	res, err := http.DefaultTransport.RoundTrip(req)
 	if err != nil {
-		return answer{}, err
+		t.Error(err)
+		return answer{Response: &http.Response{Header: http.Header{}}}
 	}
 	defer res.Body.Close()
 	page, err := io.ReadAll(res.Body)
-	return answer{res, string(page)}, err
+	if err != nil || res.StatusCode != http.StatusOK {
+		t.Errorf("%s answered %s, %v", host, res.Status, err)
+	}
+	return answer{res, string(page)}
 }
 
-// refused tells that nobody listens any more.
-func refused(url string) bool {
-	conn, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
-	if err == nil {
-		conn.Close()
+// isGone checks that nobody listens any more.
+func (s *Stack) isGone(t *testing.T) {
+	t.Helper()
+	u := s.URLs()
+	for _, url := range append(slices.Collect(maps.Values(u.Services)), u.Gateway, u.Explorer, u.Tempo, u.OTLPGRPC, u.OTLPHTTP) {
+		if conn, err := net.Dial("tcp", strings.TrimPrefix(url, "http://")); err == nil {
+			conn.Close()
+			t.Errorf("%s still answers", url)
+		}
 	}
-	return errors.Is(err, syscall.ECONNREFUSED)
 }
 
 // builtDir is where built has put the services; empty while it has not.
@@ -257,9 +254,9 @@ func hops(r ledger.Request) string {
 	var lines []string
 	for _, h := range r.Hops {
 		carried := "-"
-		if len(h.Arrived.Headers) > 0 {
-			carried = h.Arrived.Headers[0].Name
-			if sampled := h.Arrived.Headers[0].Sampled; sampled != nil && !*sampled {
+		if len(h.Arrived) > 0 {
+			carried = h.Arrived[0].Name
+			if sampled := h.Arrived[0].Sampled; sampled != nil && !*sampled {
 				carried += " unsampled"
 			}
 		}

@@ -102,7 +102,7 @@ func (t *Trace) describe() {
 func readAnswers(s *tempo.Span) (answers []Answer) {
 	for _, e := range s.Events {
 		value, _ := e.Attributes[header.TraceResponse].(string)
-		if h := header.Decode(header.TraceResponse, value); h.Valid {
+		if h := header.Decode(header.TraceResponse, value); h.TraceID != "" {
 			answers = append(answers, Answer{value, h.TraceID, h.SpanID, e.Name})
 		}
 	}
