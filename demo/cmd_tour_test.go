@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"strings"
 	"testing"
+
+	"example.com/grafana-tempo-go-demo/demo/term"
 )
 
 func TestTourTellsAStoryThatEndsWithWhereItBegan(t *testing.T) {
@@ -34,6 +36,11 @@ func TestTourTellsAStoryThatEndsWithWhereItBegan(t *testing.T) {
 					t.Fatalf("no %q where it should be in\n%s", want, story)
 				}
 				rest = after
+			}
+			for line := range strings.Lines(story) {
+				if term.Columns(strings.TrimSuffix(line, "\n")) > term.DefaultWidth {
+					t.Errorf("too long for a terminal: %s", line)
+				}
 			}
 			if strings.Contains(story, "is not in the ledger") || strings.ContainsRune(story, '\x1b') {
 				t.Errorf("a call is missing in the ledger, or there are colours though it is no terminal:\n%s", story)
