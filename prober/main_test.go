@@ -101,7 +101,7 @@ func TestHealthcheckFromTheFirstPassToTheStop(t *testing.T) {
 	if err := check(); err != nil {
 		t.Errorf("with targets that are down: %v", err)
 	}
-	p.stop(t)
+	p.stop()
 	if check() == nil {
 		t.Error("finds nothing wrong with a stopped prober")
 	}
@@ -116,10 +116,10 @@ func TestAStopWaitsForTheReconciliationInFlightAndForNoOther(t *testing.T) {
 	defer proxy.Close()
 	p := start(t, map[string]string{"PROXY": proxy.URL})
 	<-arrived
-	p.end()
+	go p.stop()
 	waitFor(t, "the stop to begin", func() bool { return len(p.logs.lines(t, "stopping")) == 1 })
 	close(goOn)
-	p.stop(t)
+	p.stop()
 	if done, stopped := p.logs.lines(t, "reconciled"), p.logs.lines(t, "stopped"); len(done) != 1 || len(stopped) != 1 {
 		t.Errorf("logged %s", p.logs)
 	}

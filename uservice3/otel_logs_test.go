@@ -7,12 +7,10 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"sync"
 	"testing"
 
 	"go.opentelemetry.io/otel"
 	collogspb "go.opentelemetry.io/proto/otlp/collector/logs/v1"
-	logspb "go.opentelemetry.io/proto/otlp/logs/v1"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -32,45 +30,20 @@ func TestLogLinesNameTheirSpan(t *testing.T) {
 	}
 }
 
-// logBackEnd takes log lines over OTLP.
-type logBackEnd struct {
-	mu      sync.Mutex
-	service string
-	records []*logspb.LogRecord
-}
-
-// serve starts it, and has what is set up afterwards send its log lines there.
-func (b *logBackEnd) serve(t *testing.T) {
-	t.Helper()
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		b.mu.Lock()
-		defer b.mu.Unlock()
+func TestLogLinesGoToTheirBackEnd(t *testing.T) {
+	requests := make(chan *collogspb.ExportLogsServiceRequest, 1)
+	backEnd := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
-		var request collogspb.ExportLogsServiceRequest
-		if err := errors.Join(err, proto.Unmarshal(body, &request)); err != nil {
+		request := &collogspb.ExportLogsServiceRequest{}
+		if err := errors.Join(err, proto.Unmarshal(body, request)); err != nil {
 			t.Error(err)
 		}
-		for _, resource := range request.ResourceLogs {
-			b.service = text(resource.Resource.Attributes, "service.name")
-			for _, scope := range resource.ScopeLogs {
-				b.records = append(b.records, scope.LogRecords...)
-			}
-		}
+		requests <- request
 		w.Header().Set("Content-Type", "application/x-protobuf")
 	}))
-	t.Cleanup(server.Close)
-	t.Setenv("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", server.URL+"/otlp/v1/logs")
-}
-
-func (b *logBackEnd) received() []*logspb.LogRecord {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.records
-}
-
-func TestLogLinesGoToTheirBackEnd(t *testing.T) {
-	var backEnd logBackEnd
-	backEnd.serve(t)
+	defer backEnd.Close()
+	t.Setenv("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", backEnd.URL+"/otlp/v1/logs")
+	t.Setenv("OTEL_SERVICE_NAME", "a\xffb")
 	record(t)
 	stdout := &logBuffer{}
 	shutdown, err := setUpTelemetry(t.Context(), slog.New(slog.DiscardHandler))
@@ -83,9 +56,10 @@ func TestLogLinesGoToTheirBackEnd(t *testing.T) {
 	log.DebugContext(ctx, "below the level")
 	span.End()
 	shutdown()
-	records := backEnd.received()
-	if len(records) != 1 || records[0].Body.GetStringValue() != "inside" || backEnd.service != "the-service" {
-		t.Fatalf("received %v of %s", records, backEnd.service)
+	sent := (<-requests).ResourceLogs[0]
+	records := sent.ScopeLogs[0].LogRecords
+	if service := text(sent.Resource.Attributes, "service.name"); service != "a\uFFFDb" || len(records) != 1 || records[0].Body.GetStringValue() != "inside" {
+		t.Fatalf("received %v of %s", records, service)
 	}
 	id := span.SpanContext().TraceID()
 	if !bytes.Equal(records[0].TraceId, id[:]) {
