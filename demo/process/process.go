@@ -138,9 +138,6 @@ func (p *Process) Ended() bool {
 // Asked reports whether Stop or Kill was called: if not, it ended by itself.
 func (p *Process) Asked() bool { return p.asked.Load() }
 
-// Succeeded reports whether the process ended with exit status 0. Call it after its end.
-func (p *Process) Succeeded() bool { return p.cmd.ProcessState.Success() }
-
 // How says how the process ended, with its last line on standard error. Call it after its end.
 func (p *Process) How() string {
 	how := p.cmd.ProcessState.String()
@@ -164,7 +161,7 @@ func (p *Process) Stop(ctx context.Context) error {
 	p.stop()
 	select {
 	case <-p.done:
-		if !p.Succeeded() {
+		if !p.cmd.ProcessState.Success() {
 			return fmt.Errorf("%s did not stop well within %s: %s", p.name, Grace, p.How())
 		}
 		return nil

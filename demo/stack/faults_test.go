@@ -82,7 +82,7 @@ var symptoms = map[string]struct {
 var quoted = regexp.MustCompile(`log says "([^"]+)"`)
 
 func TestEachFaultShowsItsSymptomAndIsMended(t *testing.T) {
-	s, logs := startReal(t)
+	s := start(t, options(t))
 	f := s.Faults()
 	for _, fault := range lab.Faults() {
 		t.Run(fault.Name, func(t *testing.T) {
@@ -95,7 +95,7 @@ func TestEachFaultShowsItsSymptomAndIsMended(t *testing.T) {
 					t.Errorf("its symptom does not say %q: %s", text, fault.Symptom)
 				}
 			}
-			before := len(logs.String())
+			before := len(s.logs())
 			if err := f.Set(fault.Name); err != nil {
 				t.Fatal(err)
 			}
@@ -105,11 +105,11 @@ func TestEachFaultShowsItsSymptomAndIsMended(t *testing.T) {
 			r := s.judge(t, want.traces, want.named, want.ledger, want.page)
 			if m := quoted.FindStringSubmatch(fault.Symptom); m != nil {
 				said := regexp.MustCompile("(?m)^uservice3 .*" + regexp.QuoteMeta(m[1]))
-				waitFor(t, "line "+m[1], func() bool { return said.MatchString(logs.String()[before:]) })
+				waitFor(t, "line "+m[1], func() bool { return said.MatchString(s.logs()[before:]) })
 			}
 			switch fault.Name {
 			case "killed-before-flush":
-				waitFor(t, "second new start of uservice4", func() bool { return strings.Join(startedAgain(logs.String()[before:]), " ") == "uservice4 uservice4" })
+				waitFor(t, "second new start of uservice4", func() bool { return strings.Join(startedAgain(s.logs()[before:]), " ") == "uservice4 uservice4" })
 			case "other-format":
 				tr, err := (&tempo.Client{URL: s.URLs().Tempo}).Trace(t.Context(), r.Traces[0])
 				if err != nil {

@@ -22,9 +22,9 @@ func TestTraceOnItsWayToTraceparent(t *testing.T) {
 		{"the mistake", jaeger, w3c, jaeger, "uber-trace-id, traceparent", 3},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			s, _ := startReal(t, func(o *Options) {
-				o.Propagators = map[string]string{"gateway": tc.gateway, "uservice3": tc.uservice3, "uservice4": tc.uservice4}
-			})
+			o := options(t)
+			o.Propagators = map[string]string{"gateway": tc.gateway, "uservice3": tc.uservice3, "uservice4": tc.uservice4}
+			s := start(t, o)
 			s.ask(t, "uservice3")
 			var r ledger.Request
 			soon(func() bool {

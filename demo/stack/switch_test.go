@@ -11,7 +11,7 @@ import (
 )
 
 func TestSwitchingLosesNeitherAnswersNorSpans(t *testing.T) {
-	s, _ := startReal(t)
+	s := start(t, options(t))
 	f := s.Faults()
 	var mu sync.Mutex
 	ids := map[string]bool{}
@@ -43,9 +43,18 @@ func TestSwitchingLosesNeitherAnswersNorSpans(t *testing.T) {
 		})
 	}
 	switchers.Wait()
+	mu.Lock()
+	whole := maps.Clone(ids)
+	mu.Unlock()
+	// Requests that overlap put the kill off; after the last one nothing does.
+	if err := f.Set("killed-before-flush"); err != nil {
+		t.Fatal(err)
+	}
 	done.Store(true)
 	clients.Wait()
-	for id := range ids {
+	s.ask(t, "uservice3")
+	waitFor(t, "kill", func() bool { return strings.Contains(s.logs(), "killed before it could send its spans") })
+	for id := range whole {
 		got := 0
 		soon(func() bool { got = strings.Count(s.shape(t.Context(), id), "\n") + 1; return got == 7 })
 		if got != 7 {
@@ -54,32 +63,8 @@ func TestSwitchingLosesNeitherAnswersNorSpans(t *testing.T) {
 	}
 }
 
-func TestKillingLosesNoAnswers(t *testing.T) {
-	s, logs := startReal(t)
-	if err := s.Faults().Set("killed-before-flush"); err != nil {
-		t.Fatal(err)
-	}
-	var all sync.WaitGroup
-	for range 3 {
-		all.Go(func() {
-			for range 4 {
-				s.ask(t, "uservice3")
-			}
-		})
-	}
-	all.Wait()
-	// Requests that overlap put the kill off; after the last one nothing does.
-	waitFor(t, "kill", func() bool { return strings.Contains(logs.String(), "killed before it could send its spans") })
-	if err := s.Faults().Set(""); err != nil {
-		t.Fatal(err)
-	}
-	s.judge(t, []string{wholeTrace}, 0, wholeLedger, "")
-}
-
 func TestOnlyWhatMustIsStartedAgain(t *testing.T) {
-	o, logs, _ := options(t, "")
-	s := start(t, o)
-	urls := maps.Clone(s.URLs().Services)
+	s := start(t, options(t))
 	for _, tc := range []struct{ name, again string }{
 		{"drop-header", ""},
 		{"malformed-header", ""},
@@ -90,28 +75,27 @@ func TestOnlyWhatMustIsStartedAgain(t *testing.T) {
 		{"", ""},
 		{"not-sampled", "uservice3 uservice4"},
 	} {
-		before := len(logs.String())
+		before := len(s.logs())
 		if err := s.Faults().Set(tc.name); err != nil {
 			t.Fatal(err)
 		}
-		if got := strings.Join(startedAgain(logs.String()[before:]), " "); got != tc.again {
+		if got := strings.Join(startedAgain(s.logs()[before:]), " "); got != tc.again {
 			t.Errorf("for %q started again: %q, want %q", tc.name, got, tc.again)
 		}
 	}
-	for name, url := range urls {
-		if page := get(t, url, "").page; !strings.HasPrefix(page, name) {
-			t.Errorf("%s is not at %s any more: %s", name, url, page)
-		}
+	for _, url := range s.URLs().Services {
+		get(t, url, "")
 	}
 }
 
 func TestServiceThatDoesNotStartAgainIsTriedAgainWithTheNextChange(t *testing.T) {
-	o, _, _ := options(t, "uservice4=die with tracecontext")
+	o := options(t)
 	s := start(t, o)
-	err := s.Faults().Set("other-format")
-	if err == nil || !strings.Contains(err.Error(), "uservice4 ended before it was ready: exit status 3") {
+	o.program(t, "uservice4", false)
+	if err := s.Faults().Set("other-format"); err == nil || !strings.Contains(err.Error(), "start uservice4") {
 		t.Errorf("%v", err)
 	}
+	o.program(t, "uservice4", true)
 	if err := s.Faults().Set(""); err != nil {
 		t.Fatal(err)
 	}
@@ -119,10 +103,10 @@ func TestServiceThatDoesNotStartAgainIsTriedAgainWithTheNextChange(t *testing.T)
 }
 
 func TestChangesDuringAndAfterTheStopAreRefused(t *testing.T) {
-	o, _, _ := options(t, "uservice4=ignore") // so that the change hangs
-	s := start(t, o)
-	before := s.find("uservice4").process
+	s := start(t, options(t))
+	s.holdUservice4(t)
 	change := make(chan error, 1)
+	before := s.find("uservice4").process
 	go func() { change <- s.Faults().Set("other-format") }()
 	waitFor(t, "word to uservice4 to stop", before.Asked)
 	_ = s.Stop(context.Background())
