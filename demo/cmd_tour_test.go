@@ -53,7 +53,7 @@ func TestTourTellsAStoryThatEndsWithWhereItBegan(t *testing.T) {
 func tellTour(t *testing.T, args ...string) string {
 	t.Helper()
 	programs(t)
-	t.Setenv("COLUMNS", "90")
+	t.Setenv("COLUMNS", "80")
 	t.Setenv("LC_ALL", "C.UTF-8")
 	var stdout, stderr bytes.Buffer
 	if code := runHere(t.Context(), nil, &stdout, &stderr, append([]string{"tour"}, args...)...); code != 0 {
