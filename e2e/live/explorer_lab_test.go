@@ -122,7 +122,7 @@ func TestTheExplorerHuntsFaults(t *testing.T) {
 	}
 	for i, f := range faults[:3] {
 		p.guess(f)
-		p.until(riddle + ` === "It is this"`)
+		p.until(riddle + ` === "Correct"`)
 		says := p.texts(".riddle")[0]
 		for _, want := range []string{f.Title, f.Symptom, f.Diagnosis, f.Fix} {
 			if !strings.Contains(says, want) {
@@ -139,7 +139,7 @@ func TestTheExplorerHuntsFaults(t *testing.T) {
 		p.until(`document.querySelector("#list .before") && !document.querySelector("#list li:not(.before)")`) // this fault has no trace yet
 	}
 	p.click("[data-do=give-up]")
-	p.until(riddle + ` === "It is this"`)
+	p.until(riddle + ` === "The cause"`)
 	if says := p.texts(".riddle")[0]; !strings.Contains(says, faults[3].Title) {
 		t.Errorf("the answer does not say %q: %s", faults[3].Title, says)
 	}
