@@ -87,7 +87,8 @@ func holdBack(t *story.Trace, requests []ledger.Request) {
 		t.Notes = slices.DeleteFunc(t.Notes, func(n story.Note) bool { return n.Title != "" })
 	}
 	for i := range requests {
-		requests[i].Outcome, requests[i].Summary = ledger.Unknown, "Nothing is concluded here while a fault is hidden: reload the page once it is found."
+		requests[i].Outcome = ledger.Unknown
+		requests[i].Summary = "Nothing is concluded here while a fault is hidden: reload the page once it is found."
 		for j := range requests[i].Hops {
 			requests[i].Hops[j].Says = ""
 		}
