@@ -86,7 +86,7 @@ GET                               gateway    1.71 s  █████████
             └─ database_call      uservice4  1.55 s    █████████████████████████
 `},
 		{"errors in words, narrow, without Unicode", broken, Options{Width: 56, ASCII: true}, `
-trace 0af7651916cd43dd8448eb211c80319c  7 spans  1.71 s  2 errors
+trace 0af7651916cd43dd8448eb211c80319c  2 of 7 spans failed  1.71 s
                                         0         1.71 s
 GET                  gateway    1.71 s  ================
 'ReverseProxy        gateway    1.70 s  ================
@@ -111,7 +111,7 @@ GET                         gateway    1.00 s  ███████████
 ▒ seen from outside, by the kernel: what happened inside is unexplained
 `},
 		{"hostile names", []*tempo.Span{failed(span("1", "", "a\nb", "\x1b[2J\u202Egnp\xff", 0, 0), "\a\r")}, Options{Width: 40}, `
-trace 0af7651916cd43dd8448eb211c80319c  1 span  0 ms  1 error
+trace 0af7651916cd43dd8448eb211c80319c  1 of 1 span failed  0 ms
                        0            0 ms
 �[2J�gnp�   a�b  0 ms  ▏
 ERROR: ��
