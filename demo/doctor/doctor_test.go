@@ -138,9 +138,15 @@ var cases = []sick{
 	}},
 	{"uservice3 cannot export", func(f *fake) { f.spans = without("uservice3") }},
 	{"uservice3 cannot export and says so", func(f *fake) { f.spans, f.lines = without("uservice3"), ` | what="spans"` }},
+	{"the store was away for a while", func(f *fake) {
+		f.spans, f.lines, f.said = without("uservice3"), ` | what="spans"`, "telemetry reaches the back end again"
+	}},
 	{"uservice3 drops spans", func(f *fake) { f.spans, f.dropped = without("uservice3"), "uservice3" }},
 	{"uservice3 says in a run without Docker that it cannot export", func(f *fake) {
 		lacks(f, "uservice3", ledger.Telemetry{Vain: "http://127.0.0.1:1"})
+	}},
+	{"the store was away for a while in a run without Docker", func(f *fake) {
+		lacks(f, "uservice3", ledger.Telemetry{Back: time.Now().Add(time.Hour)})
 	}},
 	{"uservice4 started again in a run without Docker", func(f *fake) {
 		lacks(f, "uservice4", ledger.Telemetry{Started: time.Now().Add(time.Hour)})

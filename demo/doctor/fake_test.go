@@ -78,6 +78,7 @@ type fake struct {
 
 	logged map[string]string // labels of uservice3's line in Loki; nil for no line
 	lines  string            // another filter, or what it begins with, that finds lines of uservice3
+	said   string            // what they say
 	other  bool              // other lines of uservice3 come in
 	ledger ledger.Answer
 
@@ -292,7 +293,7 @@ func (f *fake) loki(w http.ResponseWriter, r *http.Request) {
 	if labels == nil {
 		fmt.Fprint(w, `{"data":{"result":[]}}`)
 	} else {
-		fmt.Fprintf(w, `{"data":{"result":[{"stream":%s,"values":[["1","a line"]]}]}}`, text)
+		fmt.Fprintf(w, `{"data":{"result":[{"stream":%s,"values":[["%d",%q]]}]}}`, text, time.Now().UnixNano(), f.said)
 	}
 }
 

@@ -170,6 +170,8 @@ func (e *examination) notSent(ctx context.Context, detail string, senders []stri
 			return broken(detail, "endpoint in vain", "store away").yet().with(about)
 		case own.Started.After(e.sent):
 			return broken(detail, "restarted").yet().with(sender)
+		case own.Back.After(e.sent):
+			return broken(detail, "store away").yet()
 		}
 	}
 	list := []cause{"wrong endpoint", "store away", "killed too early", "exporter off"}
@@ -188,9 +190,16 @@ func (e *examination) logged(ctx context.Context, service string) (own ledger.Te
 	if e.o.Kind == Local {
 		return e.ledger(ctx).Services[service]
 	}
-	// Our services say so once a minute.
-	for _, line := range e.lines(ctx, service, ` | what="spans" |= "does not reach the back end"`) {
-		own.Vain = line.Get("stream.endpoint").String()
+	// Our services say so once a minute, and when it is over.
+	var last int64
+	for _, stream := range e.lines(ctx, service, ` | what="spans" |~ "(does not reach|reaches) the back end"`) {
+		line := stream.Get("values.0") // the last one
+		if at := line.Get("0").Int(); at > last {
+			last, own.Vain, own.Back = at, stream.Get("stream.endpoint").String(), time.Time{}
+			if strings.HasPrefix(line.Get("1").String(), "telemetry reaches") {
+				own.Vain, own.Back = "", time.Unix(0, at)
+			}
+		}
 	}
 	for _, line := range e.lines(ctx, service, ` |= "listening"`) {
 		own.Started = time.Unix(0, line.Get("values.0.0").Int()) // the last one
