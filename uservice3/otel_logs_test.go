@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"sync"
@@ -40,7 +41,7 @@ type logBackEnd struct {
 }
 
 // serve starts it, and has what is set up afterwards send its log lines there.
-func (b *logBackEnd) serve(t *testing.T) {
+func (b *logBackEnd) serve(t *testing.T) *httptest.Server {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		b.mu.Lock()
@@ -60,6 +61,7 @@ func (b *logBackEnd) serve(t *testing.T) {
 	}))
 	t.Cleanup(server.Close)
 	t.Setenv("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", server.URL+"/otlp/v1/logs")
+	return server
 }
 
 func (b *logBackEnd) received() []*logspb.LogRecord {
@@ -97,4 +99,28 @@ func TestLogLinesGoToTheirBackEnd(t *testing.T) {
 	if lines := stdout.lines(t, "inside"); len(lines) != 1 || lines[0]["trace_id"] != id.String() {
 		t.Errorf("standard output has %v", lines)
 	}
+}
+
+func TestLogLinesWaitForTheirBackEnd(t *testing.T) {
+	var backEnd logBackEnd
+	server := backEnd.serve(t)
+	server.Close()
+	record(t)
+	t.Setenv("OTEL_BLRP_SCHEDULE_DELAY", "10")
+	said := &logBuffer{}
+	shutdown, err := setUpTelemetry(t.Context(), slog.New(slog.NewJSONHandler(said, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer shutdown()
+	slog.New(withTelemetry(slog.NewJSONHandler(io.Discard, nil))).Info("waits")
+	waitFor(t, "the log to say that it waits", func() bool { return len(said.lines(t, inVain)) == 1 })
+	listener, err := net.Listen("tcp", server.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	again := &httptest.Server{Listener: listener, Config: &http.Server{Handler: server.Config.Handler}}
+	again.Start()
+	defer again.Close()
+	waitFor(t, "the line", func() bool { return len(backEnd.received()) == 1 })
 }

@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"time"
 
 	"go.opentelemetry.io/otel"
@@ -90,6 +92,14 @@ func (e *exporter[T]) Shutdown(ctx context.Context) error               { return
 // Export tries until the batch is sent, or until one of the timeouts ends.
 func (e *exporter[T]) Export(ctx context.Context, batch []T) error {
 	err := e.send(ctx, batch)
+	// Over HTTP, the SDK does not try again where nobody listens, or where the name is gone.
+	for unreached := (*url.Error)(nil); errors.As(err, &unreached) && ctx.Err() == nil; err = e.send(ctx, batch) {
+		e.failed(0, err)
+		select {
+		case <-time.After(retry.InitialInterval):
+		case <-ctx.Done():
+		}
+	}
 	if notUTF8(err) {
 		for i := range batch {
 			batch[i] = e.valid(batch[i])
