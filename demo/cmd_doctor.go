@@ -6,7 +6,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"os"
 
 	"example.com/grafana-tempo-go-demo/demo/doctor"
 	"example.com/grafana-tempo-go-demo/demo/term"
@@ -24,24 +23,18 @@ environment or of the file .env. A flag replaces one of compose's addresses; an 
 stack does not have that part. The -gateway of a run of go run ./demo, alone, examines that run.`,
 	declare: func(fs *flag.FlagSet) action {
 		for _, p := range doctor.Parts() {
-			fs.String(p.Name, "", "`URL` of "+p.About+", in compose http://127.0.0.1:"+p.Port)
+			fs.String(p.Name, "", "`URL` of "+p.About+", in compose "+p.Host+":"+p.Port)
 		}
-		wait := fs.Duration("wait", 0, "how long to wait, from the answer on, for what arrives later; "+
-			"0 waits for each as long as it usually needs")
 		ebpf := fs.Bool("ebpf", false, "look for the spans that the kernel makes of uservice1 and uservice2, too (docs/ebpf.md)")
 		asJSON := fs.Bool("json", false, "print the report as JSON when all is done")
 		return func(s session) error {
-			if *wait < 0 {
-				return misused("-wait=%s is negative", *wait)
-			}
 			set, addresses := given(fs), map[string]string{}
 			for _, p := range doctor.Parts() {
 				if address, ok := set[p.Name]; ok {
 					addresses[p.Name] = address
 				}
 			}
-			system := doctor.System{LookupEnv: os.LookupEnv, Dir: ".", TempDir: os.TempDir()}
-			o, err := doctor.Find(s.ctx, addresses, system)
+			o, err := doctor.Find(s.ctx, addresses)
 			switch {
 			case s.ctx.Err() != nil: // what was found until then may not be all
 				return context.Cause(s.ctx)
@@ -50,7 +43,7 @@ stack does not have that part. The -gateway of a run of go run ./demo, alone, ex
 			case err != nil:
 				return misused("%w", err)
 			}
-			o.Wait, o.EBPF = *wait, *ebpf
+			o.EBPF = *ebpf
 			return runDoctor(s, o, *asJSON)
 		}
 	},

@@ -4,7 +4,6 @@ import (
 	"flag"
 	"fmt"
 	"log/slog"
-	"net"
 
 	"example.com/grafana-tempo-go-demo/demo/explorer"
 	"example.com/grafana-tempo-go-demo/demo/stack"
@@ -19,40 +18,33 @@ var explorerCommand = command{
 	declare: func(fs *flag.FlagSet) action {
 		tempoURL := fs.String("tempo", "http://localhost:3200", "`URL` of Tempo's HTTP API")
 		gatewayURL := fs.String("gateway", "http://localhost", "`URL` of the gateway, which routes <service>.localhost")
-		addr := fs.String("addr", topology.Addr(topology.Explorer),
-			"`host:port` of the page; a taken default moves to a free port")
-		level := logLevel(fs)
+		addr, asked := topology.Addr(topology.Explorer), ""
+		fs.Func("addr", "`host:port` of the page (default "+addr+", or a free port if that is taken)", func(s string) error {
+			addr, asked = s, "addr"
+			return nil
+		})
 		return func(s session) (err error) {
-			o := explorer.Options{Logger: slog.New(slog.NewJSONHandler(s.stderr, &slog.HandlerOptions{Level: *level}))}
+			o := explorer.Options{Logger: slog.New(slog.NewJSONHandler(s.stderr, nil))}
 			if o.Tempo, err = topology.ParseURL(*tempoURL); err != nil {
 				return misused("-tempo=%s: %w", *tempoURL, err)
 			}
 			if o.Gateway, err = topology.ParseURL(*gatewayURL); err != nil {
 				return misused("-gateway=%s: %w", *gatewayURL, err)
 			}
-			if err := stack.CheckAddr(*addr); err != nil {
-				return misused("-addr: %w", err)
-			}
-			_, asked := given(fs)["addr"]
-			l, err := stack.Listen(topology.Explorer, "addr", *addr, asked, s.stderr)
+			l, err := stack.Listen(topology.Explorer, addr, asked, s.stderr)
 			if err != nil {
 				return err
 			}
-			return serveExplorer(s, o, l)
+			if err := o.Missing(s.ctx); err != nil {
+				fmt.Fprintf(s.stderr, "explorer: not everything is there yet:\n%v\n"+
+					"the page starts all the same, and fills as soon as something is there\n", err)
+			}
+			err = s.print(fmt.Sprintf("explorer: http://%s shows the traces of %s and calls services through %s; Ctrl-C stops it\n",
+				l.Addr(), o.Tempo.Redacted(), o.Gateway.Redacted()))
+			if err != nil {
+				return fmt.Errorf("print the address: %w", err)
+			}
+			return explorer.Serve(s.ctx, l, o)
 		}
 	},
-}
-
-// serveExplorer serves the page on l until the session ends.
-func serveExplorer(s session, o explorer.Options, l net.Listener) error {
-	if err := o.Missing(s.ctx); err != nil {
-		fmt.Fprintf(s.stderr, "explorer: not everything is there yet:\n%v\n"+
-			"the page starts all the same, and fills as soon as something is there\n", err)
-	}
-	_, err := fmt.Fprintf(s.stdout, "explorer: http://%s shows the traces of %s and calls services through %s; Ctrl-C stops it\n",
-		l.Addr(), o.Tempo.Redacted(), o.Gateway.Redacted())
-	if err != nil {
-		return fmt.Errorf("print the address: %w", err)
-	}
-	return explorer.Serve(s.ctx, l, o)
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"flag"
 
 	"example.com/grafana-tempo-go-demo/demo/tour"
@@ -14,7 +13,6 @@ var tourCommand = command{
 second call, shows where the propagation header went and where the error began or the time went, and stops. The
 drawing is as wide as COLUMNS or the terminal.`,
 	declare: func(fs *flag.FlagSet) action {
-		asJSON := fs.Bool("json", false, "print one JSON object instead")
 		failing := choice(fs, "fail",
 			"make this `dependency` fail in both calls: redis or database", "redis", "database")
 		slow := choice(fs, "slow",
@@ -23,9 +21,6 @@ drawing is as wide as COLUMNS or the terminal.`,
 			report, err := tour.Run(s.ctx, s.kill, tour.Options{Fail: *failing, Slow: *slow, Bin: s.bin, Messages: s.stderr})
 			if err != nil {
 				return err
-			}
-			if *asJSON {
-				return json.NewEncoder(s.stdout).Encode(report)
 			}
 			return report.Text(s.stdout)
 		}

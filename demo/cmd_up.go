@@ -37,18 +37,21 @@ An address whose port is taken moves to a free one, unless it was given: then it
 }
 
 func declareUp(fs *flag.FlagSet) action {
-	for _, p := range topology.Parts() {
-		fs.String(p.Name+"-addr", p.Addr, "`host:port` of "+p.About)
-	}
 	asJSON := fs.Bool("json", false,
 		"when all is ready, print the addresses as one line of JSON; logs go to standard error")
-	level := logLevel(fs)
+	breaking := ""
 	o := stack.Options{Addrs: map[string]string{}, Propagators: map[string]string{}}
 	fs.Func("break", "break the telemetry on purpose, by a `fault` of the list below; random hides one for you to find on the"+
 		"\npage, and random:7 gives a class the same ones in the same order", func(s string) (err error) {
-		o.Break, o.Seed, err = parseBreak(s)
+		breaking, o.Seed, err = parseBreak(s)
 		return err
 	})
+	for _, p := range topology.Parts() {
+		fs.Func(p.Name+"-addr", "`host:port` of "+p.About+" (default "+p.Addr+")", func(addr string) error {
+			o.Addrs[p.Name] = addr
+			return nil
+		})
+	}
 	parts := []string{topology.Gateway, topology.Uservice3, topology.Uservice4}
 	fs.Func("propagators", "`part=list` of the formats that a part reads and writes, such as uservice4=tracecontext,jaeger;\n"+
 		"parts are gateway, uservice3 and uservice4, and the flag may be given for each; the others take\n"+
@@ -71,22 +74,11 @@ func declareUp(fs *flag.FlagSet) action {
 		}
 	}
 	return func(s session) error {
-		o.LogLevel, o.Bin = *level, s.bin
+		o.Bin = s.bin
 		for _, part := range parts {
 			o.Propagators[part] = cmp.Or(o.Propagators[part], os.Getenv(propagatorsVariable))
 		}
-		set := given(fs)
-		for _, p := range topology.Parts() {
-			addr, asked := set[p.Name+"-addr"]
-			if !asked {
-				continue
-			}
-			if err := stack.CheckAddr(addr); err != nil {
-				return misused("-%s-addr: %w", p.Name, err)
-			}
-			o.Addrs[p.Name] = addr
-		}
-		return runUp(s, o, *asJSON)
+		return runUp(s, o, breaking, *asJSON)
 	}
 }
 
@@ -110,40 +102,36 @@ func parseBreak(s string) (fault string, seed uint64, err error) {
 	return fault, 0, nil
 }
 
-// runUp starts everything and runs until the session ends.
-func runUp(s session, o stack.Options, asJSON bool) error {
+// runUp starts everything, breaks what is to be broken, and runs until the session ends.
+func runUp(s session, o stack.Options, breaking string, asJSON bool) error {
 	out := s.stdout
 	if asJSON { // standard output is for the one line
 		out = s.stderr
 	}
 	o.Logs, o.Messages = out, out
-	if len(s.ignored) > 0 {
-		fmt.Fprintf(out, "not used, because the demo sets its own: %s; of the shell's OTEL_ variables only %s is\n",
-			strings.Join(s.ignored, ", "), propagatorsVariable)
-	}
 	running, err := stack.Start(s.ctx, o)
 	if err != nil {
 		return err
 	}
-	if asJSON {
+	switch breaking {
+	case "":
+	case lab.Random:
+		err = running.Faults().Begin()
+	default:
+		err = running.Faults().Set(breaking)
+	}
+	if err == nil && asJSON {
 		err = json.NewEncoder(s.stdout).Encode(running.URLs())
-	} else {
-		err = printReady(out, running.URLs(), o.Break != "")
+	} else if err == nil {
+		err = printReady(out, running.URLs(), breaking, running.Faults().State().Seed)
 	}
-	if err == nil {
-		_, err = fmt.Fprint(out, broken(o.Break, running, term.Width(out)))
-	}
-	if err != nil {
-		err = fmt.Errorf("print the addresses: %w", err)
-	}
-
 	problems := []error{err}
 	for err == nil && s.ctx.Err() == nil {
 		select {
 		case <-s.ctx.Done():
-		case d := <-running.Deaths():
-			fmt.Fprintf(s.stderr, "demo: %s ended by itself (%s); the rest keeps running\n", d.Part, d.How)
-			problems = append(problems, fmt.Errorf("%s ended by itself: %s", d.Part, d.How))
+		case death := <-running.Deaths():
+			fmt.Fprintf(s.stderr, "demo: %v; the rest keeps running\n", death)
+			problems = append(problems, death)
 		}
 	}
 	if cause := context.Cause(s.ctx); cause != nil {
@@ -157,35 +145,27 @@ func runUp(s session, o stack.Options, asJSON bool) error {
 	return err
 }
 
-// broken says what is broken from the start; it is empty if nothing is.
-func broken(fault string, running *stack.Stack, width int) string {
-	if fault == lab.Random {
-		return term.Hang("", fmt.Sprintf("The telemetry is broken on purpose, and this terminal does not say how. The page, %s, has hints "+
-			"and takes your answer. -break random:%d hides the same faults in the same order.",
-			running.URLs().Explorer, running.Faults().State().Seed), width) + "\n"
-	}
-	if f, ok := lab.Named(fault); ok {
-		return fmt.Sprintf("The telemetry is broken on purpose (%s): %s.\n%s\n", f.Name, f.Title,
-			term.Hang("", "What you see then: "+f.Symptom, width))
-	}
-	return ""
-}
-
 //go:embed up.tmpl
 var readyText string
 
 var ready = template.Must(template.New("up").Parse(readyText))
 
-// printReady prints every address and what to do next in one piece: log lines go there too.
-func printReady(w io.Writer, u discover.URLs, broken bool) error {
+// printReady prints every address, what is broken from the start, and what to do next, in one piece:
+// log lines go there too.
+func printReady(w io.Writer, u discover.URLs, breaking string, seed uint64) error {
 	page := struct {
 		discover.URLs
 		Port   string // of the gateway, as in a URL
-		Broken bool   // on purpose, from the start
 		Table  []topology.Service
-	}{URLs: u, Broken: broken, Table: topology.Services()}
+		Broken bool
+		Fault  *lab.Fault // that is on, unless it is a secret
+		Seed   uint64     // of the secret ones
+	}{URLs: u, Table: topology.Services(), Broken: breaking != "", Seed: seed}
 	if g, err := url.Parse(u.Gateway); err == nil && g.Port() != "80" {
 		page.Port = ":" + g.Port()
+	}
+	if fault, ok := lab.Named(breaking); ok {
+		page.Fault = &fault
 	}
 	slices.SortFunc(page.Table, func(a, b topology.Service) int { return cmp.Compare(a.Name, b.Name) })
 	var b bytes.Buffer

@@ -6,7 +6,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"log/slog"
 	"slices"
 	"strings"
 
@@ -31,8 +30,7 @@ type session struct {
 	kill           context.Context // ends when the user does not want to wait for that
 	stdin          io.Reader
 	stdout, stderr io.Writer
-	ignored        []string // variables of the shell that are not for the demo
-	bin            string   // where the services' programs are; empty builds them
+	bin            string // where the services' programs are; empty builds them
 }
 
 // errPrinted is a failure that standard output has explained.
@@ -107,11 +105,4 @@ func choice(fs *flag.FlagSet, name, usage string, words ...string) *string {
 		return nil
 	})
 	return &value
-}
-
-// logLevel declares -log-level.
-func logLevel(fs *flag.FlagSet) *slog.Level {
-	var level slog.Level
-	fs.TextVar(&level, "log-level", slog.LevelInfo, "least `level` of the log lines shown: debug, info, warn or error")
-	return &level
 }

@@ -131,13 +131,7 @@ func up(t *testing.T, more ...string) *running {
 	}()
 	r.stop = sync.OnceValue(func() int {
 		cancel(errors.New("interrupted"))
-		select {
-		case code := <-ended:
-			return code
-		case <-time.After(40 * time.Second):
-			t.Errorf("it does not end\n%s", &r.stderr)
-			return -1
-		}
+		return <-ended
 	})
 	t.Cleanup(func() { r.stop() })
 	if err := json.NewDecoder(stdout).Decode(&r.urls); err != nil {
@@ -189,28 +183,14 @@ func get(t *testing.T, url, host string) *http.Response {
 	return res
 }
 
-// post sends JSON to the page's server.
-func (r *running) post(t *testing.T, path, body string) {
-	t.Helper()
-	res, err := localClient.Post(r.urls.Explorer+path, "application/json", bytes.NewBufferString(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	res.Body.Close()
-	if res.StatusCode != http.StatusOK {
-		t.Errorf("%s %s: %s", path, body, res.Status)
-	}
-}
-
 // uservice3 asks for the instrumented page and returns the complete trace of that.
 func (r *running) uservice3(t *testing.T) *tempo.Trace {
 	t.Helper()
 	id := traceID(t, get(t, r.urls.Gateway+"/", "uservice3.localhost"))
-	client := &tempo.Client{URL: r.urls.Tempo}
 	var trace *tempo.Trace
 	waitFor(t, "complete trace "+id, func() bool {
 		var err error
-		trace, err = client.Trace(t.Context(), id)
+		trace, err = (&tempo.Client{URL: r.urls.Tempo}).Trace(t.Context(), id)
 		return err == nil && trace.Complete()
 	})
 	return trace
@@ -220,7 +200,7 @@ func (r *running) uservice3(t *testing.T) *tempo.Trace {
 func traceID(t *testing.T, res *http.Response) string {
 	t.Helper()
 	h := header.Decode("traceresponse", res.Header.Get("traceresponse"))
-	if !h.Valid {
+	if h.TraceID == "" {
 		t.Fatalf("%s: traceresponse %q %s", res.Status, h.Value, h.Problem)
 	}
 	return h.TraceID

@@ -18,6 +18,7 @@ import (
 	"syscall"
 	"time"
 
+	"example.com/grafana-tempo-go-demo/demo/compare"
 	"example.com/grafana-tempo-go-demo/demo/process"
 )
 
@@ -31,12 +32,11 @@ func start(bin string) int {
 	// The shell's settings for programs that send telemetry are not meant for the gateway in this
 	// process: the SDK would read them, and send its spans elsewhere or not at all. Which headers the
 	// demo speaks is the user's to say: see up.
-	var ignored []string
 	for _, kv := range os.Environ() {
 		name, _, _ := strings.Cut(kv, "=")
 		if upper := strings.ToUpper(name); strings.HasPrefix(upper, "OTEL_") && upper != propagatorsVariable {
 			_ = os.Unsetenv(name)
-			ignored = append(ignored, name)
+			fmt.Fprintf(os.Stderr, "demo: %s is not used, because the demo sets its own\n", name)
 		}
 	}
 	ctx, kill := signals()
@@ -44,7 +44,7 @@ func start(bin string) int {
 		time.Sleep(killTime)
 		os.Exit(1)
 	})
-	return run(session{ctx, kill, os.Stdin, os.Stdout, os.Stderr, ignored, bin}, os.Args[1:])
+	return run(session{ctx, kill, os.Stdin, os.Stdout, os.Stderr, bin}, os.Args[1:])
 }
 
 // killTime is for what a second Ctrl-C kills to end, and for its files to go.
@@ -61,8 +61,8 @@ func run(s session, args []string) int {
 	if name == "help" {
 		return s.exitCode(s.print(usage()))
 	}
-	if name == sinkCommand.name {
-		return sinkCommand.run(s, args)
+	if name == compare.SinkCommand { // `compare` starts itself as the process that takes the spans
+		return s.exitCode(compare.ServeSink(s.ctx, s.stdout))
 	}
 	var names []string
 	for _, c := range commands {
@@ -90,13 +90,7 @@ func signals() (ctx, kill context.Context) {
 	ctx, stop := context.WithCancelCause(context.Background())
 	kill, stopAtOnce := context.WithCancelCause(context.Background())
 	ch := make(chan os.Signal, 2)
-	signal.Notify(ch, os.Interrupt, syscall.SIGTERM)
-	gone := process.ParentGone()
-	if !signal.Ignored(syscall.SIGHUP) {
-		signal.Notify(ch, syscall.SIGHUP)
-	} else if exe, _ := os.Executable(); !strings.Contains(exe, "go-build") {
-		gone = nil // under nohup it outlives its shell; `go run`, which builds there, is no shell
-	}
+	signal.Notify(ch, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	// A closed pipe behind standard output would end this process at its next line, and leave the
 	// children. As an error of that write it does no harm.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
@@ -104,7 +98,7 @@ func signals() (ctx, kill context.Context) {
 		select {
 		case <-ch:
 			stop(errors.New("interrupted"))
-		case <-gone:
+		case <-process.ParentGone():
 			stop(errors.New("the process that started this one is gone"))
 		}
 		<-ch

@@ -40,19 +40,28 @@ func parseConfig(args []string, getenv func(string) string, stderr io.Writer) (c
 	var conf config
 	flags := flag.NewFlagSet("prober", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	flags.StringVar(&conf.addr, "addr", "127.0.0.1:7878", "answer health checks on this `host:port`; port 0 takes a free one")
+	flags.StringVar(&conf.addr, "addr", "127.0.0.1:7878",
+		"answer health checks on this `host:port`; port 0 takes a free one")
 	flags.TextVar(&conf.logLevel, "log-level", slog.LevelInfo, "least `level` that is logged: debug, info, warn or error")
-	flags.BoolVar(&conf.healthcheck, "healthcheck", false, "ask the prober that listens on -addr whether it is ready and alive, and exit")
-	flags.StringVar(&conf.proxy, "proxy", "", "`URL` of the proxy that all requests go to, such as http://127.0.0.1:8000; required")
-	flags.Var(&conf.hosts, "hosts", "`names` to ask the proxy for, separated by commas, such as a.localhost,b.localhost; required")
-	flags.StringVar(&conf.expect, "expect", "", "`text` that a good answer contains; empty takes any answer with status 200")
-	flags.DurationVar(&conf.interval, "interval", 15*time.Second, "`duration` from one pass to the next, at least 1s; 0 switches the prober off")
+	flags.BoolVar(&conf.healthcheck, "healthcheck", false,
+		"ask the prober that listens on -addr whether it is ready and alive, and exit")
+	flags.StringVar(&conf.proxy, "proxy", "",
+		"`URL` of the proxy that all requests go to, such as http://127.0.0.1:8000; required")
+	flags.Var(&conf.hosts, "hosts",
+		"`names` to ask the proxy for, separated by commas, such as a.localhost,b.localhost; required")
+	flags.StringVar(&conf.expect, "expect", "",
+		"`text` that a good answer contains; empty takes any answer with status 200")
+	flags.DurationVar(&conf.interval, "interval", 15*time.Second,
+		"`duration` from one pass to the next, at least 1s; 0 switches the prober off")
 	// Longer than a service waits for another, so that its own answer, which says more, comes
 	// first.
-	flags.DurationVar(&conf.timeout, "timeout", 14*time.Second, "`duration` within which a good answer is there as a whole")
-	flags.DurationVar(&conf.backoff.min, "backoff-min", time.Second, "`duration` before a target that failed once is tried again; doubled with each failure")
+	flags.DurationVar(&conf.timeout, "timeout", 14*time.Second,
+		"`duration` within which a good answer is there as a whole")
+	flags.DurationVar(&conf.backoff.min, "backoff-min", time.Second,
+		"`duration` before a target that failed once is tried again; doubled with each failure")
 	flags.DurationVar(&conf.backoff.max, "backoff-max", 30*time.Second, "greatest `duration` between two tries")
-	flags.DurationVar(&conf.liveAfter, "live-after", 2*time.Minute, "`duration` without a reconciliation that ended, well or not, after which /livez answers 503")
+	flags.DurationVar(&conf.liveAfter, "live-after", 2*time.Minute,
+		"`duration` without a reconciliation that ended, well or not, after which /livez answers 503")
 
 	var problems []error
 	flags.VisitAll(func(f *flag.Flag) {
@@ -105,7 +114,8 @@ func (c *config) check() error {
 	}
 	// Sooner than the next reconciliation can end, and even the healthiest loop would be called dead.
 	if longest := max(c.interval, c.backoff.max) + c.timeout; c.interval > 0 && c.liveAfter <= longest {
-		wrong("-live-after %s: want more than %s, which is -interval or -backoff-max, and then -timeout", c.liveAfter, longest)
+		wrong("-live-after %s: want more than %s, which is -interval or -backoff-max, and then -timeout",
+			c.liveAfter, longest)
 	}
 	return errors.Join(problems...)
 }

@@ -76,8 +76,9 @@ func (c *controller) setUpMetrics(meter metric.Meter) error {
 	var errs [3]error
 	c.total, errs[0] = meter.Int64Counter("reconciliations", metric.WithUnit("{reconciliation}"),
 		metric.WithDescription("Reconciliations that have ended; those that failed have an error_type."))
-	c.duration, errs[1] = meter.Float64Histogram("reconcile_duration", metric.WithExplicitBucketBoundaries(durationBounds...),
-		metric.WithUnit("s"), metric.WithDescription("Time that reconciliations have taken."))
+	c.duration, errs[1] = meter.Float64Histogram("reconcile_duration", metric.WithUnit("s"),
+		metric.WithExplicitBucketBoundaries(durationBounds...),
+		metric.WithDescription("Time that reconciliations have taken."))
 	_, errs[2] = meter.Int64ObservableGauge("reconcile_queue_depth",
 		metric.WithUnit("{target}"), metric.WithDescription("Targets that wait for their reconciliation."),
 		metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {

@@ -1,12 +1,15 @@
 package main
 
 import (
+	"context"
 	"strings"
 
 	"go.opentelemetry.io/otel/attribute"
 	sdklog "go.opentelemetry.io/otel/sdk/log"
-	sdktrace "go.opentelemetry.io/otel/sdk/trace"
-	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protopath"
+	"google.golang.org/protobuf/reflect/protorange"
+	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
 // This file replaces text that is not UTF-8, which the SDK lets pass: one such byte in a header or
@@ -15,56 +18,46 @@ import (
 
 func valid(text string) string { return strings.ToValidUTF8(text, "\uFFFD") }
 
-func notUTF8(err error) bool { return err != nil && strings.Contains(err.Error(), "invalid UTF-8") }
-
-func validSpan(span sdktrace.ReadOnlySpan) sdktrace.ReadOnlySpan {
-	stub := tracetest.SpanStubFromReadOnlySpan(span) // the way to a copy that can be changed
-	stub.Name, stub.Status.Description = valid(stub.Name), valid(stub.Status.Description)
-	stub.Attributes = validText(stub.Attributes)
-	for i, event := range stub.Events {
-		stub.Events[i].Name, stub.Events[i].Attributes = valid(event.Name), validText(event.Attributes)
-	}
-	for i, link := range stub.Links {
-		stub.Links[i].Attributes = validText(link.Attributes)
-	}
-	return stub.Snapshot()
+// mend mends all text of a message of protobuf, such as a batch of spans with its resource.
+func mend(message any) {
+	protorange.Range(message.(proto.Message).ProtoReflect(), func(path protopath.Values) error {
+		last := path.Index(-1)
+		if text, ok := last.Value.Interface().(string); ok && last.Step.Kind() == protopath.FieldAccessStep {
+			path.Index(-2).Value.Message().Set(last.Step.FieldDescriptor(), protoreflect.ValueOfString(valid(text)))
+		}
+		return nil
+	})
 }
 
-func validRecord(record sdklog.Record) sdklog.Record {
-	mended := record.Clone()
-	mended.SetAttributes()
-	record.WalkAttributes(func(kv attribute.KeyValue) bool {
-		mended.AddAttributes(validText([]attribute.KeyValue{kv})...)
+// mendedLines mends log lines on their way to a processor: their exporter has no place for mend.
+type mendedLines struct{ sdklog.Processor }
+
+func (p mendedLines) OnEmit(ctx context.Context, record *sdklog.Record) error {
+	before := record.Clone()
+	record.SetAttributes()
+	before.WalkAttributes(func(kv attribute.KeyValue) bool {
+		record.AddAttributes(mended([]attribute.KeyValue{kv})...)
 		return true
 	})
-	return mended
+	return p.Processor.OnEmit(ctx, record)
 }
 
-func validText(attributes []attribute.KeyValue) (mended []attribute.KeyValue) {
+// mended mends what a resource or a log line has: text, lists of text, and groups, such as headers.
+func mended(attributes []attribute.KeyValue) (all []attribute.KeyValue) {
 	for _, kv := range attributes {
-		mended = append(mended, attribute.KeyValue{Key: attribute.Key(valid(string(kv.Key))), Value: validValue(kv.Value)})
-	}
-	return mended
-}
-
-func validValue(value attribute.Value) attribute.Value {
-	switch value.Type() {
-	case attribute.STRING:
-		return attribute.StringValue(valid(value.AsString()))
-	case attribute.STRINGSLICE:
-		list := value.AsStringSlice()
-		for i := range list {
-			list[i] = valid(list[i])
+		switch kv.Value.Type() {
+		case attribute.STRING:
+			kv.Value = attribute.StringValue(valid(kv.Value.AsString()))
+		case attribute.STRINGSLICE:
+			list := kv.Value.AsStringSlice()
+			for i := range list {
+				list[i] = valid(list[i])
+			}
+			kv.Value = attribute.StringSliceValue(list)
+		case attribute.MAP:
+			kv.Value = attribute.MapValue(mended(kv.Value.AsMap())...)
 		}
-		return attribute.StringSliceValue(list)
-	case attribute.SLICE:
-		var list []attribute.Value
-		for _, value := range value.AsSlice() {
-			list = append(list, validValue(value))
-		}
-		return attribute.SliceValue(list...)
-	case attribute.MAP: // the headers of a request in its log line
-		return attribute.MapValue(validText(value.AsMap())...)
+		all = append(all, attribute.KeyValue{Key: attribute.Key(valid(string(kv.Key))), Value: kv.Value})
 	}
-	return value
+	return all
 }

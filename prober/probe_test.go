@@ -18,22 +18,26 @@ import (
 func TestWhatAGoodAnswerIsAndWhyOthersAreNot(t *testing.T) {
 	stopped := httptest.NewServer(nil)
 	stopped.Close()
-	hang := func(r *http.Request) { <-r.Context().Done() }
+	hang := func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
+	breaks := func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
+	says := func(status int, text string) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) { http.Error(w, text, status) }
+	}
 	for name, test := range map[string]struct {
 		serve  http.HandlerFunc
 		expect string
 		cause  string // empty: a good answer
 		want   string // part of the error
 	}{
-		"a good answer":    {serve: func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "Hello, world!") }, expect: "world"},
-		"anything will do": {serve: func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "whatever") }},
-		"no answer":        {serve: func(_ http.ResponseWriter, r *http.Request) { hang(r) }, cause: causeTimeout, want: "deadline"},
+		"a good answer":    {serve: says(200, "Hello, world!"), expect: "world"},
+		"anything will do": {serve: says(200, "whatever")},
+		"no answer":        {serve: hang, cause: causeTimeout, want: "deadline"},
 		"an answer that stops in its middle": {serve: func(w http.ResponseWriter, r *http.Request) {
 			w.(http.Flusher).Flush()
-			hang(r)
+			hang(w, r)
 		}, cause: causeTimeout, want: "deadline"},
 		"nobody there":             {cause: causeRefused, want: "refused"},
-		"a connection that breaks": {serve: func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, cause: causeBroken, want: "EOF"},
+		"a connection that breaks": {serve: breaks, cause: causeBroken, want: "EOF"},
 		"no HTTP": {serve: func(w http.ResponseWriter, _ *http.Request) {
 			conn, _, _ := w.(http.Hijacker).Hijack()
 			io.WriteString(conn, "SSH-2.0-OpenSSH_9.9\r\n")
@@ -45,11 +49,10 @@ func TestWhatAGoodAnswerIsAndWhyOthersAreNot(t *testing.T) {
 			io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
 			io.Copy(io.Discard, conn)
 		}, cause: causeStatus, want: "101"},
-		"another status": {serve: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(502) }, cause: causeStatus, want: "502 Bad Gateway"},
-		"a redirect, which is not followed": {serve: func(w http.ResponseWriter, r *http.Request) {
-			http.Redirect(w, r, "http://127.0.0.1:9/", http.StatusFound)
-		}, cause: causeStatus, want: "302"},
-		"a page of something else": {serve: func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "It works!") }, expect: "world", cause: causeBody, want: `lacks "world"`},
+		"another status": {serve: says(502, ""), cause: causeStatus, want: "502 Bad Gateway"},
+		"a redirect, which is not followed": {serve: http.RedirectHandler("http://127.0.0.1:9/", 302).ServeHTTP,
+			cause: causeStatus, want: "302"},
+		"a page of something else": {serve: says(200, "It works!"), expect: "world", cause: causeBody, want: `lacks "world"`},
 		"an answer cut off": {serve: func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "100")
 			io.WriteString(w, "short")
@@ -95,14 +98,15 @@ func TestWhatAGoodAnswerIsAndWhyOthersAreNot(t *testing.T) {
 }
 
 func TestEveryErrorHasOneOfTheCauses(t *testing.T) {
+	op := func(op string, err error) error { return &net.OpError{Op: op, Err: err} }
 	for name, test := range map[string]struct {
 		err  error
 		want string
 	}{
-		"an unknown name":         {&net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host", IsNotFound: true}}, causeDNS},
-		"a resolver that is slow": {&net.OpError{Op: "dial", Err: &net.DNSError{Err: "i/o timeout", IsTimeout: true}}, causeTimeout},
-		"no route":                {&net.OpError{Op: "dial", Err: errors.New("no route to host")}, causeRefused},
-		"a reset":                 {&net.OpError{Op: "read", Err: errors.New("connection reset by peer")}, causeBroken},
+		"an unknown name":         {op("dial", &net.DNSError{Err: "no such host", IsNotFound: true}), causeDNS},
+		"a resolver that is slow": {op("dial", &net.DNSError{Err: "i/o timeout", IsTimeout: true}), causeTimeout},
+		"no route":                {op("dial", errors.New("no route to host")), causeRefused},
+		"a reset":                 {op("read", errors.New("connection reset by peer")), causeBroken},
 		"anything else":           {errors.New("anything"), causeBroken},
 	} {
 		if cause := causeOf(test.err); cause != test.want || !slices.Contains(causes, cause) {

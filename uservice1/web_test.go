@@ -51,19 +51,12 @@ func TestRequestsAreLoggedWithTheirHeaders(t *testing.T) {
 	req.Header.Add("X-Two", "b")
 	req.Header.Add("Authorization", "Bearer secret")
 	newServiceFor("", logs).handler().ServeHTTP(httptest.NewRecorder(), req)
-	lines := logs.lines(t, "request")
-	if len(lines) != 1 {
-		t.Fatalf("logged %d requests", len(lines))
-	}
-	for name, want := range map[string]string{"method": "GET", "host": "example.com", "path": "/nowhere", "query": "x=1"} {
-		if lines[0][name] != want {
-			t.Errorf("%s is %v, want %s", name, lines[0][name], want)
-		}
-	}
-	headers := lines[0]["headers"].(map[string]any)
-	for name, want := range map[string]string{"uber-trace-id": "1:2:0:1", "x-two": "a, b", "authorization": "[redacted]"} {
-		if headers[name] != want {
-			t.Errorf("header %s is %v, want %s", name, headers[name], want)
+	for _, want := range []string{
+		`"msg":"request","method":"GET","host":"example.com","path":"/nowhere","query":"x=1"`,
+		`"authorization":"[redacted]"`, `"uber-trace-id":"1:2:0:1"`, `"x-two":"a, b"`,
+	} {
+		if !strings.Contains(logs.String(), want) {
+			t.Errorf("logged %s, want %s in it", logs, want)
 		}
 	}
 }

@@ -47,29 +47,17 @@ func TestThePropagationHeaderIsRead(t *testing.T) {
 		"debug":                {header: traceID + ":" + parentID + ":0:3", traceID: traceID, sampled: true},
 		"not sampled":          {header: traceID + ":" + parentID + ":0:0", traceID: traceID},
 		"64-bit ids":           {header: "0123456789abcdef:" + parentID + ":0:1", traceID: "0000000000000000" + "0123456789abcdef", sampled: true},
-		"with a parent":        {header: traceID + ":" + parentID + ":2222222222222222:1", traceID: traceID, sampled: true},
 		"missing":              {sampled: true},
 		"malformed":            {header: "what:is:this:1", sampled: true},
-		"too few parts":        {header: traceID + ":" + parentID + ":1", sampled: true},
-		"too many parts":       {header: traceID + ":" + parentID + ":0:1:1", sampled: true},
 		"an all-zero trace id": {header: strings.Repeat("0", 32) + ":" + parentID + ":0:1", sampled: true},
-		"an all-zero span id":  {header: traceID + ":" + strings.Repeat("0", 16) + ":0:1", sampled: true},
-		"an over-long id":      {header: traceID + "00:" + parentID + ":0:1", sampled: true},
 		"upper case":           {header: strings.ToUpper(traceID) + ":" + parentID + ":0:1", sampled: true},
-		"far too long":         {header: strings.Repeat(":", maxHeaderBytes), sampled: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			spans := record(t)
 			res := request(t, newServiceFor("http://127.0.0.1:9", io.Discard), "/nowhere", test.header)
 			parts := strings.Split(res.Header().Get("traceresponse"), "-")
-			if len(parts) != 4 {
-				t.Fatalf("traceresponse is %q", res.Header().Get("traceresponse"))
-			}
-			if test.traceID != "" && parts[1] != test.traceID {
-				t.Errorf("trace id %s, want %s", parts[1], test.traceID)
-			}
-			if test.traceID == "" && strings.Contains(test.header, parts[1]) {
-				t.Errorf("trace id %s was taken from %q", parts[1], test.header)
+			if len(parts) != 4 || test.traceID != "" && parts[1] != test.traceID || test.traceID == "" && strings.Contains(test.header, parts[1]) {
+				t.Fatalf("traceresponse is %q, want trace id %q", parts, test.traceID)
 			}
 			if sampled := parts[3] == "01"; sampled != test.sampled || sampled != (len(spans.GetSpans()) > 0) {
 				t.Errorf("traceresponse flags %s with %d spans, want sampled %t", parts[3], len(spans.GetSpans()), test.sampled)

@@ -10,6 +10,8 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/go-logr/logr/funcr"
 	"go.opentelemetry.io/otel"
@@ -29,9 +31,16 @@ func env(name, preset string) string { return cmp.Or(strings.TrimSpace(os.Getenv
 func choice(name, preset string) string { return strings.ToLower(env(name, preset)) }
 
 // checkSettings says which variables are not the numbers that the SDK takes them for unchecked. From
-// now on our log has what the SDK says, without the values that it shows: a header's may be a secret.
+// now on our log has what the SDK says, once a minute, without the values that it shows: a header's
+// may be a secret.
 func checkSettings(log *slog.Logger) (err error) {
-	warn := func(text string) { log.Warn("telemetry", "error", userinfo.ReplaceAllString(text, "//")) }
+	var recent sync.Map // the texts of the last minute
+	warn := func(text string) {
+		if _, said := recent.LoadOrStore(text, true); !said {
+			time.AfterFunc(time.Minute, func() { recent.Delete(text) })
+			log.Warn("telemetry", "error", userinfo.ReplaceAllString(text, "//"))
+		}
+	}
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { warn(err.Error()) }))
 	otel.SetLogger(funcr.New(func(_, text string) { warn(text) }, funcr.Options{Verbosity: 1,
 		RenderArgsHook: func([]any) []any { return nil }}))
@@ -41,18 +50,10 @@ func checkSettings(log *slog.Logger) (err error) {
 			err = errors.Join(err, fmt.Errorf("%s=%q: want 1 to 10000000, without a unit; times are in milliseconds", name, value))
 		}
 	}
-	return err
-}
-
-// disabled reports whether telemetry is switched off.
-func disabled(log *slog.Logger) bool {
-	value := choice("OTEL_SDK_DISABLED", "false")
-	if value == "true" {
-		log.Info("telemetry is off", "because", "OTEL_SDK_DISABLED=true")
-	} else if value != "false" {
-		log.Warn("ignored: want true or false", "OTEL_SDK_DISABLED", value)
+	if off := choice("OTEL_SDK_DISABLED", "false"); off != "true" && off != "false" {
+		log.Warn("ignored: want true or false", "OTEL_SDK_DISABLED", off)
 	}
-	return value == "true"
+	return err
 }
 
 // checkOTLP says what is wrong with protocol and endpoint of a signal, which is TRACES or LOGS. What

@@ -76,19 +76,15 @@ func TestTheProtocolOfASignalWinsOverThatOfAll(t *testing.T) {
 	t.Setenv("OTEL_TRACES_EXPORTER", "otlp")
 	t.Setenv("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "http://127.0.0.1:9/v1/logs")
 	t.Setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
-	set := func() error {
+	for logs, want := range map[string]string{"": "want OTEL_EXPORTER_OTLP_LOGS_PROTOCOL=http/protobuf", "http/protobuf": "<nil>"} {
+		t.Setenv("OTEL_EXPORTER_OTLP_LOGS_PROTOCOL", logs)
 		shutdown, err := setUpTelemetry(t.Context(), slog.New(slog.DiscardHandler))
 		if err == nil {
 			shutdown()
 		}
-		return err
-	}
-	if err := set(); err == nil || !strings.Contains(err.Error(), "want OTEL_EXPORTER_OTLP_LOGS_PROTOCOL=http/protobuf") {
-		t.Errorf("log lines over gRPC: %v", err)
-	}
-	t.Setenv("OTEL_EXPORTER_OTLP_LOGS_PROTOCOL", "http/protobuf")
-	if err := set(); err != nil {
-		t.Error(err)
+		if !strings.Contains(fmt.Sprint(err), want) {
+			t.Errorf("%q: %v", logs, err)
+		}
 	}
 }
 
@@ -168,31 +164,28 @@ func TestWhatIsSetUpStopsWhenALaterPartFails(t *testing.T) {
 }
 
 func TestASpanEndsByHowItsFunctionEnded(t *testing.T) {
+	const failed = "internal work: Error error.type=*errors.errorString\n  event exception exception.message=%s exception.type=*errors.errorString\n"
 	for name, test := range map[string]struct {
 		function func() error
 		want     string
+		panics   any
 	}{
-		"well":          {func() error { return nil }, "internal work: Ok\n"},
-		"with an error": {func() error { return errors.New("refused") }, "internal work: Error error.type=*errors.errorString\n  event exception exception.message=refused exception.type=*errors.errorString\n"},
-		"with a panic":  {func() error { panic("a bug") }, "internal work: Error error.type=*errors.errorString\n  event exception exception.message=panic: a bug exception.type=*errors.errorString\n"},
+		"well":          {func() error { return nil }, "internal work: Ok\n", nil},
+		"with an error": {func() error { return errors.New("refused") }, fmt.Sprintf(failed, "refused"), nil},
+		"with a panic":  {func() error { panic("a bug") }, fmt.Sprintf(failed, "panic: a bug"), "a bug"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			spans := record(t)
-			func() {
-				defer func() {
-					if reason := recover(); (reason != nil) != (name == "with a panic") {
-						t.Errorf("the panic that goes on is %v", reason)
-					}
-				}()
-				func() (err error) {
-					_, span := otel.Tracer(scopeName).Start(t.Context(), "work")
-					defer endSpan(span, &err)
-					return test.function()
-				}()
+			defer func() {
+				if reason, got := recover(), describe(spans.GetSpans()); reason != test.panics || got != test.want {
+					t.Errorf("got %s want %s; the panic that goes on is %v", got, test.want, reason)
+				}
 			}()
-			if got := describe(spans.GetSpans()); got != test.want {
-				t.Errorf("got %s want %s", got, test.want)
-			}
+			func() (err error) {
+				_, span := otel.Tracer(scopeName).Start(t.Context(), "work")
+				defer endSpan(span, &err)
+				return test.function()
+			}()
 		})
 	}
 }

@@ -52,7 +52,7 @@ func TestTheServiceAnswersFailsLogsAndStops(t *testing.T) {
 			t.Errorf("%s: answered %d, want %d: %s", target, status, want.status, page)
 		}
 	}
-	p.stop(t)
+	p.stop()
 	if got := b.named("handle_incoming_call"); len(got) != 5 {
 		t.Errorf("%d spans arrived before the stop", len(got))
 	}

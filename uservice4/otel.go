@@ -37,10 +37,10 @@ func setUpTelemetry(ctx context.Context, log *slog.Logger) (shutdown func(), err
 		return nil, err
 	}
 	otel.SetTextMapPropagator(propagator)
-	if disabled(log) {
+	if choice("OTEL_SDK_DISABLED", "false") == "true" {
+		log.Info("telemetry is off", "because", "OTEL_SDK_DISABLED=true")
 		return func() {}, nil
 	}
-
 	var stops []func(context.Context) error
 	shutdown = func() {
 		flush, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTimeout)
@@ -97,7 +97,7 @@ func newResource(ctx context.Context, log *slog.Logger) *resource.Resource {
 	if name, _ := res.Set().Value(semconv.ServiceNameKey); strings.HasPrefix(name.AsString(), "unknown_service") {
 		log.Warn("traces will not name this service: set OTEL_SERVICE_NAME", "service.name", name.AsString())
 	}
-	return resource.NewWithAttributes(res.SchemaURL(), validText(res.Attributes())...)
+	return resource.NewWithAttributes(res.SchemaURL(), mended(res.Attributes())...)
 }
 
 // setUpTraces sends spans to where OTEL_TRACES_EXPORTER says, in batches: sent one by one, each

@@ -39,7 +39,7 @@ func TestTheServiceAnswersFailsLogsAndStops(t *testing.T) {
 	if lines := p.logs.lines(t, "request failed"); len(lines) != 3 {
 		t.Errorf("logged failures %v", lines)
 	}
-	p.stop(t)
+	p.stop()
 	if res, err := http.Get(p.url); err == nil {
 		res.Body.Close()
 		t.Error("a stopped service still answers")

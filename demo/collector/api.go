@@ -1,57 +1,147 @@
 package collector
 
 import (
+	"cmp"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
 	"strings"
 
+	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
 
 	"example.com/grafana-tempo-go-demo/demo/traceid"
 )
 
+const defaultLimit = 20 // of a search, Tempo's
+
 // serveTrace answers /api/v2/traces/{traceID}: the trace within an object, which is empty for an
-// unknown one. Tempo's JSON is protobuf's: ids in base64, 64-bit integers as strings, enums by
-// name, zero values left out.
+// unknown one. As Tempo does, it sends protobuf to those who accept that, and otherwise protobuf's JSON:
+// ids in base64, 64-bit integers as strings, enums by name, zero values left out.
 func (c *Collector) serveTrace(w http.ResponseWriter, r *http.Request) {
-	id, err := parseTraceID(r.PathValue("traceID"))
+	digits, err := traceid.Trace(r.PathValue("traceID"))
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	answer := []byte(`{"trace":{}}`)
+	var id traceID
+	_, _ = hex.Decode(id[:], []byte(digits)) // which was checked
+	data := &tracepb.TracesData{}
 	if t := c.store.get(id); t != nil {
-		data, _ := protojson.Marshal(t.data()) // it was decoded, so it can be encoded
-		answer = fmt.Appendf(nil, `{"trace":%s}`, data)
+		data = t.data()
 	}
-	w.Header().Set("Content-Type", contentJSON)
+	const contentTempo = "application/protobuf" // not OTLP's
+	mediaType, answer := contentJSON, []byte(nil)
+	if r.Header.Get("Accept") == contentTempo { // the trace is field 1 of the answer
+		mediaType = contentTempo
+		encoded, _ := proto.Marshal(data) // it was decoded, so it can be encoded
+		answer = protowire.AppendBytes(protowire.AppendTag(nil, 1, protowire.BytesType), encoded)
+	} else {
+		encoded, _ := protojson.Marshal(data)
+		answer = fmt.Appendf(nil, `{"trace":%s}`, encoded)
+	}
+	w.Header().Set("Content-Type", mediaType)
 	_, _ = w.Write(answer) // the client may be gone
 }
 
-// parseTraceID takes up to 32 hexadecimal digits, padded with zeros. Its errors are Tempo's.
-func parseTraceID(s string) (traceID, error) {
-	var id traceID
-	for i, c := range s {
-		if !strings.ContainsRune("0123456789abcdefABCDEF", c) {
-			return id, fmt.Errorf("trace IDs can only contain hex characters: invalid character '%c' at position %d", c, i+1)
-		}
-	}
-	if len(s) > traceid.TraceDigits {
-		return id, errors.New("trace IDs can't be larger than 128 bits")
-	}
-	_, err := hex.Decode(id[:], []byte(traceid.Pad(s, traceid.TraceDigits)))
-	return id, err
-}
-
+// serveSearch answers /api/search.
 func (c *Collector) serveSearch(w http.ResponseWriter, r *http.Request) {
-	q, err := parseSearch(r.URL.Query())
+	answer, err := search(r.URL.Query(), c.store.recent())
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
 	w.Header().Set("Content-Type", contentJSON)
-	_ = json.NewEncoder(w).Encode(q.run(c.store.recent())) // the client may be gone
+	_ = json.NewEncoder(w).Encode(answer) // the client may be gone
+}
+
+// searchAnswer is what /api/search answers: of Tempo's tempopb.SearchResponse what the demo reads.
+type searchAnswer struct {
+	Traces []summary `json:"traces"` // also when there are none
+}
+
+// summary describes one found trace.
+type summary struct {
+	TraceID           string `json:"traceID"` // hexadecimal without leading zeros
+	RootServiceName   string `json:"rootServiceName"`
+	RootTraceName     string `json:"rootTraceName,omitempty"`
+	StartTimeUnixNano uint64 `json:"startTimeUnixNano,string,omitempty"`
+	DurationMs        uint32 `json:"durationMs,omitempty"`
+
+	ServiceStats map[string]serviceStats `json:"serviceStats"`
+}
+
+type serviceStats struct {
+	SpanCount  int `json:"spanCount"`
+	ErrorCount int `json:"errorCount,omitempty"`
+}
+
+// search looks through traces, the latest to arrive first. Like Tempo it answers them by start. Its errors
+// are Tempo's, but for what only Tempo can answer.
+func search(v url.Values, traces []trace) (*searchAnswer, error) {
+	for _, name := range []string{"tags", "minDuration", "maxDuration", "spss"} {
+		if v.Get(name) != "" {
+			return nil, fmt.Errorf("this collector has no %s: search with q, start, end and limit, or ask a real Tempo", name)
+		}
+	}
+	var limit, start, end uint64 // the last two in Unix seconds, 0 for any
+	for name, number := range map[string]*uint64{"limit": &limit, "start": &start, "end": &end} {
+		var err error
+		if *number, err = strconv.ParseUint(cmp.Or(v.Get(name), "0"), 10, 32); err != nil {
+			return nil, fmt.Errorf("invalid %s: %w", name, err)
+		}
+	}
+	switch {
+	case limit == 0 && v.Get("limit") != "":
+		return nil, errors.New("invalid limit: must be a positive number")
+	case (start != 0 || end != 0) && end <= start:
+		return nil, fmt.Errorf("http parameter start must be before end. received start=%d end=%d", start, end)
+	case v.Get("start") == "" && v.Get("end") != "":
+		return nil, errors.New("error parsing date range: only one of start and end provided: must provide both or neither")
+	}
+	matches, err := parseTraceQL(cmp.Or(v.Get("q"), "{}"))
+	if err != nil {
+		return nil, err
+	}
+	answer := &searchAnswer{Traces: []summary{}}
+	for _, t := range traces {
+		within := end == 0 || t.start <= end*1e9 && t.end >= start*1e9
+		if within && matches(&t) && len(answer.Traces) < int(cmp.Or(limit, defaultLimit)) {
+			answer.Traces = append(answer.Traces, summarize(&t))
+		}
+	}
+	slices.SortStableFunc(answer.Traces, func(a, b summary) int {
+		return cmp.Compare(b.StartTimeUnixNano, a.StartTimeUnixNano)
+	})
+	return answer, nil
+}
+
+func summarize(t *trace) summary {
+	s := summary{
+		TraceID:           strings.TrimLeft(hex.EncodeToString(t.id[:]), "0"),
+		RootServiceName:   "<root span not yet received>",
+		StartTimeUnixNano: t.start,
+		DurationMs:        uint32((t.end - t.start) / 1_000_000), // Tempo's arithmetic, also for an end before the start
+		ServiceStats:      map[string]serviceStats{},
+	}
+	if t.root != nil {
+		s.RootTraceName = t.root.Name
+		s.RootServiceName = cmp.Or(t.root.origin.service, s.RootServiceName)
+	}
+	for _, sp := range t.spans {
+		stats := s.ServiceStats[sp.origin.service]
+		stats.SpanCount++
+		if sp.Status.GetCode() == tracepb.Status_STATUS_CODE_ERROR {
+			stats.ErrorCount++
+		}
+		s.ServiceStats[sp.origin.service] = stats
+	}
+	return s
 }

@@ -4,8 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
 	"net/url"
 	"os"
 	"slices"
@@ -14,43 +15,18 @@ import (
 	"time"
 
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
-	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
 )
 
 const sampleTime = 1_700_000_000_000_000_000
 
-// answerOf writes an answer as it is compared.
-func answerOf(code int, contentType string, body []byte, lenient bool) string {
-	return fmt.Sprintf("%d %s\n%s", code, contentType, canonical(body, lenient))
-}
-
-func TestAnswersAreTheRecordedOnes(t *testing.T) {
-	c := New(discard)
-	send(t, c, samples(sampleTime)...)
-	var got strings.Builder
-	for _, path := range sampleRequests {
-		w := get(c.APIHandler(), path)
-		fmt.Fprintf(&got, "%s: %s\n", path, answerOf(w.Code, w.Header().Get("Content-Type"), w.Body.Bytes(), false))
-	}
-	const file = "testdata/answers.golden"
-	if *update {
-		if err := os.WriteFile(file, []byte(got.String()), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(file)
-	if err != nil || got.String() != string(want) {
-		t.Errorf("%s differs (go test -update writes it anew): %v; now\n%s", file, err, &got)
-	}
-}
-
-// canonical writes equal JSON values alike, whatever their spaces and the order of their members,
-// and leaves a text as it is. If lenient, it leaves out what the demo does not read, metrics and
-// span sets, and the order of attributes, which Tempo's blocks do not keep.
-func canonical(body []byte, lenient bool) string {
+// answerOf writes an answer as it is compared: without what the demo does not read, metrics and span sets,
+// and without the order of attributes, which Tempo's blocks do not keep.
+func answerOf(code int, contentType string, body []byte) string {
 	var v any
 	if json.Unmarshal(body, &v) != nil {
-		return strings.TrimSuffix(string(body), "\n")
+		return fmt.Sprintf("%d %s\n%s\n", code, contentType, strings.TrimSpace(string(body)))
 	}
 	var walk func(any)
 	walk = func(v any) {
@@ -62,9 +38,7 @@ func canonical(body []byte, lenient bool) string {
 			for k, e := range v {
 				walk(e)
 				if list, ok := e.([]any); ok && k == "attributes" {
-					slices.SortFunc(list, func(a, b any) int {
-						return strings.Compare(fmt.Sprint(a.(map[string]any)["key"]), fmt.Sprint(b.(map[string]any)["key"]))
-					})
+					slices.SortFunc(list, func(a, b any) int { return strings.Compare(fmt.Sprint(a), fmt.Sprint(b)) })
 				}
 			}
 		case []any:
@@ -73,11 +47,34 @@ func canonical(body []byte, lenient bool) string {
 			}
 		}
 	}
-	if lenient {
-		walk(v)
+	walk(v)
+	text, _ := json.Marshal(v)
+	return fmt.Sprintf("%d %s\n%s\n", code, contentType, text)
+}
+
+// answers asks the API for all samples.
+func answers(api http.Handler) string {
+	var all strings.Builder
+	for _, path := range sampleRequests {
+		w := get(api, path)
+		fmt.Fprintf(&all, "%s: %s", path, answerOf(w.Code, w.Header().Get("Content-Type"), w.Body.Bytes()))
 	}
-	b, _ := json.Marshal(v)
-	return string(b)
+	return all.String()
+}
+
+func TestAnswersAreTheRecordedOnes(t *testing.T) {
+	c := New(discard)
+	send(t, c, samples(sampleTime)...)
+	got := answers(c.APIHandler())
+	const file = "testdata/answers.golden"
+	if *update {
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if want, err := os.ReadFile(file); got != string(want) {
+		t.Errorf("%s differs (go test -update writes it anew): %v; now\n%s", file, err, got)
+	}
 }
 
 // With TEMPO_API_URL and TEMPO_OTLP_URL set, such as http://127.0.0.1:3200 and
@@ -98,45 +95,20 @@ func TestAnswersAreTempos(t *testing.T) {
 		}
 		res.Body.Close()
 	}
-	ask := func(path string) string {
-		res, err := http.Get(api + path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer res.Body.Close()
-		b, err := io.ReadAll(res.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return answerOf(res.StatusCode, res.Header.Get("Content-Type"), b, true)
+	u, err := url.Parse(api)
+	if err != nil {
+		t.Fatal(err)
 	}
-	for end := time.Now().Add(30 * time.Second); strings.Count(ask("/api/search"), `"traceID"`) < len(reqs)-1; time.Sleep(200 * time.Millisecond) {
+	tempo := httputil.NewSingleHostReverseProxy(u)
+	found := func() int { return strings.Count(get(tempo, searchPath("{}")).Body.String(), `"traceID"`) }
+	for end := time.Now().Add(30 * time.Second); found() < len(reqs)-1; time.Sleep(200 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("Tempo does not find the traces within 30 s; was it empty?")
 		}
 	}
-	for _, path := range sampleRequests {
-		w := get(c.APIHandler(), path)
-		got, want := answerOf(w.Code, w.Header().Get("Content-Type"), w.Body.Bytes(), true), ask(path)
-		if got != want {
-			t.Errorf("%s:\ngot   %s\nTempo %s", path, got, want)
-		}
+	if got, want := answers(c.APIHandler()), answers(tempo); got != want {
+		t.Errorf("got\n%s\nTempo has\n%s", got, want)
 	}
-}
-
-// answered returns what the API answers with for a trace.
-func answered(t *testing.T, c *Collector, id traceID) *tracepb.TracesData {
-	t.Helper()
-	w := get(c.APIHandler(), fmt.Sprintf("/api/v2/traces/%x", id))
-	var answer struct{ Trace json.RawMessage }
-	if err := json.Unmarshal(w.Body.Bytes(), &answer); w.Code != 200 || err != nil {
-		t.Fatalf("got %d, no JSON: %v: %s", w.Code, err, w.Body)
-	}
-	data := &tracepb.TracesData{}
-	if err := (protojson.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(answer.Trace, data); err != nil {
-		t.Fatalf("no OTLP: %v: %s", err, w.Body)
-	}
-	return data
 }
 
 func searchPath(q string) string { return "/api/search?limit=100&q=" + url.QueryEscape(q) }
@@ -151,40 +123,34 @@ func TestTraceQLFindsTheTracesOfOneSpanThatFulfilsAll(t *testing.T) {
 	child := newSpan(0xa, 2, 1, "redis_call", 1, 5)
 	send(t, c, export(attrs("service.name", "uservice3", "process.pid", 7), a, child), export(attrs("service.name", "uservice4"), b))
 	for q, want := range map[string]string{
-		`{}`:                                          "a b",
-		` { } `:                                       "a b",
-		`{resource.service.name="uservice3"}`:         "a",
-		`{ resource.service.name = "user" }`:          "",
-		`{ resource.service.name != "user" }`:         "a b",
-		`{ resource.service.name > "uservice3" }`:     "b",
-		`{ resource.process.pid = 7 }`:                "a",
-		`{ resource.process.pid != 8 }`:               "a", // what is missing is not unequal
-		`{ span.code = 200 }`:                         "a",
-		`{ span.code = "200" }`:                       "b",
-		`{ span.code >= 200 && span.code < 200.5 }`:   "a",
-		`{ span.code > 200 }`:                         "",
-		`{ span.share <= 1.5 }`:                       "a",
-		`{ span.share > -1 }`:                         "a",
-		`{ span.ok = true }`:                          "a",
-		`{ span.ok != true }`:                         "",
-		`{ span.args = "-addr" }`:                     "a",
-		`{ span.args != "-addr" }`:                    "", // of a list, none may be equal
-		`{ span.args != "-a" }`:                       "a",
-		`{ span.größe = 3 }`:                          "b",
-		`{ name = "GET /" }`:                          "a",
-		`{ name = "say \"hi\" & }" }`:                 "b",
-		`{ kind = server }`:                           "a",
-		`{ kind != server && kind = internal }`:       "a b",
-		`{ status = error }`:                          "a",
-		`{ status = unset && name = "redis_call" }`:   "a",
-		`{ status = error && name = "redis_call" }`:   "", // two spans fulfil one each
-		`{ duration > 1s }`:                           "a",
-		`{ duration = 1m1.5s }`:                       "",
-		`{ duration >= 20ms && duration < 21000000 }`: "b",
+		`{}`:                                  "a b",
+		` { } `:                               "a b",
+		`{resource.service.name="uservice3"}`: "a",
+		`{ resource.service.name = "user" }`:  "",
+		`{ resource.service.name > "uservice3" }`:        "b",
+		`{ resource.process.pid != 8 }`:                  "a", // what is missing is not unequal
+		`{ span.code = 200 }`:                            "a",
+		`{ span.code >= 200 && span.code < 200.5 }`:      "a",
+		`{ span.share <= 1.5 }`:                          "a",
+		`{ span.ok != true }`:                            "",
+		`{ span.args = "-addr" }`:                        "a",
+		`{ span.args != "-addr" }`:                       "", // of a list, none may be equal
+		`{ span.größe = 3 }`:                             "b",
+		`{ name = "say \"hi\" & }" }`:                    "b",
+		`{ kind != server && kind = internal }`:          "a b",
+		`{ status = error }`:                             "a",
+		`{ status = unset && name = "redis_call" }`:      "a",
+		`{ status = error && name = "redis_call" }`:      "", // two spans fulfil one each
+		`{ status = error } && { name = "redis_call" }`:  "a",
+		`{ status = error } && { name = "GET" }`:         "",
+		`{} && {} with (most_recent=true)`:               "a b",
+		`{ traceDuration >= 1s && name = "redis_call" }`: "a",
+		`{ name = "} && {" }`:                            "",
+		`{ duration > 1s }`:                              "a",
+		`{ duration >= 20ms && duration < 21000000 }`:    "b",
 	} {
-		w := get(c.APIHandler(), searchPath(q))
 		var answer searchAnswer
-		if err := json.Unmarshal(w.Body.Bytes(), &answer); err != nil {
+		if w := get(c.APIHandler(), searchPath(q)); json.Unmarshal(w.Body.Bytes(), &answer) != nil {
 			t.Errorf("%s: got %d %s", q, w.Code, w.Body)
 		}
 		found := []string{}
@@ -203,13 +169,14 @@ func TestUnsupportedQueriesSayWhatIsSupported(t *testing.T) {
 		"{", "foo", "{}{}", " ", "{} | count() > 2", `{ .x = "y" }`, "{ span.x }", `{ span.x =~ "y" }`, `{ name = "a" || name = "b" }`,
 		`{ name = "a" && }`, `{ name = "a }`, `{ name = "\q" }`, "{ name = 5 }", "{ name = error }", "{ status = errors }", "{ status > error }",
 		"{ kind = error }", `{ duration > "1s" }`, "{ duration > 1x }", "{ duration > 1d }", "{ rootName = 1 }", `{ event.x = "y" }`,
+		"{} with (sample=0.1)", "{} && ", "{} || {}", `{ ok = true }`,
 	} {
 		if w := get(h, searchPath(q)); w.Code != 400 || !strings.Contains(w.Body.String(), "this collector answers { } and { resource.x") {
 			t.Errorf("%q: got %d %s", q, w.Code, w.Body)
 		}
 	}
-	for _, parameter := range []string{"maxDuration=1s", "spss=1"} {
-		if w := get(h, "/api/search?"+parameter); w.Code != 400 || !strings.Contains(w.Body.String(), "search with q, tags") {
+	for _, parameter := range []string{"tags=a%3Db", "maxDuration=1s", "start=x&end=5"} {
+		if w := get(h, "/api/search?"+parameter); w.Code != 400 {
 			t.Errorf("%s: got %d %s", parameter, w.Code, w.Body)
 		}
 	}
@@ -222,12 +189,30 @@ func TestSearchAnswersTheLatestWithinTheLimit(t *testing.T) {
 	}
 	var answer searchAnswer
 	for limit, want := range map[string]int{"": 20, "&limit=5": 5, "&limit=100": 30} {
-		w := get(c.APIHandler(), "/api/search?tags=name%3Dx"+limit)
+		w := get(c.APIHandler(), "/api/search?q=%7Bname=%22x%22%7D"+limit)
 		if err := json.Unmarshal(w.Body.Bytes(), &answer); err != nil {
 			t.Fatal(err)
 		}
 		if len(answer.Traces) != want || answer.Traces[0].TraceID != "1e" {
 			t.Errorf("%q: got %d traces, first %s", limit, len(answer.Traces), answer.Traces[0].TraceID)
+		}
+	}
+}
+
+func TestATraceIsProtobufForThoseWhoAcceptIt(t *testing.T) {
+	c := New(discard)
+	send(t, c, export(nil, newSpan(0xa, 1, 0, "GET /", 0, 1500)))
+	for path, want := range map[string]*tracepb.TracesData{"a": c.store.get(idOf(0xa)).data(), "b": {}} {
+		r := httptest.NewRequest(http.MethodGet, "/api/v2/traces/"+path, nil)
+		r.Header.Set("Accept", "application/protobuf")
+		w := httptest.NewRecorder()
+		c.APIHandler().ServeHTTP(w, r)
+		number, _, tag := protowire.ConsumeTag(w.Body.Bytes())
+		value, _ := protowire.ConsumeBytes(w.Body.Bytes()[max(0, tag):])
+		got := &tracepb.TracesData{}
+		err := proto.Unmarshal(value, got)
+		if err != nil || number != 1 || !proto.Equal(got, want) || w.Header().Get("Content-Type") != "application/protobuf" {
+			t.Errorf("%s: got %v, %v, %v", path, got, err, w.Header())
 		}
 	}
 }

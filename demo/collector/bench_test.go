@@ -75,21 +75,14 @@ func BenchmarkQuery(b *testing.B) {
 	for n := uint64(1); c.store.get(idOf(1)) != nil || n == 1; n++ {
 		send(b, c, demoTrace(n))
 	}
-	h := c.APIHandler()
-	b.Logf("%d traces", c.store.order.Len())
-	for _, q := range []struct{ name, path string }{
-		{"trace by id", fmt.Sprintf("/api/v2/traces/%x", c.store.recent()[0].id)},
-		{"latest traces", "/api/search?limit=20"},
-		{"search that all match", "/api/search?tags=service.name%3Duservice3"},
-		{"search that none match", "/api/search?tags=nothing%3Dhere"},
-		{"TraceQL that none match", searchPath(`{ resource.service.name = "uservice3" && span.nothing = 1 }`)},
+	for name, path := range map[string]string{
+		"trace by id":            fmt.Sprintf("/api/v2/traces/%x", c.store.recent()[0].id),
+		"latest traces":          "/api/search?limit=20",
+		"search that none match": searchPath(`{ resource.service.name = "uservice3" && span.nothing = 1 }`),
 	} {
-		b.Run(q.name, func(b *testing.B) {
-			b.ReportAllocs()
+		b.Run(name, func(b *testing.B) {
 			for b.Loop() {
-				if w := get(h, q.path); w.Code != 200 {
-					b.Fatal(w.Body)
-				}
+				get(c.APIHandler(), path)
 			}
 		})
 	}

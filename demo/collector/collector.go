@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc"
@@ -24,17 +25,16 @@ type Collector struct {
 	store    *store
 	grpc     *grpc.Server
 	reading  chan struct{} // an element for each export whose body is in memory
-	decoding chan struct{} // the same for those that are decoded
+	decoding sync.Mutex    // one of them at a time
 
-	// patience is how long an export whose turn it is may take to arrive, lest silent clients hold up
-	// the others.
+	// patience is how long an export over gRPC may take to arrive when it is its turn, lest silent
+	// clients hold up the others.
 	patience time.Duration
 }
 
 // New makes a Collector that listens nowhere yet. Log hears of refused requests and dropped spans.
 func New(log *slog.Logger) *Collector {
-	c := &Collector{log: log, store: newStore(maxBytes), patience: 5 * time.Second,
-		reading: make(chan struct{}, maxReading), decoding: make(chan struct{}, maxDecoding)}
+	c := &Collector{log: log, store: newStore(maxBytes), reading: make(chan struct{}, maxReading), patience: 5 * time.Second}
 	c.grpc = c.newGRPCServer()
 	return c
 }
@@ -70,16 +70,7 @@ func (c *Collector) APIHandler() http.Handler {
 // Shutdown lets gRPC exports in flight finish and refuses new ones. The HTTP servers belong to the
 // caller. When ctx ends first, Shutdown cuts the connections and returns its error.
 func (c *Collector) Shutdown(ctx context.Context) error {
-	done := make(chan struct{})
-	go func() {
-		c.grpc.GracefulStop()
-		close(done)
-	}()
-	select {
-	case <-done:
-		return nil
-	case <-ctx.Done():
-		c.grpc.Stop() // and no more waiting: done also waits for handlers
-		return ctx.Err()
-	}
+	defer context.AfterFunc(ctx, c.grpc.Stop)()
+	c.grpc.GracefulStop()
+	return ctx.Err()
 }

@@ -2,7 +2,6 @@ package collector
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -18,7 +17,6 @@ import (
 	_ "google.golang.org/grpc/encoding/gzip" // exporters may compress
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
-	"google.golang.org/grpc/tap"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -37,10 +35,6 @@ func (c *Collector) newGRPCServer() *grpc.Server {
 		grpc.MaxRecvMsgSize(maxRequestBytes),
 		grpc.MaxConcurrentStreams(4),        // an exporter has one
 		grpc.StaticStreamWindowSize(64<<10), // what arrives before it is read
-		grpc.InTapHandle(func(ctx context.Context, _ *tap.Info) (context.Context, error) {
-			ctx, cancel := context.WithCancel(ctx)
-			return context.WithValue(ctx, cancelKey{}, cancel), nil
-		}),
 		grpc.ForceServerCodec(rawCodec{}),
 	)
 	// The generated handler would begin when a request is in memory; a stream's reads it itself.
@@ -51,18 +45,17 @@ func (c *Collector) newGRPCServer() *grpc.Server {
 	return s
 }
 
-// cancelKey is for the function that ends a stream's reading.
-type cancelKey struct{}
-
 func (c *Collector) exportGRPC(_ any, stream grpc.ServerStream) error {
-	ctx := stream.Context()
-	res, err := c.export(ctx, contentProtobuf, func() (body []byte, err error) {
-		silent := time.AfterFunc(c.patience, ctx.Value(cancelKey{}).(context.CancelFunc))
-		err = stream.RecvMsg(&body)
-		if !silent.Stop() {
-			err = status.Errorf(codes.DeadlineExceeded, "the export did not arrive within %s", c.patience)
+	res, err := c.export(stream.Context(), contentProtobuf, func() ([]byte, error) {
+		var body []byte
+		received := make(chan error, 1)
+		go func() { received <- stream.RecvMsg(&body) }() // until this stream's handler ends
+		select {
+		case err := <-received:
+			return body, err
+		case <-time.After(c.patience):
+			return nil, status.Errorf(codes.DeadlineExceeded, "the export did not arrive within %s", c.patience)
 		}
-		return body, err
 	})
 	if err != nil {
 		return err

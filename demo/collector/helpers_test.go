@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"flag"
 	"log/slog"
 	"net"
@@ -28,8 +29,6 @@ var (
 
 func value(v any) *commonpb.AnyValue {
 	switch v := v.(type) {
-	case nil:
-		return &commonpb.AnyValue{}
 	case string:
 		return &commonpb.AnyValue{Value: &commonpb.AnyValue_StringValue{StringValue: v}}
 	case bool:
@@ -38,16 +37,12 @@ func value(v any) *commonpb.AnyValue {
 		return &commonpb.AnyValue{Value: &commonpb.AnyValue_IntValue{IntValue: int64(v)}}
 	case float64:
 		return &commonpb.AnyValue{Value: &commonpb.AnyValue_DoubleValue{DoubleValue: v}}
-	case []byte:
-		return &commonpb.AnyValue{Value: &commonpb.AnyValue_BytesValue{BytesValue: v}}
 	case []any:
 		a := &commonpb.ArrayValue{}
 		for _, e := range v {
 			a.Values = append(a.Values, value(e))
 		}
 		return &commonpb.AnyValue{Value: &commonpb.AnyValue_ArrayValue{ArrayValue: a}}
-	case []*commonpb.KeyValue:
-		return &commonpb.AnyValue{Value: &commonpb.AnyValue_KvlistValue{KvlistValue: &commonpb.KeyValueList{Values: v}}}
 	}
 	panic("no such attribute type")
 }
@@ -132,11 +127,7 @@ func dial(t testing.TB, c *Collector) *grpc.ClientConn {
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
-		_ = conn.Close()
-		if err := c.Shutdown(ctx); err != nil {
-			t.Error(err)
-		}
-		if err := <-served; err != nil {
+		if err := errors.Join(conn.Close(), c.Shutdown(ctx), <-served); err != nil {
 			t.Error(err)
 		}
 	})

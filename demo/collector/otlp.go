@@ -14,9 +14,7 @@ import (
 	"net/http"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	coltracepb "go.opentelemetry.io/proto/otlp/collector/trace/v1"
@@ -33,7 +31,7 @@ import (
 
 // An export takes about six times its length in memory once it is decoded, and would take up to 200
 // times when it is made to: two bytes can be an empty span. These bounds hold what all exports take
-// together, however many there are, to about 300 MB.
+// together, however many there are, to about 250 MB.
 const (
 	// maxRequestBytes bounds one export, after decompression. It is gRPC's default and so that of
 	// Tempo; the 2048 spans that the demo's services send together take 1.1 MB.
@@ -45,11 +43,9 @@ const (
 	// maxNesting bounds how deep messages, and so attribute values, may nest.
 	maxNesting = 100
 
-	// maxReading bounds the exports whose bodies are in memory. Others wait unread.
+	// maxReading bounds the exports whose bodies are in memory, where they are decoded one by one.
+	// Others wait unread.
 	maxReading = 16
-
-	// maxDecoding bounds those of them that are decoded at a time.
-	maxDecoding = 2
 )
 
 const (
@@ -84,48 +80,46 @@ func (c *Collector) export(
 	if err != nil {
 		return nil, err
 	}
-	c.decoding <- struct{}{}
-	defer func() { <-c.decoding }()
+	c.decoding.Lock()
+	defer c.decoding.Unlock()
 	req, mended, err := decode(contentType, body)
 	if err != nil {
 		return nil, err
 	}
 	res, err = c.receive(req, contentType == contentJSON)
-	if err == nil && mended != "" {
-		mended = "text that is not UTF-8 was mended, first in " + mended
-		c.log.Warn("export mended", "problem", mended)
-		res.PartialSuccess = cmp.Or(res.PartialSuccess, &coltracepb.ExportTracePartialSuccess{ErrorMessage: mended})
+	if err == nil && mended {
+		const problem = "text that is not UTF-8 was mended: there are question marks in it"
+		c.log.Warn("export mended", "problem", problem)
+		res.PartialSuccess = cmp.Or(res.PartialSuccess, &coltracepb.ExportTracePartialSuccess{ErrorMessage: problem})
 	}
 	return res, err
 }
 
-// decode reads a request. Text that is not UTF-8 costs no span: the decoder refuses it, Tempo and
-// the OpenTelemetry Collector do not. Mended says in which span it was. The error is a gRPC status.
-func decode(contentType string, body []byte) (req *exportRequest, mended string, err error) {
+// decode reads a request. Text that is not UTF-8 costs no span, and is reported as mended: the decoder
+// refuses it, Tempo and the OpenTelemetry Collector do not. The error is a gRPC status.
+func decode(contentType string, body []byte) (req *exportRequest, mended bool, err error) {
 	req = &exportRequest{}
-	messages, unmarshal := bytes.Count(body, []byte("{")), jsonOptions.Unmarshal
-	if contentType != contentJSON {
+	messages, unmarshal := 0, wireOptions.Unmarshal
+	if contentType == contentJSON {
+		messages, unmarshal = bytes.Count(body, []byte("{")), jsonOptions.Unmarshal
+		mended = !utf8.Valid(body)
+		body = bytes.ToValidUTF8(body, []byte("?"))
+	} else {
 		messages, mended = inspect(req.ProtoReflect().Descriptor(), body, maxNesting)
-		unmarshal = wireOptions.Unmarshal
-	} else if !utf8.Valid(body) {
-		body = bytes.ToValidUTF8(body, []byte("\uFFFD"))
-		before, after, _ := strings.Cut(string(body), "\uFFFD")
-		after, _, _ = strings.Cut(after, `"`)
-		mended = strconv.Quote(before[strings.LastIndex(before, `"`)+1:] + "\uFFFD" + after)
 	}
 	if messages > maxMessages {
-		return nil, "", status.Errorf(codes.ResourceExhausted,
+		return nil, false, status.Errorf(codes.ResourceExhausted,
 			"the export has %d messages within it, and at most %d are taken: make smaller batches", messages, maxMessages)
 	}
 	if err := unmarshal(body, req); err != nil {
-		return nil, "", status.Errorf(codes.InvalidArgument, "not an OTLP trace export: %v", err)
+		return nil, false, status.Errorf(codes.InvalidArgument, "not an OTLP trace export: %v", err)
 	}
 	return req, mended, nil
 }
 
-// inspect counts the messages in an encoded one. It puts question marks for the bytes of text that
-// are not UTF-8, and says where the first of them was.
-func inspect(message protoreflect.MessageDescriptor, b []byte, depth int) (messages int, first string) {
+// inspect counts the messages in an encoded one, and puts question marks for the bytes of text that are
+// not UTF-8.
+func inspect(message protoreflect.MessageDescriptor, b []byte, depth int) (messages int, mended bool) {
 	for length := 0; len(b) > 0 && depth > 0; b = b[length:] {
 		var number protowire.Number
 		var kind protowire.Type
@@ -138,32 +132,22 @@ func inspect(message protoreflect.MessageDescriptor, b []byte, depth int) (messa
 		}
 		_, _, tag := protowire.ConsumeTag(b)
 		value, _ := protowire.ConsumeBytes(b[tag:])
-		where := ""
 		switch field.Kind() {
 		case protoreflect.MessageKind:
-			var within int
-			within, where = inspect(field.Message(), value, depth-1)
-			messages += 1 + within
+			n, m := inspect(field.Message(), value, depth-1)
+			messages, mended = messages+1+n, mended || m
 		case protoreflect.StringKind:
 			for i := 0; i < len(value); {
 				r, size := utf8.DecodeRune(value[i:])
 				if r == utf8.RuneError && size == 1 {
-					value[i], where = '?', string(field.FullName())
+					value[i], mended = '?', true
 				}
 				i += size
 			}
 		}
-		if first == "" && where != "" {
-			s := &tracepb.Span{}
-			if first = where; field.FullName() == spansField && proto.Unmarshal(value, s) == nil {
-				first = fmt.Sprintf("span %q", s.Name)
-			}
-		}
 	}
-	return messages, first
+	return messages, mended
 }
-
-const spansField = "opentelemetry.proto.trace.v1.ScopeSpans.spans"
 
 // receive stores a decoded request, or nothing of one that it refuses. The error is a gRPC status.
 func (c *Collector) receive(req *exportRequest, fromJSON bool) (*coltracepb.ExportTraceServiceResponse, error) {
@@ -214,17 +198,15 @@ func checkIDs(s *tracepb.Span, fromJSON bool) error {
 			return err
 		}
 	}
-	if len(s.TraceId) != 16 || traceID(s.TraceId) == (traceID{}) {
-		return fmt.Errorf("trace ids must be 128 bit and not all zero, received \"%x\"", s.TraceId)
-	}
-	if len(s.SpanId) != 8 || spanID(s.SpanId) == (spanID{}) {
-		return fmt.Errorf("span ids must be 64 bit and not all zero, received \"%x\"", s.SpanId)
-	}
-	// An exporter that has no parent may send eight zeros.
-	if bytes.Equal(s.ParentSpanId, make([]byte, 8)) {
+	if bytes.Equal(s.ParentSpanId, make([]byte, 8)) { // from an exporter that has no parent
 		s.ParentSpanId = nil
 	}
-	if len(s.ParentSpanId) != 0 && len(s.ParentSpanId) != 8 {
+	switch {
+	case len(s.TraceId) != 16 || traceID(s.TraceId) == (traceID{}):
+		return fmt.Errorf("trace ids must be 128 bit and not all zero, received \"%x\"", s.TraceId)
+	case len(s.SpanId) != 8 || spanID(s.SpanId) == (spanID{}):
+		return fmt.Errorf("span ids must be 64 bit and not all zero, received \"%x\"", s.SpanId)
+	case len(s.ParentSpanId) != 0 && len(s.ParentSpanId) != 8:
 		return fmt.Errorf("parent span ids must be empty or 64 bit, received \"%x\"", s.ParentSpanId)
 	}
 	return nil
@@ -251,21 +233,18 @@ func mendIDs(s *tracepb.Span) (err error) {
 
 // newOrigin always has a resource and a scope, as Tempo's answers do.
 func newOrigin(rs *tracepb.ResourceSpans, ss *tracepb.ScopeSpans) *origin {
-	o := &origin{
-		resource: &tracepb.ResourceSpans{Resource: cmp.Or(rs.Resource, &resourcepb.Resource{}), SchemaUrl: rs.SchemaUrl},
-		scope:    &tracepb.ScopeSpans{Scope: cmp.Or(ss.Scope, &commonpb.InstrumentationScope{}), SchemaUrl: ss.SchemaUrl},
+	o := &origin{sent: &tracepb.ResourceSpans{
+		Resource: cmp.Or(rs.Resource, &resourcepb.Resource{}), SchemaUrl: rs.SchemaUrl,
+		ScopeSpans: []*tracepb.ScopeSpans{
+			{Scope: cmp.Or(ss.Scope, &commonpb.InstrumentationScope{}), SchemaUrl: ss.SchemaUrl}},
+	}}
+	key, _ := proto.MarshalOptions{Deterministic: true}.Marshal(o.sent) // it was decoded, so it can be encoded
+	o.key = string(key)
+	o.bytes = memoryOf(len(key)) + int64(len(key))
+	if names := valuesOf(o.sent.Resource.Attributes, "service.name"); len(names) > 0 {
+		o.service, _ = names[0].(string)
 	}
-	o.key = originKey{wireKey(o.resource), wireKey(o.scope)}
-	size := len(o.key.resource) + len(o.key.scope)
-	o.bytes = memoryOf(size) + int64(size)
-	o.service = stringOf(o.resource.Resource.Attributes, "service.name")
 	return o
-}
-
-// wireKey encodes a message that was decoded a moment ago, which cannot fail.
-func wireKey(m proto.Message) string {
-	b, _ := proto.MarshalOptions{Deterministic: true}.Marshal(m)
-	return string(b)
 }
 
 // --- HTTP, https://opentelemetry.io/docs/specs/otlp/#otlphttp
@@ -286,7 +265,7 @@ func (c *Collector) serveOTLP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, text, http.StatusUnsupportedMediaType)
 		return
 	}
-	res, err := c.export(r.Context(), contentType, func() ([]byte, error) { return c.readBody(w, r) })
+	res, err := c.export(r.Context(), contentType, func() ([]byte, error) { return readBody(w, r) })
 	answer := proto.Message(res)
 	if err != nil {
 		st := status.Convert(err)
@@ -304,12 +283,9 @@ func (c *Collector) serveOTLP(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(reply) // the client may be gone
 }
 
-// readBody returns a request's body, decompressed. The error is a gRPC status.
-func (c *Collector) readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	arrival := http.NewResponseController(w)
-	if arrival.SetReadDeadline(time.Now().Add(c.patience)) == nil { // a test's recorder has none
-		defer func() { _ = arrival.SetReadDeadline(time.Time{}) }()
-	}
+// readBody returns a request's body, decompressed. The server's ReadTimeout bounds how long it may take.
+// The error is a gRPC status.
+func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	body := http.MaxBytesReader(w, r.Body, maxRequestBytes)
 	switch e := r.Header.Get("Content-Encoding"); strings.ToLower(e) {
 	case "", "identity":

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
+	"google.golang.org/protobuf/proto"
 )
 
 type (
@@ -18,16 +19,12 @@ type (
 // origin is what spans come from: an instrumentation scope of a resource. Senders repeat both in
 // every batch, so equal ones are kept once.
 type origin struct {
-	key      originKey
-	resource *tracepb.ResourceSpans // without its scopes
-	scope    *tracepb.ScopeSpans    // without its spans
-	service  string                 // service.name, "" when missing or not a string
-	bytes    int64                  // estimated memory
-	uses     int                    // stored spans that refer to it; guarded by store.mu
+	key     string                 // what both are on the wire
+	sent    *tracepb.ResourceSpans // both, without spans
+	service string                 // service.name, "" when missing or not a string
+	bytes   int64                  // estimated memory
+	uses    int                    // stored spans that refer to it; guarded by store.mu
 }
-
-// originKey identifies an origin by the wire form of its two parts.
-type originKey struct{ resource, scope string }
 
 // span is a received span. It does not change after decoding.
 type span struct {
@@ -59,30 +56,23 @@ func (t *trace) add(s span) {
 	t.bytes += s.bytes
 }
 
-// data groups the spans by resource and scope, earliest first.
+// data groups the spans by origin, earliest first.
 func (t *trace) data() *tracepb.TracesData {
 	d := &tracepb.TracesData{}
-	resources := map[string]*tracepb.ResourceSpans{}
-	scopes := map[*origin]*tracepb.ScopeSpans{}
+	groups := map[*origin]*tracepb.ScopeSpans{}
 	earliest := func(a, b span) int {
 		return cmp.Or(cmp.Compare(a.StartTimeUnixNano, b.StartTimeUnixNano),
 			bytes.Compare(a.SpanId, b.SpanId), cmp.Compare(a.Kind, b.Kind))
 	}
 	for _, s := range slices.SortedFunc(slices.Values(t.spans), earliest) {
-		o := s.origin
-		ss := scopes[o]
-		if ss == nil {
-			rs := resources[o.key.resource]
-			if rs == nil {
-				rs = &tracepb.ResourceSpans{Resource: o.resource.Resource, SchemaUrl: o.resource.SchemaUrl}
-				resources[o.key.resource] = rs
-				d.ResourceSpans = append(d.ResourceSpans, rs)
-			}
-			ss = &tracepb.ScopeSpans{Scope: o.scope.Scope, SchemaUrl: o.scope.SchemaUrl}
-			scopes[o] = ss
-			rs.ScopeSpans = append(rs.ScopeSpans, ss)
+		group := groups[s.origin]
+		if group == nil {
+			sent := proto.CloneOf(s.origin.sent)
+			group = sent.ScopeSpans[0]
+			groups[s.origin] = group
+			d.ResourceSpans = append(d.ResourceSpans, sent)
 		}
-		ss.Spans = append(ss.Spans, s.Span)
+		group.Spans = append(group.Spans, s.Span)
 	}
 	return d
 }
@@ -119,7 +109,7 @@ type store struct {
 	bytes   int64
 	traces  map[traceID]*entry
 	order   *list.List // of *entry; front: the latest to receive a span
-	origins map[originKey]*origin
+	origins map[string]*origin
 }
 
 func newStore(maxBytes int64) *store {
@@ -128,7 +118,7 @@ func newStore(maxBytes int64) *store {
 		maxTraceBytes: maxBytes / 4,
 		traces:        make(map[traceID]*entry),
 		order:         list.New(),
-		origins:       make(map[originKey]*origin),
+		origins:       make(map[string]*origin),
 	}
 }
 

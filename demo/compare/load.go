@@ -21,17 +21,14 @@ type load struct {
 	addr        string            // host:port
 	host        string            // of the Host header
 	connections int
-	warmUp      time.Duration // at first, not recorded
-	duration    time.Duration // after that; requests under way at its end are waited for, and recorded
-	requests    uint64        // if not zero, no more are sent in all
+	duration    time.Duration // requests under way at its end are waited for, and recorded
+	requests    uint64        // if not zero, no more are sent
 }
 
 // result is what became of a load.
 type result struct {
-	answered  int64   // with 200, from the first to the last
-	perSecond float64 // of these, within the duration
-	errors    map[string]int64
-	latencies vegeta.LatencyMetrics // of what was asked after the warm-up and answered with 200
+	vegeta.Metrics                  // of what was answered with 200
+	failed         map[string]int64 // the rest, by error
 }
 
 // atOnce is a pace without pauses, until it is over.
@@ -64,24 +61,15 @@ func (l load) run(ctx context.Context) (*result, error) {
 	target := vegeta.Target{Method: http.MethodGet, URL: "http://" + l.addr + "/", Header: http.Header{"Host": {l.host}}}
 	pace := atOnce{over: func(sent uint64) bool { return ctx.Err() != nil || l.requests != 0 && sent >= l.requests }}
 
-	res, metrics := &result{errors: map[string]int64{}}, vegeta.Metrics{}
-	begin := time.Now().Add(l.warmUp)
-	end := begin.Add(l.duration)
-	for r := range attacker.Attack(vegeta.NewStaticTargeter(target), pace, l.warmUp+l.duration, "") {
-		if r.Code != http.StatusOK {
-			res.errors[strings.TrimSpace(r.Error[strings.LastIndex(r.Error, ":")+1:])]++ // without addresses
-			continue
-		}
-		res.answered++
-		if r.End().After(begin) && !r.End().After(end) {
-			res.perSecond += 1 / l.duration.Seconds()
-		}
-		if !r.Timestamp.Before(begin) {
-			metrics.Add(r)
+	res := &result{failed: map[string]int64{}}
+	for r := range attacker.Attack(vegeta.NewStaticTargeter(target), pace, l.duration, "") {
+		if r.Code == http.StatusOK {
+			res.Add(r)
+		} else {
+			res.failed[strings.TrimSpace(r.Error[strings.LastIndex(r.Error, ":")+1:])]++ // without addresses
 		}
 	}
-	metrics.Close()
-	res.latencies = metrics.Latencies
+	res.Close()
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}

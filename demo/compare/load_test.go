@@ -37,12 +37,12 @@ func TestTheLoadCountsWhatItSees(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			want, answered := map[string]int64{}, int64(6)
+			want, answered := map[string]int64{}, uint64(6)
 			if test.want != "" {
 				want[test.want], answered = 6, 0
 			}
-			if res.answered != answered || !maps.Equal(res.errors, want) || (res.perSecond > 0) != (answered > 0) {
-				t.Errorf("answered %d, errors %v, %v per second", res.answered, res.errors, res.perSecond)
+			if res.Requests != answered || !maps.Equal(res.failed, want) || (res.Throughput > 0) != (answered > 0) {
+				t.Errorf("answered %d, failed %v, %v per second", res.Requests, res.failed, res.Throughput)
 			}
 		})
 	}
@@ -54,7 +54,7 @@ func TestRequestsUnderWayAreWaitedFor(t *testing.T) {
 	defer server.Close()
 	time.AfterFunc(50*time.Millisecond, func() { close(release) })
 	res, err := load{addr: server.Listener.Addr().String(), connections: 4, duration: time.Millisecond}.run(t.Context())
-	if err != nil || res.answered == 0 || res.perSecond != 0 || res.latencies.Max == 0 {
+	if err != nil || res.Requests == 0 || res.Latencies.Max == 0 {
 		t.Errorf("%+v, %v", res, err)
 	}
 }

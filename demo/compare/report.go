@@ -9,6 +9,7 @@ import (
 	"text/template"
 	"time"
 
+	"example.com/grafana-tempo-go-demo/demo/story"
 	"example.com/grafana-tempo-go-demo/demo/term"
 )
 
@@ -25,7 +26,6 @@ type Report struct {
 type Load struct {
 	Name        string   `json:"name"`
 	Connections int      `json:"connections"`
-	DurationMS  float64  `json:"duration_ms"` // of each round
 	Metrics     []Metric `json:"metrics"`
 }
 
@@ -54,12 +54,12 @@ type metric struct {
 
 var (
 	underLoad = []metric{
-		{"requests per second", "1/s", func(m *measured) float64 { return m.perSecond }},
-		{"latency, p50", "ms", func(m *measured) float64 { return milliseconds(m.latencies.P50) }},
-		{"latency, p90", "ms", func(m *measured) float64 { return milliseconds(m.latencies.P90) }},
-		{"latency, p99", "ms", func(m *measured) float64 { return milliseconds(m.latencies.P99) }},
+		{"requests per second", "1/s", func(m *measured) float64 { return m.Throughput }},
+		{"latency, p50", "ms", func(m *measured) float64 { return milliseconds(m.Latencies.P50) }},
+		{"latency, p90", "ms", func(m *measured) float64 { return milliseconds(m.Latencies.P90) }},
+		{"latency, p99", "ms", func(m *measured) float64 { return milliseconds(m.Latencies.P99) }},
 		// User and system, less that of start and stop.
-		{"CPU per request", "us", func(m *measured) float64 { return float64(m.cpu.Microseconds()) / float64(m.answered) }},
+		{"CPU per request", "us", func(m *measured) float64 { return float64(m.cpu.Microseconds()) / float64(m.Requests) }},
 		{"memory, at most", "bytes", func(m *measured) float64 { return float64(m.peak) }},
 	}
 	still = []metric{
@@ -129,12 +129,12 @@ func (r *Report) Text(w io.Writer, columns int, ascii bool) error {
 
 // amount writes a figure with its unit, in about three digits.
 func amount(v float64, unit string) string {
-	switch {
-	case unit == "ms":
-		return term.Duration(time.Duration(v * float64(time.Millisecond)))
-	case unit == "us":
+	switch unit {
+	case "ms":
+		return story.Time(v * float64(time.Millisecond)).String()
+	case "us":
 		return fmt.Sprintf("%.0f µs", v)
-	case unit == "bytes":
+	case "bytes":
 		return fmt.Sprintf("%.1f MB", v/1e6)
 	}
 	return fmt.Sprintf("%.0f", v)

@@ -13,8 +13,9 @@ import (
 // rounds are three, each with the next of the figures.
 func rounds(figures ...float64) (all []*measured) {
 	for _, f := range figures {
-		all = append(all, &measured{cpu: time.Duration(1000 * f * float64(time.Microsecond)), result: &result{answered: 1000, perSecond: 1000 * f,
-			latencies: vegeta.LatencyMetrics{P50: time.Duration(f * float64(time.Millisecond))}}})
+		m := vegeta.Metrics{Requests: 1000, Throughput: 1000 * f}
+		m.Latencies.P50 = time.Duration(f * float64(time.Millisecond))
+		all = append(all, &measured{cpu: time.Duration(1000 * f * float64(time.Microsecond)), result: &result{Metrics: m}})
 	}
 	return all
 }

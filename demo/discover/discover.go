@@ -19,7 +19,7 @@ const (
 	Prefix = "grafana-tempo-go-demo-"
 	// fileName is the file in that folder.
 	fileName = "urls.json"
-	// maxBytes bounds what is read of it: the folder for temporary files is everybody's.
+	// maxBytes bounds what is read of it: the folder for temporary files is world-writable.
 	maxBytes = 64 << 10
 )
 

@@ -3,6 +3,7 @@ package doctor
 import (
 	"cmp"
 	_ "embed"
+	"net/url"
 	"regexp"
 	"strings"
 	"sync"
@@ -30,7 +31,7 @@ var causes = sync.OnceValue(func() *template.Template {
 type advice struct {
 	Options
 	asked string // the part that the link asks
-	About any    // what the check has found out, or the wrong answer to a question
+	About string // what the check has found out, or the wrong answer to a question
 }
 
 // step is a line of a template that says what to do, of both kinds of stack or of one.
@@ -52,34 +53,25 @@ func (a advice) cause(c cause) Cause {
 			do = append(do, m[2])
 		}
 	}
-	return Cause{capital(a.masked(strings.TrimSpace(strings.Join(why, " ")))), a.files(a.masked(strings.Join(do, "; ")))}
+	return Cause{strings.TrimSpace(strings.Join(why, " ")), strings.Join(do, "; ")}
 }
 
-// overrides are the files of deploy/compose that put more between senders and traces than one Tempo, with
-// a job by which Prometheus tells them.
-var overrides = map[string]string{"collector": "collector", "scale": "distributor"}
+// Part is the part that the link asks, and Gateway the gateway, as commands name them.
+func (a advice) Part() string    { return a.name(a.asked) }
+func (a advice) Gateway() string { return a.name(topology.Gateway) }
 
-// files names the files of the stack's override. Without them docker compose would undo it.
-func (a advice) files(do string) string {
-	if a.override == "" {
-		return do
-	}
-	files := "-f docker-compose.yaml -f deploy/compose/" + a.override + ".yaml "
-	do = strings.ReplaceAll(do, "docker compose ", "docker compose "+files)
-	if a.override == "scale" {
-		do = strings.ReplaceAll(do, "conf/tempo.yaml", "conf/scale/tempo.yaml")
-	}
-	return do
-}
-
-// Service is the part that the link asks, as commands name it; Part and Gateway are for sentences.
-func (a advice) Service() string { return a.name(a.asked) }
-func (a advice) Part() string    { return a.title(a.asked) }
-func (a advice) Gateway() string { return a.title(topology.Gateway) }
-
-// Flag is the flag for the part's address, and URL the address.
+// Flag is the flag for the part's address, and Page the address of the run's page.
 func (a advice) Flag() string { return "-" + a.asked }
-func (a advice) URL() string  { return a.URLs[a.asked] }
+func (a advice) Page() string { return a.URLs[topology.Explorer] }
+
+// URL is the part's address, without a password.
+func (a advice) URL() string {
+	u, err := url.Parse(a.URLs[a.asked])
+	if err != nil {
+		return ""
+	}
+	return u.Redacted()
+}
 
 // Logs shows what parts have to say. Their names have spaces between them, here and below.
 func (a advice) Logs(names string) string {
@@ -92,8 +84,7 @@ func (a advice) Logs(names string) string {
 // Up starts parts with changed settings.
 func (a advice) Up(names string) string {
 	if a.Kind == Local {
-		return "start it again without -break and -propagators: go run ./demo; " +
-			"or mend the fault on its page, " + a.URLs[topology.Explorer]
+		return "start it again without -break and -propagators: go run ./demo; or mend the fault on its page, " + a.Page()
 	}
 	return "docker compose up -d " + names
 }
@@ -106,20 +97,4 @@ func (o Options) name(part string) string {
 	compose := map[string]string{topology.Gateway: "traefik"}
 	local := map[string]string{topology.Tempo: "collector", topology.Explorer: "page"}
 	return cmp.Or(map[Kind]map[string]string{Compose: compose, Local: local}[o.Kind][part], part)
-}
-
-// title is what a part is called in a sentence.
-func (o Options) title(part string) string {
-	if o.Kind == Local {
-		return "the " + o.name(part)
-	}
-	return capital(o.name(part))
-}
-
-// capital makes a sentence's first letter a capital, except in a name of ours.
-func capital(s string) string {
-	if strings.HasPrefix(s, "uservice") || s == "" {
-		return s
-	}
-	return strings.ToUpper(s[:1]) + s[1:]
 }

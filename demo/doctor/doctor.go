@@ -6,7 +6,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"net"
 	"net/http"
 	"slices"
 	"time"
@@ -42,9 +41,6 @@ type Options struct {
 	// URLs are addresses such as http://127.0.0.1:3200, without a slash at the end, by part: the
 	// names of Parts, and explorer. A part without a URL is not in this stack.
 	URLs map[string]string
-	// Wait is how long to wait, from the answer on, for what arrives later. With 0 each link gets
-	// what it usually needs and a margin, 10 to 50 s.
-	Wait time.Duration
 	// EBPF examines the instrumentation from outside, too.
 	EBPF bool
 
@@ -52,10 +48,9 @@ type Options struct {
 	Waiting  func(link, waitingFor string, since time.Duration)
 	Finished func(Link)
 
-	override string        // of deploy/compose that the stack has: scale, collector or none
-	interval time.Duration // between two questions; 0 for the default
-	// dial replaces the network in tests; nil for the real one.
-	dial func(ctx context.Context, network, addr string) (net.Conn, error)
+	// Tests replace how long to wait, how long between two questions, and the network.
+	wait, interval time.Duration
+	transport      http.RoundTripper
 }
 
 // State is what was found out about a link.
@@ -98,8 +93,8 @@ type outcome struct {
 	state  State
 	detail string
 	causes []cause
-	about  any  // About in the causes
-	retry  bool // this may change: try again while there is time
+	about  string // About in the causes
+	retry  bool   // this may change: try again while there is time
 }
 
 func fine(format string, args ...any) outcome {
@@ -112,8 +107,6 @@ func broken(detail string, causes ...cause) outcome {
 
 func skipped(detail string) outcome { return outcome{state: Skipped, detail: detail} }
 
-var absent = outcome{state: Absent, detail: "not in this stack"}
-
 // yet is for what may change.
 func (out outcome) yet() outcome {
 	out.retry = true
@@ -121,7 +114,7 @@ func (out outcome) yet() outcome {
 }
 
 // with gives the causes what the check has found out.
-func (out outcome) with(about any) outcome {
+func (out outcome) with(about string) outcome {
 	out.about = about
 	return out
 }
@@ -134,35 +127,27 @@ type examination struct {
 	states  map[string]State // by link
 	down    map[string]bool  // by part
 
-	// What Prometheus knew before the request, -1 for no series: what differs afterwards is alive.
-	before struct{ calls, edge float64 }
-
 	sent, answered time.Time
 	response       response
-	ours           bool         // the answer is one of our services, if only to say that it failed
-	id             string       // of the trace
-	sampled        bool         // there is something to follow
-	trace          *tempo.Trace // as far as it has arrived; nil for nothing at all
-
-	plainAsked time.Time // when uservice1 was asked last, for the eBPF instrumentation
+	ours           bool      // the answer is one of our services, if only to say that it failed
+	id             string    // of the trace
+	plainAsked     time.Time // when uservice1 was asked, for the eBPF instrumentation
 }
 
 // Run sends one request and follows it. A broken link is no error. The error is that ctx ended; the
 // report has what was found out until then.
 func Run(ctx context.Context, o Options) (Report, error) {
-	client := newClient(o.dial)
-	defer client.CloseIdleConnections()
+	client := newClient(o.transport)
 	e := &examination{o: o, http: client, states: map[string]State{}, down: map[string]bool{},
 		backend: &tempo.Client{URL: o.URLs[topology.Tempo], HTTP: client}}
 	report := Report{Stack: o.Stack}
-	e.look(ctx)
 	for _, c := range e.checks() {
 		began := time.Now()
 		out := e.examine(ctx, c)
 		if ctx.Err() != nil {
 			return report, fmt.Errorf("stopped at the link %q: %w", c.link, context.Cause(ctx))
 		}
-		link := Link{Name: c.link, State: out.state, Detail: o.masked(out.detail)}
+		link := Link{Name: c.link, State: out.state, Detail: out.detail}
 		for _, name := range out.causes {
 			link.Causes = append(link.Causes, advice{e.o, c.part, out.about}.cause(name))
 		}
@@ -183,57 +168,29 @@ func Run(ctx context.Context, o Options) (Report, error) {
 	return report, nil
 }
 
-// look asks Prometheus which override the stack has, and what it knows before the request.
-func (e *examination) look(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
-	pools, _ := e.askJSON(ctx, prometheus, jobs)
-	for _, name := range []string{"collector", "scale"} {
-		if pools.Get(`data.scrapePools.#(=="` + overrides[name] + `")`).Exists() {
-			e.o.override = name
-		}
-	}
-	e.before.calls, _ = e.number(ctx, callsQuery)
-	e.before.edge, _ = e.number(ctx, edgeQuery)
-}
-
-// examine runs a check if there is something to examine, and asks why if something is missing.
+// examine runs a check if there is something to examine, until it finds what will not change, or there
+// is no more time; at least once.
 func (e *examination) examine(ctx context.Context, c check) outcome {
 	if e.o.URLs[c.part] == "" {
-		return absent
+		return outcome{state: Absent, detail: "not in this stack"}
 	}
 	for _, need := range c.needs {
-		failed := e.states[need] == Broken || e.states[need] == Skipped
-		// An answer that says that it failed names its trace, too.
-		goOn := need == linkGateway && e.ours || need == linkTraceID && e.sampled
-		if failed && !goOn {
+		missing := e.states[need] == Broken || e.states[need] == Skipped
+		if missing && !(need == linkGateway && e.ours) { // an answer that says that it failed names its trace, too
 			return skipped("needs: " + need)
 		}
 	}
 	if e.down[c.part] {
-		return skipped("needs: " + e.o.title(c.part) + ", which is down")
+		return skipped("needs: " + e.o.name(c.part) + ", which is down")
 	}
-	out := e.retry(ctx, c)
-	if out.state == Broken && out.retry && c.run != nil {
-		for _, q := range questions[c.link] {
-			if answer, good, err := e.put(ctx, q); err == nil && !good {
-				return broken(out.detail, q.otherwise).with(answer)
-			}
-		}
-	}
-	return out
-}
-
-// retry runs a check until it finds what will not change, or there is no more time; at least once.
-func (e *examination) retry(ctx context.Context, c check) outcome {
-	began, wait := time.Now(), cmp.Or(e.o.Wait, c.usual)
-	deadline := began.Add(min(wait, c.usual))
+	began := time.Now()
+	deadline := began.Add(cmp.Or(e.o.wait, c.usual))
 	if slices.Contains(c.needs, linkTraceID) { // it waits for something of the request
-		deadline = e.answered.Add(wait)
+		deadline = e.answered.Add(cmp.Or(e.o.wait, c.usual))
 	}
 	interval := cmp.Or(e.o.interval, 250*time.Millisecond)
 	if c.run == nil {
-		c.run = func(ctx context.Context) outcome { return e.askAll(ctx, c.link) }
+		c.run = func(ctx context.Context) outcome { return e.askAll(ctx, c.questions) }
 	}
 	for {
 		out := c.run(ctx)

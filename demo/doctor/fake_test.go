@@ -10,11 +10,9 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -32,19 +30,18 @@ const (
 type span struct {
 	trace, service, name, kind string
 	id, parent                 int
-	traceresponse              string // of the event "Got response!"
 }
 
 // seven is the trace of a request that goes well.
 func seven() []span {
 	return []span{
-		{testTrace, "traefik", "GET", "server", 1, 0, ""},
-		{testTrace, "traefik", "ReverseProxy", "client", 2, 1, ""},
-		{testTrace, "uservice3", "handle_incoming_call", "server", 3, 2, ""},
-		{testTrace, "uservice3", "redis_call", "client", 4, 3, ""},
-		{testTrace, "uservice3", "other_uservice_call", "client", 5, 3, "00-" + testTrace + "-0000000000000006-01"},
-		{testTrace, "uservice4", "handle_incoming_call", "server", 6, 5, ""},
-		{testTrace, "uservice4", "database_call", "client", 7, 6, ""},
+		{testTrace, "traefik", "GET", "server", 1, 0},
+		{testTrace, "traefik", "ReverseProxy", "client", 2, 1},
+		{testTrace, "uservice3", "handle_incoming_call", "server", 3, 2},
+		{testTrace, "uservice3", "redis_call", "client", 4, 3},
+		{testTrace, "uservice3", "other_uservice_call", "client", 5, 3},
+		{testTrace, "uservice4", "handle_incoming_call", "server", 6, 5},
+		{testTrace, "uservice4", "database_call", "client", 7, 6},
 	}
 }
 
@@ -68,56 +65,51 @@ type fake struct {
 	link          string // on it
 	spans         []span
 	failed        map[int]string // messages by the ids of spans that failed
+	unanswered    bool           // the call of uservice4
 	plain         []span         // of a request to uservice1
-	plainStatus   int
 
-	answers map[string]string // by part and path: what is answered instead, a status first
-
-	noCalls, noEdges, stale bool // span metrics that do not come, or do not move
-	dropped                 string
+	// What is answered instead, a status first: by part and path, or by part, a question mark and a piece of
+	// the query.
+	answers map[string]string
 
 	logged map[string]string // labels of uservice3's line in Loki; nil for no line
-	lines  string            // another filter, or what it begins with, that finds lines of uservice3
-	said   string            // what they say
-	other  bool              // other lines of uservice3 come in
 	ledger ledger.Answer
-
-	requests atomic.Int32
 }
 
 func newFake(t *testing.T) *fake {
 	f := &fake{
 		t: t, collector: collector.New(slog.New(slog.DiscardHandler)), parts: map[string]*httptest.Server{},
 		down: map[string]bool{}, answers: map[string]string{
-			"prometheus/api/v1/status/flags": `200 {"data":{"web.enable-remote-write-receiver":"true",` +
-				`"enable-feature":"exemplar-storage"}}`,
 			"grafana/api/health": `200 {"database":"ok"}`,
+			"prometheus/api/v1/query_exemplars": fmt.Sprintf(`200 {"data":[{"exemplars":[{"labels":{"trace_id":%q},`+
+				`"timestamp":%d}]}]}`, testTrace, time.Now().Add(time.Minute).Unix()),
+			"prometheus/api/v1/scrape_pools": `200 {"data":{"scrapePools":["prober"]}}`,
+			"prometheus/api/v1/targets":      `200 {"data":{"activeTargets":[{"scrapePool":"prober","health":"up"}]}}`,
+			"loki?what=":                     none,
 		},
-		status: 200, traceresponse: "00-" + testTrace + "-0000000000000003-01", spans: seven(), plainStatus: 200,
-		logged: map[string]string{"trace_id": testTrace, "headers_uber_trace_id": testTrace + ":2:0:1"},
+		status: 200, traceresponse: "00-" + testTrace + "-0000000000000003-01", spans: seven(),
+		logged: map[string]string{"service_name": "uservice3", "trace_id": testTrace,
+			"headers_uber_trace_id": testTrace + ":2:0:1"},
+		link: "http://grafana.test/explore?panes=" + testTrace,
 	}
-	f.scrapes("prober", "uservice3")
-	f.exemplify(testTrace, time.Now())
-	f.link = `http://grafana.test/explore?schemaVersion=1&panes=` +
-		url.QueryEscape(`{"aaa":{"datasource":"tempo","queries":[{"query":"`+testTrace+`","datasource":{"uid":"tempo"}}]}}`)
 	for name, h := range map[string]http.HandlerFunc{
 		"gateway": f.gateway, "tempo": f.tempo, "prometheus": f.prometheus, "loki": f.loki,
 		"grafana": f.viewer, "page": f.viewer,
 	} {
 		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			status, body, replaced := strings.Cut(f.answers[name+r.URL.Path], " ")
+			replacement := f.answers[name+r.URL.Path]
+			for key, answer := range f.answers {
+				part, piece, ok := strings.Cut(key, "?")
+				if ok && part == name && strings.Contains(r.URL.Query().Get("query"), piece) {
+					replacement = answer
+				}
+			}
+			status, body, replaced := strings.Cut(replacement, " ")
 			if !replaced {
 				h(w, r)
 				return
 			}
-			if status == "101" { // and the connection stays open
-				conn, _, _ := w.(http.Hijacker).Hijack()
-				t.Cleanup(func() { _ = conn.Close() })
-				fmt.Fprint(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: other\r\n\r\n")
-				return
-			}
 			code, _ := strconv.Atoi(status)
-			w.Header().Set("Location", "/login")
 			w.WriteHeader(code)
 			fmt.Fprint(w, body)
 		}))
@@ -127,24 +119,8 @@ func newFake(t *testing.T) *fake {
 	return f
 }
 
-const exemplars = "prometheus/api/v1/query_exemplars"
-
-func (f *fake) exemplify(traceID string, at time.Time) {
-	const format = `200 {"data":[{"exemplars":[{"labels":{"trace_id":%q},"timestamp":%d}]}]}`
-	f.answers[exemplars] = fmt.Sprintf(format, traceID, at.Unix())
-}
-
-// scrapes lets Prometheus have jobs, with a target each that is up.
-func (f *fake) scrapes(jobs ...string) {
-	var targets []map[string]string
-	for _, job := range jobs {
-		targets = append(targets, map[string]string{"scrapePool": job, "health": "up"})
-	}
-	pools, _ := json.Marshal(map[string]any{"data": map[string]any{"scrapePools": jobs}})
-	active, _ := json.Marshal(map[string]any{"data": map[string]any{"activeTargets": targets}})
-	f.answers["prometheus/api/v1/scrape_pools"] = "200 " + string(pools)
-	f.answers["prometheus/api/v1/targets"] = "200 " + string(active)
-}
+// none is what Prometheus and Loki answer when they find nothing.
+const none = `200 {"data":{"result":[]}}`
 
 // options are those of an examination that does not wait for long.
 func (f *fake) options() Options {
@@ -152,15 +128,15 @@ func (f *fake) options() Options {
 		Kind: Compose, Stack: "the compose stack", EBPF: f.plain != nil,
 		URLs: map[string]string{topology.Gateway: "http://gateway.test", topology.Tempo: "http://tempo.test",
 			prometheus: "http://prometheus.test", loki: "http://loki.test", grafana: "http://grafana.test"},
-		Wait: 200 * time.Millisecond, interval: 5 * time.Millisecond,
-		dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+		wait: 200 * time.Millisecond, interval: 5 * time.Millisecond,
+		transport: &http.Transport{DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
 			name, _, _ := strings.Cut(addr, ".")
 			s := f.parts[name]
 			if f.down[name] || s == nil {
 				return nil, fmt.Errorf("dial tcp %s: connect: connection refused", addr)
 			}
 			return (&net.Dialer{}).DialContext(ctx, network, s.Listener.Addr().String())
-		},
+		}},
 	}
 	if f.local {
 		for i, s := range f.spans {
@@ -177,13 +153,11 @@ func (f *fake) gateway(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case r.Host == "uservice1.localhost":
 		f.send(f.plain)
-		w.WriteHeader(f.plainStatus)
 		return
 	case r.Host != "uservice3.localhost":
 		http.NotFound(w, r)
 		return
 	}
-	f.requests.Add(1)
 	f.send(f.spans)
 	if f.traceresponse != "" {
 		w.Header().Set("traceresponse", f.traceresponse)
@@ -216,10 +190,11 @@ func (f *fake) send(spans []span) {
 		if s.parent > 0 {
 			out["parentSpanId"] = fmt.Sprintf("%016x", s.parent)
 		}
-		if s.traceresponse != "" {
-			out["events"] = []any{map[string]any{"name": "Got response!", "timeUnixNano": fmt.Sprint(now),
-				"attributes": []any{attribute("traceresponse", s.traceresponse)}}}
-			out["attributes"] = []any{attribute("http.response.status_code", "200")}
+		if s.name == "other_uservice_call" {
+			out["attributes"] = []any{attribute("http.request.method", "GET")}
+			if !f.unanswered {
+				out["attributes"] = []any{attribute("http.request.method", "GET"), attribute("http.response.status_code", "200")}
+			}
 		}
 		if message, failed := f.failed[s.id]; failed {
 			out["status"] = map[string]any{"code": 2, "message": message}
@@ -243,58 +218,31 @@ func (f *fake) send(spans []span) {
 
 // fail lets uservice3 answer with an error that began in the first span of a path, and came up through
 // the others.
-func (f *fake) fail(status int, sentence, message string, path ...int) {
+func (f *fake) fail(status int, message string, path ...int) {
 	f.status, f.failed = status, map[int]string{}
 	for _, id := range path {
 		f.failed[id] = ""
 	}
 	f.failed[path[0]] = message
-	f.page = fmt.Sprintf(`<title>x</title><h1>%d %s</h1><p>%s</p>`, status, http.StatusText(status), sentence) + f.trace()
+	f.page = fmt.Sprintf(`<title>x</title><h1>%d %s</h1>`, status, http.StatusText(status)) + f.trace()
 }
 
 func (f *fake) tempo(w http.ResponseWriter, r *http.Request) {
 	f.collector.APIHandler().ServeHTTP(w, r)
 }
 
-func (f *fake) prometheus(w http.ResponseWriter, r *http.Request) {
-	requests := int(f.requests.Load())
-	query := r.URL.Query().Get("query")
-	there, job := false, ""
-	switch {
-	case strings.Contains(query, "spanmetrics") && f.stale:
-		there, requests = true, 1
-	case strings.Contains(query, "spanmetrics"):
-		there = requests > 0 && !f.noCalls
-	case strings.Contains(query, "service_graph"):
-		there = requests > 0 && !f.noEdges
-	case strings.Contains(query, "otel_sdk"):
-		there, job = f.dropped != "", f.dropped
-	case strings.HasPrefix(query, "count("):
-		there = true
-	}
-	if there {
-		fmt.Fprintf(w, `{"data":{"result":[{"metric":{"job":%q},"value":[1,"%d"]}]}}`, job, requests)
-	} else {
-		fmt.Fprint(w, `{"data":{"result":[]}}`)
-	}
+func (f *fake) prometheus(w http.ResponseWriter, _ *http.Request) {
+	fmt.Fprint(w, `{"data":{"result":[{"metric":{},"value":[1,"1"]}]}}`)
 }
 
-func (f *fake) loki(w http.ResponseWriter, r *http.Request) {
-	query := r.URL.Query().Get("query")
-	filter := strings.TrimPrefix(query, `{service_name="uservice3"}`)
-	var labels map[string]string
-	switch {
-	case strings.HasPrefix(filter, ` |= "request" |`), filter == ` | trace_id="`+testTrace+`"`:
-		labels = f.logged
-	case f.other && filter == "", f.lines != "" && strings.HasPrefix(filter, f.lines):
-		labels = map[string]string{"endpoint": "http://127.0.0.1:1"}
+func (f *fake) loki(w http.ResponseWriter, _ *http.Request) {
+	if f.logged == nil {
+		fmt.Fprint(w, none[len("200 "):])
+		return
 	}
-	text, _ := json.Marshal(labels)
-	if labels == nil {
-		fmt.Fprint(w, `{"data":{"result":[]}}`)
-	} else {
-		fmt.Fprintf(w, `{"data":{"result":[{"stream":%s,"values":[["%d",%q]]}]}}`, text, time.Now().UnixNano(), f.said)
-	}
+	labels, _ := json.Marshal(f.logged)
+	fmt.Fprintf(w, `{"data":{"result":[{"stream":%s},{"stream":{"service_name":"uservice4","trace_id":%q,`+
+		`"headers_uber_trace_id":"%[2]s:5:0:1"}}]}}`, labels, testTrace)
 }
 
 // viewer is Grafana, and the page of a run without Docker.

@@ -16,21 +16,16 @@ import (
 	"example.com/grafana-tempo-go-demo/demo/topology"
 )
 
-// system is a machine with a repository that has a .env, and an environment.
-func system(t *testing.T, dotEnv string, env map[string]string) System {
+// system is a machine with a repository that has a .env, where nothing runs.
+func system(t *testing.T, dotEnv string) {
 	t.Helper()
-	dir := t.TempDir()
-	for name, text := range map[string]string{"docker-compose.yaml": "services: {}\n", ".env": dotEnv} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	below := filepath.Join(dir, "demo")
-	if err := os.Mkdir(below, 0o755); err != nil {
+	t.Chdir(t.TempDir())
+	if err := os.WriteFile(".env", []byte(dotEnv), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	lookup := func(name string) (string, bool) { value, ok := env[name]; return value, ok }
-	return System{LookupEnv: lookup, Dir: below, TempDir: t.TempDir()}
+	tmp := t.TempDir()
+	t.Setenv("TMPDIR", tmp)
+	t.Setenv("TMP", tmp) // Windows
 }
 
 // part is what a server answers for a path.
@@ -39,8 +34,6 @@ type part struct {
 	status int
 	body   string
 }
-
-type parts map[string]part // by the variables of their ports
 
 func (p part) serve(t *testing.T) (url string) {
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -59,16 +52,16 @@ var aGateway = part{"/healthz", 200, "ok\n"}
 
 // announced starts a gateway and announces it as a run without Docker, made by process pid that many
 // minutes ago.
-func announced(t *testing.T, sys System, pid, ago int) (url string) {
+func announced(t *testing.T, pid, ago int) (url string) {
 	t.Helper()
 	url = aGateway.serve(t)
-	announce(t, sys, pid, ago, url)
+	announce(t, pid, ago, url)
 	return url
 }
 
-func announce(t *testing.T, sys System, pid, ago int, url string) {
+func announce(t *testing.T, pid, ago int, url string) {
 	t.Helper()
-	dir := filepath.Join(sys.TempDir, discover.Prefix+strconv.Itoa(pid)+"-x")
+	dir := filepath.Join(os.TempDir(), discover.Prefix+strconv.Itoa(pid)+"-x")
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -92,90 +85,74 @@ func closedPort() string {
 func portOf(url string) string { return url[strings.LastIndex(url, ":")+1:] }
 
 func TestComposesPortsAreReadAsComposeDoes(t *testing.T) {
-	for dotEnv, want := range map[string]string{
-		"# ports\nTRAEFIK_PORT=8000\n":        "8000",
-		"TRAEFIK_PORT: 8000":                  "8000",
-		"export\tTRAEFIK_PORT = 8000 # moved": "8000",
-		"TRAEFIK_PORT='8000'":                 "8000",
-		"TRAEFIK_PORT=${MY_PORT:-8000}":       "8000",
-		"TRAEFIK_PORT=${OTHER}":               "8001",
-		"":                                    "80",
+	for _, c := range []struct{ dotEnv, shell, want string }{
+		{"# ports\nTRAEFIK_PORT=8000\n", "unset", "8000"},
+		{"TRAEFIK_PORT=${MY_PORT:-8000}", "unset", "8000"},
+		{"", "unset", "80"},
+		{"TRAEFIK_PORT=8000", "8002", "8002"},
+		{"TRAEFIK_PORT=8000", "", "80"}, // an empty one, too, is the shell's
 	} {
-		o, err := composeStack(nil, system(t, dotEnv, map[string]string{"OTHER": "8001"}))
-		if err != nil || portOf(o.URLs[topology.Gateway]) != want || portOf(o.URLs[topology.Tempo]) != "3200" {
-			t.Errorf("%q: addresses are %v (%v), want port %s", dotEnv, o.URLs, err, want)
+		system(t, c.dotEnv)
+		t.Setenv("TRAEFIK_PORT", c.shell)
+		if c.shell == "unset" {
+			_ = os.Unsetenv("TRAEFIK_PORT")
 		}
-	}
-	for shell, want := range map[string]string{"8002": "8002", "": "80"} { // an empty one, too, is the shell's
-		o, err := composeStack(nil, system(t, "TRAEFIK_PORT=8000", map[string]string{"TRAEFIK_PORT": shell}))
-		if err != nil || portOf(o.URLs[topology.Gateway]) != want {
-			t.Errorf("TRAEFIK_PORT=%q in the shell: addresses are %v (%v), want port %s", shell, o.URLs, err, want)
+		o, err := composeStack(nil)
+		if err != nil || portOf(o.URLs[topology.Gateway]) != c.want || portOf(o.URLs[topology.Tempo]) != "3200" {
+			t.Errorf("%q and %q in the shell: addresses are %v (%v), want port %s", c.dotEnv, c.shell, o.URLs, err, c.want)
 		}
 	}
 }
 
 func TestTheStackThatRunsIsChosen(t *testing.T) {
-	theRun := part{} // what a run without Docker has there
-	other, badGateway := part{"/", 200, "It works!"}, part{"/healthz", 502, "Bad Gateway"}
-	database := part{"/api/health", 503, `{"database":"failing"}`}
-	ours := part{"/api/v1/scrape_pools", 200, strings.Repeat(" ", 200) + `"uservice3"`}
-	lines := part{"/loki/api/v1/label/service_name/values", 200, `["uservice3"]`}
+	nobody, ofTheRun := part{}, part{path: "the run's"} // in place of a server
 	for _, c := range []struct {
-		name       string
-		compose    parts // that answer
-		runs       int   // without Docker
-		want, says string
+		name           string
+		gateway, tempo part // on compose's ports
+		runs           int  // without Docker
+		want, says     string
 	}{
-		{"compose alone", parts{"TRAEFIK_PORT": aGateway}, 0, "compose", ""},
-		{"a run without Docker alone", nil, 1, "process 1000", ""},
-		{"the latest of two runs", nil, 2, "process 1001", "(process 1000): go run ./demo doctor -gateway=http://"},
-		{"all", parts{"TRAEFIK_PORT": aGateway}, 2, "compose", "(process 1001): go run ./demo doctor"},
-		{"nobody behind compose's gateway", parts{"TRAEFIK_PORT": badGateway}, 0, "compose", ""},
-		{"compose's Tempo, starting", parts{"TEMPO_PORT": {"/ready", 503, ""}}, 0, "compose", ""},
-		{"compose's Grafana", parts{"GRAFANA_PORT": database}, 0, "compose", ""},
-		{"half of compose beside a run", parts{"PROMETHEUS_PORT": ours}, 1, "compose", "(process 1000): go run"},
-		{"half of compose, and a run has its gateway's port", parts{"TRAEFIK_PORT": theRun, "LOKI_PORT": lines},
-			1, "process 1000", "  loki of the compose stack, but"},
-		{"a run on compose's ports", parts{"TRAEFIK_PORT": theRun}, 1, "process 1000", ""},
-		{"other servers on compose's ports", parts{"TRAEFIK_PORT": other, "GRAFANA_PORT": other}, 0, "", ""},
+		{"compose alone", aGateway, nobody, 0, "compose", ""},
+		{"a run without Docker alone", nobody, nobody, 1, "process 1000", ""},
+		{"the latest of two runs", nobody, nobody, 2, "process 1001", "(process 1000): go run ./demo doctor -gateway=http://"},
+		{"all", aGateway, nobody, 2, "compose", "(process 1001): go run ./demo doctor"},
+		{"nobody behind compose's gateway", part{"/healthz", 502, "Bad Gateway"}, nobody, 0, "compose", ""},
+		{"compose's Tempo, starting", nobody, part{"/ready", 503, ""}, 0, "compose", ""},
+		{"a run on compose's ports", ofTheRun, nobody, 1, "process 1000", ""},
+		{"another server on compose's port", part{"/", 200, "It works!"}, nobody, 0, "", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			env := map[string]string{}
-			sys := system(t, "", env)
+			system(t, "")
 			run := ""
 			for i := range c.runs {
-				run = announced(t, sys, 1000+i, c.runs-i)
-				announce(t, sys, 2+i, 60, run) // was killed, and another has its address now
+				run = announced(t, 1000+i, c.runs-i)
 			}
-			announce(t, sys, 1, 60, "http://127.0.0.1:"+closedPort()) // likewise
-			for _, p := range Parts() {
-				served, ok := c.compose[p.Variable]
-				switch {
-				case !ok:
-					env[p.Variable] = closedPort()
-				case served == theRun:
-					env[p.Variable] = portOf(run)
+			announce(t, 1, 60, "http://127.0.0.1:"+closedPort()) // was killed
+			for variable, p := range map[string]part{"TRAEFIK_PORT": c.gateway, "TEMPO_PORT": c.tempo} {
+				switch p {
+				case nobody:
+					t.Setenv(variable, closedPort())
+				case ofTheRun:
+					t.Setenv(variable, portOf(run))
 				default:
-					env[p.Variable] = portOf(served.serve(t))
+					t.Setenv(variable, portOf(p.serve(t)))
 				}
 			}
-			o, err := Find(t.Context(), nil, sys)
-			if c.want == "" {
-				if !errors.Is(err, ErrNothingRuns) || !strings.Contains(err.Error(), "127.0.0.1:"+env["TEMPO_PORT"]) {
-					t.Errorf("chose %s (%v)", o.Stack, err)
-				}
-			} else if noted := strings.Contains(o.Note, c.says) && (o.Note == "") == (c.says == ""); err != nil || !noted ||
-				!strings.Contains(o.Stack, c.want) {
-				t.Errorf("chose %s at %s (%v) and said %q", o.Stack, o.URLs[topology.Gateway], err, o.Note)
+			o, err := Find(t.Context(), nil)
+			switch {
+			case c.want == "" && !errors.Is(err, ErrNothingRuns), c.want != "" && err != nil:
+				t.Errorf("chose %q (%v)", o.Stack, err)
+			case !strings.Contains(o.Stack, c.want), !strings.Contains(o.Note, c.says), (o.Note == "") != (c.says == ""):
+				t.Errorf("chose %s at %s and said %q", o.Stack, o.URLs[topology.Gateway], o.Note)
 			}
 		})
 	}
 }
 
 func TestGivenAddressesReplaceComposes(t *testing.T) {
-	sys := system(t, "", nil)
-	older := announced(t, sys, 1000, 1)
-	announced(t, sys, 1001, 0)
+	system(t, "")
+	older := announced(t, 1000, 1)
+	announced(t, 1001, 0)
 	for _, c := range []struct {
 		given                    map[string]string
 		gateway, tempo, name, at string
@@ -184,7 +161,7 @@ func TestGivenAddressesReplaceComposes(t *testing.T) {
 			"https://tempo.example:3200", "given", "(process 1000): go run ./demo doctor -gateway=" + older},
 		{map[string]string{"gateway": older}, older, "http://127.0.0.1:3201", "process 1000", ""},
 	} {
-		o, err := Find(t.Context(), c.given, sys)
+		o, err := Find(t.Context(), c.given)
 		if err != nil || o.URLs[topology.Gateway] != c.gateway || o.URLs[topology.Tempo] != c.tempo ||
 			o.URLs[grafana] != "" || !strings.Contains(o.Stack, c.name) || !strings.Contains(o.Note, c.at) {
 			t.Errorf("%v: chose %+v (%v)", c.given, o, err)
@@ -192,19 +169,10 @@ func TestGivenAddressesReplaceComposes(t *testing.T) {
 	}
 }
 
-func TestWrongSettingsAreErrors(t *testing.T) {
-	for _, c := range []struct {
-		given, env   map[string]string
-		dotEnv, want string
-	}{
-		{map[string]string{"tempo": "127.0.0.1:3200"}, nil, "", "http://127.0.0.1:3200"},
-		{map[string]string{"gateway": ""}, nil, "", "empty"},
-		{nil, map[string]string{"TEMPO_PORT": "many"}, "", `TEMPO_PORT="many"`},
-		{nil, nil, "A=1\nSECRET='hush", ".env cannot be read, line 2"},
-	} {
-		_, err := Find(t.Context(), c.given, system(t, c.dotEnv, c.env))
-		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "hush") {
-			t.Errorf("%v %v: error is %v, want %q in it", c.given, c.env, err, c.want)
-		}
+func TestABrokenDotEnvIsAnErrorThatQuotesNoSecret(t *testing.T) {
+	system(t, "A=1\nSECRET='hush")
+	_, err := Find(t.Context(), nil)
+	if err == nil || !strings.Contains(err.Error(), ".env cannot be read, line 2") || strings.Contains(err.Error(), "hush") {
+		t.Error(err)
 	}
 }

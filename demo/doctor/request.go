@@ -1,16 +1,16 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"html"
 	"net/http"
 	"regexp"
-	"slices"
 	"strings"
 	"time"
 
 	"example.com/grafana-tempo-go-demo/demo/header"
-	"example.com/grafana-tempo-go-demo/demo/term"
 	"example.com/grafana-tempo-go-demo/demo/topology"
 )
 
@@ -23,73 +23,63 @@ func (e *examination) gateway(ctx context.Context) outcome {
 		return e.unreachable(topology.Gateway, err)
 	}
 	// Our services' pages name a trace, or say that there is none; those of errors too.
-	e.ours = res.header.Get("traceresponse") != "" || strings.Contains(string(res.body), "<p>Trace: ")
-	status := fmt.Sprintf("%d %s", res.status, http.StatusText(res.status))
-	text, _, _ := strings.Cut(strings.TrimPrefix(pageText(res.body), status), "Trace: ")
-	detail := strings.TrimRight("answered "+status+": "+strings.TrimSpace(text), ": ")
+	e.ours = strings.Contains(string(res.body), "<p>Trace: ")
+	detail := fmt.Sprintf("answered %d %s", res.status, http.StatusText(res.status))
 	switch {
 	case res.status == http.StatusOK && e.ours:
-		return fine("uservice3 answered 200 through %s", e.o.title(topology.Gateway))
-	case e.ours && traceOf(res) != "":
-		return broken(detail, "the trace tells")
-	case e.ours && res.status >= 500:
+		return fine("uservice3 answered 200 through %s", e.o.name(topology.Gateway))
+	case e.ours:
 		return broken(detail, "a service fails")
 	case res.status >= 502 && res.status <= 504:
 		return broken(detail, "uservice3 down")
 	}
-	out := broken(detail, "other program", "no route")
+	out := broken(detail+", and not as uservice3 does", "no route")
 	out.retry = res.status == http.StatusNotFound // Traefik listens before it has read its routes
 	return out
-}
-
-var tags = regexp.MustCompile(`(?s)<(style|title|script)\b.*?</(style|title|script)>|<[^>]*>`)
-
-// pageText is the first words of a page.
-func pageText(page []byte) string {
-	return term.Fit(strings.Join(strings.Fields(tags.ReplaceAllString(string(page), " ")), " "), 120, "...")
-}
-
-// pageTrace is a trace's id on uservice3's page, of an error too, with the link to it.
-var pageTrace = regexp.MustCompile(`Trace: (?:<code>)?(?:<a href="([^"]+)"[^>]*>)?([0-9a-f]{32})`)
-
-// traceOf is the id of the trace that an answer names, in its header or on its page; "" for none.
-func traceOf(res response) string {
-	if h := header.Decode("traceresponse", res.header.Get("traceresponse")); h.Valid {
-		return h.TraceID
-	}
-	if m := pageTrace.FindSubmatch(res.body); m != nil {
-		return string(m[2])
-	}
-	return ""
 }
 
 // traceID reads which trace the service says the request was.
 func (e *examination) traceID(ctx context.Context) outcome {
 	value := e.response.header.Get("traceresponse")
 	h := header.Decode("traceresponse", value)
-	e.id = traceOf(e.response)
-	e.sampled = e.id != "" && (!h.Valid || *h.Sampled) // a page names sampled traces only
+	e.id = h.TraceID
 	switch {
-	case e.sampled && value == "":
-		return broken("the answer has no traceresponse header; its page names "+e.id, "traceresponse changed")
-	case value == "":
-		return broken("the answer has no traceresponse header", "tracing off")
-	case !h.Valid:
-		return broken(fmt.Sprintf("traceresponse is %q, which names no trace", value), "traceresponse changed")
-	case e.sampled:
+	case h.TraceID == "":
+		return broken(fmt.Sprintf("traceresponse is %q, which names no trace", value), "tracing off")
+	case !h.Unsampled():
 		return fine("%s, sampled", e.id)
 	}
-	detail := e.id + " was not sampled, so no span of it is sent"
-	said := func(sampled bool) bool {
-		return slices.ContainsFunc(e.hops(ctx)[topology.Uservice3].Arrived.Headers, func(h header.Header) bool {
-			return h.Sampled != nil && *h.Sampled == sampled
-		})
+	decided := ""
+	for _, arrived := range e.hops(ctx)[topology.Uservice3].Arrived {
+		if arrived.Unsampled() {
+			decided = e.o.name(topology.Gateway)
+		} else if arrived.TraceID != "" {
+			decided = topology.Uservice3
+		}
 	}
+	out := broken(e.id+" was not sampled, so no span of it is sent", "not sampled")
+	out.retry = decided == ""
+	return out.with(cmp.Or(decided, "uservice3, or "+e.o.name(topology.Gateway)+" before it,"))
+}
+
+// pageLink is the link to a trace on uservice3's page.
+var pageLink = regexp.MustCompile(`Trace: (?:<code>)?<a href="([^"]+)"`)
+
+// traceLink follows the link that the service's page has for its trace.
+func (e *examination) traceLink(ctx context.Context) outcome {
+	link := ""
+	if m := pageLink.FindSubmatch(e.response.body); m != nil {
+		link = html.UnescapeString(string(m[1]))
+	}
+	if !strings.Contains(link, e.id) {
+		return broken("the page of uservice3 has no link to this trace", "wrong trace link")
+	}
+	res, err := get(ctx, e.http, askTimeout, link, "")
 	switch {
-	case said(false):
-		return broken(detail, "proxy does not sample")
-	case said(true):
-		return broken(detail, "uservice3 does not sample")
+	case err != nil:
+		return broken("nothing answers at "+hostOf(link)+", where the link leads", "wrong trace link")
+	case res.status != http.StatusOK:
+		return broken(fmt.Sprintf("%s, where the link leads, answers %v", hostOf(link), res), "wrong trace link")
 	}
-	return broken(detail, "proxy does not sample", "uservice3 does not sample").yet()
+	return fine("200 from %s", hostOf(link))
 }

@@ -4,10 +4,10 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"math"
 	"strings"
 	"time"
 
+	"example.com/grafana-tempo-go-demo/demo/story"
 	"example.com/grafana-tempo-go-demo/demo/term"
 	"example.com/grafana-tempo-go-demo/demo/topology"
 )
@@ -16,42 +16,29 @@ import (
 type printer struct {
 	w    io.Writer
 	live bool
-	err  error // the first
 }
 
 // RunText runs and tells people about it: what is examined, each link as it is done, and what to
 // do. Live says that w is a terminal that obeys control sequences: it gets colours, and a line that
-// says what is waited for. The errors are those of Run and of writing. It sets o's callbacks.
+// says what is waited for. The error is Run's. It sets o's callbacks.
 func RunText(ctx context.Context, o Options, w io.Writer, live bool) (Report, error) {
 	p := &printer{w: w, live: live}
-	if o.Note != "" {
-		p.print("%s\n", o.masked(o.Note))
-	}
-	p.print("Following one request of uservice3 through %s\n", o.Stack)
-	var parts []string
-	for _, part := range []string{topology.Gateway, topology.Tempo, prometheus, loki, grafana, topology.Explorer} {
-		if url := o.URLs[part]; url != "" {
-			parts = append(parts, o.name(part)+" "+hostOf(url))
-		}
-	}
-	p.print("%s\n", term.Hang("  ", term.Clean(strings.Join(parts, ", ")), term.DefaultWidth))
+	p.print("%sFollowing one request of uservice3 through %s at %s\n\n", o.Note, o.Stack, hostOf(o.URLs[topology.Gateway]))
 	o.Waiting, o.Finished = p.waiting, p.finished
 	report, err := Run(ctx, o)
+	p.clearLine()
 	if err != nil {
-		p.clearLine()
 		return report, err
 	}
 	p.verdict(report)
-	if p.err != nil {
-		return report, fmt.Errorf("write the report: %w", p.err)
+	if o.Kind == Compose && !report.OK {
+		p.print("\nIf you started the stack with -f and files of deploy/compose, docker compose needs them here, too.\n")
 	}
 	return report, nil
 }
 
 func (p *printer) print(format string, args ...any) {
-	if p.err == nil {
-		_, p.err = fmt.Fprintf(p.w, format, args...)
-	}
+	_, _ = fmt.Fprintf(p.w, format, args...) // the exit code says what the report would
 }
 
 func (p *printer) clearLine() {
@@ -76,7 +63,7 @@ func (p *printer) waiting(link, waitingFor string, since time.Duration) {
 func (p *printer) finished(l Link) {
 	word, colour, took := string(l.State), term.Faint, ""
 	switch l.State {
-	case Absent: // all of them in one line at the end
+	case Absent:
 		return
 	case OK:
 		colour = term.Green
@@ -84,7 +71,7 @@ func (p *printer) finished(l Link) {
 		word, colour = "BROKEN", term.Red
 	}
 	if l.Millis > 0 {
-		took = term.Duration(time.Duration(l.Millis * float64(time.Millisecond)))
+		took = story.Time(l.Millis * float64(time.Millisecond)).String()
 	}
 	p.clearLine()
 	text := term.Hang(lead(word, took, l.Name), term.Clean(l.Detail), term.DefaultWidth)
@@ -93,45 +80,20 @@ func (p *printer) finished(l Link) {
 
 // verdict says what it all comes to, and what to do.
 func (p *printer) verdict(r Report) {
-	names := map[State][]string{}
+	count, title := map[State]int{}, term.Paint(p.live, term.Red, "The first broken link: ")
 	for _, l := range r.Links {
-		names[l.State] = append(names[l.State], l.Name)
-	}
-	hold, unknown, absent := len(names[OK]), len(names[Skipped]), len(names[Absent])
-	p.clearLine()
-	if absent > 0 {
-		p.print("%s", term.Hang("  not here  ", strings.Join(names[Absent], ", "), term.DefaultWidth))
-	}
-	switch {
-	case r.OK && unknown > 0:
-		p.print("\nNothing broken was found: %d links hold, %d could not be examined.\n", hold, unknown)
-	case r.OK && absent > 0:
-		p.print("\nAll is well: %d links hold, %d are not in this stack.\n", hold, absent)
-	case r.OK:
-		p.print("\nAll is well: %d links hold.\n", hold)
-	}
-	for _, l := range r.Links {
-		causes := l.Causes
-		switch {
-		case l.Name == r.FirstBroken:
-			p.print("\n%s\n", term.Paint(p.live, term.Red, "The first broken link: "+l.Name))
-		case l.State == Broken: // one at a time
-			p.print("\nBroken too: %s\n", l.Name)
-			causes = causes[:1]
+		count[l.State]++
+		if l.State == Broken {
+			p.print("\n%s%s\n", title, l.Name)
+			title = "Broken too: "
 		}
-		for i, c := range causes {
-			p.cause(i+1, c)
+		for i, c := range l.Causes {
+			p.print("%s", term.Hang(fmt.Sprintf("  %d. ", i+1), term.Clean(c.Why), term.DefaultWidth))
+			p.print("     -> %s\n", strings.ReplaceAll(term.Clean(c.Do), "; ", "\n     -> "))
 		}
 	}
-}
-
-func (p *printer) cause(n int, c Cause) {
-	p.print("%s", term.Hang(fmt.Sprintf("  %d. ", n), term.Clean(c.Why), term.DefaultWidth))
-	for step := range strings.SplitSeq(c.Do, "; ") {
-		width := term.DefaultWidth - 1
-		if program, _, _ := strings.Cut(step, " "); program == "docker" || program == "curl" || program == "go" {
-			width = math.MaxInt // a line to copy
-		}
-		p.print("%s", term.Hang("     -> ", term.Clean(step), width))
+	if r.OK {
+		p.print("\nNothing is broken: %d links hold, %d could not be examined, %d are not in this stack.\n",
+			count[OK], count[Skipped], count[Absent])
 	}
 }

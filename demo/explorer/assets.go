@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"path"
 	"time"
+
+	"example.com/grafana-tempo-go-demo/demo/traceid"
 )
 
 var (
@@ -29,8 +31,10 @@ var mediaTypes = map[string]string{
 // page answers both / and /trace/<id>; it looks at its own address to know which of them it is.
 func page(w http.ResponseWriter, r *http.Request) {
 	status := http.StatusOK
-	if id := r.PathValue("id"); id != "" && !isTraceID(id) {
-		status = http.StatusNotFound // the page says why
+	if id := r.PathValue("id"); id != "" {
+		if _, err := traceid.Trace(id); err != nil {
+			status = http.StatusNotFound // the page says why
+		}
 	}
 	w.Header().Set("Content-Type", mediaTypes[".html"])
 	w.WriteHeader(status)

@@ -27,6 +27,9 @@ func TestThePageNeedsNothingFromElsewhere(t *testing.T) {
 		if mediaTypes[path.Ext(entry.Name())] == "" {
 			t.Errorf("%s has no media type", entry.Name())
 		}
+		if path.Ext(entry.Name()) == ".js" && !strings.Contains(string(index), `"/assets/`+entry.Name()+`"`) {
+			t.Errorf("index.html does not load %s at once", entry.Name())
+		}
 		if strings.Contains(text, "innerHTML") || strings.Contains(text, "insertAdjacentHTML") || strings.Contains(text, " style=") {
 			t.Errorf("%s makes markup of text, or has an inline style, which the page's policy refuses", entry.Name())
 		}

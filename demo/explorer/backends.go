@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"example.com/grafana-tempo-go-demo/demo/tempo"
+	"example.com/grafana-tempo-go-demo/demo/traceid"
+	"example.com/grafana-tempo-go-demo/demo/visit"
 )
 
 const (
@@ -28,7 +30,7 @@ const (
 func (o Options) Missing(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	e := &explorer{Options: o, backends: newTransport()}
+	e := &explorer{Options: o, backends: visit.Transport()}
 	tempoErr := e.client().Ready(ctx)
 	if tempoErr != nil {
 		tempoErr = fmt.Errorf("-tempo: %w", tempoErr)
@@ -54,7 +56,7 @@ func (e *explorer) client() *tempo.Client {
 // passToTempo passes a request for /tempo/api/v2/traces/{id} on to Tempo. Of the page's request only
 // path and query reach it.
 func (e *explorer) passToTempo(w http.ResponseWriter, r *http.Request) {
-	if !isTraceID(r.PathValue("id")) {
+	if _, err := traceid.Trace(r.PathValue("id")); err != nil {
 		fail(w, http.StatusBadRequest, "This is not a trace id, which has up to 32 hexadecimal digits, not all of them 0.")
 		return
 	}
@@ -94,8 +96,7 @@ func (e *explorer) failStore(w http.ResponseWriter, r *http.Request, err error) 
 		fail(w, refusal.Status, cmp.Or(refusal.Says, fmt.Sprintf("The answer was %d.", refusal.Status)))
 	case refused || errors.Is(err, tempo.ErrNotTempo):
 		e.unheard(err)
-		fail(w, http.StatusBadGateway, fmt.Sprintf("What answers at %s is no Tempo: this is not Tempo's JSON. "+
-			"Is the address right?", e.Tempo.Redacted()))
+		fail(w, http.StatusBadGateway, fmt.Sprintf("What answers at %s is no Tempo. Is the address right?", e.Tempo.Redacted()))
 	default:
 		e.failUnanswered(w, r, "trace store", e.Tempo, err)
 	}

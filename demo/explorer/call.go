@@ -5,12 +5,9 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/go-logfmt/logfmt"
 
 	"example.com/grafana-tempo-go-demo/demo/header"
 	"example.com/grafana-tempo-go-demo/demo/ledger"
@@ -95,16 +92,13 @@ func (e *explorer) called(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), tempoTimeout)
 	defer cancel()
 	agent := r.URL.Query().Get("agent")
-	tag, _ := logfmt.MarshalKeyvals("user_agent.original", agent) // whose errors are of keys and of other types
-	now := time.Now()
-	ids, err := e.client().Search(ctx, url.Values{"tags": {string(tag)}, "limit": {"1"},
-		"start": {fmt.Sprint(now.Add(-calledWithin).Unix())}, "end": {fmt.Sprint(now.Add(time.Minute).Unix())}})
+	newest, err := e.newest(ctx, time.Now().Add(-calledWithin), 1, fmt.Sprintf("{span.user_agent.original=%q}", agent))
 	if err != nil {
 		e.failStore(w, r, err)
 		return
 	}
-	if len(ids) > 0 {
-		answer(w, http.StatusOK, found{ids[0], true})
+	if len(newest) > 0 {
+		answer(w, http.StatusOK, found{newest[0].ID, true})
 		return
 	}
 	if e.Ledger != nil {

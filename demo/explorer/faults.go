@@ -29,7 +29,7 @@ func (e *explorer) setFault(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusBadRequest, noSuchFault)
 		return
 	}
-	e.changed(w, r, e.Faults.Set(r.Context(), wish.Name))
+	e.changed(w, r, e.Faults.Set(wish.Name))
 }
 
 // riddle does what the learner wants with a fault whose name is a secret.
@@ -40,7 +40,7 @@ func (e *explorer) riddle(w http.ResponseWriter, r *http.Request) {
 	}
 	switch wish.Do {
 	case "begin":
-		e.changed(w, r, e.Faults.Begin(r.Context()))
+		e.changed(w, r, e.Faults.Begin())
 	case "hint":
 		e.changed(w, r, e.Faults.Hint())
 	case "give-up":

@@ -3,7 +3,6 @@ package explorer
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -12,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/go-logfmt/logfmt"
 	"golang.org/x/sync/errgroup"
 
 	"example.com/grafana-tempo-go-demo/demo/story"
@@ -22,33 +20,26 @@ import (
 
 const (
 	maxListed = 50
+	// listedFor is how far a list looks back.
+	listedFor = 24 * time.Hour
 	// listTimeout is for all searches of one list. The page gives up after 15 s, and asks again.
 	listTimeout = 12 * time.Second
-	// mostRecent is a hint for a TraceQL query. Without it, a Tempo that finds more traces than it is
-	// asked for returns any of them.
+	// mostRecent is a hint for a TraceQL query, which Tempo takes since 2.8. Without it, one that finds
+	// more traces than it is asked for returns any of them.
 	mostRecent = " with (most_recent=true)"
 )
-
-// window is how far a list looks back.
-type window struct {
-	name string // as a parameter has it
-	span time.Duration
-	past string // in words
-}
-
-var hour, day = window{"1h", time.Hour, "the last hour"}, window{"24h", 24 * time.Hour, "the last 24 hours"}
 
 // filter chooses traces. The zero filter takes all.
 type filter struct {
 	service string
-	min     time.Duration // in whole milliseconds, as summaries have a duration
+	min     time.Duration // in whole milliseconds
 	errors  bool
 }
 
 // list is the answer of GET /api/traces.
 type list struct {
 	Traces []story.Listed `json:"traces"` // the newest first
-	// Services have sent spans of a trace that was found, listed or not.
+	// Services have sent spans of these traces.
 	Services []string `json:"services"`
 	Foot     string   `json:"foot"`  // says that there may be more
 	Empty    *empty   `json:"empty"` // says why there are none; nil if there are some
@@ -59,24 +50,16 @@ type list struct {
 type empty struct {
 	Title string `json:"title"`
 	Text  string `json:"text"`
-	// Window is a wider one that has traces, which Offer says. Both are empty if there is none.
-	Window string `json:"window,omitempty"`
-	Offer  string `json:"offer,omitempty"`
 }
 
 // traces answers GET /api/traces with the newest. The parameters service, min and errors choose among
-// them; window is 1h or 24h.
+// them.
 func (e *explorer) traces(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
 	shortest, problem := parseMin(query.Get("min"))
-	f := filter{query.Get("service"), shortest, query.Has("errors")}
-	in := hour
-	if query.Get("window") == day.name {
-		in = day
-	}
 	ctx, cancel := context.WithTimeout(r.Context(), listTimeout)
 	defer cancel()
-	l, err := e.list(ctx, f, in)
+	l, err := e.list(ctx, filter{query.Get("service"), shortest, query.Has("errors")})
 	if err != nil {
 		e.failStore(w, r, err)
 		return
@@ -99,168 +82,110 @@ func parseMin(text string) (d time.Duration, problem string) {
 	return d.Truncate(time.Millisecond), ""
 }
 
-// list makes a list of the traces of a window that a filter lets through.
-func (e *explorer) list(ctx context.Context, f filter, in window) (*list, error) {
+// list makes a list of the newest traces that a filter lets through.
+func (e *explorer) list(ctx context.Context, f filter) (*list, error) {
 	now := time.Now()
-	filtered := f != filter{}
-	limit := maxListed
-	if filtered {
-		limit *= 2
+	found, err := e.newest(ctx, now.Add(-listedFor), maxListed, f.queries()...)
+	if err != nil {
+		return nil, err
 	}
-	var newest, chosen []tempo.Summary
-	g, each := errgroup.WithContext(ctx)
-	g.Go(func() (err error) {
-		newest, err = e.newest(each, filter{}, now.Add(-in.span), limit)
-		return err
-	})
-	if filtered { // the newest may not include enough of them
+	found = found[:min(len(found), maxListed)]
+	asked := e.asked(ctx, found, now)
+	l := &list{Traces: []story.Listed{}, Services: []string{}}
+	for _, s := range found {
+		row := story.List(s, asked[s.ID], e.received(s.ID), now)
+		row.Before = s.Start.Before(e.faultBegan())
+		l.Traces = append(l.Traces, row)
+		for name := range s.Services {
+			if name != "" && !slices.Contains(l.Services, name) {
+				l.Services = append(l.Services, name)
+			}
+		}
+	}
+	slices.Sort(l.Services)
+	switch {
+	case len(found) == maxListed:
+		l.Foot = fmt.Sprintf("These are the newest %d. To find older ones, use the filters or an id.", maxListed)
+	case len(found) == 0 && f == filter{}:
+		l.Empty = &empty{"No trace in the last 24 hours", "Call a service. Its trace appears here once its spans reach the " +
+			"trace store; a call that is not sampled has none."}
+	case len(found) == 0:
+		l.Empty = &empty{"No trace matches", "Nothing in the last 24 hours passes these filters."}
+	}
+	return l, nil
+}
+
+// received lists the services that received a request of a trace, as the ledger has it.
+func (e *explorer) received(id string) (names []string) {
+	if e.Ledger == nil {
+		return nil
+	}
+	requests, _, _ := e.Ledger.Trace(id, maxRequests) // its errors are of other ids than the store's
+	for _, r := range requests {
+		for _, h := range r.Hops {
+			if h.TraceID == id {
+				names = append(names, h.To)
+			}
+		}
+	}
+	return names
+}
+
+// newest searches the newest traces for which one of some TraceQL queries holds, at most limit for each.
+func (e *explorer) newest(
+	ctx context.Context, since time.Time, limit int, queries ...string,
+) (all []tempo.Summary, err error) {
+	found := make([][]tempo.Summary, len(queries))
+	g, ctx := errgroup.WithContext(ctx)
+	for i, q := range queries {
 		g.Go(func() (err error) {
-			chosen, err = e.newest(each, f, now.Add(-in.span), maxListed)
+			found[i], err = e.client().Summaries(ctx, url.Values{
+				"q":     {q + mostRecent},
+				"limit": {fmt.Sprint(limit)},
+				"start": {fmt.Sprint(since.Unix())}, "end": {fmt.Sprint(time.Now().Add(time.Minute).Unix())}, // clocks differ
+			})
 			return err
 		})
 	}
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
-	found := map[string]tempo.Summary{}
-	for _, s := range slices.Concat(chosen, newest) {
-		if found[s.ID].Services == nil {
-			found[s.ID] = s
-		}
-	}
-	known := e.learn(ctx, found, now, in)
-
-	l := &list{Traces: []story.Listed{}, Services: []string{}}
-	var passed []tempo.Summary
-	for id, s := range found {
-		for name := range s.Services {
-			if name != "" && !slices.Contains(l.Services, name) {
-				l.Services = append(l.Services, name)
-			}
-		}
-		// Of a trace whose spans nobody counted, the store has to know.
-		sure := s.Services == nil && slices.ContainsFunc(chosen, func(c tempo.Summary) bool { return c.ID == id })
-		if f.passes(s, known[id].asked) || sure && s.Duration >= f.min {
-			passed = append(passed, s)
-		}
-	}
-	slices.Sort(l.Services)
-	slices.SortFunc(passed, func(a, b tempo.Summary) int {
+	all = slices.Concat(found...)
+	slices.SortFunc(all, func(a, b tempo.Summary) int {
 		return cmp.Or(b.Start.Compare(a.Start), cmp.Compare(a.ID, b.ID))
 	})
-	for _, s := range passed[:min(len(passed), maxListed)] {
-		row := story.List(s, known[s.ID].asked, known[s.ID].received, now)
-		row.Before = s.Start.Before(e.faultBegan())
-		l.Traces = append(l.Traces, row)
+	seen := map[string]bool{}
+	return slices.DeleteFunc(all, func(s tempo.Summary) bool {
+		again := seen[s.ID]
+		seen[s.ID] = true
+		return again
+	}), nil
+}
+
+// queries writes the filter as TraceQL. A service of the demo may have sent no span: it is also found by
+// its host name, which the gateway's span has.
+func (f filter) queries() []string {
+	whose := []string{"{}"}
+	if f.service != "" {
+		whose = []string{fmt.Sprintf("{resource.service.name=%q}", f.service)}
 	}
-	switch len(l.Traces) {
-	case 0:
-		l.Empty = e.nothing(ctx, f, in, now)
-	case maxListed:
-		that := ""
-		if filtered {
-			that = " that match"
+	if slices.Contains(services(), f.service) {
+		whose = append(whose, askedFor(f.service))
+	}
+	for i := range whose {
+		if f.errors {
+			whose[i] += " && {status=error}"
 		}
-		l.Foot = fmt.Sprintf("The newest %d of %s%s. To find older ones, use the filters or an id.", maxListed, in.past, that)
-	}
-	return l, nil
-}
-
-func (f filter) passes(s tempo.Summary, asked string) bool {
-	_, sent := s.Services[f.service]
-	_, failed := countSpans(s)
-	return s.Duration >= f.min && (failed > 0 || !f.errors) &&
-		(f.service == "" || sent || s.Service == f.service || asked == f.service)
-}
-
-func countSpans(s tempo.Summary) (all, failed int) {
-	for _, n := range s.Services {
-		all += n.Spans
-		failed += n.Errors
-	}
-	return all, failed
-}
-
-// nothing says why a list is empty, and whether a wider window has something.
-func (e *explorer) nothing(ctx context.Context, f filter, in window, now time.Time) *empty {
-	says := &empty{Title: "No trace in " + in.past,
-		Text: "Call a service. Its trace appears here once its spans reach the trace store; " +
-			"a call that is not sampled has none."}
-	if f != (filter{}) {
-		says.Title, says.Text = "No trace matches", "Nothing in "+in.past+" passes these filters."
-	}
-	if in == day {
-		return says
-	}
-	older, err := e.newest(ctx, f, now.Add(-day.span), 1)
-	if err != nil {
-		e.unheard(err)
-	}
-	if len(older) > 0 {
-		says.Window, says.Offer = day.name, "Look at "+day.past
-	}
-	return says
-}
-
-// newest searches the newest traces that a filter lets through. The demo's collector returns the
-// newest of itself and refuses hints and other TraceQL than {}, as an old Tempo may: then tags ask for
-// the same. Only such a refusal of a query for all traces makes the next lists do without the hint. A
-// store that is slow or away is asked with it again; one that is back may be another.
-func (e *explorer) newest(ctx context.Context, f filter, since time.Time, limit int) ([]tempo.Summary, error) {
-	traceQL, tags := f.query()
-	params := url.Values{
-		"limit": {fmt.Sprint(limit)},
-		"start": {fmt.Sprint(since.Unix())}, "end": {fmt.Sprint(time.Now().Add(time.Minute).Unix())}, // clocks differ
-		"q": {traceQL + mostRecent},
-	}
-	if !e.hintless.Load() {
-		found, err := e.client().Summaries(ctx, params)
-		refusal, refused := errors.AsType[*tempo.Refusal](err)
-		if !refused || refusal.Status != http.StatusBadRequest {
-			return found, err
-		}
-	}
-	all := f == filter{}
-	if all {
-		params.Set("q", traceQL)
-	} else {
-		params.Del("q")
-		params.Set("tags", tags)
 		if f.min > 0 {
-			params.Set("minDuration", f.min.String())
+			whose[i] += fmt.Sprintf(" && {traceDuration>=%dms}", f.min.Milliseconds())
 		}
 	}
-	found, err := e.client().Summaries(ctx, params)
-	if all || err != nil {
-		e.hintless.Store(err == nil)
-	}
-	return found, err
+	return whose
 }
 
-// query writes the filter as TraceQL, and as tags for a search without it, which lack the duration. A
-// plain service sends no spans: it is found by the host name on the gateway's.
-func (f filter) query() (traceQL, tags string) {
-	var all []string
-	var pairs []any
-	plain := slices.ContainsFunc(topology.Services(), func(s topology.Service) bool {
-		return s.Name == f.service && !s.Instrumented
-	})
-	if host := topology.Host(f.service); plain {
-		all = append(all, fmt.Sprintf("{span.server.address=%q}", host))
-		pairs = append(pairs, "server.address", host)
-	} else if f.service != "" {
-		all = append(all, fmt.Sprintf("{resource.service.name=%q}", f.service))
-		pairs = append(pairs, "service.name", f.service)
-	}
-	if f.errors {
-		all = append(all, "{status=error}")
-		pairs = append(pairs, "status.code", "error")
-	}
-	if f.min > 0 {
-		all = append(all, fmt.Sprintf("{traceDuration>=%dms}", f.min.Milliseconds()))
-	}
-	text, _ := logfmt.MarshalKeyvals(pairs...) // whose errors are of keys and of other types
-	return cmp.Or(strings.Join(all, " && "), "{}"), string(text)
+// askedFor finds the traces of requests for a service of the demo.
+func askedFor(service string) string {
+	return fmt.Sprintf("{span.server.address=%q}", topology.Host(service))
 }
 
 // faultBegan is when the fault began that the reader looks for, or the zero time.

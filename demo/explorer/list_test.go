@@ -1,7 +1,6 @@
 package explorer
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -16,7 +15,6 @@ import (
 	"example.com/grafana-tempo-go-demo/demo/collector"
 	"example.com/grafana-tempo-go-demo/demo/ledger"
 	"example.com/grafana-tempo-go-demo/demo/story"
-	"example.com/grafana-tempo-go-demo/demo/tempo"
 	"example.com/grafana-tempo-go-demo/demo/traceid"
 )
 
@@ -50,35 +48,33 @@ func TestAListIsFiltered(t *testing.T) {
 	c := collector.New(slog.New(slog.DiscardHandler))
 	store := newFake(t, c.APIHandler().ServeHTTP)
 	h := New(Options{Tempo: parse(t, store.URL), Gateway: parse(t, nowhere)})
-	if e := getList(t, h, "").Empty; e == nil || e.Title != "No trace in the last hour" ||
-		!strings.Contains(e.Text, "not sampled has none") || e.Offer != "" {
+	if e := getList(t, h, "").Empty; e == nil || e.Title != "No trace in the last 24 hours" ||
+		!strings.Contains(e.Text, "not sampled has none") {
 		t.Errorf("an empty store: %+v", e)
 	}
 	export(t, c, 1, "gateway", "uservice1.localhost", 4*time.Minute, time.Second, false)
 	export(t, c, 2, "gateway", "uservice3.localhost", 3*time.Minute, 2*time.Second, false) // uservice3 has sent nothing
 	export(t, c, 3, "shop", "", 2*time.Minute, 300*time.Millisecond, true)
 	export(t, c, 4, `a "b"`, "", time.Minute, 50*time.Millisecond, false)
-	export(t, c, 5, "old", "", 2*time.Hour, time.Second, false)
+	export(t, c, 5, "old", "", 25*time.Hour, time.Second, false)
 	for query, want := range map[string]string{
-		"":                                 `a "b", shop, uservice3, uservice1`,
-		"service=uservice1":                "uservice1",
-		"service=uservice3":                "uservice3",
-		"service=gateway":                  "uservice3, uservice1",
-		"service=shop&errors":              "shop",
-		"service=a+%22b%22":                `a "b"`,
-		"service=hop":                      "", // a search finds parts of names
-		"service=__proto__":                "",
-		"errors":                           "shop",
-		"min=300ms":                        "shop, uservice3, uservice1",
-		"min=1%2C5+s":                      "uservice3",
-		"min=0.01min":                      "uservice3, uservice1",
-		"min=300":                          "shop, uservice3, uservice1",
-		"min=1s&errors=":                   "",
-		"min=soon":                         `a "b", shop, uservice3, uservice1`,
-		"min=-5s":                          `a "b", shop, uservice3, uservice1`,
-		"window=24h":                       `a "b", shop, uservice3, uservice1, old`,
-		"window=24h&service=old&min=900ms": "old",
-		"service=old":                      "",
+		"":                    `a "b", shop, uservice3, uservice1`,
+		"service=uservice1":   "uservice1",
+		"service=uservice3":   "uservice3",
+		"service=gateway":     "uservice3, uservice1",
+		"service=shop&errors": "shop",
+		"service=a+%22b%22":   `a "b"`,
+		"service=hop":         "", // a search finds parts of names
+		"service=__proto__":   "",
+		"errors":              "shop",
+		"min=300ms":           "shop, uservice3, uservice1",
+		"min=1%2C5+s":         "uservice3",
+		"min=0.01min":         "uservice3, uservice1",
+		"min=300":             "shop, uservice3, uservice1",
+		"min=1s&errors=":      "",
+		"min=soon":            `a "b", shop, uservice3, uservice1`,
+		"min=-5s":             `a "b", shop, uservice3, uservice1`,
+		"service=old":         "",
 	} {
 		l := getList(t, h, query)
 		titles := []string{}
@@ -93,28 +89,24 @@ func TestAListIsFiltered(t *testing.T) {
 			t.Errorf("%s: %+v", query, l)
 		}
 	}
-	e := getList(t, h, "service=old").Empty
-	if e.Title != "No trace matches" || e.Window != "24h" || e.Offer != "Look at the last 24 hours" {
+	if e := getList(t, h, "service=old").Empty; e.Title != "No trace matches" {
 		t.Errorf("what is older: %+v", e)
 	}
-	if l := getList(t, h, "service=shop"); !slices.Equal(l.Services, []string{`a "b"`, "gateway", "shop"}) || l.Foot != "" {
+	if l := getList(t, h, ""); !slices.Equal(l.Services, []string{`a "b"`, "gateway", "shop"}) || l.Foot != "" {
 		t.Errorf("the services are %q, and the foot is %q", l.Services, l.Foot)
 	}
 	for i := range maxListed {
 		export(t, c, 100+i, "many", "", time.Second, time.Millisecond, false)
 	}
-	for query, that := range map[string]string{"": "", "service=many": " that match"} {
-		l := getList(t, h, query)
-		if want := "The newest 50 of the last hour" + that + ". To find older ones, use the filters or an id."; len(l.Traces) != 50 || l.Foot != want {
-			t.Errorf("%d traces, and the foot is %q", len(l.Traces), l.Foot)
-		}
+	if l := getList(t, h, "service=many"); len(l.Traces) != 50 || l.Foot != "These are the newest 50. To find older ones, use the filters or an id." {
+		t.Errorf("%d traces, and the foot is %q", len(l.Traces), l.Foot)
 	}
 }
 
 // hops are a ledger's.
 type hops []ledger.Hop
 
-func (h hops) Handler() http.Handler                            { return http.NotFoundHandler() }
+func (h hops) Answer(string) (ledger.Answer, error)             { return ledger.Answer{}, nil }
 func (h hops) Recent(int) []ledger.Request                      { return []ledger.Request{{Hops: h}} }
 func (h hops) Trace(string, int) ([]ledger.Request, int, error) { return h.Recent(1), 1, nil }
 
@@ -126,91 +118,24 @@ func TestAListNamesWhoIsMissing(t *testing.T) {
 	h := New(Options{Tempo: parse(t, newFake(t, c.APIHandler().ServeHTTP).URL), Gateway: parse(t, nowhere), Ledger: hops{
 		{To: "uservice3", TraceID: holed}, {To: "uservice4", TraceID: holed},
 		{To: "uservice3", TraceID: cut}, {To: "uservice4", TraceID: traceid.Pad("3", 32)}}})
-	for range 2 { // what is known is kept
-		l := getList(t, h, "")
-		missing := story.ListedService{Name: "uservice4", Dark: true}
-		if first := l.Traces[0].Services; len(first) != 2 || first[1] != missing || len(l.Traces[1].Services) != 1 {
-			t.Errorf("listed %+v", l.Traces)
-		}
+	l, missing := getList(t, h, ""), story.ListedService{Name: "uservice4", Dark: true}
+	if first := l.Traces[0].Services; len(first) != 2 || first[1] != missing || len(l.Traces[1].Services) != 1 {
+		t.Errorf("listed %+v", l.Traces)
 	}
 }
 
-func TestATraceThatWasReadIsListedBeforeItIsFound(t *testing.T) {
+func TestWhoWasAskedIsSearchedOnce(t *testing.T) {
 	c := collector.New(slog.New(slog.DiscardHandler))
 	store := newFake(t, c.APIHandler().ServeHTTP)
-	e := &explorer{Options: Options{Tempo: parse(t, store.URL), Logger: slog.New(slog.DiscardHandler)}, backends: newTransport()}
-	read := func(trace string, ago time.Duration) {
-		one := tempo.Span{SpanID: "1", Service: "shop", Start: time.Now().Add(-ago), End: time.Now()}
-		two := tempo.Span{SpanID: "2", ParentID: "1", Service: "shop", Start: one.Start, End: one.End}
-		e.remember(story.Tell(tempo.NewTrace(traceid.Pad(trace, 32), []*tempo.Span{&one, &two}), story.Options{}))
-	}
-	read("1", time.Minute)
-	read("2", 2*time.Hour)
-	for _, want := range []int{2, 2} { // the search has found one span of two
-		l, err := e.list(t.Context(), filter{}, hour)
-		if err != nil || len(l.Traces) != 1 || l.Traces[0].Spans != want {
-			t.Errorf("listed %+v, %v", l, err)
+	h := New(Options{Tempo: parse(t, store.URL), Gateway: parse(t, nowhere)})
+	export(t, c, 1, "gateway", "uservice1.localhost", time.Minute, time.Second, false)
+	export(t, c, 2, "gateway", "cart.example", time.Minute, time.Second, false)
+	for _, want := range []int{1 + len(services()), 1} {
+		if l := getList(t, h, ""); len(l.Traces) != 2 || len(store.asked) != want {
+			t.Errorf("%d traces after %d searches, want %d", len(l.Traces), len(store.asked), want)
 		}
-		export(t, c, 1, "shop", "", time.Minute, time.Second, false)
-	}
-}
-
-// TestTheNewestAreAskedFor has trace stores that take or refuse the hint for the newest.
-func TestTheNewestAreAskedFor(t *testing.T) {
-	type answer struct {
-		status int // 0 is none in time
-		query  string
-	}
-	const hinted, bare = "{} with (most_recent=true)", "{}"
-	for name, lists := range map[string][][]answer{
-		"by a store that takes the hint":           {{{200, hinted}}, {{200, hinted}}},
-		"by one that refuses it":                   {{{400, hinted}, {200, bare}}, {{200, bare}}},
-		"by one that is slow, and then not":        {{{0, hinted}}, {{200, hinted}}},
-		"by one that is out of order":              {{{500, hinted}}, {{200, hinted}}},
-		"by one that refuses everything":           {{{400, hinted}, {400, bare}}, {{200, hinted}}},
-		"by another one that is back at its place": {{{400, hinted}, {200, bare}}, {{502, bare}}, {{200, hinted}}},
-		"by one that is slow after it has refused": {{{400, hinted}, {0, bare}}, {{200, hinted}}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			var next []answer
-			store := roundTrip(func(r *http.Request) (*http.Response, error) {
-				query := r.URL.Query().Get("q")
-				if query == "" || r.URL.Query().Get("limit") == "1" { // what an empty list asks beside
-					return &http.Response{StatusCode: 200, Body: io.NopCloser(strings.NewReader(`{"traces":[]}`)), Request: r}, nil
-				}
-				if len(next) == 0 || query != next[0].query {
-					t.Fatalf("asked for %s, want %v", query, next)
-				}
-				status := next[0].status
-				if next = next[1:]; status == 0 {
-					return nil, context.DeadlineExceeded
-				}
-				return &http.Response{StatusCode: status, Body: io.NopCloser(strings.NewReader(`{"traces":[]}`)), Request: r}, nil
-			})
-			h := newHandler(Options{Tempo: parse(t, nowhere), Gateway: parse(t, nowhere)}, store)
-			for _, next = range lists {
-				want := map[int]int{0: 504}[next[len(next)-1].status] + next[len(next)-1].status
-				if w := ask(t, h, "GET", "/api/traces", "", nil); w.Code != want || len(next) > 0 {
-					t.Errorf("answered %d %s, and did not ask %v", w.Code, w.Body, next)
-				}
-			}
-		})
-	}
-}
-
-func TestAQueryForWhatMatches(t *testing.T) {
-	for _, tc := range []struct {
-		filter
-		wantQL, wantTags string
-	}{
-		{filter{}, "{}", ""},
-		{filter{service: "uservice1", errors: true}, `{span.server.address="uservice1.localhost"} && {status=error}`,
-			"server.address=uservice1.localhost status.code=error"},
-		{filter{service: `a "b"`, min: 1500 * time.Millisecond}, `{resource.service.name="a \"b\""} && {traceDuration>=1500ms}`,
-			`service.name="a \"b\""`},
-	} {
-		if q, tags := tc.query(); q != tc.wantQL || tags != tc.wantTags {
-			t.Errorf("%+v: %s and %s", tc.filter, q, tags)
+		for len(store.asked) > 0 {
+			<-store.asked
 		}
 	}
 }
@@ -223,14 +148,11 @@ func TestAnAnswerThatIsNoList(t *testing.T) {
 		want     int
 		sentence string
 	}{
-		"a login page":         {200, "<html>Log in", 502, "is no Tempo"},
-		"the way to one":       {302, "", 502, "is no Tempo"},
-		"another API":          {200, `{"status":"success"}`, 502, "is no Tempo"},
-		"a trace that is null": {200, `{"traces":[null]}`, 502, "is no Tempo"},
-		"a trace without id":   {200, `{"traces":[{}]}`, 502, "is no Tempo"},
-		"a list":               {200, `[]`, 502, "is no Tempo"},
-		"a refusal":            {403, "no tenant.\nmore", 403, "no tenant."},
-		"a refusal of nobody":  {429, "", 429, "The answer was 429."},
+		"a login page":        {200, "<html>Log in", 502, "is no Tempo"},
+		"the way to one":      {302, "", 502, "is no Tempo"},
+		"another API":         {200, `{"status":"success"}`, 502, "is no Tempo"},
+		"a refusal":           {403, "no tenant.\nmore", 403, "no tenant."},
+		"a refusal of nobody": {429, "", 429, "The answer was 429."},
 	} {
 		t.Run(name, func(t *testing.T) {
 			store := newFake(t, func(w http.ResponseWriter, _ *http.Request) {

@@ -19,15 +19,13 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strings"
-	"sync/atomic"
 	"time"
 
 	"example.com/grafana-tempo-go-demo/demo/lab"
 	"example.com/grafana-tempo-go-demo/demo/ledger"
 	"example.com/grafana-tempo-go-demo/demo/local"
 	"example.com/grafana-tempo-go-demo/demo/topology"
-	"example.com/grafana-tempo-go-demo/demo/traceid"
+	"example.com/grafana-tempo-go-demo/demo/visit"
 )
 
 // maxRequestBytes bounds what the page may send: a few words.
@@ -50,8 +48,7 @@ type Options struct {
 
 // Ledger is what the page asks of a *ledger.Ledger.
 type Ledger interface {
-	// Handler answers GET /api/ledger?trace=<id>.
-	Handler() http.Handler
+	Answer(id string) (ledger.Answer, error)
 	Recent(limit int) []ledger.Request
 	Trace(id string, limit int) (found []ledger.Request, total int, err error)
 }
@@ -60,35 +57,11 @@ type explorer struct {
 	Options
 	backends http.RoundTripper // to Tempo and to the gateway
 	calls    chan struct{}     // one slot for each call in flight
-	hintless atomic.Bool       // the trace store refuses mostRecent
 	memory   memory
 }
 
 // New returns the page and its API. It starts nothing, and Tempo and the gateway need not be up yet.
-func New(o Options) http.Handler { return newHandler(o, newTransport()) }
-
-// newTransport returns the way to Tempo and to the gateway. Both are on this machine or beside it,
-// whatever HTTP_PROXY says.
-func newTransport() http.RoundTripper {
-	return plain{&http.Transport{
-		DialContext:         (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
-		MaxIdleConnsPerHost: maxCalls,
-		IdleConnTimeout:     30 * time.Second,
-	}}
-}
-
-// plain refuses 101 Switching Protocols: the body of that answer is the bare connection, of which no
-// timeout ends a read.
-type plain struct{ http.RoundTripper }
-
-func (p plain) RoundTrip(r *http.Request) (*http.Response, error) {
-	res, err := p.RoundTripper.RoundTrip(r)
-	if err == nil && res.StatusCode == http.StatusSwitchingProtocols {
-		_ = res.Body.Close()
-		return nil, errors.New("the answer is 101 Switching Protocols, which was not asked for")
-	}
-	return res, err
-}
+func New(o Options) http.Handler { return newHandler(o, visit.Transport()) }
 
 func newHandler(o Options, backends http.RoundTripper) http.Handler {
 	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
@@ -107,7 +80,7 @@ func newHandler(o Options, backends http.RoundTripper) http.Handler {
 		mux.HandleFunc("POST /api/riddle", e.riddle)
 	}
 	if o.Ledger != nil {
-		mux.Handle("GET /api/ledger", o.Ledger.Handler())
+		mux.HandleFunc("GET /api/ledger", e.hops)
 	}
 	mux.HandleFunc("GET /api/trace/{id}", e.trace)
 	mux.HandleFunc("GET /api/trace/{id}/twin", e.twin)
@@ -135,12 +108,6 @@ func Serve(ctx context.Context, l net.Listener, o Options) error {
 		return fmt.Errorf("explorer: %w", err)
 	}
 	return nil
-}
-
-// isTraceID accepts what Tempo accepts: either case, and leading zeros may be missing, as they are
-// in search results.
-func isTraceID(id string) bool {
-	return traceid.Problem(strings.ToLower(id), traceid.TraceDigits, true) == ""
 }
 
 // secure lets only this machine's own page in, because this server makes requests for whoever asks

@@ -14,7 +14,6 @@ import (
 	"example.com/grafana-tempo-go-demo/demo/ledger"
 	"example.com/grafana-tempo-go-demo/demo/story"
 	"example.com/grafana-tempo-go-demo/demo/tempo"
-	"example.com/grafana-tempo-go-demo/demo/topology"
 	"example.com/grafana-tempo-go-demo/demo/traceid"
 )
 
@@ -30,6 +29,16 @@ type shown struct {
 	SampledMeans string `json:"sampled_means"`
 	// Settled reports whether asking again would tell nothing new.
 	Settled bool `json:"settled"`
+}
+
+// hops answers GET /api/ledger?trace=<id> with a ledger.Answer.
+func (e *explorer) hops(w http.ResponseWriter, r *http.Request) {
+	found, err := e.Ledger.Answer(r.FormValue("trace"))
+	if err != nil {
+		fail(w, http.StatusBadRequest, err.Error())
+		return
+	}
+	answer(w, http.StatusOK, found)
 }
 
 // trace answers GET /api/trace/{id} with what is known of a trace. The parameter waited says for how
@@ -54,7 +63,6 @@ func (e *explorer) trace(w http.ResponseWriter, r *http.Request) {
 		absent := story.Missing(id, e.Ledger != nil, requests, query.Has("unsampled"), time.Duration(waited)*time.Millisecond)
 		got.Absent, got.Settled = &absent, absent.Settled
 	} else {
-		e.remember(t)
 		got.Settled = t.Settled
 	}
 	answer(w, http.StatusOK, got)
@@ -111,7 +119,7 @@ func (e *explorer) explaining(ctx context.Context, plain *story.Trace) (*story.T
 	}
 	around := story.CompareWithin + time.Second
 	found, err := e.client().Summaries(ctx, url.Values{
-		"tags": {"server.address=" + topology.Host(plain.Plain.Twin)}, "limit": {fmt.Sprint(twinsFound)},
+		"q": {askedFor(plain.Plain.Twin)}, "limit": {fmt.Sprint(twinsFound)},
 		"start": {fmt.Sprint(plain.StartedAt.Add(-around).Unix())}, "end": {fmt.Sprint(plain.StartedAt.Add(around).Unix())},
 	})
 	if err != nil {

@@ -23,7 +23,7 @@ const (
 // fakeLedger knows requests by their trace.
 type fakeLedger map[string][]ledger.Request
 
-func (l fakeLedger) Handler() http.Handler { return http.NotFoundHandler() }
+func (l fakeLedger) Answer(string) (ledger.Answer, error) { return ledger.Answer{}, nil }
 
 func (l fakeLedger) Recent(int) (all []ledger.Request) {
 	for _, requests := range l {
@@ -67,7 +67,7 @@ func serve(t *testing.T, l Ledger) http.Handler {
 func TestAnswersAboutTraces(t *testing.T) {
 	off := false
 	unsampled := []ledger.Request{{Agent: "agent unsampled", Hops: []ledger.Hop{{To: "gateway", TraceID: "11111111111111111111111111111111",
-		Arrived: ledger.Side{Headers: []header.Header{{TraceID: "11111111111111111111111111111111", Sampled: &off}}}}}}}
+		Arrived: []header.Header{{TraceID: "11111111111111111111111111111111", Sampled: &off}}}}}}
 	withLedger, without := serve(t, fakeLedger{unsampled[0].Hops[0].TraceID: unsampled}), serve(t, nil)
 	refusing := newFake(t, func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "too many", http.StatusTooManyRequests) })
 	gone := newFake(t, nil)
@@ -84,7 +84,7 @@ func TestAnswersAboutTraces(t *testing.T) {
 		{"beside its twin", without, "/api/trace/abc/twin", 200, map[string]string{"trace.id": twinID, "title": "A request like it, instrumented: uservice3"}},
 		{"the twin's own", without, "/api/trace/" + twinID + "/twin", 200, map[string]string{"": "<nil>"}},
 		{"what is no id", without, "/api/trace/000", 200, map[string]string{"absent.title": "This is not a trace id", "absent.texts.1": "000", "settled": "true"}},
-		{"nobody's id", withLedger, "/api/trace/def?waited=9000", 200, map[string]string{"trace": "<nil>", "absent.title": "This trace is not here", "settled": "true"}},
+		{"nobody's id", withLedger, "/api/trace/def?waited=11000", 200, map[string]string{"trace": "<nil>", "absent.title": "This trace is not here", "settled": "true"}},
 		{"nobody's id, at first", withLedger, "/api/trace/def", 200, map[string]string{"absent.title": "", "settled": "false"}},
 		{"what only the ledger knows", withLedger, "/api/trace/" + strings.Repeat("1", 32), 200, map[string]string{
 			"absent.title": "This call was not sampled", "total": "1"}},
@@ -93,6 +93,8 @@ func TestAnswersAboutTraces(t *testing.T) {
 		{"a call that is not sampled", withLedger, "/api/called?agent=agent+unsampled", 200, map[string]string{"id": strings.Repeat("1", 32), "sampled": "false"}},
 		{"nobody's call", withLedger, "/api/called?agent=nobody", 200, map[string]string{"id": ""}},
 		{"a store that refuses", New(Options{Tempo: parse(t, refusing.URL), Gateway: parse(t, nowhere)}), "/api/trace/abc", 429, map[string]string{"error": "too many"}},
+		{"a store that is gone, for its own answer", New(Options{Tempo: parse(t, gone.URL), Gateway: parse(t, nowhere)}), "/tempo/api/v2/traces/abc", 502,
+			map[string]string{"error": "The trace store at " + gone.URL + " does not answer. Is it running?"}},
 		{"a store that is gone", New(Options{Tempo: parse(t, gone.URL), Gateway: parse(t, nowhere)}), "/api/trace/abc", 502,
 			map[string]string{"error": "The trace store at " + gone.URL + " does not answer. Is it running?"}},
 	} {

@@ -16,30 +16,27 @@ import (
 	"go.opentelemetry.io/otel/codes"
 )
 
-func TestUnknownHostIsOneLoneSpanAndAPageThatHelps(t *testing.T) {
-	r := newRig(t, http.NotFoundHandler())
-	req := httptest.NewRequest(http.MethodGet, "/", nil)
-	req.Host = "evil<script>.localhost:8000" // Go's client would not send it
-	req.Header.Set("Accept", "text/html")
-	rec := httptest.NewRecorder()
-	r.gw.ServeHTTP(rec, req)
-	res, body := rec.Result(), rec.Body.String()
-	for _, want := range []string{"http://uservice1.localhost:8000/", "http://uservice3.localhost:8000/", "evil&lt;script&gt;"} {
-		if !strings.Contains(body, want) {
-			t.Errorf("no %s in %s", want, body)
-		}
-	}
-	for name, want := range map[string]string{
-		"Content-Type": "text/html; charset=utf-8", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer",
-		"Cache-Control": "no-store", "Content-Security-Policy": "default-src 'none'",
+func TestUnknownHostIsOneLoneSpanAndAnAnswerThatHelps(t *testing.T) {
+	for host, port := range map[string]string{
+		"nobody.localhost:8000": "8000", "evil<script>.localhost:8000": "8000", "x:@evil.example": "80", "x:80/\"><b>": "80",
+		"a:b:c": "80", strings.Repeat("long", 4<<10): "80", "x:\xff": "80",
 	} {
-		if got := res.Header.Get(name); !strings.HasPrefix(got, want) {
-			t.Errorf("%s: %q", name, got)
+		r := newRig(t, http.NotFoundHandler())
+		req := httptest.NewRequest(http.MethodGet, "/", nil)
+		req.Host = host // Go's client would not send some of them
+		rec := httptest.NewRecorder()
+		r.gw.ServeHTTP(rec, req)
+		want := fmt.Sprintf("It knows these:\n  http://uservice1.localhost:%s/\n  http://uservice3.localhost:%[1]s/\n", port)
+		if body := rec.Body.String(); !strings.Contains(body, want) || len(body) > 2<<10 {
+			t.Errorf("%.50q gets %.500s", host, body)
 		}
-	}
-	s := r.ended(t, 1)[0]
-	if s.Name() != "GET" || s.Status().Code != codes.Unset || attr(s, "http.response.status_code").AsInt64() != 404 {
-		t.Errorf("span %s %v", s.Name(), s.Status())
+		if h := rec.Header(); h.Get("Content-Type") != "text/plain; charset=utf-8" || h.Get("X-Content-Type-Options") != "nosniff" {
+			t.Errorf("a browser may take it for a page: %v", h)
+		}
+		s := r.ended(t, 1)[0]
+		if s.Name() != "GET" || s.Status().Code != codes.Unset || attr(s, "http.response.status_code").AsInt64() != 404 {
+			t.Errorf("span %s %v", s.Name(), s.Status())
+		}
 	}
 }
 
@@ -55,7 +52,7 @@ func TestUpstreamThatFails(t *testing.T) {
 	}{
 		{"it is down", nil, 502, "cannot be reached", "connection refused"},
 		{"it breaks off", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, 502, "cannot be reached", "EOF"},
-		{"it is too slow", func(http.ResponseWriter, *http.Request) { <-release }, 504, "too slow", "timeout"},
+		{"it is too slow", func(http.ResponseWriter, *http.Request) { <-release }, 504, "in time", "timeout"},
 		{"it switches protocols unasked", switchProtocols, 502, "cannot be reached", "switch protocols"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -68,9 +65,6 @@ func TestUpstreamThatFails(t *testing.T) {
 			r := newRigTo(t, up.URL)
 			r.gw.transport.ResponseHeaderTimeout = 100 * time.Millisecond
 			res, body := r.get(t, "uservice3.localhost", "/", nil)
-			if res.Header.Get("Content-Type") != "text/plain; charset=utf-8" { // for curl
-				t.Errorf("the page is %s", res.Header.Get("Content-Type"))
-			}
 			if res.StatusCode != tc.status || !strings.Contains(body, tc.page) || strings.Contains(body, up.Listener.Addr().String()) {
 				t.Errorf("got %d: %s", res.StatusCode, body)
 			}

@@ -13,7 +13,6 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
@@ -51,8 +50,6 @@ type Gateway struct {
 	proxies   map[string]http.Handler // by host
 	traced    http.Handler            // serve in a server span
 	transport *http.Transport
-	last      *lastHop // before the transport
-	draining  atomic.Bool
 }
 
 // New returns a Gateway. It starts nothing and can be used at once.
@@ -82,8 +79,7 @@ func New(o Options) *Gateway {
 		}
 	}
 	g.traced = otelhttp.NewHandler(http.HandlerFunc(g.serve), "", named(func(r *http.Request) string { return r.Method })...)
-	g.last = &lastHop{o.Tamper, g.transport}
-	transport := otelhttp.NewTransport(g.last, named(func(*http.Request) string { return "ReverseProxy" })...)
+	transport := otelhttp.NewTransport(&lastHop{o.Tamper, g.transport}, named(func(*http.Request) string { return "ReverseProxy" })...)
 	for host, upstream := range o.Routes {
 		g.proxies[host] = &httputil.ReverseProxy{
 			Rewrite:      rewriteTo(upstream),
@@ -111,9 +107,6 @@ func (p *bufferPool) Put(b []byte) { p.Pool.Put((*buffer)(b)) }
 // told to stop waits some seconds for a connection that was opened and never used.
 func (g *Gateway) CloseIdleConnections() { g.transport.CloseIdleConnections() }
 
-// Drain makes each further answer end its connection, so that clients send nothing more on it.
-func (g *Gateway) Drain() { g.draining.Store(true) }
-
 // ServeHTTP traces the request, passes it to the upstream of its host, and logs it.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) { g.traced.ServeHTTP(w, r) }
 
@@ -124,7 +117,7 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request) {
 	span := trace.SpanFromContext(ctx)
 	describe(span, r)
 
-	pass := &passage{ResponseWriter: w, draining: &g.draining, status: http.StatusOK}
+	pass := &passage{ResponseWriter: w, status: http.StatusOK}
 	host := topology.HostName(r.Host)
 	next, ok := g.proxies[host]
 	// Deferred, because the reverse proxy ends a broken answer with panic(http.ErrAbortHandler),
@@ -149,10 +142,6 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	r = r.WithContext(context.WithValue(ctx, passageKey{}, pass))
-	if r.Body != nil && r.Body != http.NoBody {
-		pass.body = &clientBody{ReadCloser: r.Body}
-		r.Body = pass.body
-	}
 	next.ServeHTTP(pass, r)
 }
 
@@ -172,10 +161,7 @@ func (g *Gateway) log(ctx context.Context, r ledger.Record, err error) {
 	}
 	switch {
 	case r.Status == statusClientClosedRequest:
-		args = append(args, "error", "the client hung up before the answer")
-	case err != nil && r.Status == http.StatusRequestTimeout:
-		level = slog.LevelWarn
-		args = append(args, "error", "the client did not send the body that it announced: "+err.Error())
+		args = append(args, "error", "the client hung up, or did not send all of its request")
 	case err != nil:
 		level = slog.LevelError
 		args = append(args, "error", err.Error())

@@ -1,46 +1,39 @@
 package gateway
 
 import (
-	"embed"
-	htmltemplate "html/template"
-	"io"
+	"fmt"
 	"maps"
 	"net"
 	"net/http"
 	"slices"
 	"strconv"
-	"strings"
-	texttemplate "text/template"
 
 	"example.com/grafana-tempo-go-demo/demo/topology"
 )
 
-// page is one of the gateway's own answers, for a browser or for curl. Its text goes by its status.
-type page struct {
-	Status int
-	Host   string   // that was asked for
-	Links  []string // to what there is instead
-}
-
-//go:embed pages
-var pages embed.FS
-
-var (
-	htmlPage = htmltemplate.Must(htmltemplate.ParseFS(pages, "pages/page.html", "pages/texts.tmpl"))
-	textPage = texttemplate.Must(texttemplate.ParseFS(pages, "pages/page.txt", "pages/texts.tmpl"))
-)
-
 // unknownHost answers 404 and lists what there is instead.
 func (g *Gateway) unknownHost(w http.ResponseWriter, r *http.Request) {
-	p := page{Status: http.StatusNotFound, Host: topology.HostName(r.Host)}
-	port := ""
-	if n := requestPort(r); n != "80" {
-		port = ":" + n
-	}
+	text := fmt.Sprintf("404 no such host\nThe gateway routes by host name and knows no host named %.253q. It knows these:\n",
+		topology.HostName(r.Host))
 	for _, host := range slices.Sorted(maps.Keys(g.proxies)) {
-		p.Links = append(p.Links, "http://"+host+port+"/")
+		text += "  http://" + net.JoinHostPort(host, requestPort(r)) + "/\n"
 	}
-	p.write(w, r)
+	http.Error(w, text, http.StatusNotFound)
+}
+
+// failed answers for an upstream that did not. The log, not the page, says what went wrong.
+func failed(w http.ResponseWriter, r *http.Request, err error) {
+	passageOf(r.Context()).err = err
+	switch status := statusOf(err); status {
+	case statusClientClosedRequest:
+		w.WriteHeader(status) // nobody reads it
+	case http.StatusGatewayTimeout:
+		http.Error(w, "504 too slow\nThe service did not answer in time, or the request did not arrive whole. "+
+			"The service's log says what it was doing.\nThis page comes from the gateway.", status)
+	default:
+		http.Error(w, "502 the service cannot be reached\nIt is not there, or it broke off. Check whether it is still "+
+			"running; the gateway's log has the error.\nThis page comes from the gateway.", status)
+	}
 }
 
 // requestPort is the port in the Host header, or 80. Nothing but a number counts, or a link made of
@@ -52,23 +45,4 @@ func requestPort(r *http.Request) string {
 		}
 	}
 	return "80"
-}
-
-// write sends a page as HTML to whoever accepts that, and as plain text to everybody else.
-func (p page) write(w http.ResponseWriter, r *http.Request) {
-	h := w.Header()
-	h.Set("Cache-Control", "no-store")
-	h.Set("Content-Security-Policy",
-		"default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
-	h.Set("Referrer-Policy", "no-referrer")
-	h.Set("Vary", "Accept")
-	h.Set("X-Content-Type-Options", "nosniff")
-	var t interface{ Execute(io.Writer, any) error } = textPage
-	h.Set("Content-Type", "text/plain; charset=utf-8")
-	if strings.Contains(r.Header.Get("Accept"), "text/html") {
-		t = htmlPage
-		h.Set("Content-Type", "text/html; charset=utf-8")
-	}
-	w.WriteHeader(p.Status)
-	_ = t.Execute(w, p) // a client that is gone by now has its own trouble
 }

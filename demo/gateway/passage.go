@@ -3,16 +3,13 @@ package gateway
 import (
 	"context"
 	"errors"
-	"io"
 	"net"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
 	"strings"
-	"sync/atomic"
 
 	"example.com/grafana-tempo-go-demo/demo/header"
-	"example.com/grafana-tempo-go-demo/demo/topology"
 )
 
 // statusClientClosedRequest is what the log and the span say when the client hung up before the
@@ -23,13 +20,11 @@ const statusClientClosedRequest = 499
 // record, and the writer of its answer. One goroutine serves a request from end to end.
 type passage struct {
 	http.ResponseWriter
-	draining *atomic.Bool // see Gateway.Drain
 
 	status        int            // that went out
 	err           error          // of the upstream
 	left          header.Headers // the propagation headers that were sent on; nil if it was not
 	traceResponse string         // the upstream's
-	body          *clientBody    // nil for a request without
 }
 
 type passageKey struct{}
@@ -38,9 +33,6 @@ type passageKey struct{}
 func (p *passage) WriteHeader(status int) {
 	if status >= 200 {
 		p.status = status
-		if p.draining.Load() {
-			p.Header().Set("Connection", "close")
-		}
 	}
 	p.ResponseWriter.WriteHeader(status)
 }
@@ -50,25 +42,6 @@ func (p *passage) Unwrap() http.ResponseWriter { return p.ResponseWriter }
 
 // passageOf is the passage of a request that ServeHTTP has sent on.
 func passageOf(ctx context.Context) *passage { return ctx.Value(passageKey{}).(*passage) }
-
-// clientBody remembers how far a request's body came, to tell a client that does not send it from
-// an upstream that fails. The transport reads it in a goroutine of its own.
-type clientBody struct {
-	io.ReadCloser
-
-	complete, broken atomic.Bool
-}
-
-func (b *clientBody) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
-	switch {
-	case errors.Is(err, io.EOF):
-		b.complete.Store(true)
-	case err != nil:
-		b.broken.Store(true)
-	}
-	return n, err
-}
 
 // rewriteTo points a request at its upstream and leaves the rest as the client sent it, the Host
 // header included, as Traefik does unless told otherwise.
@@ -91,31 +64,15 @@ func rewriteTo(upstream *url.URL) func(*httputil.ProxyRequest) {
 	}
 }
 
-// failed answers for an upstream that did not. The log, not the page, says what went wrong.
-func failed(w http.ResponseWriter, r *http.Request, err error) {
-	pass := passageOf(r.Context())
-	pass.err = err
-	status := statusOf(err, pass)
-	if status == statusClientClosedRequest {
-		w.WriteHeader(status) // nobody reads it
-		return
-	}
-	page{Status: status, Host: topology.HostName(r.Host)}.write(w, r)
-}
-
-// statusOf turns a transport's error into a status. It tells apart a client that hung up or did not
-// send what it announced, an upstream that was too slow, and one that is not there.
-func statusOf(err error, pass *passage) int {
+// statusOf turns a transport's error into a status. It tells apart a client that hung up, an upstream
+// that was too slow, and one that is not there.
+func statusOf(err error) int {
 	var netErr net.Error
-	switch body := pass.body; {
-	// The server may give the request up a moment before whoever reads its body hears of that.
-	case body != nil && (body.broken.Load() || errors.Is(err, context.Canceled) && !body.complete.Load()):
-		return http.StatusRequestTimeout
+	switch {
 	case errors.Is(err, context.Canceled):
 		return statusClientClosedRequest
 	case errors.As(err, &netErr) && netErr.Timeout():
 		return http.StatusGatewayTimeout
-	default:
-		return http.StatusBadGateway
 	}
+	return http.StatusBadGateway
 }

@@ -3,8 +3,8 @@
 package lab
 
 import (
-	"context"
 	_ "embed"
+	"slices"
 	"strings"
 	"sync"
 
@@ -29,7 +29,7 @@ type Switch interface {
 	// Set turns one fault on and any other off; an empty name mends everything. It tells nobody the
 	// name of a secret one. It returns when the change has taken effect, or with an error that says
 	// what to do.
-	Set(ctx context.Context, name string, secret bool) error
+	Set(name string, secret bool) error
 }
 
 //go:embed faults.yaml
@@ -48,10 +48,9 @@ var Faults = sync.OnceValue(func() (faults []Fault) {
 
 // Named returns a fault by its name.
 func Named(name string) (Fault, bool) {
-	for _, f := range Faults() {
-		if f.Name == name {
-			return f, true
-		}
+	i := slices.IndexFunc(Faults(), func(f Fault) bool { return f.Name == name })
+	if i < 0 {
+		return Fault{}, false
 	}
-	return Fault{}, false
+	return Faults()[i], true
 }

@@ -1,7 +1,6 @@
 package lab
 
 import (
-	"context"
 	"errors"
 	"math/rand/v2"
 	"slices"
@@ -42,19 +41,19 @@ const (
 	unsolved Refusal = "Something is broken already: name its cause, give up, or repair it first."
 	starting Refusal = "A fault is being started already. Wait for it."
 	noRiddle Refusal = "There is nothing to find now: break something first."
-	isSolved Refusal = "This one is solved already: repair it, or break something else."
 )
 
 // Lab breaks and mends through a Switch, by name or as a riddle.
 type Lab struct {
-	sw   Switch
-	seed uint64
+	sw    Switch
+	seed  uint64
+	order []Fault // of the riddles, again and again
 
-	mu       sync.Mutex
-	draw     *rand.Rand
-	next     []Fault // to come before any comes again
-	riddle   *Riddle // the latest, or nil
-	starting bool    // the next one
+	starting sync.Mutex // held while a riddle is turned on
+	begun    int        // riddles so far
+
+	mu     sync.Mutex
+	riddle *Riddle // the latest, or nil
 }
 
 // New returns a lab whose riddles come in an order that depends on the seed alone; 0 draws a seed.
@@ -62,77 +61,40 @@ func New(sw Switch, seed uint64) *Lab {
 	if seed == 0 {
 		seed = 1 + rand.Uint64N(9999) // short enough to be told to a class
 	}
-	return &Lab{sw: sw, seed: seed, draw: rand.New(rand.NewPCG(seed, 0))}
+	l := &Lab{sw: sw, seed: seed}
+	for _, i := range rand.New(rand.NewPCG(seed, 0)).Perm(len(Faults())) {
+		l.order = append(l.order, Faults()[i])
+	}
+	return l
 }
 
 // Set turns a fault on by its name, and any other off; an empty name mends everything.
-func (l *Lab) Set(ctx context.Context, name string) error { return l.sw.Set(ctx, name, false) }
-
-// First draws the first riddle for a demo that starts with it, and returns the name of its fault.
-func (l *Lab) First() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.begun(l.peek())
-	return l.riddle.fault.Name
-}
+func (l *Lab) Set(name string) error { return l.sw.Set(name, false) }
 
 // Begin turns on a fault that nobody is told.
-func (l *Lab) Begin(ctx context.Context) error {
-	l.mu.Lock()
-	if l.starting {
-		l.mu.Unlock()
+func (l *Lab) Begin() error {
+	if !l.starting.TryLock() {
 		return starting
 	}
-	if r := l.current(); r != nil && r.Answer == nil {
-		l.mu.Unlock()
+	defer l.starting.Unlock()
+	if r := l.State().Riddle; r != nil && r.Answer == nil {
 		return unsolved
 	}
-	f := l.peek()
-	l.starting = true
-	l.mu.Unlock()
-
-	err := l.sw.Set(ctx, f.Name, true)
-	if err != nil && l.holds(f) {
-		// It took effect, and a service did not start. That would be another riddle.
-		err = errors.Join(err, l.sw.Set(context.WithoutCancel(ctx), "", false))
+	f := l.order[l.begun%len(l.order)]
+	if err := l.sw.Set(f.Name, true); err != nil {
+		// A service that did not start would be another riddle.
+		return errors.Join(err, l.sw.Set("", false))
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.starting = false
-	if l.holds(f) {
-		l.begun(f)
-	}
-	return err
-}
-
-// holds reports whether the fault is the secret one that is on.
-func (l *Lab) holds(f Fault) bool {
-	name, secret := l.sw.Active()
-	return secret && name == f.Name
-}
-
-// peek returns the fault to come next. No fault comes again before all have come.
-func (l *Lab) peek() Fault {
-	if len(l.next) == 0 {
-		for _, i := range l.draw.Perm(len(Faults())) {
-			l.next = append(l.next, Faults()[i])
-		}
-		if l.riddle != nil && l.next[0].Name == l.riddle.fault.Name {
-			l.next = append(l.next[1:], l.next[0])
-		}
-	}
-	return l.next[0]
-}
-
-// begun makes a riddle of what peek has returned.
-func (l *Lab) begun(f Fault) {
-	l.next = l.next[1:]
+	l.begun++
 	l.riddle = &Riddle{Began: time.Now(), Hints: []string{}, MoreHints: len(f.Hints), Wrong: []Fault{}, fault: f}
+	return nil
 }
 
 // current returns the riddle whose fault is on, or nil.
 func (l *Lab) current() *Riddle {
-	if l.riddle != nil && l.holds(l.riddle.fault) {
+	if name, secret := l.sw.Active(); l.riddle != nil && secret && name == l.riddle.fault.Name {
 		return l.riddle
 	}
 	return nil
@@ -175,11 +137,8 @@ func (l *Lab) solve(f func(*Riddle)) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	r := l.current()
-	switch {
-	case r == nil:
+	if r == nil || r.Answer != nil {
 		return noRiddle
-	case r.Answer != nil:
-		return isSolved
 	}
 	f(r)
 	return nil

@@ -1,12 +1,12 @@
 package ledger
 
 import (
-	"hash/maphash"
 	"slices"
 	"sync"
 	"time"
 
 	"example.com/grafana-tempo-go-demo/demo/header"
+	"example.com/grafana-tempo-go-demo/demo/topology"
 	"example.com/grafana-tempo-go-demo/demo/traceid"
 )
 
@@ -23,7 +23,7 @@ type Record struct {
 	Time     time.Time      `json:"-"` // when the request arrived
 	Duration time.Duration  `json:"-"` // how long its answer took
 	Name     string         `json:"-"` // who wrote it: gateway, traefik or a service
-	Service  string         `json:"-"` // to which the gateway sent the request on, if it did
+	Service  string         `json:"-"` // to which it was sent on, as far as is known
 	Agent    string         `json:"-"` // the client's User-Agent, by which a client finds its own request
 	Method   string         `json:"method"`
 	Host     string         `json:"host"` // with or without port
@@ -38,7 +38,8 @@ type Record struct {
 	TraceResponse string `json:"traceresponse"` // a header of the answer that the gateway got
 }
 
-// record is a Record with its headers decoded, and what else is known of it.
+// record is a Record with its headers decoded, and its place in a request, which is a chain: nobody
+// sends a request on twice.
 type record struct {
 	Record
 	gateway   bool // wrote it
@@ -46,42 +47,48 @@ type record struct {
 	arrived   []header.Header
 	left      []header.Header
 	response  *header.Header // the service's traceresponse
-	end       time.Time      // when the request was over
+	end       time.Time      // when the request was over, if a line says so
 	answered  int            // the status that the service it called answered
-	line      uint64         // tells its line from others
-	keys      []string       // by which it is found: ids, and headers that should have some
+
+	sent, received signs
+
+	// As tie finds them:
+	next  *record   // of the one that it called
+	tied  bool      // it is somebody's next
+	until time.Time // when the request was over at the latest
 }
 
 // Ledger keeps the newest records. It can be used by several goroutines at once.
 type Ledger struct {
 	maxRecords int
-	seed       maphash.Seed
 
-	mu           sync.Mutex
-	records      []*record            // in the order in which they came
-	byKey        map[string][]*record // likewise
-	lines        map[uint64]bool      // of records; a line that comes again is the same
-	instrumented map[string]bool      // services that were ever in a trace
-	askedAll     bool                 // a gateway's line had a client's header: those without had none
-	services     map[string]Telemetry
+	mu       sync.Mutex
+	records  []*record          // in the order in which they came
+	spans    map[string]*record // services' by the ids of trace and span, for later lines
+	starts   []*record          // with which requests begin, by time; out of date if changed
+	changed  bool               // a line came since
+	services map[string]Telemetry
 }
 
 // New returns an empty Ledger that keeps the newest maxRecords records; a request makes three. A
 // record takes 1 kB, rarely 10 kB.
 func New(maxRecords int) *Ledger {
-	return &Ledger{
-		maxRecords: maxRecords, seed: maphash.MakeSeed(), byKey: map[string][]*record{}, lines: map[uint64]bool{},
-		instrumented: map[string]bool{}, services: map[string]Telemetry{},
-	}
+	return &Ledger{maxRecords: maxRecords, spans: map[string]*record{}, services: map[string]Telemetry{}}
 }
 
 // AddProxy adds a request that the gateway has seen, once it has been answered.
 func (l *Ledger) AddProxy(in Record) { l.add(&record{Record: in, gateway: true}) }
 
+// upstreams are whom the services call.
+var upstreams = topology.Upstreams()
+
 // add keeps a record.
 func (l *Ledger) add(r *record) {
 	for _, s := range []*string{&r.Name, &r.Service, &r.Agent, &r.Method, &r.Host, &r.Path, &r.Query} {
 		*s = header.Cut(*s, maxText)
+	}
+	if !r.gateway {
+		r.Service = upstreams[r.Name]
 	}
 	r.TraceID, _ = traceid.Trace(r.TraceID) // a malformed id is as good as none
 	r.SpanID, _ = traceid.Span(r.SpanID)
@@ -90,52 +97,19 @@ func (l *Ledger) add(r *record) {
 	if r.TraceResponse != "" {
 		r.response = new(header.Decode(header.TraceResponse, r.TraceResponse))
 	}
-	r.index()
+	r.sign()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if r.line != 0 && l.lines[r.line] {
-		return
-	}
-	l.lines[r.line] = true
-	l.records = append(l.records, r)
-	for _, key := range r.keys {
-		l.byKey[key] = append(l.byKey[key], r)
-	}
-	if r.gateway {
-		l.askedAll = l.askedAll || r.arrived != nil
-	} else if r.TraceID != "" {
-		l.instrumented[r.Name] = true
+	l.records, l.changed = append(l.records, r), true
+	if !r.gateway && r.TraceID != "" {
+		l.spans[r.TraceID+r.SpanID] = r
 	}
 	if len(l.records) > l.maxRecords {
-		l.forget(l.records[0])
+		oldest := l.records[0]
 		l.records[0] = nil // the array lives on for a while
 		l.records = l.records[1:]
-	}
-}
-
-// index finds the keys of a record.
-func (r *record) index() {
-	headers := slices.Concat(r.arrived, r.left)
-	if r.response != nil {
-		headers = append(headers, *r.response)
-	}
-	if r.TraceID != "" && !r.gateway {
-		r.keys = append(r.keys, r.TraceID+r.SpanID) // for later lines of the span
-	}
-	r.keys = appendNew(append(r.keys, carried(headers)...), r.TraceID)
-	for _, h := range headers {
-		r.keys = appendNew(r.keys, h.TraceID)
-	}
-	slices.Sort(r.keys)
-	r.keys = slices.Compact(r.keys)
-}
-
-// forget removes the oldest record from what points to it.
-func (l *Ledger) forget(oldest *record) {
-	delete(l.lines, oldest.line)
-	for _, key := range oldest.keys {
-		if l.byKey[key] = l.byKey[key][1:]; len(l.byKey[key]) == 0 {
-			delete(l.byKey, key)
+		if span := oldest.TraceID + oldest.SpanID; l.spans[span] == oldest {
+			delete(l.spans, span)
 		}
 	}
 }
@@ -144,60 +118,43 @@ func (l *Ledger) forget(oldest *record) {
 func (l *Ledger) addFollowUp(line Record, f func(*record)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, r := range l.byKey[line.TraceID+line.SpanID] {
-		if r.TraceID == line.TraceID && r.SpanID == line.SpanID && !r.gateway {
-			f(r)
-		}
+	if r := l.spans[line.TraceID+line.SpanID]; r != nil {
+		f(r)
+		l.changed = true
 	}
 }
 
-// gather returns copies of records and of all that share ids with them, directly or not, so that
-// they can be read while lines come in.
-func (l *Ledger) gather(todo []*record) (nodes []*node) {
-	found, asked := map[*record]bool{}, map[string]bool{}
-	for len(todo) > 0 {
-		r := todo[len(todo)-1]
-		todo = todo[:len(todo)-1]
-		if found[r] {
+// find describes the newest of the requests with such a record, at most limit of them, and counts all.
+// Records are tied only if some came since the last time.
+func (l *Ledger) find(limit int, such func(*record) bool) (found []Request, total int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.changed {
+		l.starts, l.changed = tie(l.records), false
+	}
+	found = []Request{}
+	for _, first := range slices.Backward(l.starts) {
+		r := first
+		for r != nil && !such(r) {
+			r = r.next
+		}
+		if r == nil {
 			continue
 		}
-		found[r] = true
-		n := &node{record: *r, instrumented: l.instrumented[r.Name]}
-		if n.gateway && n.arrived == nil && l.askedAll {
-			n.arrived = []header.Header{}
-		}
-		nodes = append(nodes, n)
-		for _, key := range r.keys {
-			if !asked[key] {
-				asked[key] = true
-				todo = append(todo, l.byKey[key]...)
-			}
+		if total++; total <= limit {
+			found = append(found, request(first))
 		}
 	}
-	return nodes
+	return found, total
 }
 
-// newest describes the newest of the requests that begin with the given nodes.
-func newest(starts []*node, limit int) []Request {
-	found := []Request{}
-	for _, n := range slices.Backward(starts[max(0, len(starts)-limit):]) {
-		found = append(found, request(n))
-	}
-	return found
-}
+// every record is such a one.
+func every(*record) bool { return true }
 
-// Recent returns the newest requests of which something was written last, newest first, at most
-// limit of them. It takes as long as limit is, however many there are.
+// Recent returns the newest requests, newest first, at most limit of them.
 func (l *Ledger) Recent(limit int) []Request {
-	for records := 8 * limit; ; records *= 2 {
-		l.mu.Lock()
-		all := len(l.records)
-		nodes := l.gather(slices.Clone(l.records[max(0, all-records):]))
-		l.mu.Unlock()
-		if starts := tie(nodes); len(starts) >= limit || records >= all {
-			return newest(starts, limit)
-		}
-	}
+	found, _ := l.find(limit, every)
+	return found
 }
 
 // Trace returns the requests that had to do with a trace, newest first, at most limit of them, and how
@@ -209,16 +166,10 @@ func (l *Ledger) Trace(id string, limit int) (found []Request, total int, err er
 	if err != nil {
 		return nil, 0, err
 	}
-	l.mu.Lock()
-	nodes := l.gather(slices.Clone(l.byKey[id]))
-	l.mu.Unlock()
-	starts := slices.DeleteFunc(tie(nodes), func(n *node) bool {
-		for ; n != nil; n = n.next {
-			if slices.Contains(n.keys, id) {
-				return false
-			}
-		}
-		return true
+	named := func(h header.Header) bool { return h.TraceID == id }
+	found, total = l.find(limit, func(r *record) bool {
+		return r.TraceID == id || r.response != nil && named(*r.response) ||
+			slices.ContainsFunc(r.arrived, named) || slices.ContainsFunc(r.left, named)
 	})
-	return newest(starts, limit), len(starts), nil
+	return found, total, nil
 }

@@ -1,11 +1,8 @@
 package ledger
 
 import (
-	"bytes"
 	"encoding/json"
-	"hash/maphash"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 
@@ -15,31 +12,12 @@ import (
 	"example.com/grafana-tempo-go-demo/demo/topology"
 )
 
-// marks tell lines that matter from all others without parsing them. Text inside of a JSON string
-// has its quotes escaped, so that it does not look like one of them.
-var (
-	markTraefik = []byte(`"DownstreamStatus":`)
-	marks       = [][]byte{
-		markTraefik,
-		[]byte(`"msg":"request`), // or "request failed"
-		[]byte(`"msg":"answer of other service"`),
-		[]byte(`"msg":"listening"`),
-		[]byte(`"msg":"` + inVain),
-		[]byte(`"msg":"` + again),
-	}
-)
-
 // A service begins a line with inVain once a minute while it sends telemetry in vain, and with again
 // when that is over.
 const (
 	inVain = "telemetry does not reach the back end"
 	again  = "telemetry reaches the back end again"
 )
-
-// marked reports whether a line may say something about a request or a service's telemetry.
-func marked(line []byte) bool {
-	return slices.ContainsFunc(marks, func(mark []byte) bool { return bytes.Contains(line, mark) })
-}
 
 // logLine is a line of the gateway or of a service.
 type logLine struct {
@@ -53,16 +31,11 @@ type logLine struct {
 
 // AddLine adds a line of a log, without whatever a log viewer put in front of it: a service's, of
 // Traefik's access log, or of the gateway of the run without Docker. It passes over lines that say
-// nothing of a request or of telemetry, at little cost, and over those that it cannot read: read is
-// false then. A line that comes again is the same line. It does not keep data. A caller of AddProxy
-// must not add the gateway's lines too.
+// nothing of a request or of telemetry, and over those that it cannot read: read is false then. It
+// does not keep data. A caller of AddProxy must not add the gateway's lines too.
 func (l *Ledger) AddLine(service string, data []byte) (read bool) {
-	if !marked(data) {
-		return true
-	}
-	line := maphash.Bytes(l.seed, append([]byte(service+" "), data...))
-	if bytes.Contains(data, markTraefik) {
-		return l.addTraefik(service, data, line)
+	if service == "traefik" {
+		return l.addTraefik(data)
 	}
 	var in logLine
 	if json.Unmarshal(data, &in) != nil || !credible(in.Time) {
@@ -74,16 +47,14 @@ func (l *Ledger) AddLine(service string, data []byte) (read bool) {
 	case in.Msg == "request" && in.Headers != nil:
 		r.Arrived = in.Headers
 		_, forwarded := in.Headers["x-forwarded-server"]
-		l.add(&record{Record: r, forwarded: forwarded, line: line})
+		l.add(&record{Record: r, forwarded: forwarded})
 	case in.Msg == "request" && service == topology.Gateway:
 		r.Duration = time.Duration(in.DurationMS * float64(time.Millisecond))
 		r.Time = in.Time.Add(-r.Duration)
-		for _, s := range topology.Services() {
-			if s.Host() == topology.HostName(in.Host) {
-				r.Service = s.Name
-			}
+		if r.Left != nil { // it was sent on
+			r.Service = topology.ServiceOf(in.Host)
 		}
-		l.add(&record{Record: r, gateway: true, line: line})
+		l.add(&record{Record: r, gateway: true})
 	case in.Msg == "answer of other service":
 		l.addFollowUp(r, func(r *record) { r.end, r.answered = in.Time, in.Status })
 	case in.Msg == "request failed":
@@ -105,7 +76,7 @@ func credible(t time.Time) bool { return t.Year() >= 1970 && t.Year() < 9000 }
 // addTraefik adds a line of Traefik's access log in JSON (v3.7, pkg/middlewares/accesslog). Its
 // request_* are headers of the client, if Traefik was told to keep them. Those that left are not
 // there: Traefik puts its own context into a copy.
-func (l *Ledger) addTraefik(gateway string, data []byte, line uint64) bool {
+func (l *Ledger) addTraefik(data []byte) bool {
 	in := gjson.ParseBytes(data)
 	start := in.Get("StartUTC").Time()
 	if !json.Valid(data) || !credible(start) {
@@ -122,8 +93,8 @@ func (l *Ledger) addTraefik(gateway string, data []byte, line uint64) bool {
 	}
 	service, _, _ := strings.Cut(in.Get("ServiceName").String(), "@") // uservice3@file; none if no route matched
 	path, query, _ := strings.Cut(in.Get("RequestPath").String(), "?")
-	l.add(&record{gateway: true, line: line, Record: Record{
-		Time: start, Duration: time.Duration(in.Get("Duration").Int()), Name: gateway, Service: service,
+	l.add(&record{gateway: true, Record: Record{
+		Time: start, Duration: time.Duration(in.Get("Duration").Int()), Name: "traefik", Service: service,
 		Method: in.Get("RequestMethod").String(), Host: in.Get("RequestAddr").String(), Path: path, Query: query,
 		TraceID: in.Get("trace_id").String(), SpanID: in.Get("span_id").String(), Arrived: arrived,
 		Status: int(in.Get("DownstreamStatus").Int()), TraceResponse: in.Get("origin_Traceresponse").String(),

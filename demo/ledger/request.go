@@ -24,15 +24,6 @@ const (
 	Somebody = "?"      // a client or a service
 )
 
-// Source says whether one end of a hop wrote down the headers that it saw. Services do not log what
-// they send.
-type Source string
-
-const (
-	Recorded Source = "recorded"
-	NotKnown Source = "unknown"
-)
-
 // Action is what the receiver of a hop did with the trace.
 type Action string
 
@@ -72,42 +63,29 @@ type Request struct {
 	DurationMS float64 `json:"duration_ms,omitempty"`
 	Outcome    Outcome `json:"outcome"` // sums up what became of the trace
 	Summary    string  `json:"summary"` // the same in a sentence or two
-	// From and To are the ends of a Whole trace, as far as hops tell; equal if one alone was in it.
-	From string `json:"from,omitempty"`
-	To   string `json:"to,omitempty"`
-	// Unsampled says of how much of it the headers tell that no span is recorded: all, part or nothing.
-	Unsampled string `json:"unsampled,omitempty"`
-	// Traces are the ids of the hops' traces, in order. Parts are those in which somebody worked, if
-	// the request was cut in several.
+	// Unsampled reports whether a header of it said that its sender records no span.
+	Unsampled bool `json:"unsampled,omitempty"`
+	// Traces are the ids of those in which somebody worked, in order; several if the request was cut.
 	Traces []string `json:"traces"`
-	Parts  []string `json:"parts,omitempty"`
-	// Lost is the service of which nobody can say what it called next.
-	Lost string `json:"lost,omitempty"`
 	// Hops are in order: from the client to the gateway, from there to a service, from there on.
 	Hops []Hop `json:"hops"`
 }
 
 // Hop is one step of a request, from a sender to a receiver. What is not known of it is absent.
 type Hop struct {
-	// From and To are names of services or of the gateway; From may be client for whoever is outside,
-	// and "?" for a client or a service.
-	From string `json:"from"`
+	From string `json:"from"` // a service or the gateway, Client or Somebody
 	To   string `json:"to"`
 
-	Time    time.Time `json:"time,omitzero"`      // when it arrived
-	Left    Side      `json:"left"`               // what From sent
-	Arrived Side      `json:"arrived"`            // what To received
-	Action  Action    `json:"action"`             // what To did with what arrived
-	Says    string    `json:"says"`               // the same in a sentence or two
-	TraceID string    `json:"trace_id,omitempty"` // the trace and the span that To worked under, if any
-	SpanID  string    `json:"span_id,omitempty"`
-	Status  int       `json:"status,omitempty"` // what To answered
+	// Left is what From sent, and Arrived what To received; nil if nobody wrote it down. Services do
+	// not log what they send.
+	Left    []header.Header `json:"left"`
+	Arrived []header.Header `json:"arrived"`
+
+	Action  Action `json:"action"`             // what To did with what arrived
+	Says    string `json:"says"`               // the same in a sentence or two
+	TraceID string `json:"trace_id,omitempty"` // the trace and the span that To worked under, if any
+	SpanID  string `json:"span_id,omitempty"`
+	Status  int    `json:"status,omitempty"` // what To answered
 
 	TraceResponse *header.Header `json:"traceresponse,omitempty"` // of the answer, where From recorded it
-}
-
-// Side is what is known of one end of a hop. Headers is empty for none, and if unknown.
-type Side struct {
-	Source  Source          `json:"source"`
-	Headers []header.Header `json:"headers"`
 }

@@ -4,33 +4,23 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"strconv"
 	"strings"
 
 	"example.com/grafana-tempo-go-demo/demo/header"
 	"example.com/grafana-tempo-go-demo/demo/term"
 )
 
-var explanation = []string{
-	"A header carries the id of the sender's span. A service that continues the trace makes that span the parent " +
-		"of its own. Logs do not have its name; the trace does.",
-	"Sampled: the sender records its span, and a receiver that obeys the flag records its own too. " +
-		"Not sampled: they record none.",
-}
+const explanation = "A header carries the id of the sender's span. In a trace that continues, that span is the " +
+	"parent of the receiver's. Sampled: the sender records its span, and a receiver that obeys the flag records its own too."
 
 // Fprint writes requests for a reader at a terminal of 80 columns, in the given order, without
-// colours. What comes from headers is written in printable ASCII alone, everything else of it
-// escaped as in Go. Words that are too long for a line are cut. The error is w's.
+// colours or control characters. The error is w's.
 func Fprint(w io.Writer, requests []Request) error {
 	var text strings.Builder
 	// Each line is wrapped behind the lead, or behind as many spaces.
 	write := func(lead string, lines ...string) {
 		for _, line := range lines {
-			words := strings.Fields(safe(line))
-			for i, word := range words {
-				words[i] = term.Fit(word, term.DefaultWidth-len(lead), "...")
-			}
-			text.WriteString(term.Hang(lead, strings.Join(words, " "), term.DefaultWidth))
+			text.WriteString(term.Hang(lead, term.Clean(line), term.DefaultWidth))
 			lead = strings.Repeat(" ", len(lead))
 		}
 	}
@@ -48,23 +38,23 @@ func Fprint(w io.Writer, requests []Request) error {
 		for i, h := range r.Hops {
 			text.WriteString("\n")
 			write(fmt.Sprintf("  %d. ", i+1), h.From+" -> "+h.To+": "+capitals(string(h.Action)))
-			if h.Left.Source == Recorded {
-				write("   left    ", inLines(h.Left.Headers)...)
+			if h.Left != nil {
+				write("   left    ", inLines(h.Left)...)
 			}
-			if h.Left.Source == Recorded && SameHeaders(h.Left.Headers, h.Arrived.Headers) {
+			if h.Left != nil && sameHeaders(h.Left, h.Arrived) {
 				write("   arrived ", "the same")
-			} else if h.Arrived.Source == Recorded {
-				write("   arrived ", inLines(h.Arrived.Headers)...)
+			} else if h.Arrived != nil {
+				write("   arrived ", inLines(h.Arrived)...)
 			}
 			if h.TraceResponse != nil {
-				write("   back    ", "traceresponse "+oneWord(h.TraceResponse.Value))
+				write("   back    ", "traceresponse "+h.TraceResponse.Value)
 			}
 			write("   so      ", h.Says)
 		}
 		text.WriteString("\n")
 	}
 	if len(requests) > 0 {
-		write("", explanation...)
+		write("", explanation)
 	}
 	_, err := io.WriteString(w, text.String())
 	return err
@@ -73,34 +63,18 @@ func Fprint(w io.Writer, requests []Request) error {
 // inLines says what headers are.
 func inLines(headers []header.Header) (lines []string) {
 	for _, h := range headers {
-		lines = append(lines, h.Name+" "+oneWord(h.Value))
-		about := []string{h.Problem, h.Note}
-		if h.TraceID != "" {
-			about = []string{"the id of a span of " + Named(h.Sender), "sampled", h.Note}
-			if h.Unsampled() {
-				about[1] = "not sampled"
-			}
-		} else if !h.Valid {
-			about[0] = "malformed: " + h.Problem
-		}
-		if said := strings.Trim(strings.Join(about, ", "), ", "); said != "" {
-			lines = append(lines, said)
+		lines = append(lines, h.Name+" "+h.Value)
+		switch {
+		case h.Problem != "":
+			lines = append(lines, "malformed: "+h.Problem)
+		case h.Unsampled():
+			lines = append(lines, "the id of a span of "+Named(h.Sender)+", not sampled")
+		case h.TraceID != "":
+			lines = append(lines, "the id of a span of "+Named(h.Sender)+", sampled")
 		}
 	}
 	if len(lines) == 0 {
 		return []string{"no propagation header"}
 	}
 	return lines
-}
-
-// oneWord keeps a header's value from looking like two.
-func oneWord(value string) string { return strings.ReplaceAll(safe(value), " ", `\x20`) }
-
-// safe returns a text in printable ASCII, with everything else escaped.
-func safe(s string) string {
-	if !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' }) {
-		return s
-	}
-	quoted := strconv.QuoteToASCII(s)
-	return quoted[1 : len(quoted)-1]
 }

@@ -2,11 +2,11 @@ package ledger
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"time"
 
 	"example.com/grafana-tempo-go-demo/demo/header"
-	"example.com/grafana-tempo-go-demo/demo/topology"
 )
 
 const (
@@ -17,41 +17,26 @@ const (
 	openFor = 10 * time.Second
 )
 
-// node is a record with its place in a request, which is a chain: nobody sends a request on twice.
-type node struct {
-	record
-	instrumented bool  // who wrote it was ever in a trace
-	next         *node // the record of the one that it called
-	tied         bool  // it is somebody's next
-}
+// signs are what a sender and a receiver have in common, if the one called the other, the surest first:
+// the receiver's span, which the answer named; the context that left and arrived; and the sender's trace,
+// where it does not log what it sends.
+type signs [3][]string
 
-// sign is what a sender and a receiver have in common, if the one called the other.
-type sign struct {
-	sent, received func(*node) []string
-	slack          time.Duration // by which the two may stamp the moment differently
-}
-
-// signs are what ties lines, the surest first.
-var signs = []sign{
-	{func(g *node) []string { // the answer named the receiver's span
-		if g.response == nil || !g.response.Valid {
-			return nil
+// sign sets what a record has in common with others.
+func (r *record) sign() {
+	if r.response != nil {
+		r.sent[0] = carried([]header.Header{*r.response})
+	}
+	if r.left == nil && r.TraceID != "" {
+		r.sent[2] = []string{fmt.Sprint(r.gateway, r.TraceID)}
+	}
+	r.sent[1], r.received[1] = carried(r.left), carried(r.arrived)
+	r.received[0] = []string{r.TraceID + r.SpanID}
+	for _, h := range r.arrived {
+		if h.TraceID != "" {
+			r.received[2] = append(r.received[2], fmt.Sprint(r.forwarded, h.TraceID))
 		}
-		return []string{g.response.TraceID + g.response.SpanID}
-	}, func(n *node) []string { return []string{n.TraceID + n.SpanID} }, time.Minute},
-	{func(g *node) []string { return carried(g.left) }, func(n *node) []string { return carried(n.arrived) }, clockSlack},
-	{func(g *node) []string { // the gateway's trace arrived, where it does not log what left
-		if !g.gateway || g.left != nil {
-			return nil
-		}
-		return []string{g.TraceID}
-	}, func(n *node) []string { return traces(n, n.forwarded) }, clockSlack},
-	{func(c *node) []string { // the trace of a service arrived, which does not log what it sends
-		if c.gateway {
-			return nil
-		}
-		return []string{c.TraceID}
-	}, func(n *node) []string { return traces(n, !n.forwarded) }, clockSlack},
+	}
 }
 
 // carried are the contexts among headers, and the values that should be one.
@@ -59,77 +44,66 @@ func carried(headers []header.Header) (keys []string) {
 	for _, h := range headers {
 		if h.TraceID != "" {
 			keys = append(keys, h.TraceID+h.SpanID)
-		} else if !h.Valid {
+		} else if h.Problem != "" {
 			keys = append(keys, h.Name+": "+h.Value)
 		}
 	}
 	return keys
 }
 
-// traces are the ids of those that arrived, if the line is such a one.
-func traces(n *node, such bool) (ids []string) {
-	for _, h := range n.arrived {
-		if such && h.TraceID != "" {
-			ids = append(ids, h.TraceID)
+// tie ties the records of one request, and returns those with which requests begin, by time. It takes
+// as long as there are records, however many of them have ids in common.
+func tie(records []*record) (starts []*record) {
+	all := slices.Clone(records)
+	slices.SortStableFunc(all, func(x, y *record) int { return x.Time.Compare(y.Time) })
+	for _, r := range all {
+		r.next, r.tied, r.until = nil, false, r.end
+		if r.end.IsZero() {
+			r.until = r.Time.Add(cmp.Or(max(r.Duration, 0), openFor))
 		}
 	}
-	return ids
+	for i := range len(signs{}) {
+		tieBy(i, all)
+	}
+	return slices.DeleteFunc(all, func(r *record) bool { return r.tied })
 }
 
-// tie puts nodes in order, ties those of one request, and returns those with which requests begin. It
-// takes as long as there are nodes, however many of them have ids in common.
-func tie(all []*node) (starts []*node) {
-	upstreams := topology.Upstreams()
-	for _, n := range all {
-		n.Service = cmp.Or(n.Service, upstreams[n.Name]) // whom it may call
-		if n.end.IsZero() {
-			n.end = n.Time.Add(cmp.Or(max(n.Duration, 0), openFor))
-		}
-	}
-	slices.SortStableFunc(all, func(x, y *node) int { return x.Time.Compare(y.Time) })
-	for _, s := range signs {
-		s.tie(all)
-	}
-	return slices.DeleteFunc(slices.Clone(all), func(n *node) bool { return n.tied })
-}
-
-// tie ties each line to who sent it, where that can be one sender alone.
-func (s sign) tie(all []*node) {
+// tieBy ties each record, in the order of time, to who sent it, where that can be one sender alone.
+func tieBy(i int, all []*record) {
 	type key struct{ shared, callee string }
-	waiting := map[key][]*node{} // senders
+	waiting := map[key][]*record{} // senders
 	next := 0
-	for _, n := range all {
-		for ; next < len(all) && !all[next].Time.After(n.Time.Add(s.slack)); next++ {
-			for _, shared := range s.sent(all[next]) {
-				if to := all[next].Service; shared != "" && to != "" {
-					waiting[key{shared, to}] = append(waiting[key{shared, to}], all[next])
-				}
+	for _, r := range all {
+		for ; next < len(all) && !all[next].Time.After(r.Time.Add(clockSlack)); next++ {
+			for _, shared := range all[next].sent[i] {
+				k := key{shared, all[next].Service}
+				waiting[k] = append(waiting[k], all[next])
 			}
 		}
-		if n.gateway || n.tied {
+		if r.gateway || r.tied {
 			continue
 		}
-		var senders []*node
-		for _, shared := range s.received(n) {
-			k := key{shared, n.Name}
+		var senders []*record
+		for _, shared := range r.received[i] {
+			k := key{shared, r.Name}
 			list := waiting[k]
-			for i := 0; i < len(list) && len(senders) < 2; {
-				if c := list[i]; c.next != nil || c.end.Add(s.slack).Before(n.Time) {
-					list[i] = list[len(list)-1] // for good: time only goes on
+			for at := 0; at < len(list) && len(senders) < 2; {
+				if c := list[at]; c.next != nil || c.until.Add(clockSlack).Before(r.Time) {
+					list[at] = list[len(list)-1] // for good: time only goes on
 					list = list[:len(list)-1]
 					continue
 				} else if !slices.Contains(senders, c) {
 					senders = append(senders, c)
 				}
-				i++
+				at++
 			}
 			waiting[k] = list
 		}
 		if len(senders) == 1 {
 			c := senders[0]
-			c.next, n.tied = n, true
-			if c.end.Before(n.end) {
-				n.end = c.end
+			c.next, r.tied = r, true
+			if c.until.Before(r.until) {
+				r.until = c.until
 			}
 		}
 	}

@@ -6,13 +6,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
-	"runtime"
-	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -29,11 +25,9 @@ const (
 type Options struct {
 	// Name is what errors call the program.
 	Name string
-	// Path is the program, Args its arguments, Dir its working folder, Env its whole environment, as in
-	// exec.Cmd.
+	// Path is the program, Args its arguments, Env its whole environment, as in exec.Cmd.
 	Path string
 	Args []string
-	Dir  string
 	Env  []string
 	// Stdout and Stderr get each line without its end, and must not keep it; nil drops it.
 	Stdout, Stderr func(line []byte)
@@ -55,35 +49,10 @@ type Process struct {
 	peak                int64  // memory in bytes, when it was told to stop
 }
 
-// thread calls functions in one thread that lives as long as this program. On Linux, children die
-// with the thread that started them, and Go ends threads as it likes.
-var thread = sync.OnceValue(func() chan<- func() {
-	calls := make(chan func())
-	go func() {
-		runtime.LockOSThread() // never unlocked
-		for call := range calls {
-			call()
-		}
-	}()
-	return calls
-})
-
-// start starts a command in a process group of its own.
-func start(cmd *exec.Cmd) error {
-	cmd.SysProcAttr = &childAttributes
-	result := make(chan error, 1)
-	thread() <- func() { result <- cmd.Start() }
-	err := <-result
-	if errors.Is(err, fs.ErrPermission) {
-		err = fmt.Errorf("%w: set %s to a folder in which programs may run", err, TempVariable)
-	}
-	return err
-}
-
 // Start runs a program in a process group of its own. It does not wait until the program is ready.
 func Start(o Options) (*Process, error) {
 	p := &Process{name: o.Name, ready: make(chan struct{}), done: make(chan struct{})}
-	stdout := &Lines{Emit: func(line []byte) {
+	stdout := &lines{emit: func(line []byte) {
 		p.lastLine = append(p.lastLine[:0], line...)
 		if o.Stdout != nil {
 			o.Stdout(line)
@@ -92,7 +61,7 @@ func Start(o Options) (*Process, error) {
 			p.listen(line)
 		}
 	}}
-	stderr := &Lines{Emit: func(line []byte) {
+	stderr := &lines{emit: func(line []byte) {
 		p.lastError = append(p.lastError[:0], line...)
 		if o.Stderr != nil {
 			o.Stderr(line)
@@ -100,18 +69,19 @@ func Start(o Options) (*Process, error) {
 	}}
 	ctx, cancel := context.WithCancel(context.Background())
 	cmd := exec.CommandContext(ctx, o.Path, o.Args...)
-	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = o.Dir, o.Env, stdout, stderr
+	cmd.Env, cmd.Stdout, cmd.Stderr = o.Env, stdout, stderr
+	cmd.SysProcAttr = &childAttributes
 	cmd.Cancel = func() error { return terminate(cmd.Process) }
 	cmd.WaitDelay = Grace // then it is killed, and whoever holds its output open is not waited for
 	p.cmd, p.stop = cmd, cancel
-	if err := start(cmd); err != nil {
+	if err := cmd.Start(); err != nil {
 		cancel()
 		return nil, fmt.Errorf("start %s: %w", o.Name, err)
 	}
 	go func() {
 		_ = cmd.Wait() // ProcessState says how it ended
-		stdout.Flush()
-		stderr.Flush()
+		stdout.flush()
+		stderr.flush()
 		close(p.done)
 	}()
 	return p, nil
@@ -168,9 +138,6 @@ func (p *Process) Ended() bool {
 // Asked reports whether Stop or Kill was called: if not, it ended by itself.
 func (p *Process) Asked() bool { return p.asked.Load() }
 
-// Succeeded reports whether the process ended with exit status 0. Call it after its end.
-func (p *Process) Succeeded() bool { return p.cmd.ProcessState.Success() }
-
 // How says how the process ended, with its last line on standard error. Call it after its end.
 func (p *Process) How() string {
 	how := p.cmd.ProcessState.String()
@@ -194,7 +161,7 @@ func (p *Process) Stop(ctx context.Context) error {
 	p.stop()
 	select {
 	case <-p.done:
-		if !p.Succeeded() {
+		if !p.cmd.ProcessState.Success() {
 			return fmt.Errorf("%s did not stop well within %s: %s", p.name, Grace, p.How())
 		}
 		return nil
@@ -225,4 +192,30 @@ func peakMemory(pid int) int64 {
 	var kib int64
 	_, _ = fmt.Sscan(string(after), &kib)
 	return kib << 10
+}
+
+// lines is an io.Writer that cuts a stream into lines. It is used by one goroutine at a time.
+type lines struct {
+	emit func(line []byte) // gets each line without its end, and must not keep it
+	buf  []byte
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.buf = append(l.buf, p...)
+	for {
+		line, rest, found := bytes.Cut(l.buf, []byte("\n"))
+		if !found {
+			return len(p), nil
+		}
+		l.emit(line)
+		l.buf = rest
+	}
+}
+
+// flush emits what came last without a line's end.
+func (l *lines) flush() {
+	if len(l.buf) > 0 {
+		l.emit(l.buf)
+		l.buf = nil
+	}
 }

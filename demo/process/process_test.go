@@ -4,9 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
-	"strings"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -59,66 +60,69 @@ func TestAProcessFromItsStartToItsEnd(t *testing.T) {
 	if err != nil || addr != "127.0.0.1:1" || p.Metrics() != "127.0.0.1:2" {
 		t.Errorf("listens on %q, metrics on %q: %v", addr, p.Metrics(), err)
 	}
-	if p.Ended() || p.Asked() || !Alive(p.cmd.Process.Pid) {
+	if p.Ended() || p.Asked() {
 		t.Error("it should run, and nobody has asked it to end")
 	}
 	if err := p.Stop(t.Context()); err != nil {
 		t.Error(err)
 	}
-	if !p.Ended() || !p.Asked() || Alive(p.cmd.Process.Pid) {
-		t.Error("it should have ended as it was asked to")
-	}
-	if len(lines) != 3 || lines[2] != "the result" {
-		t.Errorf("its output: %q", lines)
+	if !p.Ended() || !p.Asked() || len(lines) != 3 || p.LastLine() != "the result" {
+		t.Errorf("it should have ended as it was asked to; it printed %q", lines)
 	}
 	if cpu, _ := p.Usage(); cpu <= 0 {
 		t.Error("it must have used some processor time")
 	}
 }
 
-func TestLinesThatNobodyReads(t *testing.T) {
-	p := startChild(t, "obeys", nil)
-	if _, err := p.Wait(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if err := p.Stop(t.Context()); err != nil || p.LastLine() != "the result" {
-		t.Errorf("last line %q, %v", p.LastLine(), err)
-	}
-}
-
-func TestAProcessThatEndsBeforeItIsReady(t *testing.T) {
-	p := startChild(t, "fails", nil)
-	_, err := p.Wait(t.Context())
-	if err == nil || !strings.Contains(err.Error(), "child ended before it was ready: exit status 3: cannot go on") {
-		t.Errorf("got %v", err)
-	}
-	if p.Asked() {
-		t.Error("it ended by itself")
-	}
-	if err := p.Stop(t.Context()); err != nil {
-		t.Errorf("its end is known already, and was told again: %v", err)
-	}
-}
-
-func TestAProcessThatDoesNotStop(t *testing.T) {
-	p := startChild(t, "stubborn", nil)
-	if _, err := p.Wait(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeoutCause(t.Context(), 100*time.Millisecond, errors.New("no more time"))
-	defer cancel()
-	if err := p.Stop(ctx); err == nil || err.Error() != "child was killed: no more time" {
-		t.Errorf("got %v", err)
+func TestProcessesThatMisbehave(t *testing.T) {
+	for _, tc := range []struct{ child, wait, stop string }{
+		{"fails", "child ended before it was ready: exit status 3: cannot go on", ""}, // which is known when it is to stop
+		{"stubborn", "", "child was killed: no more time"},
+		{"stops badly", "", "child did not stop well within 25s: exit status 1: lost a request"},
+	} {
+		t.Run(tc.child, func(t *testing.T) {
+			p := startChild(t, tc.child, nil)
+			_, err := p.Wait(t.Context())
+			if text := fmt.Sprint(err); err != nil && text != tc.wait || err == nil && tc.wait != "" {
+				t.Errorf("waiting for it: %v", err)
+			}
+			ctx := t.Context()
+			if tc.child == "stubborn" {
+				var cancel context.CancelFunc
+				ctx, cancel = context.WithTimeoutCause(ctx, 100*time.Millisecond, errors.New("no more time"))
+				defer cancel()
+			}
+			err = p.Stop(ctx)
+			if text := fmt.Sprint(err); err != nil && text != tc.stop || err == nil && tc.stop != "" {
+				t.Errorf("stopping it: %v", err)
+			}
+		})
 	}
 }
 
-func TestAProcessThatStopsBadly(t *testing.T) {
-	p := startChild(t, "stops badly", nil)
-	if _, err := p.Wait(t.Context()); err != nil {
-		t.Fatal(err)
+func TestListeningLine(t *testing.T) {
+	for line, addr := range map[string]string{
+		`{"time":"2026-01-01T00:00:00Z","level":"INFO","msg":"listening","addr":"127.0.0.1:43211"}`: "127.0.0.1:43211",
+		`{"level":"INFO","msg":"request","addr":"127.0.0.1:43211"}`:                                 "",
+		`{"msg":"request","path":"listening","addr":"evil:1"}`:                                      "",
+		`{"msg":"listening","addr":7}`:                                                              "",
+		`"listening" addr=1`:                                                                        "",
+	} {
+		p := Process{ready: make(chan struct{})}
+		if p.listen([]byte(line)); p.addr != addr {
+			t.Errorf("%s: got %q", line, p.addr)
+		}
 	}
-	err := p.Stop(t.Context())
-	if err == nil || err.Error() != "child did not stop well within 25s: exit status 1: lost a request" {
-		t.Errorf("got %v", err)
+}
+
+func TestLinesComeWhole(t *testing.T) {
+	var got []string
+	w := &lines{emit: func(line []byte) { got = append(got, string(line)) }}
+	for _, s := range []string{"a\nb\n", "a", "b", "c\n\nrest"} {
+		_, _ = io.WriteString(w, s)
+	}
+	w.flush()
+	if want := []string{"a", "b", "abc", "", "rest"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }

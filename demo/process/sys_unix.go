@@ -11,20 +11,11 @@ import (
 // childAttributes put a child into a group of its own, out of reach of the terminal's Ctrl-C.
 var childAttributes = syscall.SysProcAttr{Setpgid: true}
 
-// TempVariable is where os.TempDir looks first.
-const TempVariable = "TMPDIR"
-
 // terminate asks a process and whatever it started to end, having finished what they do: it leads a
 // process group of its own.
 func terminate(p *os.Process) error { return syscall.Kill(-p.Pid, syscall.SIGTERM) }
 
 func kill(p *os.Process) { _ = syscall.Kill(-p.Pid, syscall.SIGKILL) }
-
-// Alive reports whether a process with this id exists.
-func Alive(pid int) bool {
-	err := syscall.Kill(pid, 0)
-	return err == nil || err == syscall.EPERM
-}
 
 // ParentGone returns a channel that is closed when the process that started this one has ended: the
 // system then gives it another parent. There is no portable event for that, so it looks four times a

@@ -10,9 +10,6 @@ import (
 // childAttributes put a child into a group of its own, out of reach of the console's Ctrl-C.
 var childAttributes = syscall.SysProcAttr{CreationFlags: windows.CREATE_NEW_PROCESS_GROUP}
 
-// TempVariable is where os.TempDir looks first.
-const TempVariable = "TMP"
-
 // terminate asks a process to end, having finished what it does. Windows has no SIGTERM; a Go
 // program sees the break event as an interrupt.
 func terminate(p *os.Process) error {
@@ -20,16 +17,6 @@ func terminate(p *os.Process) error {
 }
 
 func kill(p *os.Process) { _ = p.Kill() }
-
-// Alive reports whether a process with this id exists.
-func Alive(pid int) bool {
-	p, err := os.FindProcess(pid)
-	if err != nil {
-		return false
-	}
-	_ = p.Release()
-	return true
-}
 
 // ParentGone returns a channel that is closed when the parent has ended: here one can wait for it.
 func ParentGone() <-chan struct{} {

@@ -1,10 +1,11 @@
 package stack
 
 import (
-	"context"
+	"cmp"
 	"fmt"
 	"maps"
 	"net/http"
+	"slices"
 	"strings"
 
 	"example.com/grafana-tempo-go-demo/demo/lab"
@@ -72,23 +73,37 @@ type active struct {
 	secret bool   // nobody is told the name
 }
 
-// findFault returns a fault by its name; no name is no fault.
-func findFault(name string, secret bool) (*active, error) {
-	f, ok := faults[name]
-	if !ok && name != "" {
-		return nil, fmt.Errorf("there is no fault %q", name)
+// String is what the log may say of it.
+func (f *active) String() string {
+	if f.secret {
+		return lab.Random
 	}
-	return &active{f, name, secret}, nil
+	return cmp.Or(f.name, "none")
 }
 
-func (f *active) String() string {
-	switch {
-	case f.name == "":
-		return "as it should be"
-	case f.secret:
-		return "broken on purpose"
+// guard lets requests into the gateway. Those for instrumented services hold the gate open. Whoever
+// changes services closes it: requests under way are answered first, and those that come meanwhile
+// wait.
+func (s *Stack) guard(w http.ResponseWriter, r *http.Request) {
+	host := topology.HostName(r.Host)
+	if slices.ContainsFunc(s.services, func(svc *instance) bool { return svc.Instrumented && svc.Host() == host }) {
+		s.gate.RLock()
+		defer s.leave() // the proxy may panic to break an answer off
 	}
-	return "broken on purpose: " + f.name
+	s.gateway.ServeHTTP(w, r)
+}
+
+// leave lets go of the gate. If the active fault kills a service, the last request out closes the
+// gate before its answer is complete: a client that waits for that finds it closed.
+func (s *Stack) leave() {
+	s.gate.RUnlock()
+	if s.fault.Load().kills == "" || s.alive.Err() != nil || !s.gate.TryLock() {
+		return
+	}
+	s.running.Go(func() {
+		defer s.gate.Unlock()
+		s.killAndStartAgain(s.fault.Load())
+	})
 }
 
 // Faults breaks and mends the telemetry of the running stack.
@@ -104,21 +119,18 @@ func (s faultSwitch) Active() (name string, secret bool) {
 
 // Set changes what has to be changed and nothing else: the gateway's part in place, and the
 // services whose environment differs by starting them again on their ports, while the gate is
-// closed, so that no request is lost. What goes past the gateway is not guarded. Ctx ends the
-// waiting only: a change that has begun is brought to its end.
-func (s faultSwitch) Set(ctx context.Context, name string, secret bool) error {
-	f, err := findFault(name, secret)
-	if err != nil {
-		return err
+// closed, so that no request is lost. What goes past the gateway is not guarded.
+func (s faultSwitch) Set(name string, secret bool) error {
+	f := &active{faults[name], name, secret}
+	s.gate.Lock()
+	defer s.gate.Unlock()
+	if s.alive.Err() != nil {
+		return errStopping
 	}
-	if err := s.closeGate(ctx); err != nil {
-		return err
-	}
-	defer s.openGate()
 	if err := s.apply(f); err != nil {
-		return fmt.Errorf("change to %s: %w", f, err)
+		return fmt.Errorf("change to fault %s: %w", f, err)
 	}
-	s.log.Warn("telemetry", "state", f.String())
+	s.log.Warn("telemetry", "fault", f.String())
 	return nil
 }
 
@@ -134,7 +146,7 @@ func (s *Stack) apply(f *active) error {
 		}
 	}
 	s.gateway.CloseIdleConnections()
-	if err := s.stopServices(s.graceful, change); err != nil {
+	if err := s.stopServices(s.alive, change); err != nil {
 		s.log.Warn("stop", "error", err.Error()) // it is gone all the same, and its successor starts afresh
 	}
 	s.fault.Store(f)

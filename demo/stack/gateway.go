@@ -21,7 +21,7 @@ import (
 	"example.com/grafana-tempo-go-demo/demo/topology"
 )
 
-// startGateway lets requests in, last: from its first answer on, all behind it is ready.
+// startGateway lets requests in: from its first answer on, all behind it is ready.
 func (s *Stack) startGateway(ctx context.Context) error {
 	log := s.output.logger(topology.Gateway)
 	var err error

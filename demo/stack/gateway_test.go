@@ -1,7 +1,6 @@
 package stack
 
 import (
-	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -23,12 +22,10 @@ func TestTraceOnItsWayToTraceparent(t *testing.T) {
 		{"the mistake", jaeger, w3c, jaeger, "uber-trace-id, traceparent", 3},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			s, _ := startReal(t, func(o *Options) {
-				o.Propagators = map[string]string{"gateway": tc.gateway, "uservice3": tc.uservice3, "uservice4": tc.uservice4}
-			})
-			if _, err := s.ask(t.Context(), "uservice3"); err != nil {
-				t.Fatal(err)
-			}
+			o := options(t)
+			o.Propagators = map[string]string{"gateway": tc.gateway, "uservice3": tc.uservice3, "uservice4": tc.uservice4}
+			s := start(t, o)
+			s.ask(t, "uservice3")
 			var r ledger.Request
 			soon(func() bool {
 				if recent := s.Ledger().Recent(1); len(recent) == 1 {
@@ -39,7 +36,7 @@ func TestTraceOnItsWayToTraceparent(t *testing.T) {
 			var carried []string
 			for _, h := range r.Hops[1:] {
 				var names []string
-				for _, header := range h.Arrived.Headers {
+				for _, header := range h.Arrived {
 					names = append(names, header.Name)
 				}
 				carried = append(carried, strings.Join(names, " "))
@@ -65,18 +62,4 @@ func TestPropagatorsOfTheGateway(t *testing.T) {
 			t.Errorf("%q: the gateway writes %q, want %q", list, got, want)
 		}
 	}
-}
-
-func TestTheGatewaySpeaksHTTP2WithoutTLSToo(t *testing.T) {
-	o, _, _ := options(t, "")
-	s := start(t, o)
-	alone := &http.Transport{Protocols: new(http.Protocols)}
-	alone.Protocols.SetUnencryptedHTTP2(true)
-	defer alone.CloseIdleConnections()
-	a, err := s.askOver(t.Context(), alone, "uservice3")
-	if err != nil || a.ProtoMajor != 2 || !strings.HasPrefix(a.page, "uservice3 trace=") {
-		t.Fatalf("%+v, %v", a, err)
-	}
-	id, _, _ := strings.Cut(strings.TrimPrefix(strings.Fields(a.page)[1], "trace="), ":")
-	waitFor(t, "trace of it", func() bool { return s.shape(t.Context(), id) == gatewaySpans })
 }

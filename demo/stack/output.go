@@ -12,7 +12,6 @@ import (
 
 	"github.com/tidwall/gjson"
 
-	"example.com/grafana-tempo-go-demo/demo/process"
 	"example.com/grafana-tempo-go-demo/demo/term"
 )
 
@@ -21,25 +20,20 @@ var prefixColours = []string{"\x1b[36m", "\x1b[33m", "\x1b[35m", "\x1b[32m", "\x
 
 // output is where the lines of all parts go, whole ones only.
 type output struct {
-	mu    sync.Mutex
-	w     io.Writer
-	level slog.Level // JSON lines below it are not shown
+	mu sync.Mutex
+	w  io.Writer
 	// terminal adds colours, and takes from lines what a terminal would obey.
 	terminal bool
 	colours  map[string]string
 }
 
-func newOutput(w io.Writer, level slog.Level) *output {
-	return &output{w: w, level: level, terminal: term.Colours(w), colours: map[string]string{}}
+func newOutput(w io.Writer) *output {
+	return &output{w: w, terminal: term.Colours(w), colours: map[string]string{}}
 }
 
 // line writes one line of a part. That nobody listens any more is no reason to stop.
 func (o *output) line(part string, line []byte) {
-	line = bytes.TrimSuffix(line, []byte("\r"))
-	if o.hidden(line) {
-		return
-	}
-	line = cutBody(line)
+	line = cutBody(bytes.TrimSuffix(line, []byte("\r")))
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	prefix := fmt.Sprintf("%-9s | ", part)
@@ -68,18 +62,17 @@ func cutBody(line []byte) []byte {
 	return slices.Concat(line[:body.Index], bytes.TrimSuffix(short.Bytes(), []byte("\n")), line[body.Index+len(body.Raw):])
 }
 
-// hidden reports whether a line is a JSON log line below the level that was asked for. The services
-// always log at info or below, because the runner itself reads those lines.
-func (o *output) hidden(line []byte) bool {
-	if o.level <= slog.LevelInfo || !bytes.HasPrefix(line, []byte("{")) {
-		return false
-	}
-	var entry struct{ Level *slog.Level }
-	return json.Unmarshal(line, &entry) == nil && entry.Level != nil && *entry.Level < o.level
-}
-
 // logger logs under a part's name. slog's handler writes whole lines under a lock.
 func (o *output) logger(part string) *slog.Logger {
-	w := &process.Lines{Emit: func(line []byte) { o.line(part, line) }}
-	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: o.level}))
+	return slog.New(slog.NewJSONHandler(partWriter{o, part}, nil))
+}
+
+type partWriter struct {
+	*output
+	part string
+}
+
+func (w partWriter) Write(line []byte) (int, error) {
+	w.line(w.part, bytes.TrimSuffix(line, []byte("\n")))
+	return len(line), nil
 }

@@ -2,32 +2,28 @@ package stack
 
 import (
 	"bytes"
-	"log/slog"
 	"strings"
 	"testing"
 )
 
-func TestOutputHidesLevelsAndTamesTerminals(t *testing.T) {
+func TestOutputIsPrefixedAndTamesTerminals(t *testing.T) {
 	for _, tc := range []struct {
 		name     string
-		level    slog.Level
 		terminal bool
 		line     string
 		want     string
 	}{
-		{"info is shown at info", slog.LevelInfo, false, `{"level":"INFO"}`, "p         | {\"level\":\"INFO\"}\n"},
-		{"info is hidden at warn", slog.LevelWarn, false, `{"level":"INFO"}`, ""},
-		{"errors are shown at warn", slog.LevelWarn, false, `{"level":"ERROR"}`, "p         | {\"level\":\"ERROR\"}\n"},
-		{"plain text is shown always", slog.LevelError, false, "panic: x\r", "p         | panic: x\n"},
-		{"a page that a service logs is cut", slog.LevelInfo, false, `{"level":"INFO","body":"<p>` + strings.Repeat("é", 100) + `","x":1}`,
+		{"JSON", false, `{"level":"INFO"}`, "p         | {\"level\":\"INFO\"}\n"},
+		{"plain text", false, "panic: x\r", "p         | panic: x\n"},
+		{"a page that a service logs is cut", false, `{"level":"INFO","body":"<p>` + strings.Repeat("é", 100) + `","x":1}`,
 			`p         | {"level":"INFO","body":"<p>` + strings.Repeat("é", 74) + `...","x":1}` + "\n"},
-		{"a short body is not", slog.LevelInfo, false, `{"body":"\u003cp>"}`, `p         | {"body":"\u003cp>"}` + "\n"},
-		{"a terminal gets colour and no control characters", slog.LevelInfo, true, "a\tb\x1b[2J", "\x1b[36mp         | \x1b[0ma    b\uFFFD[2J\n"},
-		{"a file gets the bytes as they are", slog.LevelInfo, false, "a\tb\x1b[2J", "p         | a\tb\x1b[2J\n"},
+		{"a short body is not", false, `{"body":"\u003cp>"}`, `p         | {"body":"\u003cp>"}` + "\n"},
+		{"a terminal gets colour and no control characters", true, "a\tb\x1b[2J", "\x1b[36mp         | \x1b[0ma    b\uFFFD[2J\n"},
+		{"a file gets the bytes as they are", false, "a\tb\x1b[2J", "p         | a\tb\x1b[2J\n"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			var b bytes.Buffer
-			o := newOutput(&b, tc.level)
+			o := newOutput(&b)
 			o.terminal = tc.terminal
 			o.line("p", []byte(tc.line))
 			if b.String() != tc.want {

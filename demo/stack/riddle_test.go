@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"bytes"
 	"errors"
 	"slices"
 	"strings"
@@ -21,45 +22,50 @@ func names(text string) []string {
 }
 
 func TestNoLogLineTellsASecretFault(t *testing.T) {
-	o, logs, messages := options(t, "")
-	o.Break = lab.Random
+	o := options(t)
 	s := start(t, o)
 	for range lab.Faults() {
-		before := len(logs.String())
-		get(t, s.URLs().Gateway, "uservice3.localhost") // which may kill
-		if err := errors.Join(s.Faults().GiveUp(), s.Faults().Begin(t.Context())); err != nil {
+		before := len(s.logs())
+		if err := s.Faults().Begin(); err != nil {
+			t.Fatal(err)
+		}
+		s.ask(t, "uservice3") // which may kill
+		if err := s.Faults().GiveUp(); err != nil {
 			t.Fatal(err)
 		}
 		// Which services start again would tell as much as a name. One more may be killed.
-		if again := slices.Compact(startedAgain(logs.String()[before:])); strings.Join(again, " ") != "uservice3 uservice4" {
+		if again := slices.Compact(startedAgain(s.logs()[before:])); strings.Join(again, " ") != "uservice3 uservice4" {
 			t.Errorf("started again: %s", again)
 		}
 	}
-	if told := names(logs.String() + messages.String()); len(told) > 0 {
-		t.Errorf("the logs name %q:\n%s", told, logs)
+	if told := names(s.logs() + o.Messages.(*bytes.Buffer).String()); len(told) > 0 {
+		t.Errorf("the logs name %q:\n%s", told, s.logs())
 	}
-	if n := strings.Count(logs.String(), `"state":"broken on purpose"`); n != len(lab.Faults()) {
+	if n := strings.Count(s.logs(), `"fault":"random"`); n != len(lab.Faults()) {
 		t.Errorf("%d changes are logged", n)
 	}
 }
 
 func TestASecretFaultThatDoesNotStartIsNoRiddle(t *testing.T) {
-	o, logs, _ := options(t, "uservice4=die with tracecontext")
-	for o.Seed = 1; lab.New(nil, o.Seed).First() != "other-format"; o.Seed++ {
-	}
+	o := options(t)
+	o.Seed = 7 // other-format comes second
 	s := start(t, o)
-	for range 2 { // it is tried again
-		if err := s.Faults().Begin(t.Context()); err == nil || !strings.Contains(err.Error(), "uservice4 ended before it was ready") || names(err.Error()) != nil {
-			t.Errorf("%v", err)
-		}
-		if state := s.Faults().State(); state.Riddle != nil || state.Active != "" {
-			t.Errorf("%+v", state)
-		}
-		if status, _ := get(t, s.URLs().Gateway, "uservice4.localhost"); status != 200 {
-			t.Errorf("uservice4 answers %d", status)
-		}
+	if err := errors.Join(s.Faults().Begin(), s.Faults().GiveUp()); err != nil {
+		t.Fatal(err)
 	}
-	if told := names(logs.String()); told != nil {
+	o.program(t, "uservice4", false)
+	if err := s.Faults().Begin(); err == nil || !strings.Contains(err.Error(), "start uservice4") || names(err.Error()) != nil {
+		t.Errorf("%v", err)
+	}
+	if state := s.Faults().State(); state.Riddle != nil || state.Active != "" {
+		t.Errorf("%+v", state)
+	}
+	o.program(t, "uservice4", true)
+	if err := s.Faults().Begin(); err != nil {
+		t.Errorf("tried again: %v", err)
+	}
+	s.ask(t, "uservice4")
+	if told := names(s.logs()); told != nil {
 		t.Errorf("the logs name %q", told)
 	}
 }

@@ -6,17 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -26,102 +24,59 @@ import (
 	"example.com/grafana-tempo-go-demo/demo/topology"
 )
 
-// TestMain lets this test binary play a service when it is called by the name of one: what the
-// stack does with processes is tested without building any.
 func TestMain(m *testing.M) {
-	if name := filepath.Base(os.Args[0]); strings.HasPrefix(name, "uservice") {
-		os.Exit(fakeService(name))
-	}
 	code := m.Run()
-	if builtDir != "" {
-		_ = os.RemoveAll(builtDir)
-	}
+	_ = services.RemoveAll(builtDir)
 	os.Exit(code)
 }
 
-// fakeService listens, says so, and ends when it is told to, unless FAKE (<service>=<way>) has it
-// misbehave.
-func fakeService(name string) int {
-	way := ""
-	if who, how, _ := strings.Cut(os.Getenv("FAKE"), "="); who == name {
-		way = how
-	}
-	stop := make(chan os.Signal, 1)
-	signal.Notify(stop, syscall.SIGTERM)
-	if way == "die early" || way == "die with tracecontext" && os.Getenv("OTEL_PROPAGATORS") == "tracecontext" {
-		fmt.Fprintln(os.Stderr, "cannot go on")
-		return 3
-	}
-	l, err := net.Listen("tcp", os.Args[2])
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	go http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		fmt.Fprintf(w, "%s trace=%s env=%s", name, r.Header.Get("Uber-Trace-Id"), strings.Join(os.Environ(), " "))
-	}))
-	log := slog.New(slog.NewJSONHandler(os.Stdout, nil))
-	if host := os.Getenv("OTEL_EXPORTER_PROMETHEUS_HOST"); host != "" {
-		metrics, err := net.Listen("tcp", net.JoinHostPort(host, os.Getenv("OTEL_EXPORTER_PROMETHEUS_PORT")))
-		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-		log.Info("serving metrics", "addr", metrics.Addr().String())
-	}
-	log.Info("listening", "addr", l.Addr().String())
-	for range stop {
-		switch way {
-		case "ignore":
-		case "end badly":
-			fmt.Fprintln(os.Stderr, "lost something")
-			return 4
-		default:
-			return 0
-		}
-	}
-	return 0
+// builtDir is where built has put the services; empty while it has not.
+var builtDir string
+
+// built returns a folder with the services, built once for all tests.
+var built = sync.OnceValues(func() (bin string, err error) {
+	builtDir, err = services.Build(context.Background(), io.Discard)
+	return builtDir, err
+})
+
+// logs is what all parts have logged.
+func (s *Stack) logs() string {
+	s.output.mu.Lock()
+	defer s.output.mu.Unlock()
+	return s.o.Logs.(*bytes.Buffer).String()
 }
 
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
-}
-
-// options are those of a stack of fake services on free ports.
-func options(t *testing.T, fake string) (Options, *lockedBuffer, *lockedBuffer) {
+// options are those of a stack on free ports, with mock calls that take no time. Its programs are
+// links, so that a test can take one away.
+func options(t *testing.T) Options {
 	t.Helper()
-	if runtime.GOOS == "windows" {
-		t.Skip("links and signals of Unix are used")
+	if testing.Short() || runtime.GOOS == "windows" {
+		t.Skip("builds and runs the services, and uses links and signals of Unix")
 	}
-	self, err := os.Executable()
+	if _, err := built(); err != nil {
+		t.Fatal(err)
+	}
+	o := Options{
+		Bin: t.TempDir(), Addrs: AnyAddrs(), Logs: &bytes.Buffer{}, Messages: &bytes.Buffer{},
+		Env: map[string]string{"REDIS_MIN": "0s", "REDIS_MAX": "0s", "DATABASE_MIN": "0s", "DATABASE_MAX": "0s"},
+	}
+	for _, s := range topology.Services() {
+		o.program(t, s.Name, true)
+	}
+	return o
+}
+
+// program puts a service's program there, or takes it away.
+func (o Options) program(t *testing.T, name string, there bool) {
+	t.Helper()
+	link := filepath.Join(o.Bin, name)
+	err := os.Remove(link)
+	if there {
+		err = os.Symlink(filepath.Join(builtDir, name), link)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	bin := t.TempDir()
-	for _, s := range topology.Services() {
-		if err := os.Symlink(self, filepath.Join(bin, s.Name)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	var logs, messages lockedBuffer
-	return Options{
-		Bin: bin, Addrs: AnyAddrs(),
-		// A program that was built with -race stays for a second at its end, to report.
-		Env: map[string]string{"FAKE": fake, "GORACE": "atexit_sleep_ms=0"}, Logs: &logs, Messages: &messages,
-	}, &logs, &messages
 }
 
 func start(t *testing.T, o Options) *Stack {
@@ -158,75 +113,54 @@ type answer struct {
 	page string
 }
 
-// get asks a server for its page by a host name.
-func get(t *testing.T, url, host string) (status int, page string) {
+// ask asks for a service through the gateway; the answer must be 200.
+func (s *Stack) ask(t *testing.T, service string) answer {
 	t.Helper()
-	a, err := request(t.Context(), http.DefaultTransport, url, host)
+	return get(t, s.URLs().Gateway, service+".localhost")
+}
+
+// get asks a server for its page by a host name; the answer must be 200.
+func get(t *testing.T, url, host string) answer {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return a.StatusCode, a.page
-}
-
-// ask asks for a service through the gateway.
-func (s *Stack) ask(ctx context.Context, service string) (answer, error) {
-	return s.askOver(ctx, http.DefaultTransport, service)
-}
-
-func (s *Stack) askOver(ctx context.Context, transport http.RoundTripper, service string) (answer, error) {
-	return request(ctx, transport, s.URLs().Gateway, service+".localhost")
-}
-
-func request(ctx context.Context, transport http.RoundTripper, url, host string) (answer, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return answer{}, err
-	}
 	req.Host = host
-	res, err := transport.RoundTrip(req)
+	res, err := http.DefaultTransport.RoundTrip(req)
 	if err != nil {
-		return answer{}, err
+		t.Error(err)
+		return answer{Response: &http.Response{Header: http.Header{}}}
 	}
 	defer res.Body.Close()
 	page, err := io.ReadAll(res.Body)
-	return answer{res, string(page)}, err
-}
-
-// refused tells that nobody listens any more.
-func refused(url string) bool {
-	conn, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
-	if err == nil {
-		conn.Close()
+	if err != nil || res.StatusCode != http.StatusOK {
+		t.Errorf("%s answered %s, %v", host, res.Status, err)
 	}
-	return errors.Is(err, syscall.ECONNREFUSED)
+	return answer{res, string(page)}
 }
 
-// builtDir is where built has put the services; empty while it has not.
-var builtDir string
-
-// built returns a folder with the real services, built once for all tests.
-var built = sync.OnceValues(func() (bin string, err error) {
-	builtDir, err = services.Build(context.Background(), io.Discard)
-	return builtDir, err
-})
-
-// startReal starts the real services on free ports, with mock calls that take no time.
-func startReal(t *testing.T, change ...func(*Options)) (*Stack, *lockedBuffer) {
+// isGone checks that nobody listens any more.
+func (s *Stack) isGone(t *testing.T) {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("builds and runs the real services")
+	u := s.URLs()
+	for _, url := range append(slices.Collect(maps.Values(u.Services)), u.Gateway, u.Explorer, u.Tempo, u.OTLPGRPC, u.OTLPHTTP) {
+		if conn, err := net.Dial("tcp", strings.TrimPrefix(url, "http://")); err == nil {
+			conn.Close()
+			t.Errorf("%s still answers", url)
+		}
 	}
-	bin, err := built()
-	if err != nil {
-		t.Fatal(err)
-	}
-	o, logs, _ := options(t, "")
-	o.Bin = bin
-	o.Env = map[string]string{"REDIS_MIN": "0s", "REDIS_MAX": "0s", "DATABASE_MIN": "0s", "DATABASE_MAX": "0s"}
-	for _, f := range change {
-		f(&o)
-	}
-	return start(t, o), logs
+}
+
+// holdUservice4 lets it work on a request for two seconds, in which it does not stop.
+func (s *Stack) holdUservice4(t *testing.T) {
+	t.Helper()
+	go func() {
+		if res, err := http.Get(s.URLs().Services["uservice4"] + "/?slow=database"); err == nil {
+			res.Body.Close()
+		}
+	}()
+	waitFor(t, "request", func() bool { return strings.Contains(s.logs(), `"query":"slow=database"`) })
 }
 
 // shape writes what arrived of a trace as a tree, one span a line.
@@ -257,9 +191,9 @@ func hops(r ledger.Request) string {
 	var lines []string
 	for _, h := range r.Hops {
 		carried := "-"
-		if len(h.Arrived.Headers) > 0 {
-			carried = h.Arrived.Headers[0].Name
-			if sampled := h.Arrived.Headers[0].Sampled; sampled != nil && !*sampled {
+		if len(h.Arrived) > 0 {
+			carried = h.Arrived[0].Name
+			if sampled := h.Arrived[0].Sampled; sampled != nil && !*sampled {
 				carried += " unsampled"
 			}
 		}

@@ -1,25 +1,18 @@
 package stack
 
 import (
-	"cmp"
 	"context"
 	"errors"
-	"fmt"
-	"log/slog"
 	"maps"
 	"net"
 	"os"
 	"slices"
 	"strings"
-	"time"
 
 	"example.com/grafana-tempo-go-demo/demo/process"
 	"example.com/grafana-tempo-go-demo/demo/services"
 	"example.com/grafana-tempo-go-demo/demo/topology"
 )
-
-// portTimeout is how long a service that starts again waits for its port.
-const portTimeout = 5 * time.Second
 
 // instance is a service in this run.
 type instance struct {
@@ -41,22 +34,30 @@ func (s *Stack) find(name string) *instance {
 // placeServices decides where each service listens and serves its metrics.
 func (s *Stack) placeServices() error {
 	for _, svc := range s.services {
-		l, err := s.open(svc.Name, svc.Addr)
-		if err != nil {
-			return err
-		}
-		_ = l.Close() // it is the service's to open
-		svc.addr, svc.metrics = l.Addr().String(), svc.Metrics
 		if asked := s.o.Addrs[svc.Name]; strings.HasSuffix(asked, ":0") {
 			svc.addr, svc.metrics = asked, anyPort
-		} else if svc.Instrumented {
-			if err := available(svc.metrics); err != nil {
-				fmt.Fprintf(s.o.Messages, "%s's metrics: %s %s, so they take a free port instead\n", svc.Name, svc.metrics, reason(err))
-				svc.metrics = anyPort
+			continue
+		}
+		var err error
+		if svc.addr, err = s.place(svc.Name, svc.Addr); err != nil {
+			return err
+		}
+		if svc.Instrumented {
+			if svc.metrics, err = s.place(svc.Name+"'s metrics", svc.Metrics); err != nil {
+				return err
 			}
 		}
 	}
 	return nil
+}
+
+// place returns an address that is free, for a service to open.
+func (s *Stack) place(name, fallback string) (string, error) {
+	l, err := s.open(name, fallback)
+	if err != nil {
+		return "", err
+	}
+	return l.Addr().String(), l.Close()
 }
 
 // environment is what a service gets on top of the runner's own, once those it calls have started.
@@ -70,7 +71,6 @@ func (s *Stack) environment(svc *instance, f *active) map[string]string {
 		env["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"] = s.url(topology.OTLPGRPC).String()
 		env["OTEL_EXPORTER_PROMETHEUS_HOST"], env["OTEL_EXPORTER_PROMETHEUS_PORT"], _ = net.SplitHostPort(svc.metrics)
 	}
-	env["LOG_LEVEL"] = min(s.o.LogLevel, slog.LevelInfo).String()
 	if list := s.o.Propagators[svc.Name]; list != "" {
 		env["OTEL_PROPAGATORS"] = list
 	}
@@ -98,10 +98,6 @@ func (s *Stack) startServices(ctx context.Context, list []*instance) error {
 // startService starts a service, on the same ports as before if it ran already, and waits until it
 // listens.
 func (s *Stack) startService(ctx context.Context, svc *instance) error {
-	if svc.process != nil {
-		awaitPort(ctx, svc.addr)
-		awaitPort(ctx, svc.metrics)
-	}
 	p, err := process.Start(process.Options{
 		Name: svc.Name,
 		Path: services.Program(s.o.Bin, svc.Name),
@@ -122,27 +118,14 @@ func (s *Stack) startService(ctx context.Context, svc *instance) error {
 		p.Kill()
 		return err
 	}
-	svc.process, svc.addr, svc.metrics = p, addr, cmp.Or(p.Metrics(), svc.metrics)
-	s.watch(p)
-	return nil
-}
-
-// watch reports the death of a process that nobody asked to end.
-func (s *Stack) watch(p *process.Process) {
+	svc.process, svc.addr, svc.metrics = p, addr, p.Metrics()
 	s.running.Go(func() {
 		<-p.Done()
 		if !p.Asked() {
-			s.died(p.Name(), p.How())
+			s.died(svc.Name, p.How())
 		}
 	})
-}
-
-// awaitPort waits for a port that a service has just left: another connection may get its number
-// for a while. If it cannot be had in time, the service says so itself.
-func awaitPort(ctx context.Context, addr string) {
-	for end := time.Now().Add(portTimeout); available(addr) != nil && ctx.Err() == nil && time.Now().Before(end); {
-		time.Sleep(50 * time.Millisecond)
-	}
+	return nil
 }
 
 // stopServices stops services, those first that call others.

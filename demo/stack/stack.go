@@ -6,6 +6,8 @@ package stack
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -14,7 +16,6 @@ import (
 
 	"go.opentelemetry.io/otel/propagation"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
-	"golang.org/x/sync/semaphore"
 
 	"example.com/grafana-tempo-go-demo/demo/collector"
 	"example.com/grafana-tempo-go-demo/demo/discover"
@@ -22,6 +23,29 @@ import (
 	"example.com/grafana-tempo-go-demo/demo/lab"
 	"example.com/grafana-tempo-go-demo/demo/ledger"
 )
+
+// Options say what to run where.
+type Options struct {
+	// Bin is the folder that services.Build has made; empty builds one, which ends with the stack.
+	Bin string
+	// Addrs has the host:port of each part for which somebody asked for one; port 0 is any free one.
+	// The others get the default of topology.Parts, or another port where that is taken.
+	Addrs map[string]string
+
+	// Env is added to the environment of every service, such as REDIS_MIN=0s.
+	Env map[string]string
+	// Propagators say which formats a part reads and writes, by its name: gateway, or an
+	// instrumented service's. The value is as of OTEL_PROPAGATORS; the default is jaeger.
+	Propagators map[string]string
+	// Seed sets the order in which secret faults come; 0 draws one.
+	Seed uint64
+
+	// Logs gets every line of every part in one write, prefixed by the part's name. A terminal gets
+	// coloured prefixes and no control characters.
+	Logs io.Writer
+	// Messages gets the progress of the build, and which parts moved.
+	Messages io.Writer
+}
 
 // Stack is a running demo.
 type Stack struct {
@@ -33,22 +57,19 @@ type Stack struct {
 	ledger *ledger.Ledger
 	fault  atomic.Pointer[active]
 	lab    *lab.Lab
-	deaths chan Death
+	deaths chan error
 
 	collector  *collector.Collector
 	gateway    *gateway.Gateway
 	propagator propagation.TextMapPropagator // of the gateway
 	provider   *sdktrace.TracerProvider      // the same
 	parts      map[string]*part              // those that run in this process, by name
-	services   []*instance                    // in the order to start in; what is in them changes while the gate is closed
+	services   []*instance                   // in the order to start in; what is in them changes while the gate is closed
 	running    sync.WaitGroup                // goroutines
 
-	gate *semaphore.Weighted // of places; see closeGate
-
+	gate     sync.RWMutex    // see guard
 	alive    context.Context // until the stop begins
 	end      context.CancelCauseFunc
-	graceful context.Context // until services that still stop are to be killed
-	kill     context.CancelCauseFunc
 	stopOnce sync.Once
 }
 
@@ -58,22 +79,16 @@ type part struct {
 	server   *http.Server // nil before it serves, and for OTLP over gRPC
 }
 
-// Death is the end of a part that nobody asked for.
-type Death struct {
-	Part string
-	How  string // such as "exit status 1: <last line on standard error>"
-}
-
 // URLs returns where everything is.
 func (s *Stack) URLs() discover.URLs { return s.urls }
 
-// Deaths delivers what ended by itself. The rest goes on.
-func (s *Stack) Deaths() <-chan Death { return s.deaths }
+// Deaths delivers what ended by itself, with the last line on standard error. The rest goes on.
+func (s *Stack) Deaths() <-chan error { return s.deaths }
 
 // died reports a death. If nobody listens, those beyond the channel's capacity are dropped.
 func (s *Stack) died(part, how string) {
 	select {
-	case s.deaths <- Death{part, how}:
+	case s.deaths <- fmt.Errorf("%s ended by itself: %s", part, how):
 	default:
 	}
 }

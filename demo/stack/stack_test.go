@@ -8,95 +8,50 @@ import (
 )
 
 func TestStackRunsAndLeavesNothing(t *testing.T) {
-	t.Setenv("OTEL_SDK_DISABLED", "true") // of the shell, not for the services
-	o, logs, _ := options(t, "")
-	s := start(t, o)
+	s := start(t, options(t))
 	u := s.URLs()
-
-	status, body := get(t, u.Gateway, "uservice3.localhost")
-	if status != 200 || !strings.HasPrefix(body, "uservice3 trace=") {
-		t.Fatalf("%d %s", status, body)
-	}
-	for _, want := range []string{
-		"UPSTREAM=" + u.Services["uservice4"], "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=http://" + u.OTLPGRPC, "OTEL_SERVICE_NAME=uservice3",
-		"TRACE_LINK=" + u.Explorer + "/trace/{trace_id}", "LOG_LEVEL=INFO", "OTEL_PROPAGATORS=jaeger",
+	env := s.environment(s.find("uservice3"), s.fault.Load())
+	for variable, want := range map[string]string{
+		"UPSTREAM": u.Services["uservice4"], "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://" + u.OTLPGRPC, "OTEL_SERVICE_NAME": "uservice3",
+		"TRACE_LINK": u.Explorer + "/trace/{trace_id}", "OTEL_PROPAGATORS": "jaeger",
 	} {
-		if !strings.Contains(body, want) {
-			t.Errorf("uservice3's environment has no %s", want)
+		if env[variable] != want {
+			t.Errorf("uservice3 has %s=%s, want %s", variable, env[variable], want)
 		}
 	}
-	if strings.Contains(body, "OTEL_SDK_DISABLED") {
-		t.Error("the shell's OTEL_SDK_DISABLED reached uservice3")
+	s.judge(t, []string{wholeTrace}, 0, wholeLedger, "")
+	s.ask(t, "uservice1")
+	if !strings.Contains(s.logs(), "gateway   | {") || !strings.Contains(s.logs(), "uservice2 | {") {
+		t.Errorf("logs: %s", s.logs())
 	}
-	if _, body := get(t, u.Gateway, "uservice1.localhost"); strings.Contains(body, "OTEL_") || !strings.Contains(body, "UPSTREAM="+u.Services["uservice2"]) {
-		t.Errorf("uservice1: %s", body)
-	}
-	id, _, _ := strings.Cut(strings.TrimPrefix(strings.Fields(body)[1], "trace="), ":")
-	waitFor(t, "trace with the gateway's two spans", func() bool { return s.shape(t.Context(), id) == gatewaySpans })
-	for path, want := range map[string]string{"/trace/" + id: "<html", "/api/ledger?trace=" + id: `"to":"gateway"`, "/api/faults": `"active":""`} {
-		if status, page := get(t, u.Explorer+path, ""); status != 200 || !strings.Contains(page, want) {
-			t.Errorf("%s of the explorer: %d %s", path, status, page)
-		}
-	}
-	if !strings.Contains(logs.String(), "gateway   | {") || !strings.Contains(logs.String(), "uservice2 | {") {
-		t.Errorf("logs: %s", logs)
-	}
-
 	for range 2 { // the second is nothing new
 		if err := s.Stop(context.Background()); err != nil {
 			t.Error(err)
 		}
 	}
-	for _, url := range []string{u.Gateway, u.Explorer, u.Tempo, u.OTLPGRPC, u.OTLPHTTP, u.Services["uservice1"], u.Services["uservice4"]} {
-		if !refused(url) {
-			t.Errorf("%s still answers", url)
-		}
-	}
+	s.isGone(t)
 	select {
-	case d := <-s.Deaths():
-		t.Errorf("an orderly stop counts as a death: %+v", d)
+	case err := <-s.Deaths():
+		t.Errorf("an orderly stop counts as a death: %v", err)
 	default:
 	}
 }
 
-func TestServicesThatMisbehaveAreTold(t *testing.T) {
-	for _, tc := range []struct {
-		name, way string
-		impatient bool
-		want      string
-	}{
-		{"it cannot start", "uservice4=die early", false, "uservice4 ended before it was ready: exit status 3: cannot go on"},
-		{"it ends badly", "uservice3=end badly", false, "uservice3 did not stop well within 25s: exit status 4: lost something"},
-		{"it does not stop", "uservice1=ignore", true, "uservice1 was killed: asked to stop at once"},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			o, _, _ := options(t, tc.way)
-			s, err := Start(t.Context(), o)
-			if err == nil {
-				ctx, cancel := context.WithCancelCause(context.Background())
-				if tc.impatient {
-					cancel(errors.New("asked to stop at once"))
-				}
-				err = s.Stop(ctx)
-				for name, url := range s.URLs().Services {
-					if !refused(url) {
-						t.Errorf("%s still answers", name)
-					}
-				}
-				cancel(nil)
-			}
-			if err == nil || !strings.Contains(err.Error(), tc.want) {
-				t.Errorf("%v", err)
-			}
-		})
+func TestWhatDoesNotStartOrStopIsToldAndGone(t *testing.T) {
+	o := options(t)
+	s := start(t, o)
+	s.holdUservice4(t)
+	ctx, kill := context.WithCancelCause(context.Background())
+	kill(errors.New("asked to stop at once"))
+	if err := s.Stop(ctx); err == nil || !strings.Contains(err.Error(), "uservice4 was killed: asked to stop at once") {
+		t.Errorf("one that does not stop: %v", err)
 	}
-}
-
-func TestInterruptDuringTheStart(t *testing.T) {
-	o, _, _ := options(t, "")
-	ctx, cancel := context.WithCancelCause(t.Context())
-	cancel(errors.New("interrupted"))
-	if _, err := Start(ctx, o); err == nil || !strings.Contains(err.Error(), "interrupted") {
-		t.Errorf("%v", err)
+	s.isGone(t)
+	if _, err := Start(ctx, o); err == nil || !strings.Contains(err.Error(), "asked to stop at once") {
+		t.Errorf("an interrupt during the start: %v", err)
+	}
+	o.program(t, "uservice4", false)
+	if _, err := Start(t.Context(), o); err == nil || !strings.Contains(err.Error(), "start uservice4") {
+		t.Errorf("one that does not start: %v", err)
 	}
 }

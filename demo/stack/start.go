@@ -10,8 +10,6 @@ import (
 	"net/url"
 	"time"
 
-	"golang.org/x/sync/semaphore"
-
 	"example.com/grafana-tempo-go-demo/demo/collector"
 	"example.com/grafana-tempo-go-demo/demo/discover"
 	"example.com/grafana-tempo-go-demo/demo/explorer"
@@ -33,56 +31,30 @@ const (
 // Start builds and starts everything, and returns when all of it is ready. On an error, such as the
 // end of ctx, it leaves no process and no file. Later, ctx means nothing to the stack.
 func Start(ctx context.Context, o Options) (*Stack, error) {
-	propagator, err := gatewayPropagator(o.Propagators[topology.Gateway])
-	if err != nil {
-		return nil, err
-	}
-	s := newStack(o)
-	s.propagator = propagator
-	if err := s.start(ctx); err != nil {
-		stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), process.Grace)
-		defer cancel()
-		return nil, errors.Join(err, s.Stop(stopCtx))
-	}
-	return s, nil
-}
-
-func newStack(o Options) *Stack {
 	s := &Stack{
 		o:      o,
-		output: newOutput(o.Logs, o.LogLevel),
-		deaths: make(chan Death, 16),
+		output: newOutput(o.Logs),
+		deaths: make(chan error, 16),
 		ledger: ledger.New(ledger.DefaultMaxRecords),
 		parts:  map[string]*part{},
-		gate:   semaphore.NewWeighted(places),
 	}
+	s.fault.Store(&active{})
 	s.lab = lab.New(faultSwitch{s}, o.Seed)
 	s.log = s.output.logger("demo")
 	for _, svc := range topology.Services() {
 		s.services = append(s.services, &instance{Service: svc})
 	}
 	s.alive, s.end = context.WithCancelCause(context.Background())
-	s.graceful, s.kill = context.WithCancelCause(context.Background())
-	return s
+	if err := s.start(ctx); err != nil {
+		return nil, errors.Join(err, s.Stop(context.WithoutCancel(ctx)))
+	}
+	return s, nil
 }
 
 func (s *Stack) start(ctx context.Context) (err error) {
-	_ = s.gate.TryAcquire(places) // the page is there before the services
-	defer func() {
-		if err != nil {
-			s.end(errStopping) // a change that has waited must not meet services that never started
-		}
-		s.openGate()
-	}()
-	name, secret := s.o.Break, s.o.Break == lab.Random
-	if secret {
-		name = s.lab.First()
-	}
-	broken, err := findFault(name, secret)
-	if err != nil {
+	if s.propagator, err = gatewayPropagator(s.o.Propagators[topology.Gateway]); err != nil {
 		return err
 	}
-	s.fault.Store(broken)
 	// Ports come first, so that nobody waits for a build to hear that one is taken.
 	if err := s.listen(); err != nil {
 		return err
@@ -103,6 +75,14 @@ func (s *Stack) start(ctx context.Context) (err error) {
 	if err := s.startGateway(ctx); err != nil {
 		return err
 	}
+	// Last, because it changes what is running.
+	s.serve(topology.Explorer, explorer.New(explorer.Options{
+		Tempo:   s.url(topology.Tempo),
+		Gateway: s.url(topology.Gateway),
+		Ledger:  s.ledger,
+		Faults:  s.lab,
+		Logger:  s.output.logger(topology.Explorer),
+	}))
 	s.urls = s.allURLs()
 	if s.dir == "" {
 		return nil
@@ -124,11 +104,10 @@ func (s *Stack) listen() error {
 
 // open listens for a part.
 func (s *Stack) open(name, fallback string) (net.Listener, error) {
-	addr, asked := s.o.Addrs[name]
-	if !asked {
-		addr = fallback
+	if addr, ok := s.o.Addrs[name]; ok {
+		return Listen(name, addr, name+"-addr", s.o.Messages)
 	}
-	return Listen(name, name+"-addr", addr, asked, s.o.Messages)
+	return Listen(name, fallback, "", s.o.Messages)
 }
 
 // url is where a part inside this process listens.
@@ -155,37 +134,24 @@ func (s *Stack) allURLs() discover.URLs {
 	return urls
 }
 
-// startCollector starts what takes and shows traces, before anything that sends any.
+// startCollector starts what takes traces, before anything that sends any.
 func (s *Stack) startCollector() {
 	s.collector = collector.New(s.output.logger("collector"))
 	s.run("collector", func() error { return s.collector.ServeGRPC(s.parts[topology.OTLPGRPC].listener) })
 	s.serve(topology.OTLPHTTP, local.Only(s.collector.OTLPHandler()))
 	s.serve(topology.Tempo, local.Only(s.collector.APIHandler()))
-	s.serve(topology.Explorer, explorer.New(explorer.Options{
-		Tempo:   s.url(topology.Tempo),
-		Gateway: s.url(topology.Gateway),
-		Ledger:  s.ledger,
-		Faults:  s.Faults(),
-		Logger:  s.output.logger(topology.Explorer),
-	}))
 }
 
 // serve runs an HTTP server on a part's listener.
 func (s *Stack) serve(name string, h http.Handler) {
 	p := s.parts[name]
 	p.server = &http.Server{
-		Handler:           h,
-		ReadHeaderTimeout: readTimeout,
-		ReadTimeout:       readTimeout, // of a body too: a client may announce one and never send it
-		WriteTimeout:      writeTimeout,
-		IdleTimeout:       60 * time.Second,
-		MaxHeaderBytes:    64 << 10, // the Jaeger propagator takes 17 times a header's size to judge it
-		ErrorLog:          slog.NewLogLogger(s.output.logger(name).Handler(), slog.LevelWarn),
-	}
-	if name == topology.Gateway { // HTTP/2 without TLS too, as Traefik's entry points
-		p.server.Protocols = new(http.Protocols)
-		p.server.Protocols.SetHTTP1(true)
-		p.server.Protocols.SetUnencryptedHTTP2(true)
+		Handler:        h,
+		ReadTimeout:    readTimeout, // of a body too: a client may announce one and never send it
+		WriteTimeout:   writeTimeout,
+		IdleTimeout:    60 * time.Second,
+		MaxHeaderBytes: 64 << 10, // the Jaeger propagator takes 17 times a header's size to judge it
+		ErrorLog:       slog.NewLogLogger(s.output.logger(name).Handler(), slog.LevelWarn),
 	}
 	s.run(name, func() error { return p.server.Serve(p.listener) })
 }

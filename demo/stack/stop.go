@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"time"
 
 	"example.com/grafana-tempo-go-demo/demo/process"
@@ -12,11 +11,8 @@ import (
 	"example.com/grafana-tempo-go-demo/demo/topology"
 )
 
-const (
-	// drainTime lets clients that reuse a connection hear with an answer that it ends.
-	drainTime    = 150 * time.Millisecond
-	flushTimeout = 5 * time.Second // of the gateway's exporter, and of the collector
-)
+// flushTimeout is for the gateway's exporter, and for the collector.
+const flushTimeout = 5 * time.Second
 
 // Stop ends the gateway, which finishes what is in flight, the services in the order of the calls,
 // then the gateway's last spans, and the collector last. It kills what does not end within
@@ -28,13 +24,13 @@ func (s *Stack) Stop(ctx context.Context) (err error) {
 
 func (s *Stack) stop(ctx context.Context) error {
 	s.end(errStopping)
-	defer context.AfterFunc(ctx, func() { s.kill(context.Cause(ctx)) })()
 	var errs []error
 	if s.gateway != nil {
-		errs = append(errs, s.stopGateway(ctx))
+		errs = append(errs, within(ctx, process.Grace, topology.Gateway, s.parts[topology.Gateway].server.Shutdown))
+		s.gateway.CloseIdleConnections()
 	}
-	// A change under way comes to its end first; there will be no other.
-	_ = s.gate.Acquire(context.Background(), places)
+	s.gate.Lock() // a change under way comes to its end first, and there will be no other
+	defer s.gate.Unlock()
 	errs = append(errs, s.stopServices(ctx, s.services))
 	if s.provider != nil {
 		errs = append(errs, within(ctx, flushTimeout, "gateway's last spans", s.provider.Shutdown))
@@ -53,26 +49,6 @@ func (s *Stack) stop(ctx context.Context) error {
 		errs = append(errs, fmt.Errorf("temporary folder: %w", err))
 	}
 	return errors.Join(errs...)
-}
-
-// stopGateway answers what is under way. http.Server.Shutdown closes each connection that carries
-// no request at this moment, even while its client sends the next one, which then gets no answer.
-// So the listener alone is closed first, and each answer says that its connection ends.
-func (s *Stack) stopGateway(ctx context.Context) error {
-	p := s.parts[topology.Gateway]
-	s.gateway.Drain()
-	_ = p.listener.Close()
-	select {
-	case <-time.After(drainTime):
-	case <-ctx.Done():
-	}
-	defer s.gateway.CloseIdleConnections()
-	err := within(ctx, process.Grace, topology.Gateway, p.server.Shutdown)
-	if errors.Is(err, net.ErrClosed) { // by the listener: all the rest went well
-		return nil
-	}
-	_ = p.server.Close()
-	return err
 }
 
 // within gives a shutdown a time of its own.

@@ -1,7 +1,6 @@
 package story
 
 import (
-	"slices"
 	"time"
 
 	"example.com/grafana-tempo-go-demo/demo/ledger"
@@ -9,9 +8,7 @@ import (
 
 const (
 	// absentAfter is how long to wait for a trace before it is said not to be here.
-	absentAfter = 20 * time.Second
-	// unheardAfter is the same for a trace of which the ledger does not know either.
-	unheardAfter = 8 * time.Second
+	absentAfter = 10 * time.Second
 	// briefly is how long a page looks as if it loaded.
 	briefly = 1200 * time.Millisecond
 )
@@ -43,11 +40,7 @@ func NotAnID(text string) Absent {
 func Missing(id string, kept bool, requests []ledger.Request, unsampledElsewhere bool, waited time.Duration) Absent {
 	none := unsampledElsewhere || unsampled(id, requests)
 	used := anyHop(requests, func(h ledger.Hop) bool { return h.TraceID == id })
-	limit := absentAfter
-	if kept && !used && !none {
-		limit = unheardAfter
-	}
-	over := waited > limit
+	over := waited > absentAfter
 	switch {
 	case none:
 		texts := []string{"The flag in its header is 0. A service that obeys it records no span, so probably none will come."}
@@ -72,5 +65,5 @@ func Missing(id string, kept bool, requests []ledger.Request, unsampledElsewhere
 	default:
 		why = "The hop ledger knows the request, but none of its spans is here: their exporters do not reach the trace store, or the store no longer keeps them."
 	}
-	return Absent{"unplugged", "This trace is not here", slices.Concat([]string{why}, []string{id}), true, true}
+	return Absent{"unplugged", "This trace is not here", []string{why, id}, true, true}
 }

@@ -50,7 +50,7 @@ func (t *Trace) rows(key func(*Span) string) (rows []Row) {
 // look at every span.
 const maxAdopted = 100
 
-// account finds where the time went. Each moment belongs to the spans that were at work and waited
+// account finds where the time went. Time is charged to the spans that were at work and waited
 // for no child; spans that were at work side by side share it. What is left, no span covers: it is
 // unexplained, and charged to nobody.
 func (t *Trace) account() {
@@ -109,24 +109,16 @@ func (t *Trace) account() {
 	}
 }
 
-// host guesses where a span belongs whose parent is missing: in a dark call around it, or else in
-// the shortest span around it that may have called somebody. Nil if there is none.
-func (t *Trace) host(orphan *Span) *Span {
-	var hosts []*Span
+// host guesses where a span belongs whose parent is missing: in the shortest span around it that may have
+// called somebody. Nil if there is none.
+func (t *Trace) host(orphan *Span) (host *Span) {
 	for _, s := range t.Spans {
 		below := s.Index >= orphan.Index && s.Index <= orphan.Index+orphan.Below
 		around := s.Interval.From <= orphan.Interval.From && s.Interval.To >= orphan.Interval.To && s.Duration > orphan.Duration
-		if around && !below && (s.Dark || s.Children > 0 || s.Kind != "client") {
-			hosts = append(hosts, s)
+		calls := s.Children > 0 || s.Kind != "client"
+		if around && !below && calls && (host == nil || s.Duration <= host.Duration) {
+			host = s
 		}
 	}
-	if dark := slices.DeleteFunc(slices.Clone(hosts), func(s *Span) bool { return !s.Dark }); len(dark) > 0 {
-		hosts = dark
-	}
-	if len(hosts) == 0 {
-		return nil
-	}
-	return slices.MinFunc(hosts, func(a, b *Span) int {
-		return cmp.Or(cmp.Compare(a.Duration, b.Duration), cmp.Compare(b.Depth, a.Depth))
-	})
+	return host
 }

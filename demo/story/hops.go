@@ -2,7 +2,6 @@ package story
 
 import (
 	"slices"
-	"strings"
 
 	"example.com/grafana-tempo-go-demo/demo/header"
 	"example.com/grafana-tempo-go-demo/demo/ledger"
@@ -17,22 +16,17 @@ type Request struct {
 
 // Hop is one step of a request.
 type Hop struct {
-	From    string        `json:"from"`
-	To      string        `json:"to"`
-	Action  ledger.Action `json:"action"`
-	Status  int           `json:"status,omitempty"`
-	Says    Sentence      `json:"says"`
-	Left    Side          `json:"left"`
-	Arrived Side          `json:"arrived"`
+	From   string        `json:"from"`
+	To     string        `json:"to"`
+	Action ledger.Action `json:"action"`
+	Status int           `json:"status,omitempty"`
+	Says   Sentence      `json:"says"`
+	// Left is what From sent, and Arrived what To received; nil if nobody recorded it.
+	Left    []Header `json:"left"`
+	Arrived []Header `json:"arrived"`
 	// Back is the traceresponse of the answer, and BackOf the span that it names, if that is here.
 	Back   *Header  `json:"back"`
 	BackOf *Segment `json:"back_of"`
-}
-
-// Side is one end of a hop.
-type Side struct {
-	Source  ledger.Source `json:"source"`
-	Headers []Header      `json:"headers"`
 }
 
 // Header is a header in pieces.
@@ -42,7 +36,7 @@ type Header struct {
 	Facts   string        `json:"facts"`             // what its flags say
 	Problem string        `json:"problem,omitempty"` // why it is no context
 	Another string        `json:"another,omitempty"` // the trace that it names, if it is not the one at hand
-	Note    string        `json:"note,omitempty"`
+	Note    string        `json:"note,omitempty"`    // where it is from, if not from the records
 }
 
 // Hops tells of requests to a reader of one of their traces, of which t has what is here; t is nil if
@@ -65,7 +59,7 @@ func Hops(requests []ledger.Request, id string, t *Trace) (told []Request) {
 		switch {
 		case r.Outcome == ledger.Cut:
 			one.Kind = "bad"
-		case r.Outcome == ledger.Whole && r.Unsampled == "":
+		case r.Outcome == ledger.Whole && !r.Unsampled:
 			one.Kind = "good"
 		case r.Outcome != ledger.Unknown:
 			one.Kind = "warn"
@@ -78,23 +72,12 @@ func Hops(requests []ledger.Request, id string, t *Trace) (told []Request) {
 	return told
 }
 
-// headline is the summary of a request. Spans may tell more of where a trace begins and ends than logs,
-// which those services alone write that came with the demo.
+// headline is the summary of a request. The kernel may have gone on in a trace that a service dropped.
 func (b beside) headline(r ledger.Request, t *Trace) string {
-	if t == nil {
-		return r.Summary
-	}
-	for _, h := range slices.Backward(r.Hops) {
-		switch {
-		case h.Action == ledger.Dropped &&
-			slices.ContainsFunc(t.Services, func(s Service) bool { return s.Name == h.To && s.Outside }):
+	for _, h := range r.Hops {
+		if t != nil && h.Action == ledger.Dropped &&
+			slices.ContainsFunc(t.Services, func(s Service) bool { return s.Name == h.To && s.Outside }) {
 			return r.Summary + " The kernel, which watches " + h.To + " from outside (eBPF), went on in it."
-		case r.Outcome == ledger.Whole && h.TraceID == b.id && !t.root.Orphan:
-			to := h.To
-			if s := b.spans[h.SpanID]; s != nil {
-				to = t.Spans[s.Index+s.Below].Service
-			}
-			return strings.Replace(r.Summary, ledger.Extends(r.From, r.To), ledger.Extends(t.root.Service, to), 1)
 		}
 	}
 	return r.Summary
@@ -120,9 +103,9 @@ func (b beside) hop(h ledger.Hop) Hop {
 	told := Hop{
 		From: h.From, To: h.To, Action: h.Action, Status: h.Status, Left: b.side(h.Left), Arrived: b.side(h.Arrived),
 	}
-	headers := h.Arrived.Headers
-	if h.Arrived.Source == ledger.NotKnown {
-		headers = h.Left.Headers
+	headers := h.Arrived
+	if headers == nil {
+		headers = h.Left
 	}
 	// A sender that the records do not know has its own span's id in the header that arrived.
 	for _, x := range headers {
@@ -145,14 +128,13 @@ func (b beside) hop(h ledger.Hop) Hop {
 	}
 	told.Says = append(told.Says, Segment{Text: h.Says})
 	back := h.TraceResponse
-	if back == nil {
-		if a, ok := b.answers[h.TraceID+h.SpanID]; ok {
-			back = new(header.Decode(header.TraceResponse, a.Value))
-			back.Note = `from the event "` + a.Event + `"`
-		}
+	note := ""
+	if a, ok := b.answers[h.TraceID+h.SpanID]; ok && back == nil {
+		back, note = new(header.Decode(header.TraceResponse, a.Value)), `from the event "`+a.Event+`"`
 	}
 	if back != nil {
 		told.Back, told.BackOf = new(b.header(*back)), b.span(*back)
+		told.Back.Note = note
 	}
 	return told
 }
@@ -177,16 +159,19 @@ func (b beside) whose(from string, x header.Header) (says Sentence) {
 	return Sentence{{Text: one + " that is not in the trace store" + passed}}
 }
 
-func (b beside) side(s ledger.Side) Side {
-	told := Side{Source: s.Source, Headers: []Header{}}
-	for _, x := range s.Headers {
-		told.Headers = append(told.Headers, b.header(x))
+func (b beside) side(headers []header.Header) []Header {
+	if headers == nil {
+		return nil
+	}
+	told := []Header{}
+	for _, x := range headers {
+		told = append(told, b.header(x))
 	}
 	return told
 }
 
 func (b beside) header(x header.Header) Header {
-	told := Header{Name: x.Name, Parts: x.Parts(), Problem: x.Problem, Note: x.Note}
+	told := Header{Name: x.Name, Parts: x.Parts(), Problem: x.Problem}
 	if x.Sampled != nil {
 		told.Facts = "flags " + x.Flags + ", sampled"
 		if x.Unsampled() {

@@ -113,22 +113,3 @@ func Asked(t tempo.Summary) string {
 	}
 	return ""
 }
-
-// Summary says of a trace what a search will say of it, and whom its request was for, if it tells.
-func (t *Trace) Summary() (s tempo.Summary, asked string) {
-	s = tempo.Summary{ID: t.ID, Start: t.StartedAt, Duration: time.Duration(t.Duration).Truncate(time.Millisecond),
-		Services: map[string]tempo.Stats{}}
-	for _, span := range t.tempo.Spans {
-		n := s.Services[span.Service]
-		n.Spans++
-		if span.Status == "error" {
-			n.Errors++
-		}
-		s.Services[span.Service] = n
-	}
-	if t.root.Orphan {
-		return s, ""
-	}
-	s.HasRoot, s.Service, s.Name = true, t.root.Span.Service, t.root.Span.Name
-	return s, t.AskedFor()
-}

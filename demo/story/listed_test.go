@@ -79,20 +79,3 @@ func TestADurationInAList(t *testing.T) {
 		}
 	}
 }
-
-// TestATraceThatWasReadIsListedAsSearchesWill has both ways to a line of the list.
-func TestATraceThatWasReadIsListedAsSearchesWill(t *testing.T) {
-	for name, tc := range map[string]struct {
-		spans []*tempo.Span
-		want  string
-	}{
-		"plain":  {proxied("uservice1", 200), "uservice1 | gateway · GET | gateway 2, uservice1 dark | 0 of 2 failed"},
-		"failed": {proxied("uservice3", 502, failure("no")), "uservice3 | gateway · GET | gateway 2, uservice3 dark | 2 of 2 failed"},
-		"half":   {one(span(5, 4, "server", "uservice4", "handle_incoming_call", 0, 10)), "uservice4 | its first span has not arrived | uservice4 1 | 0 of 1 failed"},
-	} {
-		s, asked := Tell(tempo.NewTrace(id, tc.spans), Options{}).Summary()
-		if got := row(List(s, asked, nil, epoch.Add(time.Minute))); got != tc.want || s.ID != id || !s.Start.Equal(epoch) {
-			t.Errorf("%s: got  %s\nwant %s", name, got, tc.want)
-		}
-	}
-}

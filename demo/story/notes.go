@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-
-	"example.com/grafana-tempo-go-demo/demo/header"
 )
 
 // Note is something that a trace, or a span, says of itself.
@@ -140,7 +138,7 @@ func (t *Trace) mystery(elsewhere string, parts []string) Sentence {
 	dark := t.Dark
 	switch {
 	case dark.call == nil:
-		return t.say("No span covers this time.%s", t.apart())
+		return t.say("No span covers this time: clocks may disagree, or somebody waited.")
 	case dark.plain():
 		return t.say("%s is not instrumented: it sends no spans and passes no propagation header on. The trace ends at %s. %s",
 			dark.Name, dark.call, t.inside())
@@ -155,20 +153,6 @@ func (t *Trace) mystery(elsewhere string, parts []string) Sentence {
 		what = "answered a call"
 	}
 	return t.say("%s %s, and no span of it is here. %s", strings.Replace(dark.Name, "the other", "The other", 1), what, t.reasons())
-}
-
-// apart names a span that does not lie in the call that it served, and why that may be.
-func (t *Trace) apart() Sentence {
-	for _, s := range t.Spans {
-		if s.Kind != "server" || s.Parent < 0 {
-			continue
-		}
-		call := t.Spans[s.Parent]
-		if call.Kind == "client" && (s.Start < call.Start || s.Start > call.Interval.To) {
-			return t.say(" %s lies outside %s, which called it: the clocks of the two disagree, or it began late.", s, call)
-		}
-	}
-	return nil
 }
 
 // reasons says why spans of whoever was called may be missing: what is known rules some of them out.
@@ -199,19 +183,14 @@ func (t *Trace) reasons() string {
 
 // inside says what cannot be known of a plain service from outside.
 func (t *Trace) inside() string {
-	service, failed := t.Dark.service, t.status() >= 500
-	const nobody = "Nobody outside can tell "
-	switch behind := service.Upstream; {
+	service := t.Dark.service
+	switch {
 	case t.unlogged(service.Name):
 		return "Nothing says whether the call reached it."
-	case behind != "" && failed:
-		return nobody + "whether Redis, " + behind + " or its database failed, and which of them took the time."
-	case behind != "":
-		return nobody + "whether Redis, " + behind + " or its database took the time."
-	case failed:
-		return nobody + "what failed inside it, and what took the time."
+	case service.Upstream != "":
+		return "Nobody outside can tell whether Redis, " + service.Upstream + " or its database took the time, or failed."
 	}
-	return nobody + "what took the time inside it."
+	return "Nobody outside can tell what happened inside it."
 }
 
 // partLink leads to another trace of a request that was cut.
@@ -239,18 +218,6 @@ func (t *Trace) spanNotes(s *Span) (notes []Note) {
 	}
 	if s.End.Before(s.Span.Start) {
 		add("warn", "error", "This span ends before it starts: the clock was set back, or the times are wrong.")
-	}
-	if s.Circle {
-		add("warn", "error", "The span that it names as its parent is below it: the parents go round in a circle.")
-	}
-	for _, a := range s.Answers {
-		var of any = "a span that is not in the trace store"
-		if found := t.Find(a.SpanID); a.TraceID != t.ID {
-			of = Sentence{{Text: "a span in another trace", Span: a.SpanID, Trace: a.TraceID}}
-		} else if found != nil {
-			of = found
-		}
-		add("", "", "%s carries the span id of %s.", header.TraceResponse, of)
 	}
 	return notes
 }

@@ -65,8 +65,8 @@ func (t *Trace) status() int {
 // parts are the traces of a request that was cut, in order; none if it was not, or if nobody knows.
 func (t *Trace) parts() []string {
 	for _, r := range t.requests {
-		if slices.Contains(r.Parts, t.ID) {
-			return r.Parts
+		if len(r.Traces) > 1 && slices.Contains(r.Traces, t.ID) {
+			return r.Traces
 		}
 	}
 	return nil
@@ -110,7 +110,7 @@ func Unsampled(r ledger.Request) bool {
 // unsampled reports whether a header said that a trace is not recorded.
 func unsampled(id string, requests []ledger.Request) bool {
 	return anyHop(requests, func(h ledger.Hop) bool {
-		return (h.TraceID == id || h.TraceID == "") && slices.ContainsFunc(slices.Concat(h.Left.Headers, h.Arrived.Headers),
+		return (h.TraceID == id || h.TraceID == "") && slices.ContainsFunc(slices.Concat(h.Left, h.Arrived),
 			func(h header.Header) bool {
 				return h.TraceID == id && h.Unsampled()
 			})

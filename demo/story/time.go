@@ -1,9 +1,9 @@
 package story
 
 import (
-	"encoding/json"
 	"fmt"
 	"math"
+	"strconv"
 	"time"
 )
 
@@ -12,9 +12,9 @@ import (
 type Time time.Duration
 
 // MarshalJSON writes both forms.
-func (t Time) MarshalJSON() ([]byte, error) {
-	text, err := json.Marshal(t.String())
-	return fmt.Appendf(nil, `{"ms":%g,"text":%s}`, t.MS(), text), err
+func (t Time) MarshalJSON() ([]byte, error) { // a trace has thousands of them
+	text := strconv.AppendFloat([]byte(`{"ms":`), t.MS(), 'f', -1, 64)
+	return append(append(append(text, `,"text":"`...), t.String()...), `"}`...), nil
 }
 
 // MS returns milliseconds.
@@ -41,14 +41,12 @@ func (t Time) String() string {
 			unit, name = 1000*unit, next
 		}
 	}
-	switch whole, rest := int(d/unit), d%unit; {
-	case whole >= 100:
-		return fmt.Sprintf("%d %s", whole, name)
-	case whole >= 10:
-		return fmt.Sprintf("%d.%d %s", whole, rest*10/unit, name)
-	default:
-		return fmt.Sprintf("%d.%02d %s", whole, rest*100/unit, name)
+	whole, places := d/unit, 2
+	for size := whole; size >= 10 && places > 0; size /= 10 {
+		places--
 	}
+	step := unit / [...]time.Duration{1, 10, 100}[places]
+	return strconv.FormatFloat(float64(d/step*step)/float64(unit), 'f', places, 64) + " " + name
 }
 
 // Percent writes a part of a whole.
@@ -69,7 +67,8 @@ type Interval struct{ From, To Time }
 
 // MarshalJSON writes the pair.
 func (i Interval) MarshalJSON() ([]byte, error) {
-	return fmt.Appendf(nil, "[%g,%g]", i.From.MS(), i.To.MS()), nil
+	text := append(strconv.AppendFloat([]byte("["), i.From.MS(), 'f', -1, 64), ',')
+	return append(strconv.AppendFloat(text, i.To.MS(), 'f', -1, 64), ']'), nil
 }
 
 // length is the sum of pieces.

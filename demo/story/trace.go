@@ -71,12 +71,12 @@ type Span struct {
 	*tempo.Span
 	Service  string `json:"service"` // never empty
 	Index    int    `json:"-"`
-	Depth    int    `json:"depth"`    // 0 for a root
-	Parent   int    `json:"parent"`   // index; -1 for none
-	Children int    `json:"children"` // how many
-	Below    int    `json:"below"`    // how many spans are below it, on all levels
-	Siblings int    `json:"siblings"` // how many spans have its parent, itself among them
-	Position int    `json:"position"` // among them, from 1
+	Depth    int    `json:"depth"`              // 0 for a root
+	Parent   int    `json:"parent"`             // index; -1 for none
+	Children int    `json:"children,omitempty"` // how many
+	Below    int    `json:"below,omitempty"`    // how many spans are below it, on all levels
+	Siblings int    `json:"siblings"`           // how many spans have its parent, itself among them
+	Position int    `json:"position"`           // among them, from 1
 	// Interval is when it was open; one that ends before it starts was open for no time.
 	Interval Interval `json:"-"`
 	Start    Time     `json:"start"`
@@ -93,7 +93,7 @@ type Span struct {
 	Outside bool `json:"outside,omitempty"` // the kernel saw it from outside
 	Origin  bool `json:"origin,omitempty"`  // the error began in it
 
-	Attributes Values  `json:"attributes"`
+	Attributes Values  `json:"attributes,omitempty"`
 	Resource   int     `json:"resource"` // index of Trace.Resources
 	Scope      string  `json:"scope,omitempty"`
 	Links      int     `json:"links,omitempty"`

@@ -74,14 +74,6 @@ func (t *Trace) Beside(other *Trace) Twin {
 		return Twin{Title: "The answer is one call away", Call: name, Scale: t.Duration,
 			Text: fmt.Sprintf("%s is the same program, instrumented. %s Call it, and see what happens inside.", name, why)}
 	}
-	when, apart := "Both were called at the same time", t.apartFrom(other)
-	if apart >= 100*time.Millisecond {
-		later := "later"
-		if other.StartedAt.Before(t.StartedAt) {
-			later = "earlier"
-		}
-		when = fmt.Sprintf("%s was called %s %s", name, Time(apart), later)
-	}
 	return Twin{Title: "A request like it, instrumented: " + name, Trace: other, Scale: max(t.Duration, other.Duration),
-		Text: fmt.Sprintf("%s. Both answered %s, and are drawn on one time scale.", when, t.Status)}
+		Text: fmt.Sprintf("They began %s apart, both answered %s, and are drawn on one time scale.", Time(t.apartFrom(other)), t.Status)}
 }

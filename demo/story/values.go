@@ -17,7 +17,7 @@ import (
 type Value struct {
 	Key   string `json:"key"`
 	Value string `json:"value"`
-	Type  string `json:"type"` // string, int, double, bool, list, map, bytes or empty
+	Type  string `json:"type,omitempty"` // int, double, bool, list, map, bytes or empty; "" for a string
 }
 
 // Values are in order of their keys.
@@ -37,7 +37,7 @@ func newValue(key string, v any) Value {
 	case nil:
 		return Value{key, "", "empty"}
 	case string:
-		return Value{key, v, "string"}
+		return Value{key, v, ""}
 	case bool:
 		return Value{key, strconv.FormatBool(v), "bool"}
 	case int64:
@@ -68,7 +68,7 @@ type Event struct {
 	At         Time   `json:"at"`            // since the trace began
 	After      Time   `json:"after"`         // since the span began
 	Bad        bool   `json:"bad,omitempty"` // it records an error
-	Attributes Values `json:"attributes"`
+	Attributes Values `json:"attributes,omitempty"`
 }
 
 // Answer is a traceresponse header that a span wrote down in an event.
@@ -102,7 +102,7 @@ func (t *Trace) describe() {
 func readAnswers(s *tempo.Span) (answers []Answer) {
 	for _, e := range s.Events {
 		value, _ := e.Attributes[header.TraceResponse].(string)
-		if h := header.Decode(header.TraceResponse, value); h.Valid {
+		if h := header.Decode(header.TraceResponse, value); h.TraceID != "" {
 			answers = append(answers, Answer{value, h.TraceID, h.SpanID, e.Name})
 		}
 	}

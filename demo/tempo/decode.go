@@ -3,6 +3,7 @@ package tempo
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -10,30 +11,85 @@ import (
 	commonpb "go.opentelemetry.io/proto/otlp/common/v1"
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
 
 	"example.com/grafana-tempo-go-demo/demo/traceid"
 )
 
-// decode reads the answer of /api/v2/traces: OTLP's messages in protobuf's JSON, and so with ids in
-// base64. No spans are a trace that is not known. Newer versions may add fields. Partial is not empty
-// if Tempo says that there is more.
-func decode(body []byte) (spans []*Span, partial string, err error) {
-	var answer struct {
-		Trace   *json.RawMessage `json:"trace"`
-		Status  string           `json:"status"` // PARTIAL or COMPLETE
-		Message string           `json:"message"`
+// Tempo answers in the format that a request accepts.
+const (
+	contentProtobuf = "application/protobuf"
+	contentJSON     = "application/json"
+)
+
+// Fields of a TraceByIDResponse, the answer of /api/v2/traces. Its trace is OTLP's TracesData:
+// https://github.com/grafana/tempo/blob/main/pkg/tempopb/tempo.proto
+const (
+	fieldTrace   = 1
+	fieldStatus  = 3 // 1 if the trace is partial
+	fieldMessage = 4
+)
+
+// somePartial is what Partial says if Tempo does not.
+const somePartial = "The store sent only part of this trace."
+
+// readProtobuf and readJSON read the answer of /api/v2/traces. No spans are a trace that is not known.
+// Newer versions may add fields. Partial is not empty if Tempo says that there is more.
+func readProtobuf(body []byte) (data *tracepb.TracesData, partial string, err error) {
+	data = &tracepb.TracesData{}
+	message := ""
+	for len(body) > 0 {
+		number, kind, length := protowire.ConsumeField(body)
+		if length < 0 {
+			return nil, "", protowire.ParseError(length)
+		}
+		_, _, tag := protowire.ConsumeTag(body)
+		switch {
+		case number == fieldTrace && kind == protowire.BytesType:
+			value, _ := protowire.ConsumeBytes(body[tag:])
+			if err := proto.Unmarshal(value, data); err != nil {
+				return nil, "", err
+			}
+		case number == fieldStatus && kind == protowire.VarintType:
+			if status, _ := protowire.ConsumeVarint(body[tag:]); status == 1 {
+				partial = somePartial
+			}
+		case number == fieldMessage && kind == protowire.BytesType:
+			message, _ = protowire.ConsumeString(body[tag:])
+		}
+		body = body[length:]
 	}
-	var data tracepb.TracesData
-	err = json.Unmarshal(body, &answer)
-	if err == nil && answer.Trace != nil {
-		err = protojson.UnmarshalOptions{DiscardUnknown: true}.Unmarshal(*answer.Trace, &data)
+	if partial != "" {
+		partial = cmp.Or(message, partial)
 	}
-	if err != nil {
-		return nil, "", fmt.Errorf("%w: %w", ErrNotTempo, err)
+	return data, partial, nil
+}
+
+func readJSON(body []byte) (data *tracepb.TracesData, partial string, err error) {
+	var answer *struct {
+		Trace           json.RawMessage
+		Status, Message string
 	}
-	if strings.Contains(strings.ToUpper(answer.Status), "PARTIAL") {
-		partial = cmp.Or(answer.Message, "The store sent only part of this trace.")
+	if err := json.Unmarshal(body, &answer); err != nil {
+		return nil, "", err
 	}
+	if answer == nil {
+		return nil, "", errors.New("no object")
+	}
+	data = &tracepb.TracesData{}
+	if len(answer.Trace) > 0 && string(answer.Trace) != "null" {
+		if err := (protojson.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(answer.Trace, data); err != nil {
+			return nil, "", err
+		}
+	}
+	if answer.Status == "PARTIAL" {
+		partial = cmp.Or(answer.Message, somePartial)
+	}
+	return data, partial, nil
+}
+
+func newSpans(data *tracepb.TracesData) (spans []*Span) {
 	for _, rs := range data.ResourceSpans {
 		resource := attributes(rs.GetResource().GetAttributes())
 		service, _ := resource["service.name"].(string)
@@ -46,7 +102,7 @@ func decode(body []byte) (spans []*Span, partial string, err error) {
 			}
 		}
 	}
-	return spans, partial, nil
+	return spans
 }
 
 func newSpan(pb *tracepb.Span) *Span {

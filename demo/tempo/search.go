@@ -45,11 +45,9 @@ func (c *Client) Search(ctx context.Context, params url.Values) ([]string, error
 }
 
 // Summaries returns the traces that match, the latest first. The parameters are Tempo's: q is
-// TraceQL, tags are logfmt, such as service.name=uservice3, and start and end are seconds since 1970.
-// Tempo finds a part of service.name and of name, and the whole of most other tags. Without a limit,
-// it finds 20.
+// TraceQL, and start and end are seconds since 1970. Without a limit, it finds 20.
 func (c *Client) Summaries(ctx context.Context, params url.Values) ([]Summary, error) {
-	body, _, err := c.get(ctx, "/api/search", params)
+	body, _, err := c.get(ctx, "/api/search", params, contentJSON)
 	if err != nil {
 		return nil, err
 	}

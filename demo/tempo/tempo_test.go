@@ -1,7 +1,6 @@
 package tempo_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -14,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"google.golang.org/protobuf/encoding/protowire"
 
 	"example.com/grafana-tempo-go-demo/demo/collector"
 	"example.com/grafana-tempo-go-demo/demo/tempo"
@@ -139,6 +140,47 @@ func TestShortIDsFindTheirTrace(t *testing.T) {
 	}
 }
 
+// TestTracesAreReadAsProtobufIfTheyCanBe has stores that answer in both formats, or in one.
+func TestTracesAreReadAsProtobufIfTheyCanBe(t *testing.T) {
+	field := func(number protowire.Number, value string) string {
+		return string(protowire.AppendString(protowire.AppendTag(nil, number, protowire.BytesType), value))
+	}
+	trace := func(name string) string {
+		return field(1, field(1, field(2, field(2, field(2, "12345678")+field(5, name)))))
+	}
+	const inJSON = `{"trace":{"resourceSpans":[{"scopeSpans":[{"spans":[{"spanId":"AAAAAAAAAAE=","name":"in JSON"}]}]}]},"status":"PARTIAL"}`
+	partly := "\x18\x01" // status 1
+	for name, test := range map[string]struct{ protobuf, json, want string }{
+		"whole":                      {trace("name"), "", "name "},
+		"a part":                     {trace("name") + partly, "", "name The store sent only part of this trace."},
+		"a part, with the reason":    {trace("name") + partly + field(4, "too large"), "", "name too large"},
+		"with what is new":           {trace("name") + field(2, "metrics") + field(99, "new"), "", "name "},
+		"with text that is no UTF-8": {trace("\xff"), inJSON, "in JSON The store sent only part of this trace."},
+		"cut off":                    {trace("name")[:9], "<html>", "the answer is not Tempo's"},
+		"none":                       {field(1, ""), "", "trace not found"},
+		"by a store without it":      {"", inJSON, "in JSON The store sent only part of this trace."},
+	} {
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			body := test.json
+			if r.Header.Get("Accept") == "application/protobuf" && test.protobuf != "" {
+				w.Header().Set("Content-Type", "application/protobuf")
+				body = test.protobuf
+			}
+			_, _ = io.WriteString(w, body)
+		}))
+		got := ""
+		if tr, err := (&tempo.Client{URL: s.URL}).Trace(t.Context(), id); err != nil {
+			got = err.Error()
+		} else {
+			got = tr.Spans[0].Name + " " + tr.Partial
+		}
+		if !strings.Contains(got, test.want) {
+			t.Errorf("%s: got %q, want %q", name, got, test.want)
+		}
+		s.Close()
+	}
+}
+
 func TestWhatIsNewInTemposAnswersIsIgnored(t *testing.T) {
 	const newer = `{"trace":{"resourceSpans":[{"x":[],"resource":{"y":{}},"scopeSpans":[{"spans":[
 		{"spanId":"AAAAAAAAAAE=","z":1,"kind":"SPAN_KIND_NEW","name":"n"}]}]}]},"status":"PARTIAL","message":"m"}`
@@ -183,9 +225,8 @@ func TestSearch(t *testing.T) {
 		want []string
 	}{
 		{"everything, latest first", nil, []string{shortID, id}},
-		{"everything by TraceQL", url.Values{"q": {"{}"}}, []string{shortID, id}},
-		{"by tags", url.Values{"tags": {"service.name=uservice3 name=early"}}, []string{id}},
-		{"by a tag with quotes and spaces", url.Values{"tags": {`s="a \"b\" c=d"`}}, []string{}},
+		{"all that TraceQL finds", url.Values{"q": {"{}"}}, []string{shortID, id}},
+		{"by TraceQL", url.Values{"q": {`{resource.service.name="uservice3"} && {name="early"}`}}, []string{id}},
 		{"no more than one", url.Values{"limit": {"1"}}, []string{shortID}},
 		{"by time", url.Values{"start": {"1"}, "end": {"3"}}, []string{id}},
 	} {
@@ -241,13 +282,13 @@ func TestErrorsSayWhatIsWrongAndWhatToDo(t *testing.T) {
 		{"a server error without words", trace(answer(t, 500, ""), id), []string{"500"}},
 		{"no trace id", trace(serve(t), "xyz"), []string{`"xyz"`, "32 hexadecimal digits"}},
 		{"an empty trace id", trace(serve(t), ""), []string{"32 hexadecimal digits"}},
-		{"no JSON", trace(answer(t, 200, "<html>"), id), []string{"not Tempo's JSON"}},
-		{"an id that is not base64", trace(answer(t, 200, `{"trace":{"resourceSpans":[{"scopeSpans":[{"spans":[{"name":"n","spanId":"?"}]}]}]}}`), id), []string{"not Tempo's JSON", "line 1", "spanId"}},
-		{"a search without JSON", search(answer(t, 200, "<html>"), nil), []string{"not Tempo's JSON"}},
-		{"a search of something else", search(answer(t, 200, `{"status":"ok"}`), nil), []string{"not Tempo's JSON", "no traces"}},
-		{"a trace that is null", search(answer(t, 200, `{"traces":[null]}`), nil), []string{"not Tempo's JSON", "null"}},
-		{"a trace without an id", search(answer(t, 200, `{"traces":[{}]}`), nil), []string{"not Tempo's JSON", "trace id"}},
-		{"a start that is no time", search(answer(t, 200, `{"traces":[{"traceID":"1","startTimeUnixNano":"x"}]}`), nil), []string{"not Tempo's JSON"}},
+		{"no JSON", trace(answer(t, 200, "<html>"), id), []string{"not Tempo's"}},
+		{"an id that is not base64", trace(answer(t, 200, `{"trace":{"resourceSpans":[{"scopeSpans":[{"spans":[{"name":"n","spanId":"?"}]}]}]}}`), id), []string{"not Tempo's", "line 1", "spanId"}},
+		{"a search without JSON", search(answer(t, 200, "<html>"), nil), []string{"not Tempo's"}},
+		{"a search of something else", search(answer(t, 200, `{"status":"ok"}`), nil), []string{"not Tempo's", "no traces"}},
+		{"a trace that is null", search(answer(t, 200, `{"traces":[null]}`), nil), []string{"not Tempo's", "null"}},
+		{"a trace without an id", search(answer(t, 200, `{"traces":[{}]}`), nil), []string{"not Tempo's", "trace id"}},
+		{"a start that is no time", search(answer(t, 200, `{"traces":[{"traceID":"1","startTimeUnixNano":"x"}]}`), nil), []string{"not Tempo's"}},
 		{"a query that the collector cannot answer", search(serve(t), url.Values{"q": {"{name=1}"}}), []string{"400", "this collector answers { } and"}},
 	} {
 		for _, want := range test.want {
@@ -272,8 +313,12 @@ func TestErrorsSayWhatIsWrongAndWhatToDo(t *testing.T) {
 func FuzzTrace(f *testing.F) {
 	f.Add([]byte(`{"trace":{"resourceSpans":[{"scopeSpans":[{"spans":[{"spanId":"AAAAAAAAAAE=","parentSpanId":"AAAAAAAAAAI="}]}]}]}}`))
 	f.Add([]byte(`{"trace":null}`))
+	f.Add([]byte("\x0a\x0e\x0a\x0c\x12\x0a\x12\x08\x12\x06123456\x18\x01"))
 	var body []byte
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.Copy(w, bytes.NewReader(body)) }))
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", r.Header.Get("Accept")) // first it is protobuf, and if it is none, JSON
+		_, _ = w.Write(body)
+	}))
 	f.Cleanup(s.Close)
 	c := &tempo.Client{URL: s.URL}
 	f.Fuzz(func(t *testing.T, b []byte) {

@@ -16,7 +16,7 @@ type Trace struct {
 	byID map[string]*Span
 }
 
-// Span is one span with its place in the trace. Its JSON is that of `demo tour`, which adds times.
+// Span is one span with its place in the trace. Its JSON is a part of that of package story.
 type Span struct {
 	SpanID   string `json:"span_id"`   // 16 lower-case hexadecimal digits
 	ParentID string `json:"parent_id"` // likewise, or empty
@@ -30,7 +30,7 @@ type Span struct {
 	StatusMessage string    `json:"status_message,omitempty"`
 
 	// Values are string, bool, int64, float64, []byte, []any or map[string]any; nil if not set.
-	Attributes map[string]any `json:"attributes,omitempty"`
+	Attributes map[string]any `json:"-"`
 	Resource   map[string]any `json:"-"`
 	Scope      Scope          `json:"-"`
 	Events     []Event        `json:"-"` // in the order of the back end
@@ -42,15 +42,14 @@ type Span struct {
 
 // Scope is the library that made a span.
 type Scope struct {
-	Name    string `json:"name"`
-	Version string `json:"version,omitempty"`
+	Name, Version string
 }
 
 // Event is a moment within a span.
 type Event struct {
-	Name       string         `json:"name"`
-	Time       time.Time      `json:"-"`
-	Attributes map[string]any `json:"attributes,omitempty"` // as of Span
+	Name       string
+	Time       time.Time
+	Attributes map[string]any // as of Span
 }
 
 // OutsideDistro is telemetry.distro.name of what Outside reports.

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 )
 
 func TestWrap(t *testing.T) {
@@ -40,14 +39,6 @@ func TestWords(t *testing.T) {
 		Count(0, "span"):                      "0 spans",
 		List([]string{"a"}):                   "a",
 		List([]string{"a", "b", "c"}):         "a, b or c",
-		Duration(0):                           "0 ms",
-		Duration(150 * time.Microsecond):      "0.15 ms",
-		Duration(2500 * time.Microsecond):     "2.5 ms",
-		Duration(149 * time.Millisecond):      "149 ms",
-		Duration(-1560 * time.Millisecond):    "-1.56 s",
-		Duration(10 * time.Microsecond):       "0.01 ms",
-		Duration(90 * time.Second):            "90.00 s",
-		Duration(-5 * time.Millisecond):       "-5.0 ms",
 		Clean("a\x1b[1m\u202eb\xff"):          "a\uFFFD[1m\uFFFDb\uFFFD",
 		Fit("uservice3", 5, "."):              "user.",
 		Pad("日", 3) + "|":                     "日 |",

@@ -36,9 +36,10 @@ func IsTerminal(f any) bool {
 }
 
 // Colours reports whether w is a terminal that obeys control sequences, and whose user wants them:
-// https://no-color.org
+// https://no-color.org. On Windows only Windows Terminal is known to, which sets WT_SESSION.
 func Colours(w io.Writer) bool {
-	return IsTerminal(w) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && sequences(w.(*os.File))
+	return IsTerminal(w) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" &&
+		(runtime.GOOS != "windows" || os.Getenv("WT_SESSION") != "")
 }
 
 // Width is how many columns w has: what COLUMNS says, or the terminal, or else DefaultWidth. It is

@@ -1,11 +1,10 @@
 // Package term writes text for people at a terminal: lines of a given width, colours where they are
-// understood, one line that rewrites itself, and counts and durations in words.
+// understood, one line that rewrites itself, and counts in words.
 package term
 
 import (
 	"fmt"
 	"strings"
-	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -83,25 +82,6 @@ func List(words []string) string {
 		return strings.Join(words, "")
 	}
 	return strings.Join(words[:last], ", ") + " or " + words[last]
-}
-
-// Duration writes about three digits in the unit that suits them: "149 ms", "1.56 s".
-func Duration(d time.Duration) string {
-	ms := float64(d) / float64(time.Millisecond)
-	switch {
-	case d < 0:
-		return "-" + Duration(-d)
-	case d == 0:
-		return "0 ms"
-	case d < time.Millisecond:
-		return fmt.Sprintf("%.2f ms", ms)
-	case d < 10*time.Millisecond:
-		return fmt.Sprintf("%.1f ms", ms)
-	case d < time.Second:
-		return fmt.Sprintf("%d ms", d.Round(time.Millisecond)/time.Millisecond)
-	default:
-		return fmt.Sprintf("%.2f s", d.Seconds())
-	}
 }
 
 // ASCII replaces what is not 7-bit: by the replacement listed, or by a question mark.

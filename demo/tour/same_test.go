@@ -86,11 +86,8 @@ func TestAllSayTheSame(t *testing.T) {
 				Trace struct {
 					Spans []struct {
 						Name     string
-						Duration struct {
-							MS   float64
-							Text string
-						}
-						Origin bool
+						Duration struct{ Text string }
+						Origin   bool
 					}
 					ByService []struct{ Service, Name, Percent string } `json:"by_service"`
 				}
@@ -124,14 +121,14 @@ func TestAllSayTheSame(t *testing.T) {
 				t.Fatal(err)
 			}
 			told := story.Tell(trace, story.Options{})
-			report := Report{Plain: &visit.Answer{}, Instrumented: &visit.Answer{}, Trace: flatten(told, true), told: []*story.Trace{told}}
+			report := Report{Plain: &visit.Answer{}, Instrumented: &visit.Answer{}, Complete: true, told: []*story.Trace{told}}
 			var text bytes.Buffer
 			if err := report.Text(&text); err != nil {
 				t.Fatal(err)
 			}
-			for i, s := range report.Trace.Spans {
-				if s.DurationMS != page.Trace.Spans[i].Duration.MS || !strings.Contains(text.String(), tc.took[i]) {
-					t.Errorf("the tour says that %s took %v ms, the page %v; want %s in\n%s", s.Name, s.DurationMS, page.Trace.Spans[i].Duration.MS, tc.took[i], &text)
+			for _, took := range tc.took {
+				if !strings.Contains(text.String(), took) {
+					t.Errorf("the tour does not say %s:\n%s", took, &text)
 				}
 			}
 			if !strings.Contains(strings.Join(strings.Fields(text.String()), " "), tc.says) || !strings.Contains(w.Body.String(), strings.Fields(tc.says)[0]) {

@@ -52,10 +52,10 @@ func (r *Report) Text(w io.Writer) error {
 
 // carried is the header that arrived at a hop; the first digits of its ids tell them apart.
 func carried(h ledger.Hop) string {
-	if len(h.Arrived.Headers) == 0 {
+	if len(h.Arrived) == 0 {
 		return "no propagation header"
 	}
-	header := h.Arrived.Headers[0]
+	header := h.Arrived[0]
 	return header.Name + " " + longID.ReplaceAllString(header.Value, "$1..")
 }
 
@@ -67,10 +67,10 @@ type call struct {
 
 // spanIn names the span whose id the header carries that arrived at a hop; empty if it carries none.
 func (r *Report) spanIn(h ledger.Hop) string {
-	if len(h.Arrived.Headers) == 0 || h.Arrived.Headers[0].SpanID == "" {
+	if len(h.Arrived) == 0 || h.Arrived[0].SpanID == "" {
 		return ""
 	}
-	header := h.Arrived.Headers[0]
+	header := h.Arrived[0]
 	for _, t := range r.told {
 		if s := t.Find(header.SpanID); t.ID == header.TraceID && s != nil {
 			return s.Name + " of " + s.Service

@@ -38,6 +38,19 @@ type Options struct {
 	Messages io.Writer
 }
 
+// Report is what is known of the two calls.
+type Report struct {
+	Plain, Instrumented *visit.Answer
+	// Complete reports whether all spans of the second call were there; see tempo.Trace.Complete.
+	Complete bool
+	Ledger   Ledger
+
+	told []*story.Trace // of the second call, and of the first, if it was found
+}
+
+// Ledger has the two calls' entries in the hop ledger, or nil.
+type Ledger struct{ Plain, Instrumented *ledger.Request }
+
 // Run starts everything on free ports, makes the two calls and stops everything. What it starts is
 // gone when it returns. It gives up when ctx ends, and kills what still stops then when kill ends.
 func Run(ctx, kill context.Context, o Options) (*Report, error) {
@@ -60,8 +73,8 @@ func observe(ctx context.Context, s *stack.Stack, o Options) (*Report, error) {
 	defer cancel(nil)
 	go func() {
 		select {
-		case d := <-s.Deaths():
-			cancel(fmt.Errorf("%s ended by itself: %s", d.Part, d.How))
+		case death := <-s.Deaths():
+			cancel(death)
 		case <-ctx.Done():
 		}
 	}()
@@ -98,13 +111,13 @@ func observe(ctx context.Context, s *stack.Stack, o Options) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
+	r.Complete = complete
 	r.Ledger = readHops(ctx, s.Ledger(), o.Fail)
 	var known story.Options
 	if r.Ledger.Instrumented != nil {
 		known.Requests = []ledger.Request{*r.Ledger.Instrumented}
 	}
 	r.told = []*story.Trace{story.Tell(trace, known)}
-	r.Trace = flatten(r.told[0], complete)
 	if plain := r.Ledger.Plain; plain != nil && len(plain.Traces) > 0 {
 		// The gateway's spans of a later call are there, so those of this one are.
 		if trace, err := client.Trace(ctx, plain.Traces[0]); err == nil {
@@ -120,7 +133,7 @@ var transport = &http.Transport{}
 // traceID takes the trace id out of a traceresponse header.
 func traceID(response string) (string, error) {
 	h := header.Decode(header.TraceResponse, response)
-	if !h.Valid {
+	if h.TraceID == "" {
 		return "", fmt.Errorf("the answer has no usable traceresponse header: %q: %s", h.Value, h.Problem)
 	}
 	return h.TraceID, nil

@@ -3,6 +3,7 @@ package visit
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -77,4 +78,26 @@ func Get(ctx context.Context, transport http.RoundTripper, gateway *url.URL, wan
 		DurationMS:    float64(time.Since(sent).Microseconds()) / 1000,
 		TraceResponse: res.Header.Get("traceresponse"),
 	}, nil
+}
+
+// Transport returns the way to parts that are on this machine or beside it, whatever HTTP_PROXY says.
+func Transport() http.RoundTripper {
+	return plain{&http.Transport{
+		DialContext:         (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
+		MaxIdleConnsPerHost: 64,
+		IdleConnTimeout:     30 * time.Second,
+	}}
+}
+
+// plain refuses 101 Switching Protocols: the body of that answer is the bare connection, of which no
+// timeout ends a read.
+type plain struct{ http.RoundTripper }
+
+func (p plain) RoundTrip(r *http.Request) (*http.Response, error) {
+	res, err := p.RoundTripper.RoundTrip(r)
+	if err == nil && res.StatusCode == http.StatusSwitchingProtocols {
+		_ = res.Body.Close()
+		return nil, errors.New("the answer is 101 Switching Protocols, which was not asked for")
+	}
+	return res, err
 }

@@ -2,17 +2,13 @@ package config
 
 import (
 	"fmt"
-	"log/slog"
 	"maps"
-	"net"
 	"net/url"
-	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/prometheus/prometheus/config"
-	"github.com/prometheus/prometheus/discovery"
 	"go.yaml.in/yaml/v3"
 
 	"example.com/grafana-tempo-go-demo/e2e/internal/compose"
@@ -53,94 +49,47 @@ func leaves(t *testing.T, name string) map[string]string {
 	return found
 }
 
-func TestPrometheusLoadsItsConfiguration(t *testing.T) {
-	t.Setenv("GRAFANA_URL", "http://localhost:3000")
-	conf, watching := prometheusConfig(t, "self-tracing-false.yaml"), prometheusConfig(t, "self-tracing-true.yaml")
-	watching.TracingConfig = conf.TracingConfig
-	if watching.String() != conf.String() {
-		t.Errorf("self-tracing-true.yaml differs by more than tracing:\n%s\nand without\n%s", watching, conf)
-	}
-	scrapes, err := conf.GetScrapeConfigs()
-	if err != nil {
-		t.Fatal(err)
-	}
-	project := compose.Project(t, nil)
-	scraped := map[string]bool{}
-	for _, scrape := range scrapes {
-		scraped[scrape.JobName] = true
-		for _, sd := range scrape.ServiceDiscoveryConfigs {
-			groups, _ := sd.(discovery.StaticConfig)
-			if len(groups) != 1 || len(groups[0].Targets) != 1 {
-				t.Fatalf("job %s: want one target, has %v", scrape.JobName, sd)
-			}
-			host, port, err := net.SplitHostPort(string(groups[0].Targets[0]["__address__"]))
-			if host == "localhost" {
-				host = "prometheus"
-			}
-			service, ok := project.Services[host]
-			if err != nil || !ok || scrape.JobName != host {
-				t.Errorf("job %s fetches from %s: it has the name of a service of docker-compose.yaml", scrape.JobName, host)
-			}
-			if own := compose.Variable(service, "OTEL_EXPORTER_PROMETHEUS_PORT"); own != "" && own != port {
-				t.Errorf("%s serves its metrics on port %s, and is asked on %s", host, own, port)
-			}
-		}
-	}
-	for name := range project.Services {
-		if plain := name == "uservice1" || name == "uservice2"; scraped[name] == plain {
-			t.Errorf("Prometheus fetches metrics of %s: %t", name, scraped[name])
-		}
+// TestTracingItselfChangesNothingElse in Prometheus, which is given one of two files by SELF_TRACING.
+func TestTracingItselfChangesNothingElse(t *testing.T) {
+	without, with := leaves(t, "conf/prometheus/self-tracing-false.yaml"), leaves(t, "conf/prometheus/self-tracing-true.yaml")
+	maps.DeleteFunc(with, func(path, _ string) bool { return strings.HasPrefix(path, "tracing.") })
+	if !maps.Equal(with, without) {
+		t.Errorf("self-tracing-true.yaml differs by more than tracing:\n%v\nand without\n%v", with, without)
 	}
 }
 
-// prometheusConfig loads a configuration as Prometheus itself does, with all the files that it
-// names.
-func prometheusConfig(t *testing.T, name string) *config.Config {
-	t.Helper()
-	conf, err := config.LoadFile(repo.Path("conf/prometheus/"+name), false, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(conf.RuleFiles) != 1 || filepath.Base(conf.RuleFiles[0]) != "alerts.yaml" {
-		t.Errorf("%s: the rules are %v", name, conf.RuleFiles)
-	}
-	return conf
-}
+// jobTarget matches a job of conf/prometheus/scrape.yaml and its one target.
+var jobTarget = regexp.MustCompile(`job_name: (\S+)\s+static_configs:\s+- targets: \[([a-z0-9]+):\d+\]`)
 
-func TestTraefikRoutesEachServiceByItsName(t *testing.T) {
-	got, want := leaves(t, "conf/traefik/routes.yaml"), map[string]string{}
-	for _, name := range repo.Services {
-		want["http.routers."+name+".rule"] = "Host(`" + name + ".localhost`)"
-		want["http.routers."+name+".service"] = name
-		want["http.routers."+name+".entryPoints"] = "[web]"
-		want["http.services."+name+".loadBalancer.servers"] = "[map[url:http://" + name + ":7878]]"
-	}
-	// Nothing beside them, such as a router to Traefik's own API.
-	if !maps.Equal(got, want) {
-		t.Errorf("the routes are %v, want %v", got, want)
-	}
-}
-
-// TestTraefiksSpansWaitForTheTraceStore: they take an entry point of their own, which makes no spans of them.
-func TestTraefiksSpansWaitForTheTraceStore(t *testing.T) {
-	args := compose.Project(t, nil).Services["traefik"].Command
-	for _, want := range []string{
-		"--tracing.otlp.grpc.endpoint=127.0.0.1:4317", "--entrypoints.spans.address=127.0.0.1:4317",
-		"--entrypoints.spans.observability.tracing=false",
-	} {
-		if !slices.Contains(args, want) {
-			t.Errorf("traefik's command lacks %s", want)
+// TestPrometheusScrapesOurMetrics: the doctor finds by these which parts are down. The label job is what traces call
+// service.name.
+func TestPrometheusScrapesOurMetrics(t *testing.T) {
+	scrape := string(repo.Read(t, "conf/prometheus/scrape.yaml"))
+	for _, found := range jobTarget.FindAllStringSubmatch(scrape, -1) {
+		if job, host := found[1], found[2]; host != job && host != "localhost" {
+			t.Errorf("the job %s scrapes %s", job, host)
 		}
 	}
-	way := leaves(t, "conf/traefik/spans.yaml")
-	for path, want := range map[string]string{
-		"http.routers.spans.entryPoints": "[spans]", "http.routers.spans.middlewares": "[spans]",
-		"http.services.spans.loadBalancer.servers": "[map[url:h2c://otlp:4317]]",
-	} {
-		if way[path] != want {
-			t.Errorf("%s is %q, want %q", path, way[path], want)
+	eachStack(t, func(t *testing.T, stack string) {
+		project, scraped := compose.Stack(t, stack, nil), scrape
+		for _, volume := range project.Services["prometheus"].Volumes {
+			if strings.HasPrefix(volume.Target, "/etc/prometheus.d/") {
+				scraped += string(repo.Read(t, volume.Source[strings.Index(volume.Source, "conf/"):]))
+			}
 		}
-	}
+		targets := serviceAddress.FindAllString(discovered.ReplaceAllString(scraped, "$1:$2"), -1)
+		for name, service := range project.Services {
+			port := compose.Variable(service, "OTEL_EXPORTER_PROMETHEUS_PORT")
+			if isTempo(service) {
+				port = "3200"
+			} else if strings.HasPrefix(service.Image, "otel/") {
+				port = "8888"
+			}
+			if port != "" && !slices.Contains(targets, name+":"+port) {
+				t.Errorf("Prometheus does not scrape %s:%s", name, port)
+			}
+		}
+	})
 }
 
 // grafanaSource is a data source as Grafana provisions it.
@@ -167,6 +116,28 @@ func grafanaSources(t *testing.T) map[string]grafanaSource {
 	return sources
 }
 
+// TestTraefiksSpansWaitForTheTraceStore: they take an entry point of their own, which makes no spans of them.
+func TestTraefiksSpansWaitForTheTraceStore(t *testing.T) {
+	args := compose.Project(t, nil).Services["traefik"].Command
+	for _, want := range []string{
+		"--tracing.otlp.grpc.endpoint=127.0.0.1:4317", "--entrypoints.spans.address=127.0.0.1:4317",
+		"--entrypoints.spans.observability.tracing=false",
+	} {
+		if !slices.Contains(args, want) {
+			t.Errorf("traefik's command lacks %s", want)
+		}
+	}
+	way := leaves(t, "conf/traefik/spans.yaml")
+	for path, want := range map[string]string{
+		"http.routers.spans.entryPoints": "[spans]", "http.routers.spans.middlewares": "[spans]",
+		"http.services.spans.loadBalancer.servers": "[map[url:h2c://otlp:4317]]",
+	} {
+		if way[path] != want {
+			t.Errorf("%s is %q, want %q", path, way[path], want)
+		}
+	}
+}
+
 func TestGrafanaDataSources(t *testing.T) {
 	sources := grafanaSources(t)
 	project := compose.Project(t, nil)
@@ -181,34 +152,11 @@ func TestGrafanaDataSources(t *testing.T) {
 		if _, ok := project.Services[address.Hostname()]; !ok {
 			t.Errorf("%s: %s is no service of docker-compose.yaml", uid, source.URL)
 		}
-		checkUIDs(t, uid, source.JSONData, sources)
 	}
-	// Grafana expands environment variables in provisioned files, so that a single dollar and the name
-	// or brace behind it are lost.
-	for _, name := range []string{"datasources/datasources.yaml", "providers/providers.yaml"} {
-		for i, line := range strings.Split(string(repo.Read(t, "conf/grafana/"+name)), "\n") {
-			code, _, _ := strings.Cut(line, "# ")
-			if strings.Contains(strings.ReplaceAll(code, "$$", ""), "$") {
-				t.Errorf("%s:%d: write $$ for a dollar that Grafana is to keep: %s", name, i+1, line)
-			}
-		}
-	}
-}
-
-// checkUIDs checks that every datasourceUid below a value names a data source.
-func checkUIDs(t *testing.T, path string, value any, sources map[string]grafanaSource) {
-	t.Helper()
-	switch value := value.(type) {
-	case map[string]any:
-		for key, child := range value {
-			if uid, ok := child.(string); ok && key == "datasourceUid" && sources[uid].UID == "" {
-				t.Errorf("%s names the data source %q, which there is not", path, uid)
-			}
-			checkUIDs(t, path+"."+key, child, sources)
-		}
-	case []any:
-		for _, child := range value {
-			checkUIDs(t, path, child, sources)
+	named := regexp.MustCompile(`datasourceUid: (\S+)`)
+	for _, found := range named.FindAllSubmatch(repo.Read(t, "conf/grafana/datasources/datasources.yaml"), -1) {
+		if uid := string(found[1]); sources[uid].UID == "" {
+			t.Errorf("there is no data source %s", uid)
 		}
 	}
 }

@@ -165,8 +165,8 @@ func runDocumented(t *testing.T, command, name string, isDemo bool) {
 	}
 }
 
-// toSharedDemo replaces the documented ports of the gateway and of the services by those of the shared
-// demo, unless the tests judge a stack that was up already.
+// toSharedDemo replaces the documented ports of the gateway, the services and Tempo by those of the
+// shared demo, unless the tests judge a stack that was up already.
 func toSharedDemo(t *testing.T, command string) string {
 	t.Helper()
 	demo := testbed.Shared(t).Demo
@@ -175,7 +175,7 @@ func toSharedDemo(t *testing.T, command string) string {
 	}
 	here := func(base string) string { return base[strings.LastIndex(base, ":"):] + "/" }
 	gateway := here(demo.Gateway)
-	ports := []string{"localhost/", "localhost" + gateway, "127.0.0.1/", "127.0.0.1" + gateway, ":8000/", gateway}
+	ports := []string{"localhost/", "localhost" + gateway, "127.0.0.1/", "127.0.0.1" + gateway, ":8000/", gateway, ":3200/", here(demo.Tempo)}
 	for _, service := range topology.Services() {
 		ports = append(ports, here(service.Addr), here(demo.Services[service.Name]))
 	}

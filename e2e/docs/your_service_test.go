@@ -88,7 +88,7 @@ func yourServiceIsTraced(t *testing.T, tracesAlone bool) {
 	var err error
 	if !testbed.Poll(t, func(ctx context.Context) bool {
 		var ids []string
-		ids, err = client.Search(ctx, url.Values{"tags": {"service.name=" + name}})
+		ids, err = client.Search(ctx, url.Values{"q": {fmt.Sprintf("{resource.service.name=%q}", name)}})
 		if err != nil || len(ids) != 1 { // the health check has none
 			return false
 		}

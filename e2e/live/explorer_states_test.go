@@ -44,17 +44,6 @@ func proxied(traceID, service, path, status string, ago time.Duration) object {
 		timed(traceID, 2, 1, "client", "ReverseProxy", ago, 0, 1000, code))
 }
 
-func TestTheExplorerSaysHowFarItLooks(t *testing.T) {
-	browser := startBrowser(t)
-	address, send := inProcess(t, nil)
-	id := newTraceID()
-	send(object{"resourceSpans": []object{proxied(id, "uservice1", "/", "200", 2*time.Hour)}})
-	p := open(t, browser, address, 1280)
-	p.until(`document.querySelector("#list-empty").innerText.includes("No trace in the last hour")`)
-	p.click("#list-empty button")
-	p.until(fmt.Sprintf(`document.querySelector('#list a[data-id="%s"]')`, id))
-}
-
 // TestTheExplorerComparesWithTheTwin has nothing to compare at first, and offers to call for it.
 func TestTheExplorerComparesWithTheTwin(t *testing.T) {
 	browser := startBrowser(t)

@@ -149,7 +149,7 @@ func TestATraceCanBeSearched(t *testing.T) {
 	_, response := testbed.Shared(t).Get(t, "uservice3.localhost", "/", "")
 	id := strings.Split(response+"---", "-")[1]
 	for name, query := range map[string]url.Values{
-		"by its service": {"tags": {"service.name=uservice3"}, "limit": {"100"}},
+		"by its service": {"q": {`{resource.service.name="uservice3"}`}, "limit": {"100"}},
 		"with all":       {"q": {"{}"}, "limit": {"100"}},
 	} {
 		if !testbed.Poll(t, func(ctx context.Context) bool {

@@ -111,7 +111,7 @@ func whatServicesRead(t *testing.T, callees map[string]*process, table *strings.
 			line := callees[p].ask(t, row.headers)
 			word := "new trace"
 			for _, name := range []string{"uber-trace-id", "traceparent"} {
-				if h := header.Decode(name, row.headers[name]); h.Valid && h.TraceID == line.TraceID {
+				if h := header.Decode(name, row.headers[name]); h.TraceID != "" && h.TraceID == line.TraceID {
 					word = "continues"
 					if strings.Contains(row.name, "different") {
 						word = "follows `" + name + "`"

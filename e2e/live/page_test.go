@@ -205,9 +205,6 @@ func (p *page) judge(selector string, s said) {
 	}
 }
 
-// headline is what the ledger says of a request.
-const headline = ".l-request > .note"
-
 // demoOfItsOwn starts a demo for a test that breaks it, which would disturb the other tests.
 func demoOfItsOwn(t *testing.T, args ...string) *testbed.Demo {
 	t.Helper()

@@ -3,8 +3,6 @@ package resilience
 import (
 	"context"
 	"encoding/json"
-	"io"
-	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -21,15 +19,12 @@ import (
 )
 
 // link is the network between the services and the back end: a proxy that a test can disturb.
-type link struct {
-	*toxiproxy.Proxy
-	upstream string // the back end
-}
+type link struct{ *toxiproxy.Proxy }
 
-func newLink(t *testing.T, upstream string) *link {
+func newLink(t *testing.T, upstream string) link {
 	t.Helper()
 	server := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop())
-	l := &link{toxiproxy.NewProxy(server, "backend", "127.0.0.1:0", upstream), upstream}
+	l := link{toxiproxy.NewProxy(server, "backend", "127.0.0.1:0", upstream)}
 	if err := l.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -37,23 +32,9 @@ func newLink(t *testing.T, upstream string) *link {
 	return l
 }
 
-// redirect connects the services to another server, with new connections.
-func (l *link) redirect(t *testing.T, upstream string) {
-	t.Helper()
-	l.Stop()
-	// The listener's port may stay in use for a moment.
-	var err error
-	for deadline := time.Now().Add(testbed.Timeout); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
-		if err = l.Update(&toxiproxy.Proxy{Listen: l.Listen, Upstream: upstream, Enabled: true}); err == nil {
-			return
-		}
-	}
-	t.Fatal(err)
-}
-
 // addToxic disturbs one direction: "upstream" is from the services to the back end, "downstream" is
 // back. The kinds and their attributes are those of https://github.com/Shopify/toxiproxy#toxics.
-func (l *link) addToxic(t *testing.T, stream, kind string, attributes map[string]int) {
+func (l link) addToxic(t *testing.T, stream, kind string, attributes map[string]int) {
 	t.Helper()
 	text, err := json.Marshal(map[string]any{"name": kind, "type": kind, "stream": stream, "attributes": attributes})
 	if err == nil {
@@ -65,20 +46,19 @@ func (l *link) addToxic(t *testing.T, stream, kind string, attributes map[string
 }
 
 // restore removes all toxics and connects the services to the back end again.
-func (l *link) restore(t *testing.T) {
+func (l link) restore(t *testing.T) {
 	t.Helper()
 	l.Toxics.ResetToxics(t.Context())
-	l.redirect(t, l.upstream)
+	l.Stop()
+	// The listener's port may stay in use for a moment.
+	if !testbed.Poll(t, func(context.Context) bool { return l.Start() == nil }) {
+		t.Fatalf("cannot listen on %s again", l.Listen)
+	}
 }
 
 // Whatever the back end does, requests are answered as usual; and spans that an outage of seconds
 // held back are sent after it.
 func TestAnswersDoNotWaitForTheBackEnd(t *testing.T) {
-	mute := server(t, func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) })
-	garbage := server(t, func(conn net.Conn) {
-		_, _ = io.WriteString(conn, "HTTP/1.1 400 Bad Request\r\nContent-Length: 4\r\n\r\n\x00\xff\x00\xff")
-		_, _ = io.Copy(io.Discard, conn)
-	})
 	b := newBackend(t)
 	l := newLink(t, b.addr)
 	s := startStack(t, map[string]string{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://" + l.Listen})
@@ -94,8 +74,7 @@ func TestAnswersDoNotWaitForTheBackEnd(t *testing.T) {
 		}},
 		{"taking a kilobyte a second", func(t *testing.T) { l.addToxic(t, "upstream", "bandwidth", map[string]int{"rate": 1}) }},
 		{"resetting connections", func(t *testing.T) { l.addToxic(t, "downstream", "reset_peer", map[string]int{"timeout": 0}) }},
-		{"accepting connections and saying nothing", func(t *testing.T) { l.redirect(t, mute.Addr().String()) }},
-		{"answering garbage", func(t *testing.T) { l.redirect(t, garbage.Addr().String()) }},
+		{"accepting connections and saying nothing", func(t *testing.T) { l.addToxic(t, "downstream", "timeout", map[string]int{"timeout": 0}) }},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			tc.disturb(t)

@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -93,43 +92,6 @@ func TestClientsThatMisbehave(t *testing.T) {
 					return errors.Join(fmt.Errorf("answered %d", got), err)
 				}
 				return closed(c)
-			}},
-			{"sends a body without end", func(c talk) error {
-				go func() {
-					_, err := io.WriteString(c, "POST / HTTP/1.1\r\nHost: uservice3.localhost\r\nTransfer-Encoding: chunked\r\n\r\n")
-					for err == nil {
-						_, err = io.WriteString(c, "400\r\n"+strings.Repeat("x", 1024)+"\r\n")
-					}
-				}()
-				if got, err := status(c); err == nil && got != http.StatusMethodNotAllowed {
-					return fmt.Errorf("answered %d", got)
-				}
-				return closed(c)
-			}},
-			{"does not speak HTTP", func(c talk) error {
-				_, _ = io.WriteString(c, "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n")
-				if got, err := status(c); got != http.StatusBadRequest && (err == nil || got != 0) {
-					return errors.Join(fmt.Errorf("answered %d", got), err)
-				}
-				return closed(c)
-			}},
-			{"pipelines", func(c talk) error {
-				rest := " HTTP/1.1\r\nHost: uservice3.localhost\r\n\r\n"
-				go func() {
-					_, _ = io.WriteString(c, "GET /"+rest+"GET /?fail=redis"+rest+"GET /"+rest+"GET /nowhere"+rest+"GET /?fail=database"+rest+"GET /"+rest)
-				}()
-				var got []int
-				for range 6 {
-					n, err := status(c)
-					if err != nil {
-						return err
-					}
-					got = append(got, n)
-				}
-				if !slices.Equal(got, []int{200, 500, 200, 404, 502, 200}) {
-					return fmt.Errorf("answered %v", got)
-				}
-				return nil
 			}},
 		} {
 			for range 3 {

@@ -4,12 +4,9 @@ import (
 	"bufio"
 	"context"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 
 	"example.com/grafana-tempo-go-demo/e2e/internal/testbed"
 )
@@ -61,23 +58,4 @@ func (s *testStack) checkNoneDropped(t *testing.T) {
 			t.Errorf("%s has dropped %.0f spans", service, n)
 		}
 	}
-}
-
-// askTogether sends that many requests to uservice3 at the same time, all of which must be
-// answered, and returns how long they took, sorted.
-func askTogether(t *testing.T, client *http.Client, people int, url string) (waited []time.Duration) {
-	t.Helper()
-	took := make([]time.Duration, people)
-	var all sync.WaitGroup
-	for i := range took {
-		all.Go(func() {
-			a, err := ask(t.Context(), client, url, "uservice3")
-			if took[i] = a.took; err != nil || a.status != http.StatusOK {
-				t.Errorf("answered %d, %v", a.status, err)
-			}
-		})
-	}
-	all.Wait()
-	slices.Sort(took)
-	return took
 }

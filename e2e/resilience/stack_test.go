@@ -2,7 +2,6 @@ package resilience
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
 	"log/slog"
@@ -89,22 +88,6 @@ func (s *testStack) loggedLines(service string, texts ...string) (found []string
 		}
 	}
 	return found
-}
-
-// connections returns on how many connections a service got the requests that it has logged.
-func (s *testStack) connections(t *testing.T, service string) int {
-	t.Helper()
-	distinct := map[string]bool{}
-	for _, line := range s.loggedLines(service, `"msg":"request"`) {
-		var request struct {
-			RemoteAddr string `json:"remote_addr"`
-		}
-		if err := json.Unmarshal([]byte(line), &request); err != nil {
-			t.Fatal(err)
-		}
-		distinct[request.RemoteAddr] = true
-	}
-	return len(distinct)
 }
 
 // answer is the response that a visitor got.

@@ -247,7 +247,7 @@ function whereTheTimeWent(trace) {
     h("div", { class: "tables" },
       table("By service", trace.by_service, (r) => visible(r.service)),
       table("By span", trace.by_span, (r) => [...breakable(visible(r.name)), h("span", { class: "of" }, " " + visible(r.service))])),
-    h("p", { class: "hint" }, "Each moment counts for the span that was working, not waiting; spans that worked at the same time share it. Time that no span here covers is unexplained. The rows add up to the trace's duration."));
+    h("p", { class: "hint" }, "Time is charged to the span doing work, not to spans waiting for it; spans that work at the same time share it. Time that no span here covers is unexplained. The rows add up to the trace's duration."));
 }
 
 function copyButton(text) {

@@ -30,7 +30,7 @@ export class Ledger {
   // show draws the newest requests of a trace, of a total.
   show({ requests, total, sampled_means: sampledMeans }) {
     if (!this.kept || !requests) return;
-    const headers = requests.flatMap((r) => r.hops).flatMap((x) => [...x.left.headers, ...x.arrived.headers]);
+    const headers = requests.flatMap((r) => r.hops).flatMap((x) => [...(x.left ?? []), ...(x.arrived ?? [])]);
     this.body.replaceChildren(
       ...requests.map(request),
       requests.length ? h("p", { class: "hint" }, total > requests.length ? `The newest ${requests.length} of ${total.toLocaleString("en")} requests with this trace id. ` : "", sampledMeans)
@@ -60,9 +60,9 @@ function hop(x) {
     x.back ? h("div", { class: "back-again" }, h("span", { class: "side-name" }, "came back", x.back_of ? [", with the span id of ", ...say([x.back_of])] : ""), header(x.back)) : null);
 }
 
-function side(name, { source, headers }) {
-  return h("div", { class: "side " + source }, h("span", { class: "side-name" }, name),
-    source === "unknown" ? h("p", { class: "soft" }, "not recorded")
+function side(name, headers) {
+  return h("div", { class: headers === null ? "side unknown" : "side" }, h("span", { class: "side-name" }, name),
+    headers === null ? h("p", { class: "soft" }, "not recorded")
       : headers.length ? headers.map(header) : h("p", { class: "nothing" }, "no propagation header"));
 }
 

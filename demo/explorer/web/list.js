@@ -76,7 +76,6 @@ export class TraceList {
 
   async refresh() {
     const query = this.filters();
-    if (this.window) query.set("window", this.window);
     this.asked = new AbortController();
     const { signal } = this.asked;
     const list = await api.traces(query, signal).catch((err) => {
@@ -138,8 +137,7 @@ export class TraceList {
     setText($("#list-foot"), foot);
     $("#list-empty").hidden = !empty;
     if (!empty) return;
-    const look = () => { this.window = empty.window; this.filtersChanged(); };
-    put($("#list-empty"), "state", "wait", empty.title, [empty.text], empty.window && h("button", { type: "button", onclick: look }, empty.offer));
+    put($("#list-empty"), "state", "wait", empty.title, [empty.text]);
   }
 
   update(row, entry) {
@@ -221,10 +219,10 @@ function chip(name, kind, title) {
 }
 
 // put writes a message into a box, unless it is there already: a screen reader would read it again.
-function put(box, kind, symbol, title, texts, button) {
-  const key = [title, ...texts, button?.textContent].join("\n");
+function put(box, kind, symbol, title, texts) {
+  const key = [title, ...texts].join("\n");
   if (box.dataset.key === key) return;
   box.dataset.key = key;
   const lines = texts.map((text, i) => h("p", { class: i ? "soft" : "" }, visible(text)));
-  box.replaceChildren(h("div", { class: kind }, icon(symbol), h("p", { class: "state-title" }, title), ...lines, button));
+  box.replaceChildren(h("div", { class: kind }, icon(symbol), h("p", { class: "state-title" }, title), ...lines));
 }

@@ -43,13 +43,13 @@ function events({ events: list = [], duration }) {
     h("div", { class: "event-ends soft", "aria-hidden": "true" }, h("span", {}, "0"), h("span", {}, duration.text)),
     h("ol", { class: "events" }, ...shown.map((e) => h("li", {},
       h("p", {}, h("strong", {}, visible(e.name) || "(no name)"), " ", h("span", { class: "soft" }, "at +" + e.after.text)),
-      e.attributes.length ? values(e.attributes) : null))),
+      e.attributes && values(e.attributes)))),
     list.length > most && h("p", { class: "hint" }, `and ${list.length - most} more`));
 }
 
-function values(list, none) {
+function values(list = [], none = "") {
   if (!list.length) return h("p", { class: "soft" }, none);
-  return h("dl", { class: "kv" }, ...list.map(({ key, value, type }) => {
+  return h("dl", { class: "kv" }, ...list.map(({ key, value, type = "string" }) => {
     const dd = h("dd", { title: type }, value === "" ? h("span", { class: "soft" }, type === "empty" ? "no value" : "empty") : multiline(value.slice(0, long)));
     if (value.length > long) {
       dd.append(h("button", { type: "button", class: "inline", onclick: () => { dd.replaceChildren(multiline(value)); } }, ` … all ${value.length.toLocaleString("en")} characters`));

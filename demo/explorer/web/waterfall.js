@@ -20,7 +20,7 @@ export class Waterfall {
     this.head = h("div", { class: "wf-row wf-head", role: "row" },
       h("div", { class: "wf-name", role: "columnheader" }, "Span"), this.axis,
       h("div", { class: "wf-num", role: "columnheader" }, "Duration"),
-      h("div", { class: "wf-num wf-self", role: "columnheader", title: "Time in which the span did not wait for anybody" }, "Self"));
+      h("div", { class: "wf-num wf-self", role: "columnheader", title: "Time in which the span waited for no other" }, "Self"));
     this.body = h("div", { class: "wf-body", role: "rowgroup" });
     this.element = h("div", { class: "waterfall", role: "treegrid", "aria-label": label, "aria-readonly": "true" },
       h("div", { class: "wf-headgroup", role: "rowgroup" }, this.head), this.body);
@@ -52,7 +52,7 @@ export class Waterfall {
       const span = spans[i];
       this.items.push({ key: span.span_id + "/" + i, span, level: span.depth + 1 });
       if (dark?.span === i) this.items.push({ key: "dark", level: span.depth + 2 });
-      if (this.collapsed.has(span.span_id)) i += span.below;
+      if (this.collapsed.has(span.span_id)) i += span.below ?? 0;
     }
     if (dark?.span === -1) this.items.push({ key: "dark", level: 1 });
     this.active = Math.min(this.active, this.items.length - 1);

@@ -12,18 +12,16 @@ import (
 
 // Dashboard has the fields of Grafana's JSON that the tests use.
 type Dashboard struct {
-	File          string `json:"-"` // its name, without the folder
-	ID            *int
-	UID           string
-	Title         string
-	SchemaVersion int
-	Links         []struct{ Title, URL string }
-	Templating    struct {
+	File       string `json:"-"` // its name, without the folder
+	UID        string
+	Title      string
+	Links      []struct{ Title, URL string }
+	Templating struct {
 		List []struct {
-			Name, Regex string
-			Datasource  SourceRef
-			Query       struct{ Query string }
-			AllValue    string
+			Name       string
+			Datasource SourceRef
+			Query      struct{ Query string }
+			AllValue   string
 		}
 	}
 	Panels []Panel
