@@ -77,7 +77,7 @@ func TestWhatAGoodAnswerIsAndWhyOthersAreNot(t *testing.T) {
 				defer proxy.Close()
 				url = proxy.URL
 			}
-			limit := waitTimeout
+			limit := 20 * time.Second
 			if test.cause == causeTimeout {
 				limit = 100 * time.Millisecond
 			}
@@ -122,7 +122,7 @@ func TestTheProxyReceivesTheTrace(t *testing.T) {
 		propagated = r.Header.Get("uber-trace-id")
 	}))
 	defer proxy.Close()
-	conf := config{proxy: proxy.URL, hosts: hostList{"a.localhost"}, timeout: waitTimeout}
+	conf := config{proxy: proxy.URL, hosts: hostList{"a.localhost"}, timeout: 20 * time.Second}
 	newTestController(t, conf, newProbe(conf).check, io.Discard).reconcile(t.Context(), item{"a.localhost", triggerStart})
 	const want = `
 internal reconcile: Ok attempt=1 target=a.localhost trigger=start

@@ -70,12 +70,8 @@ func FuzzPropagationHeader(f *testing.F) {
 			return ok(r), nil
 		})
 		req := httptest.NewRequest(http.MethodGet, "/", nil)
-		size := 0
-		for name, value := range map[string]string{"Uber-Trace-Id": uberTraceID, "Traceparent": traceParent, "Tracestate": traceState, "Baggage": baggage} {
-			req.Header.Set(name, value)
-			size += len(value)
-		}
-		if size > maxHeaderBytes { // net/http refuses it before any of this
+		req.Header = http.Header{"Uber-Trace-Id": {uberTraceID}, "Traceparent": {traceParent}, "Tracestate": {traceState}, "Baggage": {baggage}}
+		if len(uberTraceID+traceParent+traceState+baggage) > maxHeaderBytes { // net/http refuses it before any of this
 			return
 		}
 		res := httptest.NewRecorder()
@@ -93,7 +89,7 @@ func FuzzPropagationHeader(f *testing.F) {
 		if _, err := trace.ParseTraceState(left.Get("Tracestate")); err != nil || len(left.Get("Baggage")) > 8192 {
 			t.Errorf("tracestate %q (%v), %d bytes of baggage", left.Get("Tracestate"), err, len(left.Get("Baggage")))
 		}
-		checkLogs(t, &logs, size)
+		checkLogs(t, &logs)
 	})
 }
 
@@ -130,19 +126,14 @@ func FuzzQuery(f *testing.F) {
 			if res.Code != want || called != (want == http.StatusOK) {
 				t.Errorf("answered %d, want %d; called the other service: %t", res.Code, want, called)
 			}
-			checkLogs(t, &logs, len(query))
+			checkLogs(t, &logs)
 		})
 	})
 }
 
-// checkLogs holds each line of the log to being one JSON object, and all of them to a size in
-// proportion to what was sent: escaping a byte takes six at most, and a value stands in at most
-// three places.
-func checkLogs(t *testing.T, logs *bytes.Buffer, sent int) {
+// checkLogs holds each line of the log to being one JSON object.
+func checkLogs(t *testing.T, logs *bytes.Buffer) {
 	t.Helper()
-	if logs.Len() > 4<<10+3*6*sent {
-		t.Errorf("%d bytes of log for %d bytes of request", logs.Len(), sent)
-	}
 	for line := range bytes.Lines(logs.Bytes()) {
 		if !json.Valid(line) || !utf8.Valid(line) {
 			t.Errorf("no JSON: %q", line)

@@ -75,16 +75,3 @@ func TestThePropagationHeaderIsRead(t *testing.T) {
 		})
 	}
 }
-
-func TestAPanicIsSeenInTheSpan(t *testing.T) {
-	spans := record(t)
-	s := newServiceFor("http://127.0.0.1:9", io.Discard)
-	s.tracer = nil // used by the first mock call
-	if res := request(t, s, "/", ""); res.Code != http.StatusInternalServerError || res.Header().Get("traceresponse") == "" {
-		t.Errorf("answered %d with %v", res.Code, res.Header())
-	}
-	tree := describe(spans.GetSpans())
-	if !strings.HasPrefix(tree, "server handle_incoming_call: Error") || !strings.Contains(tree, "exception.message=panic: ") {
-		t.Errorf("spans:\n%s", tree)
-	}
-}

@@ -5,7 +5,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -66,22 +65,6 @@ server handle_incoming_call: Unset http.request.method=GET http.response.status_
 				t.Errorf("propagated %q, want %q", propagated, want)
 			}
 		})
-	}
-}
-
-func TestAnUnsampledTraceIsPassedOnUnsampled(t *testing.T) {
-	spans := record(t)
-	var propagated string
-	upstream := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		propagated = r.Header.Get("uber-trace-id")
-	}))
-	defer upstream.Close()
-	request(t, newServiceFor(upstream.URL, io.Discard), "/", "0123456789abcdef0123456789abcdef:1111111111111111:0:0")
-	if !regexp.MustCompile(`^0123456789abcdef0123456789abcdef:[0-9a-f]{16}:0:0$`).MatchString(propagated) || strings.Contains(propagated, "1111111111111111") {
-		t.Errorf("propagated %q", propagated)
-	}
-	if n := len(spans.GetSpans()); n > 0 {
-		t.Errorf("%d spans", n)
 	}
 }
 

@@ -5,15 +5,13 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"maps"
 	"net/http"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 )
-
-// waitTimeout is how long a test waits for something that takes no time on an idle machine.
-const waitTimeout = 20 * time.Second
 
 // process is the program under test, started by its run function on a port of its own.
 type process struct {
@@ -45,12 +43,9 @@ func start(t *testing.T, env map[string]string) *process {
 }
 
 func getenv(env map[string]string) func(string) string {
-	return func(name string) string {
-		if value, ok := env[name]; ok {
-			return value
-		}
-		return startEnv[name]
-	}
+	all := maps.Clone(startEnv)
+	maps.Copy(all, env)
+	return func(name string) string { return all[name] }
 }
 
 // get returns status and body of a GET.
@@ -98,10 +93,10 @@ func (b *logBuffer) lines(t *testing.T, message string) (found []map[string]any)
 	return found
 }
 
-// waitFor polls until the condition holds.
+// waitFor polls until the condition holds, which takes no time on an idle machine.
 func waitFor(t *testing.T, what string, condition func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(waitTimeout); !condition(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(20 * time.Second); !condition(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("waited in vain for %s", what)
 		}

@@ -96,7 +96,8 @@ func (e *explorer) failStore(w http.ResponseWriter, r *http.Request, err error) 
 		fail(w, refusal.Status, cmp.Or(refusal.Says, fmt.Sprintf("The answer was %d.", refusal.Status)))
 	case refused || errors.Is(err, tempo.ErrNotTempo):
 		e.unheard(err)
-		fail(w, http.StatusBadGateway, fmt.Sprintf("What answers at %s is no Tempo. Is the address right?", e.Tempo.Redacted()))
+		fail(w, http.StatusBadGateway,
+			fmt.Sprintf("What answers at %s is no Tempo. Is the address right?", e.Tempo.Redacted()))
 	default:
 		e.failUnanswered(w, r, "trace store", e.Tempo, err)
 	}

@@ -93,7 +93,7 @@ func (e *explorer) list(ctx context.Context, f filter) (*list, error) {
 	asked := e.asked(ctx, found, now)
 	l := &list{Traces: []story.Listed{}, Services: []string{}}
 	for _, s := range found {
-		row := story.List(s, asked[s.ID], e.received(s.ID), now)
+		row := story.List(s, asked[s.ID])
 		row.Before = s.Start.Before(e.faultBegan())
 		l.Traces = append(l.Traces, row)
 		for name := range s.Services {
@@ -113,22 +113,6 @@ func (e *explorer) list(ctx context.Context, f filter) (*list, error) {
 		l.Empty = &empty{"No trace matches", "Nothing in the last 24 hours passes these filters."}
 	}
 	return l, nil
-}
-
-// received lists the services that received a request of a trace, as the ledger has it.
-func (e *explorer) received(id string) (names []string) {
-	if e.Ledger == nil {
-		return nil
-	}
-	requests, _, _ := e.Ledger.Trace(id, maxRequests) // its errors are of other ids than the store's
-	for _, r := range requests {
-		for _, h := range r.Hops {
-			if h.TraceID == id {
-				names = append(names, h.To)
-			}
-		}
-	}
-	return names
 }
 
 // newest searches the newest traces for which one of some TraceQL queries holds, at most limit for each.

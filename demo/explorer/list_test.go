@@ -13,9 +13,7 @@ import (
 	"time"
 
 	"example.com/grafana-tempo-go-demo/demo/collector"
-	"example.com/grafana-tempo-go-demo/demo/ledger"
 	"example.com/grafana-tempo-go-demo/demo/story"
-	"example.com/grafana-tempo-go-demo/demo/traceid"
 )
 
 // getList asks for a list that must be there.
@@ -103,27 +101,6 @@ func TestAListIsFiltered(t *testing.T) {
 	}
 }
 
-// hops are a ledger's.
-type hops []ledger.Hop
-
-func (h hops) Answer(string) (ledger.Answer, error)             { return ledger.Answer{}, nil }
-func (h hops) Recent(int) []ledger.Request                      { return []ledger.Request{{Hops: h}} }
-func (h hops) Trace(string, int) ([]ledger.Request, int, error) { return h.Recent(1), 1, nil }
-
-func TestAListNamesWhoIsMissing(t *testing.T) {
-	c := collector.New(slog.New(slog.DiscardHandler))
-	holed, cut := traceid.Pad("1", 32), traceid.Pad("2", 32)
-	export(t, c, 1, "uservice3", "", time.Minute, time.Second, false)
-	export(t, c, 2, "uservice3", "", 2*time.Minute, time.Second, false)
-	h := New(Options{Tempo: parse(t, newFake(t, c.APIHandler().ServeHTTP).URL), Gateway: parse(t, nowhere), Ledger: hops{
-		{To: "uservice3", TraceID: holed}, {To: "uservice4", TraceID: holed},
-		{To: "uservice3", TraceID: cut}, {To: "uservice4", TraceID: traceid.Pad("3", 32)}}})
-	l, missing := getList(t, h, ""), story.ListedService{Name: "uservice4", Dark: true}
-	if first := l.Traces[0].Services; len(first) != 2 || first[1] != missing || len(l.Traces[1].Services) != 1 {
-		t.Errorf("listed %+v", l.Traces)
-	}
-}
-
 func TestWhoWasAskedIsSearchedOnce(t *testing.T) {
 	c := collector.New(slog.New(slog.DiscardHandler))
 	store := newFake(t, c.APIHandler().ServeHTTP)
@@ -131,7 +108,8 @@ func TestWhoWasAskedIsSearchedOnce(t *testing.T) {
 	export(t, c, 1, "gateway", "uservice1.localhost", time.Minute, time.Second, false)
 	export(t, c, 2, "gateway", "cart.example", time.Minute, time.Second, false)
 	for _, want := range []int{1 + len(services()), 1} {
-		if l := getList(t, h, ""); len(l.Traces) != 2 || len(store.asked) != want {
+		l, missing := getList(t, h, ""), story.ListedService{Name: "uservice1", Dark: true}
+		if len(l.Traces) != 2 || len(store.asked) != want || len(l.Traces[1].Services) != 2 || l.Traces[1].Services[1] != missing {
 			t.Errorf("%d traces after %d searches, want %d", len(l.Traces), len(store.asked), want)
 		}
 		for len(store.asked) > 0 {

@@ -83,7 +83,6 @@ func newHandler(o Options, backends http.RoundTripper) http.Handler {
 		mux.HandleFunc("GET /api/ledger", e.hops)
 	}
 	mux.HandleFunc("GET /api/trace/{id}", e.trace)
-	mux.HandleFunc("GET /api/trace/{id}/twin", e.twin)
 	mux.HandleFunc("GET /api/called", e.called)
 	mux.HandleFunc("GET /tempo/api/v2/traces/{id}", e.passToTempo)
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {

@@ -27,6 +27,8 @@ type shown struct {
 	Total    int             `json:"total"`
 	// SampledMeans stands beside them.
 	SampledMeans string `json:"sampled_means"`
+	// Twin stands beside a trace that an instrumented one would explain, once no more is expected of it.
+	Twin *story.Twin `json:"twin"`
 	// Settled reports whether asking again would tell nothing new.
 	Settled bool `json:"settled"`
 }
@@ -65,6 +67,14 @@ func (e *explorer) trace(w http.ResponseWriter, r *http.Request) {
 	} else {
 		got.Settled = t.Settled
 	}
+	if t != nil && t.Settled && t.Plain != nil {
+		if other, err := e.explaining(ctx, t); err != nil {
+			e.unheard(err)
+			got.Settled = false // the page asks again
+		} else {
+			got.Twin = new(t.Beside(other))
+		}
+	}
 	answer(w, http.StatusOK, got)
 }
 
@@ -90,27 +100,6 @@ const (
 	twinsFound = 50 // at most, in the minutes around a request
 	twinsRead  = 8  // of them, the nearest
 )
-
-// twin answers GET /api/trace/{id}/twin with what to compare a plain trace with: null if it is none.
-func (e *explorer) twin(w http.ResponseWriter, r *http.Request) {
-	ctx, cancel := context.WithTimeout(r.Context(), tempoTimeout)
-	defer cancel()
-	plain, _, _, err := e.tell(ctx, r.PathValue("id"))
-	switch {
-	case errors.Is(err, tempo.ErrNotFound), err == nil && plain.Plain == nil:
-		answer(w, http.StatusOK, nil)
-		return
-	case err != nil:
-		e.failStore(w, r, err)
-		return
-	}
-	other, err := e.explaining(ctx, plain)
-	if err != nil {
-		e.failStore(w, r, err)
-		return
-	}
-	answer(w, http.StatusOK, plain.Beside(other))
-}
 
 // explaining finds the nearest trace that explains a plain one; nil if there is none.
 func (e *explorer) explaining(ctx context.Context, plain *story.Trace) (*story.Trace, error) {

@@ -81,8 +81,8 @@ func TestAnswersAboutTraces(t *testing.T) {
 	}{
 		{"a plain service's", without, "/api/trace/ABC", 200, map[string]string{"trace.id": knownID, "trace.title": "uservice1", "trace.duration.text": "1.55 s",
 			"trace.dark.name": "uservice1", "trace.plain.twin": "uservice3", "settled": "true", "absent": "<nil>", "requests": "<nil>"}},
-		{"beside its twin", without, "/api/trace/abc/twin", 200, map[string]string{"trace.id": twinID, "title": "A request like it, instrumented: uservice3"}},
-		{"the twin's own", without, "/api/trace/" + twinID + "/twin", 200, map[string]string{"": "<nil>"}},
+		{"beside its twin", without, "/api/trace/abc", 200, map[string]string{"twin.trace.id": twinID, "twin.title": "A request like it, instrumented: uservice3"}},
+		{"the twin's own", without, "/api/trace/" + twinID, 200, map[string]string{"twin": "<nil>"}},
 		{"what is no id", without, "/api/trace/000", 200, map[string]string{"absent.title": "This is not a trace id", "absent.texts.1": "000", "settled": "true"}},
 		{"nobody's id", withLedger, "/api/trace/def?waited=11000", 200, map[string]string{"trace": "<nil>", "absent.title": "This trace is not here", "settled": "true"}},
 		{"nobody's id, at first", withLedger, "/api/trace/def", 200, map[string]string{"absent.title": "", "settled": "false"}},

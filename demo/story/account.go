@@ -114,7 +114,8 @@ func (t *Trace) account() {
 func (t *Trace) host(orphan *Span) (host *Span) {
 	for _, s := range t.Spans {
 		below := s.Index >= orphan.Index && s.Index <= orphan.Index+orphan.Below
-		around := s.Interval.From <= orphan.Interval.From && s.Interval.To >= orphan.Interval.To && s.Duration > orphan.Duration
+		around := s.Interval.From <= orphan.Interval.From && s.Interval.To >= orphan.Interval.To &&
+			s.Duration > orphan.Duration
 		calls := s.Children > 0 || s.Kind != "client"
 		if around && !below && calls && (host == nil || s.Duration <= host.Duration) {
 			host = s

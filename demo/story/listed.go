@@ -21,7 +21,7 @@ type Listed struct {
 	// Duration is in whole milliseconds, as searches have it.
 	DurationMS int64           `json:"duration_ms"`
 	Duration   string          `json:"duration"`
-	Services   []ListedService `json:"services"` // by name, those that sent no spans last; none if the store does not say
+	Services   []ListedService `json:"services"` // by name, one that sent no spans last; none if the store does not say
 	Spans      int             `json:"spans"`    // 0 if the store does not say
 	Errors     int             `json:"errors"`   // how many spans failed
 	// Before reports whether the trace is older than the fault that is looked for.
@@ -32,13 +32,13 @@ type Listed struct {
 type ListedService struct {
 	Name  string `json:"name"`
 	Spans int    `json:"spans"`
-	// Dark reports whether the request reached the service, or was for it, and no span of it is here.
+	// Dark reports whether the request was for the service, and no span of it is here.
 	Dark bool `json:"dark,omitempty"`
 }
 
 // List tells of a trace what can be told without reading it. Asked is whom the request was for, if
-// that is known, and received are those that received it, as the ledger has it.
-func List(t tempo.Summary, asked string, received []string, now time.Time) Listed {
+// that is known.
+func List(t tempo.Summary, asked string) Listed {
 	l := Listed{ID: t.ID, StartedAt: t.Start, DurationMS: t.Duration.Milliseconds(), Services: []ListedService{}}
 	switch {
 	case l.DurationMS < 1:
@@ -71,32 +71,21 @@ func List(t tempo.Summary, asked string, received []string, now time.Time) Liste
 	default:
 		l.Root = first + " · " + cmp.Or(t.Name, noName)
 	}
-	for _, name := range dark(t, asked, received, now) {
-		l.Services = append(l.Services, ListedService{Name: name, Dark: true})
+	if absent(t, asked) {
+		l.Services = append(l.Services, ListedService{Name: asked, Dark: true})
 	}
 	return l
 }
 
-// dark are the services of the demo that a request reached, or was for, and of which the trace has no
-// span. What the ledger says counts once the exporters have had their time. Spans by a name that the
-// demo does not know may be theirs, under another name.
-func dark(t tempo.Summary, asked string, received []string, now time.Time) (names []string) {
+// absent reports whether a trace has no span of the demo's service that was asked for. Spans by a name
+// that the demo does not know may be its own, under another name.
+func absent(t tempo.Summary, asked string) bool {
 	for name := range t.Services {
-		if !IsRelay(name) && serviceNamed(name) == nil {
-			return nil
+		if name == asked || !IsRelay(name) && serviceNamed(name) == nil {
+			return false
 		}
 	}
-	candidates := []string{asked}
-	if now.Sub(t.Start.Add(t.Duration)) > ExportTime {
-		candidates = append(candidates, received...)
-	}
-	for _, name := range candidates {
-		_, sent := t.Services[name]
-		if t.Services != nil && !sent && serviceNamed(name) != nil && !slices.Contains(names, name) {
-			names = append(names, name)
-		}
-	}
-	return names
+	return t.Services != nil && serviceNamed(asked) != nil
 }
 
 // Asked is whom a request was for, as far as a summary tells: who the trace begins with, unless that

@@ -75,5 +75,6 @@ func (t *Trace) Beside(other *Trace) Twin {
 			Text: fmt.Sprintf("%s is the same program, instrumented. %s Call it, and see what happens inside.", name, why)}
 	}
 	return Twin{Title: "A request like it, instrumented: " + name, Trace: other, Scale: max(t.Duration, other.Duration),
-		Text: fmt.Sprintf("They began %s apart, both answered %s, and are drawn on one time scale.", Time(t.apartFrom(other)), t.Status)}
+		Text: fmt.Sprintf("They began %s apart, both answered %s, and are drawn on one time scale.",
+			Time(t.apartFrom(other)), t.Status)}
 }

@@ -73,10 +73,10 @@ type Event struct {
 
 // Answer is a traceresponse header that a span wrote down in an event.
 type Answer struct {
-	Value   string `json:"value"`
-	TraceID string `json:"trace_id"`
-	SpanID  string `json:"span_id"`
-	Event   string `json:"event"` // its name
+	Value   string
+	TraceID string
+	SpanID  string
+	Event   string // its name
 }
 
 // describe adds what a reader of one span wants to know.

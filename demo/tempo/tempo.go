@@ -104,7 +104,9 @@ func (c *Client) shown() string {
 }
 
 // get returns the body of a 200 and its media type. Any other status is a wrapped *Refusal.
-func (c *Client) get(ctx context.Context, path string, params url.Values, accept string) (body []byte, mediaType string, err error) {
+func (c *Client) get(
+	ctx context.Context, path string, params url.Values, accept string,
+) (body []byte, mediaType string, err error) {
 	u := strings.TrimSuffix(c.URL, "/") + path
 	if len(params) > 0 {
 		u += "?" + params.Encode()

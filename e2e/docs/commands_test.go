@@ -1,41 +1,28 @@
 package docs
 
 import (
+	"bufio"
 	"bytes"
 	"context"
-	"net/url"
+	"net/http"
 	"os"
 	"os/exec"
 	"regexp"
 	"runtime"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 
 	"example.com/grafana-tempo-go-demo/demo/topology"
 	"example.com/grafana-tempo-go-demo/e2e/internal/repo"
 	"example.com/grafana-tempo-go-demo/e2e/internal/testbed"
 )
 
-// notRun are the documented commands that no test runs, and why. Other tests check the flags and
-// files that they name.
-var notRun = []struct {
-	command *regexp.Regexp
-	reason  string
-}{
-	{regexp.MustCompile(`^(docker|podman)( |$)`), "needs a container engine"},
-	{regexp.MustCompile(`^(kubectl|kind|k3d)( |$)`), "needs a cluster; e2e/config checks what they name"},
-	{regexp.MustCompile(`^go test( |$)`), "is what runs this test"},
-	{regexp.MustCompile(`^make( |$)`), "is a name for other commands: its recipe is in the Makefile"},
-	{regexp.MustCompile(`^chmod `), "changes files of the working tree"},
-	{regexp.MustCompile(`^cd `), "goes into a new clone"},
-	{regexp.MustCompile(`^git `), "changes files of the working tree, or needs the internet"},
-	{regexp.MustCompile(`^go tool pprof `), "reads a profile that a benchmark has written"},
-	{regexp.MustCompile(`^go run \./demo doctor( |$)`), "examines the compose stack"},
-	{regexp.MustCompile(`^go run \./demo compare( |$)`), "measures for minutes"},
-}
+// notRun matches the documented commands that no test runs: they need a container engine, a cluster or
+// the internet, change the working tree, measure for minutes, or are what runs this test. Other tests
+// check the files and targets that they name.
+var notRun = regexp.MustCompile(`^(docker|podman|kubectl|kind|k3d|make|chmod|cd|git|go test|go tool pprof|` +
+	`go run \./demo (doctor|compare))( |$)`)
 
 // prober is what a documented command that starts the prober contains.
 const prober = "go run ./prober"
@@ -85,10 +72,8 @@ func TestCommandsOfTheDocumentationRun(t *testing.T) {
 					// are valid.
 					help(t, "demo", append(append([]string{name}, args...), "-help")...)
 				}
-				for _, exception := range notRun {
-					if exception.command.MatchString(assignments.ReplaceAllString(command, "")) {
-						t.Skip(exception.reason)
-					}
+				if notRun.MatchString(assignments.ReplaceAllString(command, "")) {
+					t.Skip("not run here")
 				}
 				if readsLogs { // of a test
 					command += " <demo/ledger/testdata/compose.log"
@@ -103,7 +88,9 @@ func TestCommandsOfTheDocumentationRun(t *testing.T) {
 func runDocumented(t *testing.T, command, name string, isDemo bool) {
 	t.Helper()
 	if strings.Contains(command, prober) {
-		name = prober
+		if name = prober; testbed.Shared(t).Demo == nil {
+			t.Skip("the stack that the tests judge has a prober of its own")
+		}
 	}
 	lasts := readyText[name] != "" && !strings.Contains(command, "-help")
 	if isDemo {
@@ -125,88 +112,94 @@ func runDocumented(t *testing.T, command, name string, isDemo bool) {
 		if _, err := exec.LookPath("curl"); err != nil && strings.Contains(command, "curl ") {
 			t.Skip(err)
 		}
-		if name == prober {
-			command = besideSharedDemo(t, command)
-		}
 		command = toSharedDemo(t, command)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 2*testbed.Timeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "sh", "-c", command)
 	cmd.Dir = repo.Root
-	out := &output{}
-	cmd.Stdout, cmd.Stderr = out, out
+	out, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	cmd.Stdout, cmd.Stderr = w, w
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
-	for lasts && !strings.Contains(out.String(), readyText[name]) {
-		select {
-		case err := <-ended: // by itself, or with ctx
-			t.Fatalf("ended before it was ready: %v\n%s", err, out)
-		case <-time.After(20 * time.Millisecond):
+	w.Close()
+	ready, printed := !lasts, ""
+	for lines := bufio.NewReader(out); err == nil; {
+		var line string
+		line, err = lines.ReadString('\n')
+		if printed += line; !ready && strings.Contains(line, readyText[name]) {
+			ready = true
+			if err := cmd.Process.Signal(os.Interrupt); err != nil {
+				t.Error(err)
+			}
 		}
 	}
-	if lasts {
-		if err := cmd.Process.Signal(os.Interrupt); err != nil {
-			t.Error(err)
-		}
-	}
-	if err := <-ended; err != nil {
-		t.Errorf("%s: %v\n%s", command, err, out)
-	}
-	if name == prober && !testbed.Poll(t, func(ctx context.Context) bool {
-		query := url.Values{"q": {`{ resource.service.name = "prober" && name = "reconcile" }`}}
-		found, err := testbed.Shared(t).Tempo.Search(ctx, query)
-		return err == nil && len(found) > 0
-	}) {
-		t.Errorf("its traces did not arrive:\n%s", out)
+	if err := cmd.Wait(); err != nil || !ready {
+		t.Errorf("%s: ready: %t; ended with %v\n%s", command, ready, err, printed)
 	}
 }
 
-// toSharedDemo replaces the documented ports of the gateway, the services and Tempo by those of the
-// shared demo, unless the tests judge a stack that was up already.
+// toSharedDemo replaces the documented ports by those of the shared demo, unless the tests judge a
+// stack that was up already.
 func toSharedDemo(t *testing.T, command string) string {
 	t.Helper()
 	demo := testbed.Shared(t).Demo
 	if demo == nil {
 		return command
 	}
-	here := func(base string) string { return base[strings.LastIndex(base, ":"):] + "/" }
-	gateway := here(demo.Gateway)
-	ports := []string{"localhost/", "localhost" + gateway, "127.0.0.1/", "127.0.0.1" + gateway, ":8000/", gateway, ":3200/", here(demo.Tempo)}
+	port := func(base string) string { return base[strings.LastIndex(base, ":"):] }
+	gateway := port(demo.Gateway)
+	replace := []string{"localhost/", "localhost" + gateway + "/", "127.0.0.1/", "127.0.0.1" + gateway + "/", ":8000", gateway,
+		":3200", port(demo.Tempo), ":4317", port(demo.OTLPGRPC), ":4318", port(demo.OTLPHTTP),
+		prober, "exec " + testbed.Binary(t, "prober") + " -addr 127.0.0.1:0"}
 	for _, service := range topology.Services() {
-		ports = append(ports, here(service.Addr), here(demo.Services[service.Name]))
+		replace = append(replace, port(service.Addr), port(demo.Services[service.Name]))
 	}
-	return strings.NewReplacer(ports...).Replace(command)
+	return strings.NewReplacer(replace...).Replace(command)
 }
 
-// besideSharedDemo lets the documented command of the prober use the shared demo.
-func besideSharedDemo(t *testing.T, command string) string {
+// untilAnswered starts a program, interrupts it when each request was answered with 200, and returns
+// what it has printed.
+func untilAnswered(t *testing.T, cmd *exec.Cmd, requests ...*http.Request) string {
 	t.Helper()
-	demo := testbed.Shared(t).Demo
-	if demo == nil {
-		t.Skip("the stack that the tests judge has a prober of its own")
+	if runtime.GOOS == "windows" {
+		t.Skip("Windows cannot interrupt a single process")
 	}
-	return "exec env " + strings.NewReplacer("127.0.0.1:4317", demo.OTLPGRPC, "http://127.0.0.1:4318", demo.OTLPHTTP,
-		"http://127.0.0.1:8000", demo.Gateway, prober, testbed.Binary(t, "prober")+" -addr 127.0.0.1:0").Replace(command)
+	var printed bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &printed, &printed
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	answered := true
+	for _, req := range requests {
+		answered = answered && testbed.Poll(t, func(ctx context.Context) bool {
+			res, err := http.DefaultClient.Do(req.WithContext(ctx))
+			if err == nil {
+				res.Body.Close()
+			}
+			return err == nil && res.StatusCode == http.StatusOK
+		})
+	}
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Error(err)
+	}
+	if err := cmd.Wait(); err != nil || !answered {
+		t.Fatalf("answered: %t; ended with %v:\n%s", answered, err, &printed)
+	}
+	return printed.String()
 }
 
-// output collects what a program prints.
-type output struct {
-	mu  sync.Mutex
-	all bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.all.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.all.String()
+// get is a request for an address.
+func get(t *testing.T, address string) *http.Request {
+	t.Helper()
+	req, err := http.NewRequest(http.MethodGet, address, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return req
 }

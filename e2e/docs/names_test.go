@@ -1,16 +1,12 @@
 package docs
 
 import (
-	"maps"
-	"net"
-	"net/url"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
-	"example.com/grafana-tempo-go-demo/demo/topology"
 	"example.com/grafana-tempo-go-demo/e2e/internal/compose"
 	"example.com/grafana-tempo-go-demo/e2e/internal/repo"
 )
@@ -49,52 +45,12 @@ func TestVariablesAreDocumented(t *testing.T) {
 	}
 }
 
-func TestFlagsOfTheDocumentationExist(t *testing.T) {
-	known := map[string]bool{"-help": true, "--tracing.samplerate": true, "--abort-on-container-exit": true} // of Traefik and Compose
-	for _, name := range repo.Programs {
-		for _, s := range settings(help(t, name, "-help")) {
-			known["-"+s.flag] = true
-		}
-	}
-	for _, name := range demoCommands(t) {
-		for _, s := range settings(help(t, "demo", name, "-help")) {
-			known["-"+s.flag] = true
-		}
-	}
-	for _, service := range compose.Project(t, nil).Services {
-		for _, argument := range service.Command {
-			flag, _, _ := strings.Cut(argument, "=")
-			known[flag] = true
-		}
-	}
-	flag := regexp.MustCompile(`^--?[a-z][a-z0-9.-]+$`)
-	for _, d := range documents(t) {
-		for _, span := range d.spans {
-			if programs.MatchString(span) {
-				continue // TestCommandsOfTheDocumentationRun tries the flags of commands
-			}
-			for _, word := range strings.FieldsFunc(span, func(r rune) bool { return r == ' ' || r == '\n' || r == '"' }) {
-				name, _, _ := strings.Cut(word, "=")
-				if flag.MatchString(name) && !known[name] {
-					t.Errorf("%s names the flag %s, which no program has that is started here", d.name, name)
-				}
-			}
-		}
-	}
-}
-
 func TestFilesAndTargetsOfTheDocumentationExist(t *testing.T) {
 	file := regexp.MustCompile(`^(\.?[\w-][\w.-]*/)*(\.?[\w-][\w.-]*\.(md|yaml|yml|go|diff|html|png|env|mod|work|sum)|\.git[a-z]+|\.golangci\.yml)$|^(\.?[\w-][\w.-]*/)+$`)
 	makefile := string(repo.Read(t, "Makefile"))
 	project := compose.Project(t, nil)
 	for _, d := range documents(t) {
-		words := d.spans
-		for line := range strings.Lines(d.blocks) {
-			if before, _, ok := strings.Cut(line, "  "); ok { // a list of folders
-				words = append(words, strings.Fields(before)...)
-			}
-		}
-		for _, word := range words {
+		for _, word := range d.spans {
 			if !file.MatchString(word) {
 				continue
 			}
@@ -120,49 +76,6 @@ func TestFilesAndTargetsOfTheDocumentationExist(t *testing.T) {
 						t.Errorf("%s: %s: there is no service %s", d.name, command, service)
 					}
 				}
-			}
-		}
-	}
-}
-
-// localAddress matches URLs on this machine and inside the compose network, with their paths.
-var localAddress = regexp.MustCompile(`\bhttps?://(localhost|127\.0\.0\.1|[a-z0-9-]+\.localhost|[a-z0-9-]+:\d+)` +
-	`(:\d+)?(/[^\s)>'"` + "`" + `]*)?`)
-
-// TestAddressesAreThere checks each local URL in the documentation: its port is published, or a default
-// of the demo, and its host is this machine or a container.
-func TestAddressesAreThere(t *testing.T) {
-	// Nobody listens on port 1, on purpose; the others are for services of your own.
-	known, containers := map[string]bool{"": true, "1": true, "7878": true, "7879": true}, map[string]bool{}
-	for _, stack := range compose.Stacks {
-		for name, service := range compose.Stack(t, stack, nil).Services {
-			for _, name := range append(compose.Aliases(service), name) {
-				containers[name] = true
-			}
-			for _, port := range service.Ports {
-				known[port.Published] = true
-			}
-		}
-	}
-	for _, part := range topology.Parts() {
-		_, port, _ := net.SplitHostPort(part.Addr)
-		known[port] = true
-	}
-	assigned := regexp.MustCompile(`[A-Z0-9]_PORT=(\d+)`)
-	for _, d := range documents(t) {
-		ports := maps.Clone(known)
-		for _, found := range assigned.FindAllStringSubmatch(d.text, -1) {
-			ports[found[1]] = true
-		}
-		for _, address := range localAddress.FindAllString(d.text, -1) {
-			u, err := url.Parse(strings.TrimRight(address, ".,;:"))
-			if err != nil {
-				t.Errorf("%s: %s: %v", d.name, address, err)
-				continue
-			}
-			here := strings.HasSuffix(u.Hostname(), "localhost") || u.Hostname() == "127.0.0.1"
-			if !containers[u.Hostname()] && !(here && ports[u.Port()]) {
-				t.Errorf("%s names %s, where nothing listens", d.name, address)
 			}
 		}
 	}

@@ -9,13 +9,6 @@ import (
 	"example.com/grafana-tempo-go-demo/e2e/internal/repo"
 )
 
-// TestReadmeIsShort holds the README to 1,250 words.
-func TestReadmeIsShort(t *testing.T) {
-	if words := len(strings.Fields(string(repo.Read(t, "README.md")))); words > 1250 {
-		t.Errorf("README.md has %d words, more than 1250: move something to docs/", words)
-	}
-}
-
 // TestReadmeSaysHowMuchInstrumentationIs compares the sizes in README.md with the pairs' difference and
 // the files to copy.
 func TestReadmeSaysHowMuchInstrumentationIs(t *testing.T) {

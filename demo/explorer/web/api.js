@@ -55,7 +55,6 @@ export const setFault = (name) => json("/api/faults", { method: "POST", body: { 
 // it has been asked for.
 export const trace = (id, waited, unsampled, signal) =>
   ask(`/api/trace/${encodeURIComponent(id)}?waited=${Math.round(waited)}${unsampled ? "&unsampled" : ""}`, { signal, timeout: 40_000 });
-export const twin = (id, signal) => json(`/api/trace/${id}/twin`, { signal, timeout: 40_000 });
 
 // raw is the address of a trace as Tempo sends it, and rawText what is there.
 export const raw = (id) => "/tempo/api/v2/traces/" + id;

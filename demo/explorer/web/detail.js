@@ -119,18 +119,14 @@ export class Detail {
     this.legend.replaceChildren(legend(trace));
     this.marks.replaceChildren(marks(trace));
     this.fold.hidden = !trace.spans.some((s) => s.children);
-    this.waterfall.show(trace, this.scale);
+    this.waterfall.show(trace, answer.twin?.scale);
     this.where.replaceChildren(whereTheTimeWent(trace));
     this.ledger.show(answer);
     this.toLedger(requests);
     if (first && this.wantedSpan) this.choose(this.find(this.wantedSpan), true);
     else if (chosen) this.choose(this.find(chosen.span_id, chosen.kind));
-    if (trace.plain) {
-      this.compare(trace);
-    } else {
-      this.compared = this.scale = undefined;
-      this.twin.replaceChildren();
-    }
+    this.twin.replaceChildren();
+    if (answer.twin) this.compare(answer.twin, trace.plain);
     this.loaded();
   }
 
@@ -156,7 +152,6 @@ export class Detail {
     this.waterfall = new Waterfall("Spans of this trace", (span) => this.choose(span));
     this.spanBox = h("section", { class: "span-box", "aria-label": "The open span", hidden: true });
     this.twin = h("div", { class: "twin" });
-    this.compared = this.scale = undefined;
     this.where = h("div", { class: "where" });
     this.json = h("pre", { class: "json", tabIndex: 0, "aria-label": "The trace as JSON" });
     const { id } = this.trace;
@@ -176,14 +171,7 @@ export class Detail {
   }
 
   // compare draws a request of the instrumented twin on the same time scale, or offers to make one.
-  async compare({ id, plain: { query } }) {
-    const { asked: { signal } } = this;
-    if (this.compared === query) return;
-    this.compared = query;
-    const twin = await api.twin(id, signal).catch(() => null); // the list says that the store does not answer
-    if (!twin) this.compared = undefined; // the next answer asks again
-    if (!twin || signal.aborted || this.compared !== query) return;
-    const { trace: other, scale, title, text, call } = twin;
+  compare({ trace: other, scale, title, text, call }, { query }) {
     const card = (cls, head, ...rest) => this.twin.replaceChildren(h("section", { class: "card " + cls }, h("div", { class: "card-head" }, h("h3", {}, title), head), ...rest));
     if (!other) {
       card("invite", null, h("p", {}, text), h("button", { type: "button", class: "primary", onclick: () => this.call(call, query) }, `Call ${call} now`));
@@ -193,8 +181,6 @@ export class Detail {
     card("", h("div", { class: "legend-box" }, legend(other)),
       h("p", { class: "soft" }, text + " ", h("a", { href: "/trace/" + other.id }, "Open this trace")), tree.element, marks(other));
     tree.show(other, scale);
-    this.scale = scale;
-    this.waterfall.show(this.trace, scale);
   }
 
   // choose opens a span's details below the waterfall, or closes them.
