@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
-	"net/url"
 	"strings"
 	"time"
 
@@ -58,8 +56,7 @@ func setUpLogs(ctx context.Context, res *resource.Resource, log *slog.Logger) (s
 		return nil, err
 	}
 	provider := sdklog.NewLoggerProvider(sdklog.WithResource(res),
-		sdklog.WithProcessor(mendedLines{sdklog.NewBatchProcessor(
-			lineExporter{exporter, &attempts{log: log.With("what", "log lines", "endpoint", endpoint)}})}))
+		sdklog.WithProcessor(mendedLines{sdklog.NewBatchProcessor(exporter)}))
 	otel.SetLoggerProvider(provider)
 	return provider.Shutdown, nil
 }
@@ -86,11 +83,6 @@ func (a *attempts) intercept(ctx context.Context, method string, request, reply 
 		mend(request)
 		err = invoke(ctx, method, request, reply, conn, options...)
 	}
-	a.tell(err)
-	return err
-}
-
-func (a *attempts) tell(err error) {
 	if err != nil && time.Since(a.logged) >= time.Minute {
 		a.away, a.logged = true, time.Now()
 		a.log.Warn("telemetry does not reach the back end; requests are answered all the same", "error", err)
@@ -98,24 +90,5 @@ func (a *attempts) tell(err error) {
 		a.away = false
 		a.log.Info("telemetry reaches the back end again")
 	}
-}
-
-// lineExporter tries again where nobody listens and where the name is gone. Over HTTP, the SDK does not.
-type lineExporter struct {
-	sdklog.Exporter
-	attempts *attempts
-}
-
-func (e lineExporter) Export(ctx context.Context, lines []sdklog.Record) error {
-	for {
-		err := e.Exporter.Export(ctx, lines)
-		e.attempts.tell(err)
-		if unreached := (*url.Error)(nil); !errors.As(err, &unreached) || ctx.Err() != nil {
-			return err
-		}
-		select {
-		case <-time.After(retry.MaxInterval):
-		case <-ctx.Done():
-		}
-	}
+	return err
 }

@@ -5,12 +5,10 @@ import (
 	"errors"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
-	"time"
 
 	"go.opentelemetry.io/otel"
 	collogspb "go.opentelemetry.io/proto/otlp/collector/logs/v1"
@@ -63,37 +61,5 @@ func TestLogLinesGoToTheirBackEnd(t *testing.T) {
 	}
 	if line := stdout.lines(t, "outside")[0]; line["trace_id"] != nil {
 		t.Errorf("a line outside of any span has a trace id: %v", line)
-	}
-}
-
-func TestLogLinesWaitForTheirBackEnd(t *testing.T) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := listener.Addr().String()
-	listener.Close()
-	t.Setenv("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "http://"+addr)
-	t.Setenv("OTEL_BLRP_SCHEDULE_DELAY", "10")
-	record(t)
-	said := &logBuffer{}
-	shutdown, err := setUpTelemetry(t.Context(), slog.New(slog.NewJSONHandler(said, nil)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer shutdown()
-	slog.New(withTelemetry(slog.NewJSONHandler(io.Discard, nil))).Info("waits")
-	waitFor(t, "the log to say that it waits", func() bool { return len(said.lines(t, inVain)) == 1 })
-	if listener, err = net.Listen("tcp", addr); err != nil {
-		t.Fatal(err)
-	}
-	requests := make(chan struct{}, 1)
-	server := &http.Server{Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { requests <- struct{}{} })}
-	go server.Serve(listener)
-	defer server.Close()
-	select {
-	case <-requests:
-	case <-time.After(20 * time.Second):
-		t.Error("the line did not come")
 	}
 }

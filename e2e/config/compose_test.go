@@ -188,7 +188,6 @@ func TestBothWaysOfRunningTheDemoHaveTheSameServices(t *testing.T) {
 	// The runner sets what depends on addresses or on the container.
 	elsewhere := []string{
 		"UPSTREAM", "TRACE_LINK", "LOG_LEVEL", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT",
-		"OTEL_EXPORTER_OTLP_LOGS_TIMEOUT", "OTEL_BLRP_EXPORT_TIMEOUT", "OTEL_BLRP_MAX_QUEUE_SIZE",
 		"OTEL_EXPORTER_PROMETHEUS_HOST", "OTEL_EXPORTER_PROMETHEUS_PORT", "OTEL_RESOURCE_ATTRIBUTES",
 	}
 	for _, row := range topology.Services() {
