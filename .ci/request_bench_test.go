@@ -7,10 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"os"
-	"strconv"
 	"testing"
 	"time"
 )
@@ -47,137 +47,97 @@ func BenchmarkRequest(b *testing.B) {
 		{"otlp-logs", "1", "info", map[string]string{"OTEL_METRICS_EXPORTER": "prometheus",
 			"OTEL_EXPORTER_OTLP_LOGS_ENDPOINT": backEnd + "/v1/logs"}},
 	} {
-		service := &benchmarked{}
+		env := map[string]string{
+			"OTEL_TRACES_EXPORTER": "otlp", "OTEL_TRACES_SAMPLER": "parentbased_always_on", "OTEL_METRICS_EXPORTER": "none",
+			"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": backEnd, "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT": "",
+			"OTEL_BSP_SCHEDULE_DELAY": "200", "OTEL_BSP_MAX_QUEUE_SIZE": "8192", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "2048",
+			"OTEL_EXPORTER_PROMETHEUS_HOST": "127.0.0.1", "OTEL_EXPORTER_PROMETHEUS_PORT": "0",
+			"OTEL_EXPORTER_OTLP_LOGS_ENDPOINT": "", "OTEL_SDK_DISABLED": "",
+		}
+		maps.Copy(env, step.env)
+		for name, value := range env {
+			b.Setenv(name, value)
+		}
+		request := []byte("GET / HTTP/1.1\r\nHost: service.localhost\r\nUser-Agent: benchmark\r\nAccept: text/html\r\n" +
+			"Uber-Trace-Id: 0123456789abcdef0123456789abcdef:0123456789abcdef:0:" + step.sampled + "\r\n\r\n")
+		// Once for all runs of a step: OpenTelemetry's globals are meant to be set once.
+		addr, stop := startBenchmarked(b, upstream, step.logLevel)
 		b.Run(step.name, func(b *testing.B) {
-			for _, env := range []map[string]string{{
-				"OTEL_SDK_DISABLED":                  "",
-				"OTEL_TRACES_EXPORTER":               "otlp",
-				"OTEL_TRACES_SAMPLER":                "parentbased_always_on",
-				"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": backEnd,
-				"OTEL_EXPORTER_OTLP_TRACES_TIMEOUT":  "",
-				"OTEL_BSP_SCHEDULE_DELAY":            "200",
-				"OTEL_BSP_MAX_QUEUE_SIZE":            "8192",
-				"OTEL_BSP_MAX_EXPORT_BATCH_SIZE":     "2048",
-				"OTEL_METRICS_EXPORTER":              "none",
-				"OTEL_EXPORTER_PROMETHEUS_HOST":      "127.0.0.1",
-				"OTEL_EXPORTER_PROMETHEUS_PORT":      "0",
-				"OTEL_EXPORTER_OTLP_LOGS_ENDPOINT":   "",
-			}, step.env} {
-				for name, value := range env {
-					b.Setenv(name, value)
-				}
-			}
-			service.start(b, upstream, step.logLevel)
-			request := []byte("GET / HTTP/1.1\r\nHost: service.localhost\r\nUser-Agent: benchmark\r\nAccept: text/html\r\n" +
-				"Uber-Trace-Id: 0123456789abcdef0123456789abcdef:0123456789abcdef:0:" + step.sampled + "\r\n\r\n")
 			b.SetParallelism(8)
 			b.ReportAllocs()
-			b.ResetTimer()
 			b.RunParallel(func(pb *testing.PB) {
-				conn, err := net.Dial("tcp", service.addr)
-				if err != nil {
+				if err := askAgain(addr, request, pb.Next); err != nil {
 					b.Error(err)
-					return
-				}
-				defer conn.Close()
-				answers := bufio.NewReader(conn)
-				for pb.Next() {
-					_, err := conn.Write(request)
-					if err := errors.Join(err, skipAnswer(answers)); err != nil {
-						b.Error(err)
-						return
-					}
 				}
 			})
 		})
-		if err := service.stop(); err != nil {
+		if err := stop(); err != nil {
 			b.Error(err)
 		}
 	}
 }
 
-// benchmarked is the program while it is measured. It is started once for all runs of a step:
-// OpenTelemetry's globals are meant to be set once, and some would keep to what they were first.
-type benchmarked struct {
-	addr   string
-	cancel context.CancelFunc
-	done   chan error
-	stdout *os.File
-}
-
-// start runs the program, unless it runs already, and waits until it is ready.
-func (p *benchmarked) start(b *testing.B, upstream, logLevel string) {
+// startBenchmarked starts the program, and returns its address when it is ready.
+func startBenchmarked(b *testing.B, upstream, logLevel string) (addr string, stop func() error) {
 	b.Helper()
-	if p.done != nil {
-		return
-	}
-	var err error
 	// What it logs goes where writing costs a system call, as it does in a container, and nothing
 	// more.
-	if p.stdout, err = os.OpenFile(os.DevNull, os.O_WRONLY, 0); err != nil {
+	stdout, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	if err != nil {
 		b.Fatal(err)
 	}
 	free, err := net.Listen("tcp", "127.0.0.1:0") // a program that logs errors only does not tell which port it took
 	if err != nil {
 		b.Fatal(err)
 	}
-	p.addr = free.Addr().String()
+	addr = free.Addr().String()
 	free.Close()
-	env := map[string]string{"ADDR": p.addr, "LOG_LEVEL": logLevel, "UPSTREAM": upstream,
+	env := map[string]string{"ADDR": addr, "LOG_LEVEL": logLevel, "UPSTREAM": upstream,
 		"REDIS_MIN": "0s", "REDIS_MAX": "0s", "DATABASE_MIN": "0s", "DATABASE_MAX": "0s",
 		"TRACE_LINK": "http://127.0.0.1:3000/?trace={trace_id}"}
-	var ctx context.Context
-	ctx, p.cancel = context.WithCancel(context.Background())
-	p.done = make(chan error, 1)
-	go func() { p.done <- run(ctx, nil, func(name string) string { return env[name] }, p.stdout, os.Stderr) }()
-	for deadline := time.Now().Add(waitTimeout); checkHealth(p.addr) != nil; {
-		select {
-		case err := <-p.done:
-			p.done <- err
-			b.Fatalf("it ended before it was ready: %v", err)
-		case <-time.After(time.Millisecond):
-		}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- run(ctx, nil, func(name string) string { return env[name] }, stdout, os.Stderr) }()
+	for deadline := time.Now().Add(20 * time.Second); checkHealth(addr) != nil; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			b.Fatal("it does not get ready")
 		}
 	}
-}
-
-// stop ends the program and returns how it ended.
-func (p *benchmarked) stop() error {
-	if p.done == nil {
-		return nil
+	return addr, func() error {
+		cancel()
+		return errors.Join(<-done, stdout.Close())
 	}
-	p.cancel()
-	return errors.Join(<-p.done, p.stdout.Close())
 }
 
-// skipAnswer reads one answer to its end. It takes what net/http sends for a short page, and
-// allocates nothing.
-func skipAnswer(answers *bufio.Reader) error {
-	length := -1
-	for first := true; ; first = false {
-		line, err := answers.ReadSlice('\n')
-		if err != nil {
+// askAgain sends a request and reads the page that answers it, over one connection, while next is true.
+func askAgain(addr string, request []byte, next func() bool) error {
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	for answers := bufio.NewReader(conn); next(); {
+		if _, err := conn.Write(request); err != nil {
 			return err
 		}
-		if first && !bytes.HasPrefix(line, []byte("HTTP/1.1 200 ")) {
-			return fmt.Errorf("answered %q", line)
+		status, err := answers.ReadSlice('\n')
+		if err == nil && !bytes.HasPrefix(status, []byte("HTTP/1.1 200 ")) {
+			return fmt.Errorf("answered %q", status)
 		}
-		if value, ok := bytes.CutPrefix(line, []byte("Content-Length: ")); ok {
-			if length, err = strconv.Atoi(string(bytes.TrimSpace(value))); err != nil {
-				return err
-			}
-		}
-		if len(line) == len("\r\n") {
-			break
+		if err := skipTo("</html>\n", answers); err != nil {
+			return err
 		}
 	}
-	if length < 0 {
-		return errors.New("an answer without its length")
+	return nil
+}
+
+// skipTo reads up to a line, and allocates nothing.
+func skipTo(last string, lines *bufio.Reader) error {
+	for {
+		if line, err := lines.ReadSlice('\n'); err != nil || string(line) == last {
+			return err
+		}
 	}
-	_, err := answers.Discard(length)
-	return err
 }
 
 // nullUpstream answers every request in the same way, and costs little more than the system calls.
@@ -197,14 +157,11 @@ func nullUpstream(b *testing.B) (url string) {
 			}
 			go func() {
 				defer conn.Close()
-				for requests := bufio.NewReader(conn); ; {
-					line, err := requests.ReadSlice('\n')
-					if err == nil && len(line) == len("\r\n") {
-						_, err = conn.Write(answer)
-					}
-					if err != nil {
+				for requests := bufio.NewReader(conn); err == nil; {
+					if err := skipTo("\r\n", requests); err != nil {
 						return
 					}
+					_, err = conn.Write(answer)
 				}
 			}()
 		}

@@ -123,10 +123,12 @@ func TestTraceQLFindsTheTracesOfOneSpanThatFulfilsAll(t *testing.T) {
 	child := newSpan(0xa, 2, 1, "redis_call", 1, 5)
 	send(t, c, export(attrs("service.name", "uservice3", "process.pid", 7), a, child), export(attrs("service.name", "uservice4"), b))
 	for q, want := range map[string]string{
-		`{}`:                                  "a b",
-		` { } `:                               "a b",
-		`{resource.service.name="uservice3"}`: "a",
-		`{ resource.service.name = "user" }`:  "",
+		`{}`:                                             "a b",
+		` { } `:                                          "a b",
+		`{resource.service.name="uservice3"}`:            "a",
+		`{ resource.service.name = "user" }`:             "",
+		`{ resource.service.name =~ "user" }`:            "",
+		`{ resource.service.name =~ ".*3|x" }`:           "a",
 		`{ resource.service.name > "uservice3" }`:        "b",
 		`{ resource.process.pid != 8 }`:                  "a", // what is missing is not unequal
 		`{ span.code = 200 }`:                            "a",
@@ -166,7 +168,7 @@ func TestTraceQLFindsTheTracesOfOneSpanThatFulfilsAll(t *testing.T) {
 func TestUnsupportedQueriesSayWhatIsSupported(t *testing.T) {
 	h := New(discard).APIHandler()
 	for _, q := range []string{
-		"{", "foo", "{}{}", " ", "{} | count() > 2", `{ .x = "y" }`, "{ span.x }", `{ span.x =~ "y" }`, `{ name = "a" || name = "b" }`,
+		"{", "foo", "{}{}", " ", "{} | count() > 2", `{ .x = "y" }`, "{ span.x }", `{ span.x !~ "y" }`, `{ span.x =~ "(" }`, "{ span.x =~ 1 }", `{ name = "a" || name = "b" }`,
 		`{ name = "a" && }`, `{ name = "a }`, `{ name = "\q" }`, "{ name = 5 }", "{ name = error }", "{ status = errors }", "{ status > error }",
 		"{ kind = error }", `{ duration > "1s" }`, "{ duration > 1x }", "{ duration > 1d }", "{ rootName = 1 }", `{ event.x = "y" }`,
 		"{} with (sample=0.1)", "{} && ", "{} || {}", `{ ok = true }`,

@@ -17,7 +17,7 @@ import (
 // What is understood of TraceQL. A name ends where Tempo's lexer ends it. The hint asks for the newest
 // traces, which are answered anyway.
 const (
-	comparison = `(resource\.|span\.|)([^\s{}()=~!<>&|^,"]+)\s*(!=|<=|>=|=|<|>)\s*` +
+	comparison = `(resource\.|span\.|)([^\s{}()=~!<>&|^,"]+)\s*(!=|<=|>=|=~|=|<|>)\s*` +
 		`("(?:[^"\\\n]|\\.)*"|-?[0-9][0-9a-zµ.]*|[a-z]+)`
 	spanset = `\{\s*(?:` + comparison + `(?:\s*&&\s*` + comparison + `)*)?\s*\}`
 	hint    = `with\s*\(\s*most_recent\s*=\s*true\s*\)`
@@ -31,7 +31,7 @@ var (
 )
 
 var errTraceQL = errors.New(`invalid TraceQL query: this collector answers { } and { resource.x = "y" && span.z > 1 && name != "n" && ` +
-	`kind = server && status = error && duration > 1s && traceDuration > 1s }, with =, !=, <, <=, > and >=, ` +
+	`kind = server && status = error && duration > 1s && traceDuration > 1s }, with =, !=, <, <=, >, >= and =~, ` +
 	`and several of them with && between; ask a real Tempo for more`)
 
 // intrinsics are what a span has besides attributes, in the types of the values that they compare to.
@@ -95,12 +95,19 @@ func (t *trace) has(all []condition) bool {
 // that too.
 func newCondition(scope, name, operator, text string) condition {
 	want := parseValue(text)
-	_, isText := want.(string)
+	literal, isText := want.(string)
 	_, isNumber := want.(float64)
 	if want == nil || !isText && !isNumber && operator != "=" && operator != "!=" {
 		return nil
 	}
 	holds := func(got any) bool { return compare(got, operator, want) }
+	if operator == "=~" {
+		pattern, err := regexp.Compile("^(?:" + literal + ")$")
+		if !isText || err != nil {
+			return nil
+		}
+		holds = func(got any) bool { s, ok := got.(string); return ok && pattern.MatchString(s) }
+	}
 	if scope == "" {
 		intrinsic := intrinsics[name]
 		if intrinsic == nil || reflect.TypeOf(intrinsic(&trace{}, span{})) != reflect.TypeOf(want) {

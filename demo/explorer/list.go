@@ -167,9 +167,9 @@ func (f filter) queries() []string {
 	return whose
 }
 
-// askedFor finds the traces of requests for a service of the demo.
+// askedFor finds the traces of requests for a service of the demo. Traefik writes the host name with its port.
 func askedFor(service string) string {
-	return fmt.Sprintf("{span.server.address=%q}", topology.Host(service))
+	return fmt.Sprintf("{span.server.address=~%q}", topology.Host(service)+"(:.*)?")
 }
 
 // faultBegan is when the fault began that the reader looks for, or the zero time.

@@ -50,7 +50,7 @@ func TestAListIsFiltered(t *testing.T) {
 		!strings.Contains(e.Text, "not sampled has none") {
 		t.Errorf("an empty store: %+v", e)
 	}
-	export(t, c, 1, "gateway", "uservice1.localhost", 4*time.Minute, time.Second, false)
+	export(t, c, 1, "gateway", "uservice1.localhost:8000", 4*time.Minute, time.Second, false)
 	export(t, c, 2, "gateway", "uservice3.localhost", 3*time.Minute, 2*time.Second, false) // uservice3 has sent nothing
 	export(t, c, 3, "shop", "", 2*time.Minute, 300*time.Millisecond, true)
 	export(t, c, 4, `a "b"`, "", time.Minute, 50*time.Millisecond, false)

@@ -71,7 +71,7 @@ func TestSpansAreNamedAndJudgedAsTraefiks(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			r := newRig(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(tc.status) }))
-			r.get(t, "uservice3.localhost", "/p/%ff?token=secret&a=b", http.Header{"User-Agent": {"\xff"}})
+			r.get(t, "uservice3.localhost:8000", "/p/%ff?token=secret&a=b", http.Header{"User-Agent": {"\xff"}})
 			spans := r.ended(t, 2)
 			client, server := spans[0], spans[1]
 			for _, want := range []struct {

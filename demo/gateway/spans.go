@@ -10,6 +10,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"example.com/grafana-tempo-go-demo/demo/header"
+	"example.com/grafana-tempo-go-demo/demo/topology"
 )
 
 // errSwitching is a 101 answer. No service here has another protocol to offer, and the connection behind
@@ -50,7 +51,7 @@ func (l *lastHop) RoundTrip(r *http.Request) (*http.Response, error) {
 // UTF-8 makes the exporter drop the whole batch.
 func describe(span trace.Span, r *http.Request) {
 	span.SetAttributes(
-		semconv.ServerAddress(valid(r.Host)),
+		semconv.ServerAddress(valid(topology.HostName(r.Host))),
 		semconv.URLPath(valid(r.URL.Path)),
 		semconv.URLQuery(redacted(r.URL)),
 		semconv.UserAgentOriginal(valid(r.UserAgent())),

@@ -6,7 +6,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"sync/atomic"
@@ -76,6 +78,9 @@ func Start(o Options) (*Process, error) {
 	p.cmd, p.stop = cmd, cancel
 	if err := cmd.Start(); err != nil {
 		cancel()
+		if errors.Is(err, fs.ErrPermission) {
+			err = fmt.Errorf("%w: set TMPDIR to a folder in which programs may run", err)
+		}
 		return nil, fmt.Errorf("start %s: %w", o.Name, err)
 	}
 	go func() {

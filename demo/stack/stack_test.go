@@ -3,6 +3,7 @@ package stack
 import (
 	"context"
 	"errors"
+	"net/http"
 	"strings"
 	"testing"
 )
@@ -21,6 +22,12 @@ func TestStackRunsAndLeavesNothing(t *testing.T) {
 	}
 	s.judge(t, []string{wholeTrace}, 0, wholeLedger, "")
 	s.ask(t, "uservice1")
+	client := &http.Client{Transport: &http.Transport{Protocols: new(http.Protocols)}}
+	client.Transport.(*http.Transport).Protocols.SetUnencryptedHTTP2(true)
+	defer client.CloseIdleConnections()
+	if res, err := client.Get(u.Gateway); err != nil || res.ProtoMajor != 2 { // a host that the gateway does not know
+		t.Errorf("HTTP/2 without TLS: %v, %v", res, err)
+	}
 	if !strings.Contains(s.logs(), "gateway   | {") || !strings.Contains(s.logs(), "uservice2 | {") {
 		t.Errorf("logs: %s", s.logs())
 	}

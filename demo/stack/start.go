@@ -153,6 +153,11 @@ func (s *Stack) serve(name string, h http.Handler) {
 		MaxHeaderBytes: 64 << 10, // the Jaeger propagator takes 17 times a header's size to judge it
 		ErrorLog:       slog.NewLogLogger(s.output.logger(name).Handler(), slog.LevelWarn),
 	}
+	if name == topology.Gateway { // HTTP/2 without TLS, too, as on Traefik's entry points
+		p.server.Protocols = new(http.Protocols)
+		p.server.Protocols.SetHTTP1(true)
+		p.server.Protocols.SetUnencryptedHTTP2(true)
+	}
 	s.run(name, func() error { return p.server.Serve(p.listener) })
 }
 

@@ -89,13 +89,16 @@ func (t *Trace) notes() (notes []Note) {
 	if outside != "" {
 		add("", "wait", "Seen from outside, "+outside+".", kernel)
 	}
-	most := t.most()
+	most, wrong := t.most(), slices.IndexFunc(t.Spans, func(s *Span) bool { return refused(s.Span) })
 	switch {
 	case t.Origin != nil && t.Origin.StatusMessage != "":
 		message := []rune(t.Origin.StatusMessage)
 		add("bad", "error", "", "The error began in %s: “%s”.", t.Origin, string(message[:min(len(message), maxMessage)]))
 	case t.Origin != nil:
 		add("bad", "error", "", "The error began in %s.", t.Origin)
+	case wrong >= 0 && t.status()/100 == 4:
+		add("warn", "error", "", "%s answered %s: the request was wrong. %s is marked as failed because of that.",
+			t.Title, t.Status, t.Spans[wrong])
 	case dark != nil && dark.call != nil && dark.call.Status == "error" && !dark.plain():
 		add("bad", "error", "", "%s failed. No span here says where the error began.", dark.call)
 	case outside == "" && most != nil:

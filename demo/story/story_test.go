@@ -78,6 +78,13 @@ func proxied(service string, status int64, more ...any) []*tempo.Span {
 		span(2, 1, "client", "gateway", "ReverseProxy", 0, 1000, append([]any{code}, more...)...))
 }
 
+// refusing is proxied with an answer that only a client calls an error.
+func refusing(service string, status int64) []*tempo.Span {
+	spans := proxied(service, status)
+	spans[1].Status = "error"
+	return spans
+}
+
 // inside makes the spans 3 and 4 of uservice3; number 5, its call, is left to the test.
 func inside(more ...any) []*tempo.Span {
 	return one(span(3, 2, "server", "uservice3", "handle_incoming_call", 0, 1000, more...),
@@ -161,6 +168,9 @@ func TestNotes(t *testing.T) {
 				"mystery: 1.00 s unexplained, 100 % of the total. uservice3 is instrumented, yet no span of it is here. " +
 					"Perhaps the call did not reach it and gateway answered 502 itself, " + elsewhere + ", " + exporter,
 				"bad: ReverseProxy of gateway failed. No span here says where the error began."}},
+		{"the request was wrong", join(refusing("uservice3", 400), inside()), nil, 0,
+			[]string{"warn: uservice3 answered 400: the request was wrong. ReverseProxy of gateway is marked as failed because of that."}},
+		{"the caller hung up", join(refusing("uservice3", 499), inside()), nil, 0, []string{"bad: The error began in ReverseProxy of gateway."}},
 		{"an error with its message", join(proxied("uservice3", 502, failure("")), inside(failure("")), call(answered, failure("")), behind(failure("no disk"))),
 			nil, 0, []string{"bad: The error began in database_call of uservice4: “no disk”."}},
 		{"the error began in a call that nobody answered", join(proxied("uservice3", 502, failure("")), inside(failure("")), call(asked, failure("refused"))),

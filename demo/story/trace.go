@@ -2,6 +2,7 @@ package story
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -213,16 +214,24 @@ func (t *Trace) Find(spanID string) *Span { return t.of[t.tempo.Span(spanID)] }
 
 // ErrorOrigin returns the span in which an error began: the first to end of those that failed and
 // have no failed span below them. A call that was answered by somebody of whom the trace has no span
-// does not say where it began. Nil if no span says so.
+// does not say where it began, and one that was refused is no error of its own. Nil if no span says so.
 func ErrorOrigin(t *tempo.Trace) (origin *tempo.Span) {
 	failed := func(s *tempo.Span) bool { return s.Status == "error" }
 	for _, s := range t.Spans {
 		elsewhere := s.Kind == "client" && len(s.Children) == 0 && s.Answered()
-		if failed(s) && !elsewhere && !slices.ContainsFunc(s.Children, failed) && (origin == nil || s.End.Before(origin.End)) {
+		if failed(s) && !elsewhere && !refused(s) && !slices.ContainsFunc(s.Children, failed) && (origin == nil || s.End.Before(origin.End)) {
 			origin = s
 		}
 	}
 	return origin
+}
+
+// refused reports whether a call is marked as failed only because its answer was 4xx: its caller is not.
+// At 499 the caller hung up.
+func refused(s *tempo.Span) bool {
+	code := fmt.Sprint(cmp.Or(s.Attributes["http.response.status_code"], s.Attributes["http.status_code"]))
+	return s.Kind == "client" && s.Status == "error" && (s.Parent == nil || s.Parent.Status != "error") &&
+		len(code) == 3 && code[0] == '4' && code != "499"
 }
 
 // text is the first of some attributes that a span has, as text.

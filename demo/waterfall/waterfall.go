@@ -140,11 +140,11 @@ func (d *drawing) measure() bool {
 
 func (d *drawing) draw() {
 	total := d.clean(d.trace.Duration.String())
-	fmt.Fprintf(&d.out, "trace %s  %s  %s", d.clean(d.trace.ID), term.Count(len(d.trace.Spans), "span"), total)
+	spans := term.Count(len(d.trace.Spans), "span")
 	if d.trace.Errors > 0 {
-		d.out.WriteString("  " + d.paint(term.Red, term.Count(d.trace.Errors, "error")))
+		spans = d.paint(term.Red, fmt.Sprintf("%d of %s failed", d.trace.Errors, spans))
 	}
-	d.out.WriteString("\n")
+	fmt.Fprintf(&d.out, "trace %s  %s  %s\n", d.clean(d.trace.ID), spans, total)
 	if d.bars >= len("0 "+total) { // the scale above the bars
 		scale := fmt.Sprintf("0%*s", d.bars-1, total)
 		d.out.WriteString(strings.Repeat(" ", d.name+d.service+d.duration+6) + d.paint(term.Faint, scale) + "\n")

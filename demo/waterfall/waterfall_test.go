@@ -67,10 +67,6 @@ func TestRender(t *testing.T) {
 	for _, s := range outside[2:] {
 		s.Resource = map[string]any{"telemetry.distro.name": "opentelemetry-ebpf-instrumentation"}
 	}
-	hung := []*tempo.Span{
-		span("1", "", "uservice3", "handle_incoming_call", 0, 1000), span("2", "1", "uservice3", "other_uservice_call", 200, 1000),
-	}
-	hung[1].Kind, hung[1].Attributes = "client", map[string]any{"http.request.method": "GET"}
 
 	for _, tc := range []struct {
 		name  string
@@ -90,7 +86,7 @@ GET                               gateway    1.71 s  █████████
             └─ database_call      uservice4  1.55 s    █████████████████████████
 `},
 		{"errors in words, narrow, without Unicode", broken, Options{Width: 56, ASCII: true}, `
-trace 0af7651916cd43dd8448eb211c80319c  7 spans  1.71 s  2 errors
+trace 0af7651916cd43dd8448eb211c80319c  2 of 7 spans failed  1.71 s
                                         0         1.71 s
 GET                  gateway    1.71 s  ================
 'ReverseProxy        gateway    1.70 s  ================
@@ -103,13 +99,6 @@ GET                  gateway    1.71 s  ================
      ERROR: connection refused by a server that has a
      long name
 `},
-		{"a call that nobody answered", hung, Options{}, `
-trace 0af7651916cd43dd8448eb211c80319c  2 spans  1.00 s
-                                           0                              1.00 s
-handle_incoming_call    uservice3  1.00 s  █████████████████████████████████████
-└─ other_uservice_call  uservice3  800 ms         ██████████████████████████████
-   └─ unexplained                  800 ms         ░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░
-`},
 		{"seen from outside as far as uservice1", outside, Options{}, `
 trace 0af7651916cd43dd8448eb211c80319c  5 spans  1.00 s
                                                0                          1.00 s
@@ -121,14 +110,8 @@ GET                         gateway    1.00 s  ███████████
             └─ unexplained             750 ms          ░░░░░░░░░░░░░░░░░░░░░░░░░
 ▒ seen from outside, by the kernel: what happened inside is unexplained
 `},
-		{"a span whose parent is missing", []*tempo.Span{span("1", "9", "a", "lost", 0, 2)}, Options{Width: 40}, `
-trace 0af7651916cd43dd8448eb211c80319c  1 span  2.00 ms
-                        0        2.00 ms
-lost        a  2.00 ms  ████████████████
-(its parent is not here)
-`},
 		{"hostile names", []*tempo.Span{failed(span("1", "", "a\nb", "\x1b[2J\u202Egnp\xff", 0, 0), "\a\r")}, Options{Width: 40}, `
-trace 0af7651916cd43dd8448eb211c80319c  1 span  0 ms  1 error
+trace 0af7651916cd43dd8448eb211c80319c  1 of 1 span failed  0 ms
                        0            0 ms
 �[2J�gnp�   a�b  0 ms  ▏
 ERROR: ��
@@ -154,13 +137,6 @@ root        a  10.0 ms  ████████████████
 …   └level  a  10.0 ms  ████████████████
 …   └level  a  10.0 ms  ████████████████
 `},
-		{"a plain service measures nothing", []*tempo.Span{span("1", "", "gateway", "GET", 0, 1000), answered(span("2", "1", "gateway", "ReverseProxy", 0, 1000))}, Options{}, `
-trace 0af7651916cd43dd8448eb211c80319c  2 spans  1.00 s
-                                    0                                     1.00 s
-GET                gateway  1.00 s  ████████████████████████████████████████████
-└─ ReverseProxy    gateway  1.00 s  ████████████████████████████████████████████
-   └─ unexplained           1.00 s  ░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░
-`},
 		{"a dead exporter leaves a hole, less what is known", hole, Options{}, `
 trace 0af7651916cd43dd8448eb211c80319c  4 spans  1.00 s
                                          0                                1.00 s
@@ -170,13 +146,6 @@ GET                   gateway    1.00 s  █████████████
 handle_incoming_call  uservice4  700 ms          ███████████████████████████
 │  (its parent is not here)
 └─ database_call      uservice4  700 ms          ███████████████████████████
-`},
-		{"a lost span leaves none", []*tempo.Span{span("1", "", "a", "server", 0, 1000), span("3", "2", "b", "server", 100, 900)}, Options{Width: 50, ASCII: true}, `
-trace 0af7651916cd43dd8448eb211c80319c  2 spans  1.00 s
-                       0                    1.00 s
-server      a  1.00 s  ===========================
-server      b  800 ms     =====================
-(its parent is not here)
 `},
 		{"parents in a circle, in microseconds", []*tempo.Span{span("1", "2", "a", "one", 0, 0.5), span("2", "1", "a", "two", 0, 0.25)}, Options{Width: 50, ASCII: true}, `
 trace 0af7651916cd43dd8448eb211c80319c  2 spans  500 us
@@ -194,20 +163,13 @@ unexplained     200 ms                  ?????
 `},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			if got, want := Render(build(tc.spans...), tc.o), strings.TrimPrefix(strings.ReplaceAll(tc.want, "'", corner(tc.o)), "\n"); got != want {
-				t.Errorf("got\n%s\nwant\n%s", got, want)
+			// Go's raw strings cannot hold the corner of ASCII, a backquote.
+			got := "\n" + strings.ReplaceAll(Render(build(tc.spans...), tc.o), "`", "'")
+			if got != tc.want {
+				t.Errorf("got%s\nwant%s", got, tc.want)
 			}
 		})
 	}
-}
-
-// corner is what an apostrophe stands for in a drawing above: Go's raw strings cannot hold a
-// backquote.
-func corner(o Options) string {
-	if o.ASCII {
-		return "`"
-	}
-	return "'"
 }
 
 func TestLinesKeepToTheWidth(t *testing.T) {

@@ -115,7 +115,7 @@ func TestTheExplorerAnnouncesWhatItShows(t *testing.T) {
 	p := open(t, browser, address+"/trace/"+id, 1280)
 	p.until(`document.querySelectorAll(".detail > .card [data-span]").length === 1`)
 	send(object{"resourceSpans": []object{resourceSpans("stock", timed(id, 2, 1, "server", "count", ago, 0, 2000))}})
-	p.until(`document.querySelector("#announcer").textContent === "Trace of shop: 2 spans, 2.00 s, 0 errors."`)
+	p.until(`document.querySelector("#announcer").textContent === "Trace of shop: 0 of 2 spans failed, 2.00 s."`)
 }
 
 func TestTheExplorerSaysWhoIsGone(t *testing.T) {

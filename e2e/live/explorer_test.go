@@ -90,9 +90,9 @@ func TestTheExplorerShowsWhereTheTimeWent(t *testing.T) {
 		}
 		id := strings.TrimPrefix(js[string](p, "location.pathname"), "/trace/")
 		js[any](p, `void document.querySelector("#f-errors").click()`)
-		p.until(fmt.Sprintf(`document.querySelector('#list a[data-id="%s"] .t-errors')?.textContent === "6 errors"`, id))
+		p.until(fmt.Sprintf(`document.querySelector('#list a[data-id="%s"] .t-errors')?.textContent === "6 of 7 spans failed"`, id))
 		p.until(`[...document.querySelectorAll("#list li")].every((li) => li.classList.contains("failed"))`)
-		p.judge("#list .current .t-counts", said{yes: []string{"6 errors in 7 spans"}})
+		p.judge("#list .current .t-counts", said{yes: []string{"6 of 7 spans failed"}})
 		p.judge(".detail .facts .bad", said{yes: []string{"Failed spans\n6"}})
 	})
 

@@ -138,7 +138,7 @@ export class Detail {
   // announceTrace is for an answer without anything new: the first spans are not the trace.
   announceTrace() {
     const { title, spans, duration, errors } = this.trace;
-    announce(`Trace of ${visible(title)}: ${plural(spans.length, "span")}, ${duration.text}, ${plural(errors, "error")}.`);
+    announce(`Trace of ${visible(title)}: ${errors} of ${plural(spans.length, "span")} failed, ${duration.text}.`);
   }
 
   frame() {

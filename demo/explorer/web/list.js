@@ -152,8 +152,8 @@ export class TraceList {
         bright.length > 5 ? h("span", { class: "chip more" }, "+" + (bright.length - 5)) : "",
         ...entry.services.filter((s) => s.dark).map((s) => chip(s.name, "dark", "no spans")));
     }
-    setText(row.spans, entry.spans ? (entry.errors ? "in " : "") + plural(entry.spans, "span") : "");
-    const errors = entry.errors ? plural(entry.errors, "error") : "";
+    setText(row.spans, entry.spans && !entry.errors ? plural(entry.spans, "span") : "");
+    const errors = entry.errors ? `${entry.errors} of ${plural(entry.spans, "span")} failed` : "";
     row.li.classList.toggle("failed", Boolean(errors));
     if (row.errors.textContent !== errors) row.errors.replaceChildren(...(errors ? [icon("error"), errors] : []));
     setText(row.duration, entry.duration);
