@@ -85,18 +85,8 @@ func TestTheExplorerDoesNotNameWhatItHides(t *testing.T) {
 	}
 	p.unnamed(append([]string{f.Name, f.Title, f.Diagnosis, f.Fix}, f.Hints[1:]...)...)
 
-	// Who names the cause gets all seven, and none looks different.
 	p.click("[data-do=name]")
 	p.until(fmt.Sprintf(`document.querySelectorAll(".causes label").length === %d`, len(lab.Faults())))
-	alike := js[[]string](p, `[...document.querySelectorAll(".causes label")].map((l) => {
-		const value = l.querySelector("input").value;
-		return l.outerHTML.replaceAll(value, "").replace(l.textContent, "");
-	})`)
-	for _, html := range alike {
-		if html != alike[0] {
-			t.Errorf("one cause is shown as %s, another as %s", alike[0], html)
-		}
-	}
 
 	// Repair tells nothing either.
 	p.click("[data-do=repair]")
