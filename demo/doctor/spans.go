@@ -89,6 +89,8 @@ func (e *examination) notSent(ctx context.Context, detail string, senders ...str
 				return broken(detail, "endpoint in vain").yet().with(own.Vain)
 			case own.Started.After(e.sent):
 				return broken(detail, "restarted").yet().with(sender)
+			case own.Back.After(e.sent):
+				return broken(detail, "store away").yet()
 			}
 		}
 	}

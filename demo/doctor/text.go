@@ -70,7 +70,7 @@ func (p *printer) finished(l Link) {
 	case Broken:
 		word, colour = "BROKEN", term.Red
 	}
-	if l.Millis > 0 {
+	if l.Millis >= 1 {
 		took = story.Time(l.Millis * float64(time.Millisecond)).String()
 	}
 	p.clearLine()
@@ -88,12 +88,16 @@ func (p *printer) verdict(r Report) {
 			title = "Broken too: "
 		}
 		for i, c := range l.Causes {
-			p.print("%s", term.Hang(fmt.Sprintf("  %d. ", i+1), term.Clean(c.Why), term.DefaultWidth))
+			number := "     "
+			if len(l.Causes) > 1 {
+				number = fmt.Sprintf("  %d. ", i+1)
+			}
+			p.print("%s", term.Hang(number, term.Clean(c.Why), term.DefaultWidth))
 			p.print("     -> %s\n", strings.ReplaceAll(term.Clean(c.Do), "; ", "\n     -> "))
 		}
 	}
 	if r.OK {
-		p.print("\nNothing is broken: %d links hold, %d could not be examined, %d are not in this stack.\n",
-			count[OK], count[Skipped], count[Absent])
+		p.print("\nNothing is broken: of %d links, %d hold, %d could not be examined, %d are not in this stack.\n",
+			len(r.Links), count[OK], count[Skipped], count[Absent])
 	}
 }

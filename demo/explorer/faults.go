@@ -10,6 +10,15 @@ import (
 
 const noSuchFault = "There is no such fault. GET /api/faults/all lists them."
 
+// hiding reports whether a fault is on that the reader looks for: the page shows evidence alone.
+func (e *explorer) hiding() bool {
+	if e.Faults == nil {
+		return false
+	}
+	r := e.Faults.State().Riddle
+	return r != nil && r.Answer == nil
+}
+
 // faults tells what may be told of what is broken. The names are elsewhere: in this answer one might
 // look for the one that is a secret.
 func (e *explorer) faults(w http.ResponseWriter, _ *http.Request) {

@@ -58,6 +58,9 @@ func (e *explorer) trace(w http.ResponseWriter, r *http.Request) {
 		e.failStore(w, r, err)
 		return
 	}
+	if e.hiding() {
+		holdBack(t, requests)
+	}
 	got := shown{Trace: t, Requests: story.Hops(requests, id, t), Total: total, SampledMeans: story.SampledMeans}
 	if err != nil {
 		query := r.URL.Query()
@@ -76,6 +79,20 @@ func (e *explorer) trace(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	answer(w, http.StatusOK, got)
+}
+
+// holdBack leaves out what a trace and its requests say of a cut or of missing spans. T may be nil.
+func holdBack(t *story.Trace, requests []ledger.Request) {
+	if t != nil {
+		t.Notes = slices.DeleteFunc(t.Notes, func(n story.Note) bool { return n.Title != "" })
+	}
+	for i := range requests {
+		requests[i].Outcome = ledger.Unknown
+		requests[i].Summary = "Nothing is concluded here while a fault is hidden: reload the page once it is found."
+		for j := range requests[i].Hops {
+			requests[i].Hops[j].Says = ""
+		}
+	}
 }
 
 // maxRequests is how many requests are drawn beside a trace.

@@ -12,6 +12,7 @@ import (
 
 	"example.com/grafana-tempo-go-demo/demo/collector"
 	"example.com/grafana-tempo-go-demo/demo/header"
+	"example.com/grafana-tempo-go-demo/demo/lab"
 	"example.com/grafana-tempo-go-demo/demo/ledger"
 )
 
@@ -37,7 +38,7 @@ func (l fakeLedger) Trace(id string, _ int) ([]ledger.Request, int, error) {
 }
 
 // serve returns an explorer of a collector that has a plain service's trace, and one of its twin.
-func serve(t *testing.T, l Ledger) http.Handler {
+func serve(t *testing.T, l Ledger, faults *lab.Lab) http.Handler {
 	t.Helper()
 	store := collector.New(slog.New(slog.DiscardHandler))
 	start := time.Now().Add(-30 * time.Second).UnixNano()
@@ -61,14 +62,19 @@ func serve(t *testing.T, l Ledger) http.Handler {
 	}
 	api := httptest.NewServer(store.APIHandler())
 	t.Cleanup(api.Close)
-	return New(Options{Tempo: parse(t, api.URL), Gateway: parse(t, nowhere), Ledger: l})
+	return New(Options{Tempo: parse(t, api.URL), Gateway: parse(t, nowhere), Ledger: l, Faults: faults})
 }
 
 func TestAnswersAboutTraces(t *testing.T) {
 	off := false
 	unsampled := []ledger.Request{{Agent: "agent unsampled", Hops: []ledger.Hop{{To: "gateway", TraceID: "11111111111111111111111111111111",
 		Arrived: []header.Header{{TraceID: "11111111111111111111111111111111", Sampled: &off}}}}}}
-	withLedger, without := serve(t, fakeLedger{unsampled[0].Hops[0].TraceID: unsampled}), serve(t, nil)
+	withLedger, without := serve(t, fakeLedger{unsampled[0].Hops[0].TraceID: unsampled}, nil), serve(t, nil, nil)
+	hidden := lab.New(&fakeFaults{}, 7)
+	hiding := serve(t, fakeLedger{knownID: {{Outcome: ledger.Cut, Hops: []ledger.Hop{{Says: "gateway sent it like that."}}}}}, hidden)
+	if err := hidden.Begin(); err != nil {
+		t.Fatal(err)
+	}
 	refusing := newFake(t, func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "too many", http.StatusTooManyRequests) })
 	gone := newFake(t, nil)
 	gone.Close()
@@ -81,6 +87,8 @@ func TestAnswersAboutTraces(t *testing.T) {
 	}{
 		{"a plain service's", without, "/api/trace/ABC", 200, map[string]string{"trace.id": knownID, "trace.title": "uservice1", "trace.duration.text": "1.55 s",
 			"trace.dark.name": "uservice1", "trace.plain.twin": "uservice3", "settled": "true", "absent": "<nil>", "requests": "<nil>"}},
+		{"while a fault is hidden", hiding, "/api/trace/ABC", 200, map[string]string{"trace.notes": "[]", "requests.0.kind": "",
+			"requests.0.headline": "Nothing is concluded here while a fault is hidden: reload the page once it is found.", "requests.0.hops.0.says.0.text": ""}},
 		{"beside its twin", without, "/api/trace/abc", 200, map[string]string{"twin.trace.id": twinID, "twin.title": "A request like it, instrumented: uservice3"}},
 		{"the twin's own", without, "/api/trace/" + twinID, 200, map[string]string{"twin": "<nil>"}},
 		{"what is no id", without, "/api/trace/000", 200, map[string]string{"absent.title": "This is not a trace id", "absent.texts.1": "000", "settled": "true"}},

@@ -21,6 +21,7 @@ type Answer struct {
 type Telemetry struct {
 	Started time.Time `json:"started,omitzero"` // when it began to listen, the last time
 	Vain    string    `json:"vain,omitempty"`   // the endpoint to which it has sent spans in vain since
+	Back    time.Time `json:"back,omitzero"`    // when its spans reached the back end again, the last time
 }
 
 // Answer has at most DefaultLimit requests that had to do with a trace, see Trace, and what services

@@ -46,7 +46,7 @@ func request(first *record) Request {
 		r.Hops = append(r.Hops, unlogged(last))
 	case last.TraceID == "":
 		lost = last.Name
-		*says += " No header of its own left " + lost + ", so nobody can say what it called next."
+		*says += " So nothing ties what " + lost + " calls to this request."
 	case last.answered != 0:
 		lost = last.Name
 		*says += " " + last.Service + " answered it, and nobody can say which of the requests that it logged is this one."

@@ -159,8 +159,12 @@ func TestWhatServicesSayOfTheirTelemetry(t *testing.T) {
 	if own := l.services["uservice3"]; own.Vain != "http://127.0.0.1:1" || own.Started.Second() != 1 {
 		t.Errorf("it has %v", own)
 	}
-	l.AddLine("uservice3", []byte(at+`4Z","msg":"listening"}`))
-	if own := l.services["uservice3"]; own.Vain != "" || own.Started.Second() != 4 {
+	l.AddLine("uservice3", []byte(at+`4Z","msg":"telemetry reaches the back end again","what":"spans"}`))
+	if own := l.services["uservice3"]; own.Vain != "" || own.Back.Second() != 4 || own.Started.Second() != 1 {
+		t.Errorf("after the outage: %v", own)
+	}
+	l.AddLine("uservice3", []byte(at+`5Z","msg":"listening"}`))
+	if own := l.services["uservice3"]; own.Vain != "" || own.Started.Second() != 5 {
 		t.Errorf("after its start: %v", own)
 	}
 }

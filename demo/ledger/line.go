@@ -12,8 +12,12 @@ import (
 	"example.com/grafana-tempo-go-demo/demo/topology"
 )
 
-// inVain begins what a service says once a minute while it sends telemetry in vain.
-const inVain = "telemetry does not reach the back end"
+// A service begins a line with inVain once a minute while it sends telemetry in vain, and with again
+// when that is over.
+const (
+	inVain = "telemetry does not reach the back end"
+	again  = "telemetry reaches the back end again"
+)
 
 // logLine is a line of the gateway or of a service.
 type logLine struct {
@@ -59,6 +63,8 @@ func (l *Ledger) AddLine(service string, data []byte) (read bool) {
 		l.addTelemetry(service, func(own *Telemetry) { *own = Telemetry{Started: in.Time} })
 	case strings.HasPrefix(in.Msg, inVain) && in.What == "spans":
 		l.addTelemetry(service, func(own *Telemetry) { own.Vain = header.Cut(in.Endpoint, maxText) })
+	case strings.HasPrefix(in.Msg, again) && in.What == "spans":
+		l.addTelemetry(service, func(own *Telemetry) { own.Vain, own.Back = "", in.Time })
 	}
 	return true
 }

@@ -45,7 +45,7 @@ var scenarios = []struct {
 		l.AddProxy(gatewayRecord(0, "uservice1", traceA, uber(traceA, 2)))
 	}, []string{"ended | " + started1 + "dropped"}, []string{"The trace ends at uservice1, which dropped it.",
 		"uservice1 dropped the trace: without instrumentation, a service neither reads the header nor sends it on. " +
-			"No header of its own left uservice1, so nobody can say what it called next."}},
+			"So nothing ties what uservice1 calls to this request."}},
 
 	{"nothing says what the plain pair's second request belongs to", func(l *Ledger) {
 		for i, id := range []string{traceA, traceB} {

@@ -15,7 +15,8 @@ const (
 
 // SampledMeans stands once where a header is shown, or the lack of a trace.
 const SampledMeans = "Sampled (flag 1): the sender records its span, and a receiver that obeys the flag records its own too. " +
-	"Not sampled (flag 0): they record none."
+	"Not sampled (flag 0): one that obeys it (OTEL_TRACES_SAMPLER=parentbased_…) records none, and one with always_on, " +
+	"the demo's default, records all the same."
 
 // Absent is what is known of a trace of which no span is here.
 type Absent struct {
@@ -51,8 +52,8 @@ func Missing(id string, kept bool, requests []ledger.Request, unsampledElsewhere
 	case !over && waited < briefly:
 		return Absent{}
 	case !over:
-		return Absent{"wait", "Waiting for this trace",
-			[]string{"Its spans are on their way: they are sent a moment after the answer.", id}, false, false}
+		return Absent{"wait", "Looking for this trace",
+			[]string{"Spans are sent a moment after the answer.", id}, false, false}
 	}
 	var why string
 	switch {

@@ -81,7 +81,7 @@ func TestHops(t *testing.T) {
 		continued4 = "uservice4 continued the trace: its span's parent is the one named in uber-trace-id. | flags 1, sampled"
 		wanted     = "want trace:span:parent:flags, lower-case hexadecimal, with ids of up to 32 and 16 digits that are not all 0"
 		dropped    = "uservice1 dropped the trace: without instrumentation, a service neither reads the header nor sends it on. " +
-			"No header of its own left uservice1, so nobody can say what it called next. | flags 1, sampled\n"
+			"So nothing ties what uservice1 calls to this request. | flags 1, sampled\n"
 	)
 	response := func(traceID string, n int) string { return "00-" + traceID + "-" + spanID(n) + "-01" }
 	healthy := []func(*ledger.Ledger){passed("uservice3", carried(id, 2, 1), response(id, 3)),

@@ -22,21 +22,8 @@ func TestDashboardQueriesOnTheRealBackends(t *testing.T) {
 	if backends["prometheus"] == "" || backends["loki"] == "" || backends["tempo"] == "" {
 		t.Skip("set E2E_PROMETHEUS_URL, E2E_LOKI_URL and E2E_TEMPO_URL to a stack that is up")
 	}
-	if gateway := os.Getenv("E2E_GATEWAY_URL"); gateway != "" {
-		s, err := testbed.NewStack(gateway, backends["tempo"])
-		if err != nil {
-			t.Fatal(err)
-		}
-		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.Gateway.JoinPath("/").String()+"?fail=redis", nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		request.Host = "uservice3.localhost"
-		response, err := s.Client.Do(request)
-		if err != nil {
-			t.Fatal(err)
-		}
-		response.Body.Close()
+	if os.Getenv("E2E_GATEWAY_URL") != "" {
+		testbed.Shared(t).Get(t, "uservice3.localhost", "/?fail=redis", "")
 	}
 	client := &http.Client{Timeout: testbed.Timeout}
 	for name, endpoint := range map[string]string{"prometheus": "/api/v1/rules", "loki": "/prometheus/api/v1/rules"} {

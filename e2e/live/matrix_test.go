@@ -2,17 +2,14 @@ package live
 
 import (
 	"bufio"
-	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"os/exec"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 
 	"example.com/grafana-tempo-go-demo/demo/header"
 	"example.com/grafana-tempo-go-demo/demo/ledger"
@@ -31,6 +28,9 @@ const (
 // propagators are the values of OTEL_PROPAGATORS in the rows and columns of the matrix.
 var propagators = []string{"jaeger", "tracecontext", "tracecontext,jaeger", "jaeger,tracecontext", "none"}
 
+// columns is the rest of a table's head.
+var columns = " `" + strings.Join(propagators, "` | `") + "` |\n|---|" + strings.Repeat("---|", len(propagators)) + "\n"
+
 // Ids that the tests send.
 const (
 	id128  = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -40,14 +40,20 @@ const (
 	spanID = "00f067aa0ba902b7"
 )
 
+func uberTraceID(traceID string) string { return traceID + ":" + spanID + ":0:1" }
+
+func traceparent(traceID string) string { return "00-" + traceID + "-" + spanID + "-01" }
+
 // process is a running service.
 type process struct {
 	url   string
-	lines chan string // its request lines
+	lines *bufio.Scanner // what it prints
 }
 
-// logged is the content of a request line.
+// logged is the content of a log line.
 type logged struct {
+	Msg     string            `json:"msg"`
+	Addr    string            `json:"addr"`
 	Headers map[string]string `json:"headers"`
 	TraceID string            `json:"trace_id"`
 
@@ -86,25 +92,22 @@ func TestPropagationMatrix(t *testing.T) {
 // whatServicesRead sends each form of header to a service that reads each mix of formats.
 func whatServicesRead(t *testing.T, callees map[string]*process, table *strings.Builder) {
 	fmt.Fprint(table, "\nWhat a service does with the header that arrives, by its own `OTEL_PROPAGATORS`:\n\n| arrives |")
-	for _, p := range propagators {
-		fmt.Fprintf(table, " `%s` |", p)
-	}
-	table.WriteString("\n|---|" + strings.Repeat("---|", len(propagators)) + "\n")
+	table.WriteString(columns)
 	for _, row := range []struct {
 		name    string
 		headers map[string]string
 	}{
 		{"nothing", nil},
-		{"`uber-trace-id`, 128-bit", map[string]string{"uber-trace-id": id128 + ":" + spanID + ":0:1"}},
-		{"`uber-trace-id`, 64-bit", map[string]string{"uber-trace-id": id64 + ":" + spanID + ":0:1"}},
-		{"`uber-trace-id`, upper case", map[string]string{"uber-trace-id": strings.ToUpper(id128) + ":" + spanID + ":0:1"}},
-		{"`traceparent`, 128-bit", map[string]string{"traceparent": "00-" + id128 + "-" + spanID + "-01"}},
-		{"`traceparent`, 64-bit padded with zeros", map[string]string{"traceparent": "00-" + zeros + id64 + "-" + spanID + "-01"}},
-		{"`traceparent`, 64-bit not padded", map[string]string{"traceparent": "00-" + id64 + "-" + spanID + "-01"}},
-		{"both, the same 128-bit trace", map[string]string{"uber-trace-id": id128 + ":" + spanID + ":0:1", "traceparent": "00-" + id128 + "-" + spanID + "-01"}},
-		{"both, the same 64-bit trace", map[string]string{"uber-trace-id": id64 + ":" + spanID + ":0:1", "traceparent": "00-" + zeros + id64 + "-" + spanID + "-01"}},
-		{"both, two different traces", map[string]string{"uber-trace-id": id128 + ":" + spanID + ":0:1", "traceparent": "00-" + other + "-" + spanID + "-01"}},
-		{"both, `uber-trace-id` malformed", map[string]string{"uber-trace-id": "x:" + spanID + ":0:1", "traceparent": "00-" + id128 + "-" + spanID + "-01"}},
+		{"`uber-trace-id`, 128-bit", map[string]string{"uber-trace-id": uberTraceID(id128)}},
+		{"`uber-trace-id`, 64-bit", map[string]string{"uber-trace-id": uberTraceID(id64)}},
+		{"`uber-trace-id`, upper case", map[string]string{"uber-trace-id": uberTraceID(strings.ToUpper(id128))}},
+		{"`traceparent`, 128-bit", map[string]string{"traceparent": traceparent(id128)}},
+		{"`traceparent`, 64-bit padded with zeros", map[string]string{"traceparent": traceparent(zeros + id64)}},
+		{"`traceparent`, 64-bit not padded", map[string]string{"traceparent": traceparent(id64)}},
+		{"both, the same 128-bit trace", map[string]string{"uber-trace-id": uberTraceID(id128), "traceparent": traceparent(id128)}},
+		{"both, the same 64-bit trace", map[string]string{"uber-trace-id": uberTraceID(id64), "traceparent": traceparent(zeros + id64)}},
+		{"both, two different traces", map[string]string{"uber-trace-id": uberTraceID(id128), "traceparent": traceparent(other)}},
+		{"both, `uber-trace-id` malformed", map[string]string{"uber-trace-id": uberTraceID("x"), "traceparent": traceparent(id128)}},
 	} {
 		fmt.Fprintf(table, "| %s |", row.name)
 		for _, p := range propagators {
@@ -132,10 +135,7 @@ func whatServicesRead(t *testing.T, callees map[string]*process, table *strings.
 func whatStaysWhole(t *testing.T, callees map[string]*process, table *strings.Builder) {
 	fmt.Fprint(table, "\nWhat becomes of a trace between two services, by the `OTEL_PROPAGATORS` of both. The client sends `uber-trace-id` and\n"+
 		"`traceparent` of one trace; each cell holds for 128-bit and for 64-bit ids:\n\n| caller sends \\ callee reads |")
-	for _, p := range propagators {
-		fmt.Fprintf(table, " `%s` |", p)
-	}
-	table.WriteString("\n|---|" + strings.Repeat("---|", len(propagators)) + "\n")
+	table.WriteString(columns)
 	for _, caller := range propagators {
 		fmt.Fprintf(table, "| `%s` |", caller)
 		for _, callee := range propagators {
@@ -143,11 +143,11 @@ func whatStaysWhole(t *testing.T, callees map[string]*process, table *strings.Bu
 			from := startService(t, "uservice3", caller, callees[callee].url)
 			cells := map[string]string{}
 			for bits, headers := range map[string]map[string]string{
-				"128": {"uber-trace-id": id128 + ":" + spanID + ":0:1", "traceparent": "00-" + id128 + "-" + spanID + "-01"},
-				"64":  {"uber-trace-id": id64 + ":" + spanID + ":0:1", "traceparent": "00-" + zeros + id64 + "-" + spanID + "-01"},
+				"128": {"uber-trace-id": uberTraceID(id128), "traceparent": traceparent(id128)},
+				"64":  {"uber-trace-id": uberTraceID(id64), "traceparent": traceparent(zeros + id64)},
 			} {
 				first := from.ask(t, headers)
-				second := callees[callee].next(t)
+				second := callees[callee].next(t, "request")
 				whole := first.TraceID == second.TraceID && first.TraceID != ""
 				if whole {
 					cells[bits] = "whole"
@@ -211,7 +211,10 @@ func ledgerAgrees(t *testing.T, mix string, first, second logged, whole bool) {
 // propagators.
 func startService(t *testing.T, service, propagators, upstream string) *process {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), testbed.Binary(t, service), "-addr", "127.0.0.1:0")
+	// Whoever waits for a line of a service that hangs gets an end instead.
+	ctx, cancel := context.WithTimeout(t.Context(), 10*testbed.Timeout)
+	t.Cleanup(cancel)
+	cmd := exec.CommandContext(ctx, testbed.Binary(t, service), "-addr", "127.0.0.1:0")
 	cmd.Env = []string{
 		"OTEL_PROPAGATORS=" + propagators, "OTEL_TRACES_EXPORTER=console", "OTEL_TRACES_SAMPLER=always_on", "OTEL_SERVICE_NAME=" + service,
 		"REDIS_MIN=0s", "REDIS_MAX=0s", "DATABASE_MIN=0s", "DATABASE_MAX=0s", "UPSTREAM=" + upstream,
@@ -219,8 +222,7 @@ func startService(t *testing.T, service, propagators, upstream string) *process 
 	for _, needed := range []string{"SystemRoot", "PATH", "HOME", "USER"} {
 		cmd.Env = append(cmd.Env, needed+"="+os.Getenv(needed))
 	}
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
+	cmd.Stderr = t.Output()
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -228,38 +230,13 @@ func startService(t *testing.T, service, propagators, upstream string) *process 
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	p := &process{lines: make(chan string, 64)}
-	var reading sync.WaitGroup
-	addr := make(chan string, 1)
-	reading.Go(func() {
-		defer close(p.lines)
-		lines := bufio.NewScanner(stdout)
-		lines.Buffer(nil, 1<<20)
-		for lines.Scan() {
-			var line struct{ Msg, Addr string }
-			switch json.Unmarshal(lines.Bytes(), &line); line.Msg {
-			case "listening":
-				addr <- line.Addr
-			case "request":
-				p.lines <- lines.Text()
-			}
-		}
-		io.Copy(io.Discard, stdout)
-	})
 	t.Cleanup(func() {
 		cmd.Process.Kill() // it has no spans to flush
-		reading.Wait()
 		cmd.Wait()
 	})
-	select {
-	case a := <-addr:
-		p.url = "http://" + a
-	case <-time.After(testbed.Timeout):
-		cmd.Process.Kill()
-		reading.Wait()
-		cmd.Wait()
-		t.Fatalf("%s with OTEL_PROPAGATORS=%s does not listen: %s", service, propagators, &stderr)
-	}
+	p := &process{lines: bufio.NewScanner(stdout)}
+	p.lines.Buffer(nil, 1<<20)
+	p.url = "http://" + p.next(t, "listening").Addr
 	return p
 }
 
@@ -282,18 +259,18 @@ func (p *process) ask(t *testing.T, headers map[string]string) logged {
 	if res.StatusCode != http.StatusOK {
 		t.Fatalf("answered %s", res.Status)
 	}
-	return p.next(t)
+	return p.next(t, "request")
 }
 
-// next returns the service's next request line.
-func (p *process) next(t *testing.T) (line logged) {
+// next returns the service's next log line with a message.
+func (p *process) next(t *testing.T, message string) (line logged) {
 	t.Helper()
-	select {
-	case line.text = <-p.lines:
-	case <-time.After(testbed.Timeout):
+	for p.lines.Scan() {
+		line = logged{text: p.lines.Text()}
+		if json.Unmarshal(p.lines.Bytes(), &line) == nil && line.Msg == message {
+			return line
+		}
 	}
-	if err := json.Unmarshal([]byte(line.text), &line); err != nil {
-		t.Fatalf("no request line: %q, %v", line.text, err)
-	}
+	t.Fatalf("it ended before it logged %q", message)
 	return line
 }

@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -22,9 +21,6 @@ func TestOtherSitesPagesAreKeptOut(t *testing.T) {
 	}
 	servers := map[string]string{"gateway": s.Demo.Gateway, "explorer": s.Demo.Explorer, "tempo": s.Demo.Tempo, "otlp-http": s.Demo.OTLPHTTP}
 	maps.Copy(servers, s.Demo.Services)
-	if len(servers) < 8 {
-		t.Fatalf("the demo told of %v", servers)
-	}
 	ask := func(method, address, host, contentType string) *http.Response {
 		t.Helper()
 		req, err := http.NewRequestWithContext(t.Context(), method, address, strings.NewReader("{}"))
@@ -84,7 +80,7 @@ func TestOtherSitesPagesAreKeptOut(t *testing.T) {
 		want := map[string]int{"gateway": http.StatusNotFound, "explorer": http.StatusMisdirectedRequest, "tempo": http.StatusMisdirectedRequest, "otlp-http": http.StatusMisdirectedRequest}
 		if status := want[name]; status != 0 {
 			if res := ask(http.MethodGet, address+"/ready", net.JoinHostPort("evil.example", u.Port()), ""); res.StatusCode != status {
-				t.Errorf("%s answers to evil.example: %s, want %s", name, res.Status, strconv.Itoa(status))
+				t.Errorf("%s answers to evil.example: %s, want %d", name, res.Status, status)
 			}
 		}
 	}

@@ -70,6 +70,6 @@ show();
 function storeState(up, err) {
   $("#store").classList.toggle("up", up);
   $("#store").classList.toggle("down", !up);
-  setText($("#store-text"), up ? "Trace store answers" : err.title);
+  setText($("#store-text"), up ? "Trace store: connected" : err.title);
   $("#store").title = err?.message ?? "";
 }

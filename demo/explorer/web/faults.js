@@ -18,7 +18,7 @@ export class Faults {
   }
 
   show(state) {
-    if (state.riddle?.began !== this.state?.riddle?.began) this.naming = false;
+    if (state.riddle?.began !== this.state?.riddle?.began) this.naming = this.correct = false;
     this.state = state;
     const key = JSON.stringify([state, this.busy, this.failed, this.choosing, this.naming]);
     if (this.key === key) return;
@@ -116,7 +116,7 @@ export class Faults {
   riddle(r) {
     return h("section", { class: "card riddle", "aria-labelledby": "riddle-title" },
       h("div", { class: "riddle-head" },
-        h("h2", { id: "riddle-title", tabIndex: -1 }, r.answer ? "It is this" : "Something is broken"),
+        h("h2", { id: "riddle-title", tabIndex: -1 }, r.answer ? (this.correct ? "Correct" : "The cause") : "Something is broken"),
         h("span", { class: "soft" }, `on since ${clock(Date.parse(r.began)).slice(0, 8)}`)),
       ...(r.answer ? this.solved(r) : this.unsolved(r)), this.trouble());
   }
@@ -132,7 +132,7 @@ export class Faults {
       h("div", { class: "buttons" },
         this.naming ? "" : h("button", { type: "button", class: "primary", "data-do": "name", onclick: () => this.name() }, "Name the cause"),
         r.more_hints ? this.button("hint", `Hint ${r.hints.length + 1} of ${total}`, { onclick: () => this.act("hint", () => api.riddle("hint"), (s) => s.riddle?.hints.at(-1) ?? "") }) : "",
-        this.button("give-up", "Give up", { onclick: () => this.act("give-up", () => api.riddle("give-up"), verdict) }),
+        this.button("give-up", "Give up", { onclick: () => this.act("give-up", () => api.riddle("give-up"), (s) => `The cause: ${s.riddle?.answer?.title}`) }),
         this.repair()),
     ];
   }
@@ -141,7 +141,12 @@ export class Faults {
     const guess = () => {
       const cause = this.picked;
       this.picked = "";
-      if (cause) this.act("guess", () => api.riddle("guess", cause), verdict);
+      const check = async () => {
+        const state = await api.riddle("guess", cause);
+        this.correct = Boolean(state.riddle?.answer);
+        return state;
+      };
+      if (cause) this.act("guess", check, verdict);
     };
     return h("fieldset", { class: "causes" }, h("legend", {}, "What is the cause?"),
       ...this.all.map((f) => {
@@ -149,7 +154,7 @@ export class Faults {
         const radio = { type: "radio", name: "cause", value: f.name, disabled: no, checked: !no && f.name === this.picked, "data-do": "cause " + f.name };
         return h("label", { class: no ? "no" : "" }, h("input", { ...radio, onchange: () => { this.picked = f.name; } }), h("span", {}, visible(f.title)), no ? h("span", { class: "badge" }, "no") : "");
       }),
-      this.button("guess", "That is it", { class: "primary", onclick: guess }));
+      this.button("guess", "Check answer", { class: "primary", onclick: guess }));
   }
 
   solved(r) {
@@ -190,7 +195,7 @@ export class Faults {
 
 function verdict({ riddle }) {
   if (!riddle) return "";
-  return riddle.answer ? "It is this: " + riddle.answer.title : "No, it is something else.";
+  return riddle.answer ? "Correct: " + riddle.answer.title : "No, it is something else.";
 }
 
 // look leads to what the learner has seen of it, if anything.

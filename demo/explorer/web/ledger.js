@@ -56,7 +56,7 @@ function hop(x) {
       h("span", { class: "badge " + kind, title: meaning }, x.action.replace("-", " ")),
       x.status ? h("span", { class: x.status >= 500 ? "hop-status bad" : "hop-status" }, String(x.status)) : null),
     h("p", { class: "hop-says" }, ...say(x.says)),
-    h("div", { class: "sides" }, side("left " + visible(x.from), x.left), side("arrived at " + visible(x.to), x.arrived)),
+    h("div", { class: "sides" }, side("sent by " + visible(x.from), x.left), side("received by " + visible(x.to), x.arrived)),
     x.back ? h("div", { class: "back-again" }, h("span", { class: "side-name" }, "came back", x.back_of ? [", with the span id of ", ...say([x.back_of])] : ""), header(x.back)) : null);
 }
 

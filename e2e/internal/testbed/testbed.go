@@ -41,14 +41,14 @@ var shared = sync.OnceValues(func() (*Stack, error) {
 		return nil, fmt.Errorf("E2E_GATEWAY_URL=%q and E2E_TEMPO_URL=%q: set both, or none", gateway, tempoURL)
 	}
 	if gateway != "" {
-		return NewStack(gateway, tempoURL)
+		return newStack(gateway, tempoURL)
 	}
 	demo, err := Start()
 	if err != nil {
 		return nil, err
 	}
 	started = demo
-	s, err := NewStack(demo.Gateway, demo.Tempo)
+	s, err := newStack(demo.Gateway, demo.Tempo)
 	if err == nil {
 		s.Demo = demo
 	}
@@ -83,8 +83,8 @@ func Run(m *testing.M) int {
 	return code
 }
 
-// NewStack returns the stack with these base URLs. An error says what is wrong with the gateway's.
-func NewStack(gateway, tempoURL string) (*Stack, error) {
+// newStack returns the stack with these base URLs. An error says what is wrong with the gateway's.
+func newStack(gateway, tempoURL string) (*Stack, error) {
 	u, err := url.Parse(gateway)
 	if err != nil || u.Host == "" {
 		return nil, fmt.Errorf("gateway %q: want a URL such as http://localhost", gateway)
