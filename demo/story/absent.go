@@ -60,11 +60,11 @@ func Missing(id string, kept bool, requests []ledger.Request, unsampledElsewhere
 	case !kept:
 		why = "It was not sampled, a collector in front of the trace store did not keep it, its spans do not reach the store, or it is older than what the store keeps."
 	case len(requests) == 0:
-		why = "Neither the trace store nor the hop ledger knows this id: it is mistyped, or older than what they keep."
+		why = "Neither the trace store nor the hop ledger has this id: it is mistyped, or older than what they keep."
 	case !used:
 		why = "A request brought this id, and nobody here went on in its trace: the hop ledger says why."
 	default:
-		why = "The hop ledger knows the request, but none of its spans is here: their exporters do not reach the trace store, or the store no longer keeps them."
+		why = "The hop ledger has the request, but none of its spans is here: their exporters do not reach the trace store, or the store no longer keeps them."
 	}
 	return Absent{"unplugged", "This trace is not here", []string{why, id}, true, true}
 }

@@ -396,9 +396,9 @@ func TestMissing(t *testing.T) {
 	}{
 		{"at first, nothing", true, nil, false, time.Second, "", false},
 		{"then it waits", true, known, false, 9 * time.Second, "Looking for this trace: Spans are sent a moment after the answer.", false},
-		{"nobody knows it", true, nil, false, 11 * time.Second, "This trace is not here: Neither the trace store nor the hop ledger knows this id: it is mistyped, or older than what they keep.", true},
+		{"nobody knows it", true, nil, false, 11 * time.Second, "This trace is not here: Neither the trace store nor the hop ledger has this id: it is mistyped, or older than what they keep.", true},
 		{"nobody keeps a ledger", false, nil, false, 21 * time.Second, "This trace is not here: It was not sampled, a collector in front of the trace store did not keep it, its spans do not reach the store, or it is older than what the store keeps.", true},
-		{"the ledger knows it", true, known, false, 21 * time.Second, "This trace is not here: The hop ledger knows the request, but none of its spans is here: their exporters do not reach the trace store, or the store no longer keeps them.", true},
+		{"the ledger knows it", true, known, false, 21 * time.Second, "This trace is not here: The hop ledger has the request, but none of its spans is here: their exporters do not reach the trace store, or the store no longer keeps them.", true},
 		{"nobody went on with it", true, brought, false, 11 * time.Second, "This trace is not here: A request brought this id, and nobody here went on in its trace: the hop ledger says why.", true},
 		{"not sampled, as the ledger says", true, off, false, 0, "This call was not sampled: The flag in its header is 0. A service that obeys it records no span, so probably none will come.", false},
 		{"not sampled, as its answer said", false, nil, true, 21 * time.Second, "This call was not sampled: The flag in its header is 0. A service that obeys it records no span, so probably none will come. " + SampledMeans, true},

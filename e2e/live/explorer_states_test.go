@@ -68,7 +68,7 @@ func TestTheExplorersWaitEndsWithAReason(t *testing.T) {
 	address, _ := inProcess(t, ledger.New(1))
 	p := open(t, browser, address+"/trace/"+newTraceID(), 1280)
 	p.judge(".detail", said{yes: []string{"Looking for this trace"}})
-	p.judge(".detail", said{yes: []string{"Neither the trace store nor the hop ledger knows this id", "Look again"}, no: []string{"Waiting"}})
+	p.judge(".detail", said{yes: []string{"Neither the trace store nor the hop ledger has this id", "Look again"}, no: []string{"Waiting"}})
 	js[any](p, `history.pushState(null, "", "/trace/000"), void dispatchEvent(new PopStateEvent("popstate"))`)
 	p.judge(".detail", said{yes: []string{"This is not a trace id", "not all of them 0"}, no: []string{"refused", "keeps asking", "Look again"}})
 }
