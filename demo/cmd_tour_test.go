@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"strings"
 	"testing"
+
+	"example.com/grafana-tempo-go-demo/demo/term"
 )
 
 func TestTourTellsAStoryThatEndsWithWhereItBegan(t *testing.T) {
@@ -35,6 +37,11 @@ func TestTourTellsAStoryThatEndsWithWhereItBegan(t *testing.T) {
 				}
 				rest = after
 			}
+			for line := range strings.Lines(story) {
+				if term.Columns(strings.TrimSuffix(line, "\n")) > term.DefaultWidth {
+					t.Errorf("too long for a terminal: %s", line)
+				}
+			}
 			if strings.Contains(story, "is not in the ledger") || strings.ContainsRune(story, '\x1b') {
 				t.Errorf("a call is missing in the ledger, or there are colours though it is no terminal:\n%s", story)
 			}
@@ -46,7 +53,7 @@ func TestTourTellsAStoryThatEndsWithWhereItBegan(t *testing.T) {
 func tellTour(t *testing.T, args ...string) string {
 	t.Helper()
 	programs(t)
-	t.Setenv("COLUMNS", "90")
+	t.Setenv("COLUMNS", "80")
 	t.Setenv("LC_ALL", "C.UTF-8")
 	var stdout, stderr bytes.Buffer
 	if code := runHere(t.Context(), nil, &stdout, &stderr, append([]string{"tour"}, args...)...); code != 0 {

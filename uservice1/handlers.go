@@ -38,7 +38,7 @@ func (s *service) handleIncomingCall(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if err := s.callOtherUService(ctx, r.URL.RawQuery); err != nil {
-		status, sentence := http.StatusBadGateway, "The service behind this one did not answer well."
+		status, sentence := http.StatusBadGateway, "The call to the service behind this one failed."
 		if netErr, ok := errors.AsType[net.Error](err); ok && netErr.Timeout() {
 			status, sentence = http.StatusGatewayTimeout, "The service behind this one took too long."
 		}

@@ -43,7 +43,7 @@ func TestAnswers(t *testing.T) {
 	}{
 		"all is well":             {target: "/", upstream: 200, want: 200, calls: 1, page: "Hello, world!"},
 		"Redis fails":             {target: "/?fail=redis", want: 500, page: "Redis"},
-		"the other service fails": {target: "/?fail=database", upstream: 500, want: 502, calls: 1, page: "did not answer well"},
+		"the other service fails": {target: "/?fail=database", upstream: 500, want: 502, calls: 1, page: "behind this one failed"},
 		"an unknown wish":         {target: "/?fail=<b>", want: 400, page: "fail and slow take"},
 		"a malformed query":       {target: "/?fail=%zz", want: 400, page: "fail and slow take"},
 		"another path":            {target: "/nowhere", want: 404, page: "only one page"},

@@ -1,7 +1,7 @@
 // Command uservice3 is uservice1 with OpenTelemetry: its traces show where the time goes.
 //
-// Read this file: it is the lesson. otel.go sets OpenTelemetry up: take it home, with the otel_*.go
-// beside it. You may skip config.go, server.go, web.go and mock.go, which hardly differ.
+// Read this file: it is the lesson. otel.go sets OpenTelemetry up; your own service takes a
+// copy of it and of the otel_*.go beside it. You may skip config.go, server.go, web.go and mock.go, which hardly differ.
 package main
 
 import (
@@ -47,7 +47,7 @@ func (s *service) handleIncomingCall(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if err := s.callOtherUService(ctx, r.URL.RawQuery); err != nil {
-		status, sentence := http.StatusBadGateway, "The service behind this one did not answer well."
+		status, sentence := http.StatusBadGateway, "The call to the service behind this one failed."
 		if netErr, ok := errors.AsType[net.Error](err); ok && netErr.Timeout() {
 			status, sentence = http.StatusGatewayTimeout, "The service behind this one took too long."
 		}
@@ -60,7 +60,7 @@ func (s *service) handleIncomingCall(w http.ResponseWriter, r *http.Request) {
 
 // callRedis is a mock: it takes as long as a Redis command over a slow network would.
 func (s *service) callRedis(ctx context.Context, wish wishes) (err error) {
-	// Redis sends no spans: this client span alone shows it. It ends with the answer, to hold no time but Redis's.
+	// Redis sends no spans: only this span shows how long Redis took. So it ends when Redis answers.
 	ctx, span := s.tracer.Start(ctx, "redis_call", trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(
 		semconv.DBSystemNameRedis, semconv.DBOperationName("GET"), attribute.String("test-attribute-1", "test-values-1")))
 	defer endSpan(span, &err)

@@ -9,6 +9,7 @@ import (
 
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
 )
 
 // request asks the service for target with a propagation header, which may be empty.
@@ -30,9 +31,12 @@ func TestByHand(t *testing.T) {
 	in := http.Header{"Uber-Trace-Id": {header}}
 	out := http.Header{}
 	ctx := otel.GetTextMapPropagator().Extract(t.Context(), propagation.HeaderCarrier(in))
+	ctx, span := otel.Tracer(scopeName).Start(ctx, "by hand", trace.WithSpanKind(trace.SpanKindServer))
+	defer span.End()
 	otel.GetTextMapPropagator().Inject(ctx, propagation.HeaderCarrier(out))
-	if got := out.Get("uber-trace-id"); got != header {
-		t.Errorf("%s leaves as %s", header, got)
+	want := strings.Replace(header, "00f067aa0ba902b7", span.SpanContext().SpanID().String(), 1)
+	if got := out.Get("uber-trace-id"); got != want || got == header {
+		t.Errorf("%s leaves as %s, want %s", header, got, want)
 	}
 }
 

@@ -44,7 +44,7 @@ func TestTheServiceAnswersFailsLogsAndStops(t *testing.T) {
 		page   string
 	}{
 		"/?fail=redis":    {500, "Redis did not answer."},
-		"/?fail=database": {502, "did not answer well"},
+		"/?fail=database": {502, "behind this one failed"},
 		"/?fail=disk":     {400, "fail and slow take redis or database."},
 		"/nowhere":        {404, "only one page"},
 	} {

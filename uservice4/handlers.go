@@ -1,7 +1,7 @@
 // Command uservice4 is uservice2 with OpenTelemetry: its traces show where the time goes.
 //
-// Read this file: it is the lesson. otel.go sets OpenTelemetry up: take it home, with the otel_*.go
-// beside it. You may skip config.go, server.go, web.go and mock.go, which hardly differ.
+// Read this file: it is the lesson. otel.go sets OpenTelemetry up; your own service takes a
+// copy of it and of the otel_*.go beside it. You may skip config.go, server.go, web.go and mock.go, which hardly differ.
 package main
 
 import (
@@ -46,7 +46,7 @@ func (s *service) handleIncomingCall(w http.ResponseWriter, r *http.Request) {
 
 // callDatabase is a mock: it takes as long as a query that misses its index would.
 func (s *service) callDatabase(ctx context.Context, wish wishes) (err error) {
-	// The database sends no spans: this client span alone shows it. It ends with the answer, to hold no other time.
+	// The database sends no spans: only this span shows how long the query took. So it ends when the database answers.
 	ctx, span := s.tracer.Start(ctx, "database_call", trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(
 		semconv.DBSystemNamePostgreSQL, semconv.DBQueryText("SELECT text FROM greetings WHERE language = $1")))
 	defer endSpan(span, &err)

@@ -5,8 +5,7 @@
 // gateway's record of each request, and the line in which each service logs a request with its
 // headers. Lines belong together if an id says so: the traceresponse of an answer names the span of
 // the service, a header left and arrived, or a header arrived with the trace of the one service that
-// calls and was at work. Where several would do, or no header left, nobody can say what belongs
-// together, and the ledger does not guess.
+// calls and was at work. Where several would do, or no header left, the ledger joins none of them.
 //
 // A hop is one step of a request: from the client to the gateway, from there to a service, and from
 // service to service. A context is a valid uber-trace-id or traceparent header.

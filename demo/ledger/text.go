@@ -10,8 +10,8 @@ import (
 	"example.com/grafana-tempo-go-demo/demo/term"
 )
 
-const explanation = "A header carries the id of the sender's span. In a trace that continues, that span is the " +
-	"parent of the receiver's. Sampled: the sender records its span, and a receiver that obeys the flag records its own too."
+const explanation = "A header carries the id of the sender's span. A receiver that continues the trace makes that span " +
+	"the parent of its own. Sampled: the sender records its span, and a receiver that obeys the flag records its own too."
 
 // Fprint writes requests for a reader at a terminal of 80 columns, in the given order, without
 // colours or control characters. The error is w's.

@@ -463,8 +463,8 @@ func TestComparesLikeWithLike(t *testing.T) {
 		want     string
 	}{
 		{plain, told(-time.Second, whole(), nil), "A request like it, instrumented: uservice3: They began 1.00 s apart, both answered 200, and are drawn on one time scale."},
-		{plain, nil, "The answer is one call away: " + same + "There is no trace of it to compare: that takes a whole one of the same request, within a minute, also answered 200. Call it, and see what happens inside."},
-		{told(0, hidden, nil), nil, "The answer is one call away: " + same + "The gateway hides what this request asked for, so no trace can be compared with it. Call it, and see what happens inside."},
+		{plain, nil, "Compare with uservice3: " + same + "A trace of it within a minute of this one, complete, with the same query and status, is drawn here. None was found. Call it now to see what happens inside."},
+		{told(0, hidden, nil), nil, "Compare with uservice3: " + same + "The gateway hides the query of this request, so no trace can be compared with it. Call it now to see what happens inside."},
 	} {
 		if twin := tc.of.Beside(tc.with); twin.Title+": "+twin.Text != tc.want {
 			t.Errorf("got %s: %s", twin.Title, twin.Text)

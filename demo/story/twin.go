@@ -67,12 +67,12 @@ type Twin struct {
 func (t *Trace) Beside(other *Trace) Twin {
 	name := t.Plain.Twin
 	if other == nil {
-		why := "There is no trace of it to compare: that takes a whole one of the same request, within a minute, also answered " + t.Status + "."
+		why := "A trace of it within a minute of this one, complete, with the same query and status, is drawn here. None was found."
 		if t.Plain.Query == nil {
-			why = "The gateway hides what this request asked for, so no trace can be compared with it."
+			why = "The gateway hides the query of this request, so no trace can be compared with it."
 		}
-		return Twin{Title: "The answer is one call away", Call: name, Scale: t.Duration,
-			Text: fmt.Sprintf("%s is the same program, instrumented. %s Call it, and see what happens inside.", name, why)}
+		return Twin{Title: "Compare with " + name, Call: name, Scale: t.Duration,
+			Text: fmt.Sprintf("%s is the same program, instrumented. %s Call it now to see what happens inside.", name, why)}
 	}
 	return Twin{Title: "A request like it, instrumented: " + name, Trace: other, Scale: max(t.Duration, other.Duration),
 		Text: fmt.Sprintf("They began %s apart, both answered %s, and are drawn on one time scale.",

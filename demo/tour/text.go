@@ -23,6 +23,7 @@ var storyText string
 var page = template.Must(template.New("tour").Funcs(template.FuncMap{
 	"carried":    carried,
 	"clean":      term.Clean,
+	"hang":       hang,
 	"statusText": http.StatusText,
 	"took":       func(ms float64) string { return story.Time(ms * float64(time.Millisecond)).String() },
 }).Parse(storyText))
@@ -57,6 +58,11 @@ func carried(h ledger.Hop) string {
 	}
 	header := h.Arrived[0]
 	return header.Name + " " + longID.ReplaceAllString(header.Value, "$1..")
+}
+
+// hang wraps a text for 80 columns, indented by some of them.
+func hang(indent int, text string) string {
+	return strings.TrimSuffix(term.Hang(strings.Repeat(" ", indent), term.Clean(text), term.DefaultWidth), "\n")
 }
 
 // call is a call with what the ledger has of it, or nil.

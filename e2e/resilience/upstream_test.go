@@ -79,7 +79,7 @@ func TestAServiceAnswersWhateverIsBehindIt(t *testing.T) {
 	s := startStack(t, map[string]string{"UPSTREAM": upstream})
 	client := newClient(t)
 	spans := &tempo.Client{URL: s.urls.Tempo}
-	const badly, slowly = "did not answer well", "took too long"
+	const badly, slowly = "behind this one failed", "took too long"
 	var all sync.WaitGroup
 	var timedOut, late atomic.Int32 // requests that timed out; others that were answered after one of those
 	for _, service := range []string{"uservice1", "uservice3"} {

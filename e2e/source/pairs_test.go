@@ -99,7 +99,7 @@ func TestWhatIsDuplicatedIsTheSame(t *testing.T) {
 		files   []string
 		folders []string
 	}
-	common := []string{"main.go", "config.go", "server.go", "web.go", "mock.go", "error.html"}
+	common := []string{"main.go", "config.go", "server.go", "web.go", "mock.go"}
 	tests := map[string]copies{
 		"how a service is built into an image":  {[]string{"Dockerfile", ".dockerignore"}, append([]string{"prober"}, repo.Services...)},
 		"what plain services have in common":    {common, []string{"uservice1", "uservice2"}},
