@@ -142,6 +142,10 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	r = r.WithContext(context.WithValue(ctx, passageKey{}, pass))
+	if r.ContentLength != 0 {
+		pass.body = &clientBody{ReadCloser: r.Body}
+		r.Body = pass.body
+	}
 	next.ServeHTTP(pass, r)
 }
 
@@ -160,7 +164,7 @@ func (g *Gateway) log(ctx context.Context, r ledger.Record, err error) {
 		args = append(args, "traceresponse", r.TraceResponse)
 	}
 	switch {
-	case r.Status == statusClientClosedRequest:
+	case r.Status == statusClientClosedRequest, r.Status == http.StatusRequestTimeout:
 		args = append(args, "error", "the client hung up, or did not send all of its request")
 	case err != nil:
 		level = slog.LevelError

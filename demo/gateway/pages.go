@@ -23,12 +23,15 @@ func (g *Gateway) unknownHost(w http.ResponseWriter, r *http.Request) {
 
 // failed answers for an upstream that did not. The log, not the page, says what went wrong.
 func failed(w http.ResponseWriter, r *http.Request, err error) {
-	passageOf(r.Context()).err = err
-	switch status := statusOf(err); status {
+	pass := passageOf(r.Context())
+	pass.err = err
+	switch status := pass.statusOf(err); status {
 	case statusClientClosedRequest:
 		w.WriteHeader(status) // nobody reads it
+	case http.StatusRequestTimeout:
+		http.Error(w, "408 the body of this request did not arrive", status)
 	case http.StatusGatewayTimeout:
-		http.Error(w, "504 too slow\nThe service did not answer in time, or the request did not arrive whole. "+
+		http.Error(w, "504 too slow\nThe service did not answer in time. "+
 			"The service's log says what it was doing.\nThis page comes from the gateway.", status)
 	default:
 		http.Error(w, "502 the service cannot be reached\nIt is not there, or it broke off. Check whether it is still "+

@@ -3,11 +3,13 @@ package gateway
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
 	"strings"
+	"sync/atomic"
 
 	"example.com/grafana-tempo-go-demo/demo/header"
 )
@@ -23,6 +25,7 @@ type passage struct {
 
 	status        int            // that went out
 	err           error          // of the upstream
+	body          *clientBody    // of the request; nil if it has none
 	left          header.Headers // the propagation headers that were sent on; nil if it was not
 	traceResponse string         // the upstream's
 }
@@ -39,6 +42,21 @@ func (p *passage) WriteHeader(status int) {
 
 // Unwrap lets http.ResponseController find what else the writer can do.
 func (p *passage) Unwrap() http.ResponseWriter { return p.ResponseWriter }
+
+// clientBody remembers whether a request's body came to its end, to tell a client that does not send it
+// from a service that is slow. The transport reads it in a goroutine of its own.
+type clientBody struct {
+	io.ReadCloser
+	whole atomic.Bool
+}
+
+func (b *clientBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if errors.Is(err, io.EOF) {
+		b.whole.Store(true)
+	}
+	return n, err
+}
 
 // passageOf is the passage of a request that ServeHTTP has sent on.
 func passageOf(ctx context.Context) *passage { return ctx.Value(passageKey{}).(*passage) }
@@ -64,14 +82,18 @@ func rewriteTo(upstream *url.URL) func(*httputil.ProxyRequest) {
 	}
 }
 
-// statusOf turns a transport's error into a status. It tells apart a client that hung up, an upstream
-// that was too slow, and one that is not there.
-func statusOf(err error) int {
+// statusOf turns a transport's error into a status. It tells apart a client that did not send its
+// body or hung up, an upstream that was too slow, and one that is not there.
+func (p *passage) statusOf(err error) int {
 	var netErr net.Error
+	canceled := errors.Is(err, context.Canceled)
+	late := errors.As(err, &netErr) && netErr.Timeout()
 	switch {
-	case errors.Is(err, context.Canceled):
+	case (canceled || late) && p.body != nil && !p.body.whole.Load():
+		return http.StatusRequestTimeout
+	case canceled:
 		return statusClientClosedRequest
-	case errors.As(err, &netErr) && netErr.Timeout():
+	case late:
 		return http.StatusGatewayTimeout
 	}
 	return http.StatusBadGateway

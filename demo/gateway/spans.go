@@ -40,7 +40,7 @@ func (l *lastHop) RoundTrip(r *http.Request) (*http.Response, error) {
 		err = errSwitching
 	}
 	if err != nil { // otelhttp leaves the status out, and Traefik does not
-		span.SetAttributes(semconv.HTTPResponseStatusCode(statusOf(err)))
+		span.SetAttributes(semconv.HTTPResponseStatusCode(pass.statusOf(err)))
 		return nil, err
 	}
 	pass.traceResponse = res.Header.Get("traceresponse")
