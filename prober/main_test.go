@@ -101,6 +101,9 @@ func TestHealthcheckFromTheFirstPassToTheStop(t *testing.T) {
 	if err := check(); err != nil {
 		t.Errorf("with targets that are down: %v", err)
 	}
+	if status, text := get(t, p.url+"/livez"); status != http.StatusOK { // what Kubernetes asks
+		t.Errorf("/livez answers %d: %s", status, text)
+	}
 	p.stop()
 	if check() == nil {
 		t.Error("finds nothing wrong with a stopped prober")

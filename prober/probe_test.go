@@ -50,7 +50,7 @@ func TestWhatAGoodAnswerIsAndWhyOthersAreNot(t *testing.T) {
 			io.Copy(io.Discard, conn)
 		}, cause: causeStatus, want: "101"},
 		"another status": {serve: says(502, ""), cause: causeStatus, want: "502 Bad Gateway"},
-		"a redirect, which is not followed": {serve: http.RedirectHandler("http://127.0.0.1:9/", 302).ServeHTTP,
+		"a redirect, which is not followed": {serve: http.RedirectHandler("http://127.0.0.1:9/", http.StatusFound).ServeHTTP,
 			cause: causeStatus, want: "302"},
 		"a page of something else": {serve: says(200, "It works!"), expect: "world", cause: causeBody, want: `lacks "world"`},
 		"an answer cut off": {serve: func(w http.ResponseWriter, _ *http.Request) {

@@ -519,7 +519,7 @@ func TestSpans(t *testing.T) {
 		t.Fatal(err)
 	}
 	at := func(path string) string {
-		var v any = got["spans"]
+		v := got["spans"]
 		for _, key := range strings.Split(path, "/") {
 			switch parent := v.(type) {
 			case map[string]any:
