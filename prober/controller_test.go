@@ -140,11 +140,11 @@ func TestATargetThatHangsDelaysNeitherTheOthersNorAStop(t *testing.T) {
 
 func TestHealth(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		hangs := false
+		var hangs atomic.Bool
 		goOn := make(chan struct{})
 		c := newTestController(t, testConfig, func(_ context.Context, target string) error {
 			time.Sleep(time.Second)
-			if hangs {
+			if hangs.Load() {
 				<-goOn // whatever the context says
 			}
 			return errors.New("down for good")
@@ -175,7 +175,7 @@ func TestHealth(t *testing.T) {
 
 		time.Sleep(time.Hour)
 		asks("/livez", 200, "live") // targets that are down are no reason to restart
-		hangs = true
+		hangs.Store(true)
 		time.Sleep(testConfig.liveAfter - testConfig.backoff.max - time.Second)
 		asks("/livez", 200, "live")
 		time.Sleep(testConfig.backoff.max + time.Second)
