@@ -345,7 +345,7 @@ func TestTitles(t *testing.T) {
 		{"a foreign service", "shop | GET /cart | ", one(span(1, 0, "server", "shop", "GET /cart", 0, 1))},
 		{"a root without a name", "shop | (no name) | ", one(span(1, 0, "server", "shop", "", 0, 1))},
 		{"a root of nobody", "unknown service | GET | ", one(span(1, 0, "server", "", "GET", 0, 1))},
-		{"a root that nobody sent", "shop | its first span has not arrived | ", one(span(2, 1, "server", "shop", "GET", 0, 1))},
+		{"a root that nobody sent", "shop | Its first span has not arrived | ", one(span(2, 1, "server", "shop", "GET", 0, 1))},
 		{"a missing parent, and a root that began later", "shop | GET | ", one(span(2, 9, "server", "cart", "GET", 0, 1), span(1, 0, "server", "shop", "GET", 1, 2))},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

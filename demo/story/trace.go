@@ -196,17 +196,7 @@ func (t *Trace) find() {
 		t.Origin.Origin = true
 	}
 	t.Status = t.entry.text("http.response.status_code", "http.status_code")
-	t.Title = t.root.Service
-	if asked := t.AskedFor(); asked != "" {
-		t.Title = asked
-	}
-	t.Subtitle = cmp.Or(t.root.Name, noName)
-	if t.root.Service != t.Title {
-		t.Subtitle = t.root.Service + " · " + t.Subtitle
-	}
-	if t.root.Orphan {
-		t.Subtitle = "its first span has not arrived"
-	}
+	t.Title, t.Subtitle = titles(t.AskedFor(), t.root.Service, t.root.Name, !t.root.Orphan)
 }
 
 // Find returns the span with this id, as tempo.Trace.Span does; nil if there is none.
