@@ -54,27 +54,27 @@ func List(t tempo.Summary, asked string) Listed {
 		l.Spans += n.Spans
 		l.Errors += n.Errors
 	}
-	first := ""
-	if t.HasRoot {
-		first = cmp.Or(t.Service, unknownService)
+	first := cmp.Or(t.Service, unknownService)
+	if !t.HasRoot && len(l.Services) > 0 {
+		first = l.Services[0].Name
 	}
-	l.Title = cmp.Or(asked, first)
-	if l.Title == "" && len(l.Services) > 0 {
-		l.Title = l.Services[0].Name
-	}
-	l.Title = cmp.Or(l.Title, "unknown")
-	switch {
-	case !t.HasRoot:
-		l.Root = "its first span has not arrived"
-	case first == l.Title:
-		l.Root = cmp.Or(t.Name, noName)
-	default:
-		l.Root = first + " · " + cmp.Or(t.Name, noName)
-	}
+	l.Title, l.Root = titles(asked, first, t.Name, t.HasRoot)
 	if absent(t, asked) {
 		l.Services = append(l.Services, ListedService{Name: asked, Dark: true})
 	}
 	return l
+}
+
+// titles are whom a request asked, or else who began the trace, and its first span.
+func titles(asked, first, name string, hasRoot bool) (title, root string) {
+	title, root = cmp.Or(asked, first), cmp.Or(name, noName)
+	switch {
+	case !hasRoot:
+		root = "Its first span has not arrived"
+	case first != title:
+		root = first + " · " + root
+	}
+	return title, root
 }
 
 // absent reports whether a trace has no span of the demo's service that was asked for. Spans by a name

@@ -345,7 +345,7 @@ func TestTitles(t *testing.T) {
 		{"a foreign service", "shop | GET /cart | ", one(span(1, 0, "server", "shop", "GET /cart", 0, 1))},
 		{"a root without a name", "shop | (no name) | ", one(span(1, 0, "server", "shop", "", 0, 1))},
 		{"a root of nobody", "unknown service | GET | ", one(span(1, 0, "server", "", "GET", 0, 1))},
-		{"a root that nobody sent", "shop | its first span has not arrived | ", one(span(2, 1, "server", "shop", "GET", 0, 1))},
+		{"a root that nobody sent", "shop | Its first span has not arrived | ", one(span(2, 1, "server", "shop", "GET", 0, 1))},
 		{"a missing parent, and a root that began later", "shop | GET | ", one(span(2, 9, "server", "cart", "GET", 0, 1), span(1, 0, "server", "shop", "GET", 1, 2))},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -507,7 +507,7 @@ func TestTimes(t *testing.T) {
 func TestSpans(t *testing.T) {
 	spans := join(proxied("uservice3", 200), inside(), call(answered, answeredFrom(id)), behind())
 	spans[2].Attributes = map[string]any{"i": int64(9007199254740993), "b": false, "n": nil, "m": map[string]any{"k": []any{"v"}}, "y": []byte{1}}
-	spans[2].Scope = tempo.Scope{Name: "otelhttp", Version: "1"}
+	spans[2].Scope = "otelhttp 1"
 	spans[2].Events = []tempo.Event{{Name: "exception", Time: epoch.Add(10 * time.Millisecond)}}
 	told := tell(spans, nil, 0)
 	var got map[string]any
