@@ -4,7 +4,7 @@
 import * as api from "./api.js";
 import { $, announce, h, icon, remember, setText } from "./dom.js";
 import { clock, multiline, plural, visible } from "./format.js";
-import { colour } from "./colours.js";
+import { colour, distinct } from "./colours.js";
 import { legend, marks, Waterfall } from "./waterfall.js";
 import { breakable, copyButton, spanDetails } from "./span.js";
 import { note, say } from "./say.js";
@@ -24,7 +24,7 @@ export class Detail {
     this.el = $("#detail");
     this.list(remember("list") ?? (innerWidth < 1600 ? "closed" : "open"));
     new ResizeObserver(() => this.place()).observe(this.el);
-    addEventListener("keydown", (e) => {
+    addEventListener("keypress", (e) => {
       if (e.key !== "/" || e.ctrlKey || e.metaKey || e.altKey || !this.trace || e.target.closest("input, select, textarea")) return;
       e.preventDefault();
       this.finder.select();
@@ -130,6 +130,7 @@ export class Detail {
     setText(this.title, visible(trace.title));
     setText(this.subtitle, visible(trace.subtitle));
     document.title = `${visible(trace.title)} ${trace.duration.text}`;
+    distinct(trace.services.map((s) => s.name));
     this.facts.replaceChildren(...factList(trace));
     this.story.replaceChildren(...(trace.notes ?? []).map(note));
     this.legend.replaceChildren(legend(trace));
