@@ -200,12 +200,14 @@ func (t *Trace) find() {
 	if asked := t.AskedFor(); asked != "" {
 		t.Title = asked
 	}
-	t.Subtitle = cmp.Or(t.root.Name, noName)
-	if t.root.Service != t.Title {
+	query, _ := t.Query()
+	wish := NewWish("", t.entry.text("url.path"), query)
+	t.Subtitle = wish.with(cmp.Or(t.root.Name, noName))
+	if t.root.Service != t.Title && wish.Target == "" {
 		t.Subtitle = t.root.Service + " · " + t.Subtitle
 	}
 	if t.root.Orphan {
-		t.Subtitle = "its first span has not arrived"
+		t.Subtitle = "Its first span has not arrived"
 	}
 }
 

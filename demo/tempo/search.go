@@ -1,6 +1,7 @@
 package tempo
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -26,6 +27,9 @@ type Summary struct {
 	// Services counts the spans of each service, which is "" for spans that name none. Nil when the
 	// store does not say: it counts in answers to TraceQL alone.
 	Services map[string]Stats
+	// Selected are the texts that a query selects of the spans that it finds, by their attributes' names;
+	// where spans differ, the first one's.
+	Selected map[string]string
 }
 
 // Stats counts the spans of one service in a trace.
@@ -69,6 +73,14 @@ func decodeSummaries(body []byte) ([]Summary, error) {
 			StartTimeUnixNano json.Number // a string, as protobuf's JSON has 64 bits
 			DurationMs        uint32
 			ServiceStats      map[string]struct{ SpanCount, ErrorCount int }
+			SpanSets          []struct {
+				Spans []struct {
+					Attributes []struct {
+						Key   string
+						Value struct{ StringValue string }
+					}
+				}
+			}
 		}
 		Metrics json.RawMessage
 	}
@@ -102,6 +114,16 @@ func decodeSummaries(body []byte) ([]Summary, error) {
 				s.Services = map[string]Stats{}
 			}
 			s.Services[service] = Stats{n.SpanCount, n.ErrorCount}
+		}
+		for _, set := range t.SpanSets {
+			for _, span := range set.Spans {
+				for _, a := range span.Attributes {
+					if s.Selected == nil {
+						s.Selected = map[string]string{}
+					}
+					s.Selected[a.Key] = cmp.Or(s.Selected[a.Key], a.Value.StringValue)
+				}
+			}
 		}
 		found[i] = s
 	}
