@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	commonpb "go.opentelemetry.io/proto/otlp/common/v1"
@@ -174,22 +175,21 @@ func compare(got any, operator string, want any) bool {
 	if reflect.TypeOf(got) != reflect.TypeOf(want) {
 		return false
 	}
-	order := 0
+	order := 1
 	switch want := want.(type) {
 	case string:
 		order = cmp.Compare(got.(string), want)
 	case float64:
 		order = cmp.Compare(got.(float64), want)
 	default:
-		return (got == want) == (operator == "=")
+		if got == want {
+			order = 0
+		}
 	}
-	switch {
-	case order < 0:
-		return operator[0] == '<' || operator == "!="
-	case order > 0:
-		return operator[0] == '>' || operator == "!="
+	if operator == "!=" {
+		return order != 0
 	}
-	return operator == "=" || operator == "<=" || operator == ">="
+	return strings.Contains(operator, "<=>"[order+1:order+2])
 }
 
 // valuesOf returns what an attribute is, of a list each value; nothing where it is missing or of a

@@ -136,10 +136,11 @@ func (s *Stack) allURLs() discover.URLs {
 
 // startCollector starts what takes traces, before anything that sends any.
 func (s *Stack) startCollector() {
-	s.collector = collector.New(s.output.logger("collector"))
-	s.run("collector", func() error { return s.collector.ServeGRPC(s.parts[topology.OTLPGRPC].listener) })
-	s.serve(topology.OTLPHTTP, local.Only(s.collector.OTLPHandler()))
-	s.serve(topology.Tempo, local.Only(s.collector.APIHandler()))
+	store := collector.New(s.output.logger("collector"))
+	for _, door := range []string{topology.OTLPGRPC, topology.OTLPHTTP} { // each takes both
+		s.serve(door, local.Only(store.OTLPHandler()))
+	}
+	s.serve(topology.Tempo, local.Only(store.APIHandler()))
 }
 
 // serve runs an HTTP server on a part's listener.
@@ -152,12 +153,12 @@ func (s *Stack) serve(name string, h http.Handler) {
 		IdleTimeout:    60 * time.Second,
 		MaxHeaderBytes: 64 << 10, // the Jaeger propagator takes 17 times a header's size to judge it
 		ErrorLog:       slog.NewLogLogger(s.output.logger(name).Handler(), slog.LevelWarn),
+		Protocols:      new(http.Protocols),
+		// What may wait unread of a client's requests; the default is a megabyte.
+		HTTP2: &http.HTTP2Config{MaxReceiveBufferPerConnection: 64 << 10, MaxReceiveBufferPerStream: 64 << 10},
 	}
-	if name == topology.Gateway { // HTTP/2 without TLS, too, as on Traefik's entry points
-		p.server.Protocols = new(http.Protocols)
-		p.server.Protocols.SetHTTP1(true)
-		p.server.Protocols.SetUnencryptedHTTP2(true)
-	}
+	p.server.Protocols.SetHTTP1(true)
+	p.server.Protocols.SetUnencryptedHTTP2(true) // as on Traefik's entry points, and for gRPC
 	s.run(name, func() error { return p.server.Serve(p.listener) })
 }
 

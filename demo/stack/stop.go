@@ -35,8 +35,8 @@ func (s *Stack) stop(ctx context.Context) error {
 	if s.provider != nil {
 		errs = append(errs, within(ctx, flushTimeout, "gateway's last spans", s.provider.Shutdown))
 	}
-	if s.collector != nil {
-		errs = append(errs, within(ctx, flushTimeout, "collector", s.collector.Shutdown))
+	if p := s.parts[topology.OTLPGRPC]; p != nil && p.server != nil {
+		errs = append(errs, within(ctx, flushTimeout, "collector", p.server.Shutdown))
 	}
 	for _, p := range s.parts { // what is still served has nothing to lose
 		if p.server != nil {

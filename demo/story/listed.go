@@ -55,17 +55,9 @@ func NewWish(host, path, query string) Wish {
 	return w
 }
 
-// with adds what was asked for to the name of a trace's first span, unless that is a path already.
-func (w Wish) with(name string) string {
-	if w.Target == "" || strings.Contains(name, "/") {
-		return name
-	}
-	return name + " " + w.Target
-}
-
 // List tells of a trace what can be told without reading it, with what its request asked for.
 func List(t tempo.Summary, wish Wish) Listed {
-	asked := cmp.Or(whom(t), wish.Service)
+	wish.Service = cmp.Or(whom(t), wish.Service)
 	l := Listed{ID: t.ID, StartedAt: t.Start, DurationMS: t.Duration.Milliseconds(), Services: []ListedService{}}
 	switch {
 	case l.DurationMS < 1:
@@ -81,27 +73,29 @@ func List(t tempo.Summary, wish Wish) Listed {
 		l.Spans += n.Spans
 		l.Errors += n.Errors
 	}
-	first := ""
-	if t.HasRoot {
-		first = cmp.Or(t.Service, unknownService)
+	first := cmp.Or(t.Service, unknownService)
+	if !t.HasRoot && len(l.Services) > 0 {
+		first = l.Services[0].Name
 	}
-	l.Title = cmp.Or(asked, first)
-	if l.Title == "" && len(l.Services) > 0 {
-		l.Title = l.Services[0].Name
-	}
-	l.Title = cmp.Or(l.Title, "unknown")
-	switch {
-	case !t.HasRoot:
-		l.Root = "Its first span has not arrived"
-	case first == l.Title || wish.Target != "":
-		l.Root = wish.with(cmp.Or(t.Name, noName))
-	default:
-		l.Root = first + " · " + cmp.Or(t.Name, noName)
-	}
-	if absent(t, asked) {
-		l.Services = append(l.Services, ListedService{Name: asked, Dark: true})
+	l.Title, l.Root = wish.titles(first, t.Name, t.HasRoot)
+	if absent(t, wish.Service) {
+		l.Services = append(l.Services, ListedService{Name: wish.Service, Dark: true})
 	}
 	return l
+}
+
+// titles are whom a request asked, or else who began the trace, and its first span with what was asked for.
+func (w Wish) titles(first, name string, hasRoot bool) (title, root string) {
+	title, root = cmp.Or(w.Service, first), cmp.Or(name, noName)
+	switch {
+	case !hasRoot:
+		root = "Its first span has not arrived"
+	case w.Target != "" && !strings.Contains(name, "/"):
+		root += " " + w.Target
+	case first != title:
+		root = first + " · " + root
+	}
+	return title, root
 }
 
 // absent reports whether a trace has no span of the demo's service that was asked for. Spans by a name

@@ -44,7 +44,7 @@ func TestAListedTrace(t *testing.T) {
 			want: "uservice1 | gateway · GET |  | 0 of 0 failed"},
 		"its first span is missing": {Summary: tempo.Summary{Services: spans{"uservice4": two, "b": two}},
 			want: "b | Its first span has not arrived | b 2, uservice4 2 | 0 of 4 failed"},
-		"nothing is known": {want: "unknown | Its first span has not arrived |  | 0 of 0 failed"},
+		"nothing is known": {want: "unknown service | Its first span has not arrived |  | 0 of 0 failed"},
 		"a first span without a name": {Summary: tempo.Summary{HasRoot: true, Service: "shop", Services: spans{"shop": two}},
 			want: "shop | (no name) | shop 2 | 0 of 2 failed"},
 		"a first span of nobody": {Summary: tempo.Summary{HasRoot: true, Name: "GET", Services: spans{"": two}},
