@@ -70,7 +70,7 @@ func TestAnswersAboutTraces(t *testing.T) {
 	unsampled := []ledger.Request{{Agent: "agent unsampled", Hops: []ledger.Hop{{To: "gateway", TraceID: "11111111111111111111111111111111",
 		Arrived: []header.Header{{TraceID: "11111111111111111111111111111111", Sampled: &off}}}}}}
 	withLedger, without := serve(t, fakeLedger{unsampled[0].Hops[0].TraceID: unsampled}, nil), serve(t, nil, nil)
-	hidden := lab.New(&fakeFaults{}, 7)
+	hidden := lab.New(cannotMend, 7)
 	hiding := serve(t, fakeLedger{knownID: {{Outcome: ledger.Cut, Hops: []ledger.Hop{{Says: "gateway sent it like that.",
 		Action: ledger.IgnoredMalformed, Arrived: []header.Header{{Name: header.UberTraceID, Value: "x", Problem: "want it whole"}, {Sampled: &off}}}}}}}, hidden)
 	if err := hidden.Begin(); err != nil {

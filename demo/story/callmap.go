@@ -14,7 +14,7 @@ import (
 // explorer's page.
 type Map struct {
 	Title string   `json:"title"`
-	Text  string   `json:"text"` // which traces, and since when
+	Text  string   `json:"text"`  // which traces, and since when
 	Nodes []Node   `json:"nodes"` // as they are read: row by row
 	Calls []Called `json:"calls"` // by caller and callee
 	// Columns and Rows are the size of the drawing, in places.
