@@ -177,17 +177,42 @@ func valuesOf(attributes []*commonpb.KeyValue, key string) (values []any) {
 			continue
 		}
 		for _, v := range append([]*commonpb.AnyValue{kv.Value}, kv.Value.GetArrayValue().GetValues()...) {
-			switch v := v.GetValue().(type) {
-			case *commonpb.AnyValue_StringValue:
-				values = append(values, v.StringValue)
-			case *commonpb.AnyValue_BoolValue:
-				values = append(values, v.BoolValue)
-			case *commonpb.AnyValue_IntValue:
-				values = append(values, float64(v.IntValue))
-			case *commonpb.AnyValue_DoubleValue:
-				values = append(values, v.DoubleValue)
+			switch v := plain(v).(type) {
+			case string, bool, float64:
+				values = append(values, v)
+			case int64:
+				values = append(values, float64(v))
 			}
 		}
 	}
 	return values
+}
+
+// plain is a value in Go's own types.
+func plain(v *commonpb.AnyValue) any {
+	switch v := v.GetValue().(type) {
+	case *commonpb.AnyValue_StringValue:
+		return v.StringValue
+	case *commonpb.AnyValue_BoolValue:
+		return v.BoolValue
+	case *commonpb.AnyValue_IntValue:
+		return v.IntValue
+	case *commonpb.AnyValue_DoubleValue:
+		return v.DoubleValue
+	case *commonpb.AnyValue_BytesValue:
+		return v.BytesValue
+	case *commonpb.AnyValue_ArrayValue:
+		values := []any{}
+		for _, element := range v.ArrayValue.GetValues() {
+			values = append(values, plain(element))
+		}
+		return values
+	case *commonpb.AnyValue_KvlistValue:
+		values := map[string]any{}
+		for _, kv := range v.KvlistValue.GetValues() {
+			values[kv.Key] = plain(kv.Value)
+		}
+		return values
+	}
+	return nil
 }
