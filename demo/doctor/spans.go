@@ -100,9 +100,9 @@ func (e *examination) notSent(ctx context.Context, detail string, senders ...str
 	return broken(detail, "not exported", "store away").yet().with(strings.Join(senders, " "))
 }
 
-// find searches for traces since some time up to now, and returns their ids.
-func (e *examination) find(ctx context.Context, traceQL string, since time.Time) ([]string, error) {
-	return e.backend.Search(ctx, url.Values{"q": {traceQL}, "limit": {"200"},
+// find searches for traces since some time up to now.
+func (e *examination) find(ctx context.Context, traceQL string, since time.Time) ([]tempo.Summary, error) {
+	return e.backend.Summaries(ctx, url.Values{"q": {traceQL}, "limit": {"200"},
 		"start": {fmt.Sprint(since.Unix() - 2)}, "end": {fmt.Sprint(time.Now().Unix() + 2)}})
 }
 
@@ -112,7 +112,7 @@ func (e *examination) search(ctx context.Context) outcome {
 	switch {
 	case err != nil:
 		return broken(err.Error(), "other program").yet()
-	case !slices.Contains(list, e.id):
+	case !slices.ContainsFunc(list, func(s tempo.Summary) bool { return s.ID == e.id }):
 		return broken(fmt.Sprintf("known by its id, not among %d found by service and time", len(list)), "held back").yet()
 	}
 	return fine("found by service and time")

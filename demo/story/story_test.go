@@ -507,7 +507,7 @@ func TestTimes(t *testing.T) {
 func TestSpans(t *testing.T) {
 	spans := join(proxied("uservice3", 200), inside(), call(answered, answeredFrom(id)), behind())
 	spans[2].Attributes = map[string]any{"i": int64(9007199254740993), "b": false, "n": nil, "m": map[string]any{"k": []any{"v"}}, "y": []byte{1}}
-	spans[2].Scope = tempo.Scope{Name: "otelhttp", Version: "1"}
+	spans[2].Scope = "otelhttp 1"
 	spans[2].Events = []tempo.Event{{Name: "exception", Time: epoch.Add(10 * time.Millisecond)}}
 	told := tell(spans, nil, 0)
 	var got map[string]any

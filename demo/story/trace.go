@@ -96,8 +96,6 @@ type Span struct {
 
 	Attributes Values  `json:"attributes,omitempty"`
 	Resource   int     `json:"resource"` // index of Trace.Resources
-	Scope      string  `json:"scope,omitempty"`
-	Links      int     `json:"links,omitempty"`
 	Events     []Event `json:"events,omitempty"`
 	// Callee is the index of the span to whose service a header carried this span's id; 0 for none.
 	Callee   int    `json:"callee,omitempty"`

@@ -75,8 +75,7 @@ func (t *Trace) describe() {
 			known[key] = len(t.Resources)
 			t.Resources = append(t.Resources, newValues(s.Span.Resource))
 		}
-		s.Resource, s.Attributes, s.Links = known[key], newValues(s.Span.Attributes), s.Span.Links
-		s.Scope = strings.TrimSpace(s.Span.Scope.Name + " " + s.Span.Scope.Version)
+		s.Resource, s.Attributes = known[key], newValues(s.Span.Attributes)
 		for _, e := range s.Span.Events {
 			at := Time(e.Time.Sub(t.StartedAt))
 			s.Events = append(s.Events, Event{e.Name, at, at - s.Start, e.Name == "exception", newValues(e.Attributes)})

@@ -14,7 +14,6 @@ import (
 	"example.com/grafana-tempo-go-demo/demo/story"
 	"example.com/grafana-tempo-go-demo/demo/term"
 	"example.com/grafana-tempo-go-demo/demo/topology"
-	"example.com/grafana-tempo-go-demo/demo/waterfall"
 )
 
 //go:embed story.tmpl
@@ -31,8 +30,10 @@ var page = template.Must(template.New("tour").Funcs(template.FuncMap{
 // Text prints the story for people, as wide as the terminal. The error is w's.
 func (r *Report) Text(w io.Writer) error {
 	told := r.told[0]
-	drawing := waterfall.Render(told,
-		waterfall.Options{Width: term.Width(w), ASCII: term.ASCIIOnly(os.Getenv), Color: term.Colours(w)})
+	drawing := draw(told, term.Width(w), term.Colours(w))
+	if term.ASCIIOnly(os.Getenv) {
+		drawing = term.ASCII(drawing, ascii)
+	}
 	var notes []string
 	for _, note := range told.Notes {
 		notes = append(notes, note.String())
