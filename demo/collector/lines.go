@@ -11,12 +11,14 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"time"
 
 	collogspb "go.opentelemetry.io/proto/otlp/collector/logs/v1"
 	commonpb "go.opentelemetry.io/proto/otlp/common/v1"
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/protobuf/proto"
 
+	"example.com/grafana-tempo-go-demo/demo/tempo"
 	"example.com/grafana-tempo-go-demo/demo/topology"
 )
 
@@ -40,6 +42,7 @@ func (c *Collector) receiveLogs(req proto.Message) (rejected int, why string, er
 				if err := checkIDs(l.TraceId, "span", l.SpanId); err != nil {
 					return 0, "", fmt.Errorf("resourceLogs[%d].scopeLogs[%d].logRecords[%d]: %w", i, j, k, err)
 				}
+				l.TimeUnixNano = cmp.Or(l.TimeUnixNano, l.ObservedTimeUnixNano, uint64(time.Now().UnixNano()))
 				lines = append(lines, span{line: l, origin: from, bytes: memoryOf(proto.Size(l))})
 			}
 		}
@@ -91,17 +94,14 @@ func (c *Collector) lines(v url.Values) ([]stream, error) {
 		return found, nil
 	}
 	lines := slices.Clone(t.lines)
-	slices.SortStableFunc(lines, func(a, b span) int { return cmp.Compare(a.time(), b.time()) })
+	slices.SortStableFunc(lines, func(a, b span) int { return cmp.Compare(a.line.TimeUnixNano, b.line.TimeUnixNano) })
 	for _, l := range lines {
-		if at := l.time(); at >= start && (end == 0 || at < end) && len(found) < int(cmp.Or(limit, 100)) {
-			found = append(found, stream{l.labels(), [1][2]string{{strconv.FormatUint(at, 10), text(plain(l.line.Body))}}})
+		if at := l.line.TimeUnixNano; at >= start && (end == 0 || at < end) && len(found) < int(cmp.Or(limit, 100)) {
+			found = append(found, stream{l.labels(), [1][2]string{{strconv.FormatUint(at, 10), text(l.line.Body)}}})
 		}
 	}
 	return found, nil
 }
-
-// time is that of a log line.
-func (s span) time() uint64 { return cmp.Or(s.line.TimeUnixNano, s.line.ObservedTimeUnixNano) }
 
 // labels are named as Loki names them, but for the dots in names of attributes, which it replaces.
 func (s span) labels() map[string]string {
@@ -126,18 +126,19 @@ func addLabels(labels map[string]string, prefix string, attributes []*commonpb.K
 		if list := kv.Value.GetKvlistValue(); list != nil {
 			addLabels(labels, prefix+kv.Key+".", list.Values)
 		} else {
-			labels[prefix+kv.Key] = text(plain(kv.Value))
+			labels[prefix+kv.Key] = text(kv.Value)
 		}
 	}
 }
 
-func text(v any) string {
-	if s, ok := v.(string); ok {
+func text(value *commonpb.AnyValue) string {
+	v := tempo.Plain(value)
+	if s, ok := v.(string); ok || v == nil {
 		return s
 	}
 	encoded, err := json.Marshal(v)
 	if err != nil { // it holds what JSON cannot, such as NaN
-		encoded = fmt.Append(nil, v)
+		return fmt.Sprint(v)
 	}
 	return string(encoded)
 }

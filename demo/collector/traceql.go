@@ -13,6 +13,8 @@ import (
 
 	commonpb "go.opentelemetry.io/proto/otlp/common/v1"
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
+
+	"example.com/grafana-tempo-go-demo/demo/tempo"
 )
 
 // What is understood of TraceQL. A name ends where Tempo's lexer ends it. The hint asks for the newest
@@ -177,7 +179,7 @@ func valuesOf(attributes []*commonpb.KeyValue, key string) (values []any) {
 			continue
 		}
 		for _, v := range append([]*commonpb.AnyValue{kv.Value}, kv.Value.GetArrayValue().GetValues()...) {
-			switch v := plain(v).(type) {
+			switch v := tempo.Plain(v).(type) {
 			case string, bool, float64:
 				values = append(values, v)
 			case int64:
@@ -186,33 +188,4 @@ func valuesOf(attributes []*commonpb.KeyValue, key string) (values []any) {
 		}
 	}
 	return values
-}
-
-// plain is a value in Go's own types.
-func plain(v *commonpb.AnyValue) any {
-	switch v := v.GetValue().(type) {
-	case *commonpb.AnyValue_StringValue:
-		return v.StringValue
-	case *commonpb.AnyValue_BoolValue:
-		return v.BoolValue
-	case *commonpb.AnyValue_IntValue:
-		return v.IntValue
-	case *commonpb.AnyValue_DoubleValue:
-		return v.DoubleValue
-	case *commonpb.AnyValue_BytesValue:
-		return v.BytesValue
-	case *commonpb.AnyValue_ArrayValue:
-		values := []any{}
-		for _, element := range v.ArrayValue.GetValues() {
-			values = append(values, plain(element))
-		}
-		return values
-	case *commonpb.AnyValue_KvlistValue:
-		values := map[string]any{}
-		for _, kv := range v.KvlistValue.GetValues() {
-			values[kv.Key] = plain(kv.Value)
-		}
-		return values
-	}
-	return nil
 }

@@ -29,6 +29,8 @@ type shown struct {
 	SampledMeans string `json:"sampled_means"`
 	// Twin stands beside a trace that an instrumented one would explain, once no more is expected of it.
 	Twin *story.Twin `json:"twin"`
+	// Logs are nil if there is no log store.
+	Logs *logs `json:"logs"`
 	// Settled reports whether asking again would tell nothing new.
 	Settled bool `json:"settled"`
 }
@@ -61,7 +63,7 @@ func (e *explorer) trace(w http.ResponseWriter, r *http.Request) {
 	if e.hiding() {
 		holdBack(t, requests)
 	}
-	got := shown{Trace: t, Requests: story.Hops(requests, id, t), Total: total, SampledMeans: story.SampledMeans}
+	got := shown{Trace: t, Requests: story.Hops(requests, id, t), Total: total, SampledMeans: story.SampledMeans, Logs: e.logs(ctx, id, t)}
 	if err != nil {
 		query := r.URL.Query()
 		waited, _ := strconv.ParseInt(query.Get("waited"), 10, 64) // without one, the wait begins
@@ -77,6 +79,9 @@ func (e *explorer) trace(w http.ResponseWriter, r *http.Request) {
 		} else {
 			got.Twin = new(t.Beside(other))
 		}
+	}
+	if got.Logs != nil && got.Logs.retry {
+		got.Settled = false
 	}
 	answer(w, http.StatusOK, got)
 }
