@@ -33,7 +33,7 @@ func FuzzRequest(f *testing.F) {
 		{"GET", "/trace/<script>", "localhost", ""}, {"GET", "/<script>?<script>", "localhost", ""}, {"GET", "/", "evil.example", ""},
 		{"GET", "/api/faults", "localhost", ""}, {"POST", "/api/faults", "localhost", `{"name":"drop-header"}`}, {"POST", "/api/faults", "localhost", `{"name":"<script>"}`},
 		{"GET", "/api/traces?service=%22%7D&min=1.5s&errors&window=24h", "localhost", ""}, {"GET", "/api/traces?min=%00", "localhost", ""},
-		{"GET", "/api/faults/all", "localhost", ""}, {"POST", "/api/riddle", "localhost", `{"do":"begin"}`}, {"POST", "/api/riddle", "localhost", `{"do":"guess","cause":"<script>"}`},
+		{"GET", "/api/faults/all", "localhost", ""}, {"POST", "/api/faults", "localhost", `{"do":"begin"}`}, {"POST", "/api/faults", "localhost", `{"do":"guess","name":"<script>"}`},
 		{"POST", "/api/call", "localhost", `{"service":"uservice3","fail":"redis"}`}, {"POST", "/api/call", "localhost", `{"service":"../../flush"}`},
 		{"POST", "/api/call", "localhost", `{"service":"uservice3","service":"<b>"}`}, {"POST", "/api/call", "localhost", "\xff"}, {"DELETE", "/tempo/ready", "localhost", ""},
 		{"CONNECT", "/", "localhost", ""}, {"GET", "/api/config", "[::1]", ""},

@@ -59,7 +59,6 @@ type explorer struct {
 	Options
 	backends http.RoundTripper // to Tempo and to the gateway
 	calls    chan struct{}     // one slot for each call in flight
-	memory   memory
 }
 
 // New returns the page and its API. It starts nothing, and Tempo and the gateway need not be up yet.
@@ -78,8 +77,7 @@ func newHandler(o Options, backends http.RoundTripper) http.Handler {
 	if o.Faults != nil {
 		mux.HandleFunc("GET /api/faults", e.faults)
 		mux.HandleFunc("GET /api/faults/all", allFaults)
-		mux.HandleFunc("POST /api/faults", e.setFault)
-		mux.HandleFunc("POST /api/riddle", e.riddle)
+		mux.HandleFunc("POST /api/faults", e.changeFaults)
 	}
 	if o.Ledger != nil {
 		mux.HandleFunc("GET /api/ledger", e.hops)

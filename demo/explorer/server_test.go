@@ -192,17 +192,17 @@ func TestRiddle(t *testing.T) {
 		status     int
 		has        string
 	}{
-		{"/api/riddle", `{"do":"hint"}`, 409, "nothing to find"},
-		{"/api/riddle", `{"do":"begin"}`, 200, `"answer":null`},
-		{"/api/riddle", `{"do":"begin"}`, 409, "broken already"},
+		{"/api/faults", `{"do":"hint"}`, 409, "nothing to find"},
+		{"/api/faults", `{"do":"begin"}`, 200, `"answer":null`},
+		{"/api/faults", `{"do":"begin"}`, 409, "broken already"},
 		{"/api/call", `{"service":"uservice3"}`, 200, `1f`},
 		{"/api/call", `{"service":"uservice4"}`, 200, `2f`}, // does not pass every place of a fault
-		{"/api/riddle", `{"do":"hint"}`, 200, `"hints":["The trace has a hole: 4 spans of 7."],"more_hints":2,"wrong":[],"trace":"0000000000000000000000000000001f"`},
-		{"/api/riddle", `{"do":"dance"}`, 400, "do takes"},
-		{"/api/riddle", `{"do":"guess","cause":"fire"}`, 400, "no such fault"},
-		{"/api/riddle", `{"do":"guess","cause":"drop-header"}`, 200, `"answer":null`},
-		{"/api/riddle", `{"do":"guess","cause":"dead-exporter"}`, 200, `"answer":{"name":"dead-exporter"`},
-		{"/api/riddle", `{"do":"give-up"}`, 409, "nothing to find"},
+		{"/api/faults", `{"do":"hint"}`, 200, `"hints":["The trace has a hole: 4 spans of 7."],"more_hints":2,"wrong":[],"trace":"0000000000000000000000000000001f"`},
+		{"/api/faults", `{"do":"dance"}`, 400, "do takes"},
+		{"/api/faults", `{"do":"guess","name":"fire"}`, 400, "no such fault"},
+		{"/api/faults", `{"do":"guess","name":"drop-header"}`, 200, `"answer":null`},
+		{"/api/faults", `{"do":"guess","name":"dead-exporter"}`, 200, `"answer":{"name":"dead-exporter"`},
+		{"/api/faults", `{"do":"give-up"}`, 409, "nothing to find"},
 	} {
 		if w := ask(t, h, "POST", test.path, test.body, nil); w.Code != test.status || !strings.Contains(w.Body.String(), test.has) {
 			t.Errorf("%s: answered %d %s", test.body, w.Code, w.Body)

@@ -60,7 +60,7 @@ func (e *explorer) trace(w http.ResponseWriter, r *http.Request) {
 		e.failStore(w, r, err)
 		return
 	}
-	if e.hiding() {
+	if r := e.riddle(); r != nil && r.Answer == nil { // the page shows evidence alone
 		holdBack(t, requests)
 	}
 	got := shown{Trace: t, Requests: story.Hops(requests, id, t), Total: total, SampledMeans: story.SampledMeans, Logs: e.logs(ctx, id, t)}

@@ -86,46 +86,31 @@ func (s *Stack) environment(svc *instance, f *active) map[string]string {
 }
 
 // startServices starts services under the active fault, one after the other: each is called by none
-// before it.
+// before it. A service that ran already has the same ports again.
 func (s *Stack) startServices(ctx context.Context, list []*instance) error {
 	for _, svc := range list {
-		if err := s.startService(ctx, svc); err != nil {
+		p, err := process.Start(ctx, process.Options{
+			Name: svc.Name,
+			Path: services.Program(s.o.Bin, svc.Name),
+			// An argument, not a variable: a trace shows it (process.command_args).
+			Args: []string{"-addr", svc.addr},
+			Env:  services.Merge(os.Environ(), s.environment(svc, s.fault.Load())),
+			Stdout: func(line []byte) {
+				s.ledger.AddLine(svc.Name, line)
+				s.output.line(svc.Name, line)
+			},
+			Stderr: func(line []byte) { s.output.line(svc.Name, line) },
+		})
+		if err != nil {
 			return err
 		}
+		svc.process, svc.addr, svc.metrics = p, p.Addr, p.Metrics
+		s.running.Go(func() {
+			if how, asked := p.Wait(); !asked {
+				s.died(svc.Name, how)
+			}
+		})
 	}
-	return nil
-}
-
-// startService starts a service, on the same ports as before if it ran already, and waits until it
-// listens.
-func (s *Stack) startService(ctx context.Context, svc *instance) error {
-	p, err := process.Start(process.Options{
-		Name: svc.Name,
-		Path: services.Program(s.o.Bin, svc.Name),
-		// An argument, not a variable: a trace shows it (process.command_args).
-		Args: []string{"-addr", svc.addr},
-		Env:  services.Merge(os.Environ(), s.environment(svc, s.fault.Load())),
-		Stdout: func(line []byte) {
-			s.ledger.AddLine(svc.Name, line)
-			s.output.line(svc.Name, line)
-		},
-		Stderr: func(line []byte) { s.output.line(svc.Name, line) },
-	})
-	if err != nil {
-		return err
-	}
-	addr, err := p.Wait(ctx)
-	if err != nil {
-		p.Kill()
-		return err
-	}
-	svc.process, svc.addr, svc.metrics = p, addr, p.Metrics()
-	s.running.Go(func() {
-		<-p.Done()
-		if !p.Asked() {
-			s.died(svc.Name, p.How())
-		}
-	})
 	return nil
 }
 
@@ -133,7 +118,7 @@ func (s *Stack) startService(ctx context.Context, svc *instance) error {
 func (s *Stack) stopServices(ctx context.Context, list []*instance) error {
 	var errs []error
 	for _, svc := range slices.Backward(list) {
-		if svc.process != nil {
+		if svc.process != nil && !svc.process.Ended() {
 			errs = append(errs, svc.process.Stop(ctx))
 		}
 	}

@@ -128,8 +128,8 @@ func (s *Stack) allURLs() discover.URLs {
 	}
 	for _, svc := range s.services {
 		urls.Services[svc.Name] = httpURL(svc.addr).String()
-		if addr := svc.process.Metrics(); addr != "" {
-			urls.Metrics[svc.Name] = httpURL(addr).String() + "/metrics"
+		if svc.metrics != "" {
+			urls.Metrics[svc.Name] = httpURL(svc.metrics).String() + "/metrics"
 		}
 	}
 	return urls

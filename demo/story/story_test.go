@@ -338,10 +338,10 @@ func TestTitles(t *testing.T) {
 		name, want string // title, subtitle, missing
 		spans      []*tempo.Span
 	}{
-		{"behind a gateway, who was called", "uservice1 | gateway · GET | uservice1", proxied("uservice1", 200)},
+		{"behind a gateway, who was called", "uservice1 | GET / | uservice1", proxied("uservice1", 200)},
 		{"a host with a port, in the old attribute", "uservice3 | traefik · GET | uservice3", one(span(1, 0, "server", "traefik", "GET", 0, 1, attributes{"http.host": "Uservice3.localhost:80"}),
 			span(2, 1, "client", "traefik", "ReverseProxy", 0, 1, answered))},
-		{"a host of nobody's", "gateway | GET | ", proxied("cart.example", 200)},
+		{"a host of nobody's", "gateway | GET / | ", proxied("cart.example", 200)},
 		{"a foreign service", "shop | GET /cart | ", one(span(1, 0, "server", "shop", "GET /cart", 0, 1))},
 		{"a root without a name", "shop | (no name) | ", one(span(1, 0, "server", "shop", "", 0, 1))},
 		{"a root of nobody", "unknown service | GET | ", one(span(1, 0, "server", "", "GET", 0, 1))},

@@ -194,7 +194,10 @@ func (t *Trace) find() {
 		t.Origin.Origin = true
 	}
 	t.Status = t.entry.text("http.response.status_code", "http.status_code")
-	t.Title, t.Subtitle = titles(t.AskedFor(), t.root.Service, t.root.Name, !t.root.Orphan)
+	query, _ := t.Query()
+	wish := NewWish("", t.entry.text("url.path"), query)
+	wish.Service = t.AskedFor()
+	t.Title, t.Subtitle = wish.titles(t.root.Service, t.root.Name, !t.root.Orphan)
 }
 
 // Find returns the span with this id, as tempo.Trace.Span does; nil if there is none.

@@ -1,6 +1,7 @@
 package tempo
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,6 +25,9 @@ type Summary struct {
 	// Services counts the spans of each service, which is "" for spans that name none. Nil when the
 	// store does not say: it counts in answers to TraceQL alone.
 	Services map[string]Stats
+	// Selected are the texts that a query selects of the spans that it finds, by their attributes' names;
+	// where spans differ, the first one's.
+	Selected map[string]string
 }
 
 // Stats counts the spans of one service in a trace.
@@ -70,6 +74,13 @@ func decodeSummaries(body []byte) ([]Summary, error) {
 			for service, n := range stats.Map() {
 				s.Services[service] = Stats{int(n.Get("spanCount").Int()), int(n.Get("errorCount").Int())}
 			}
+		}
+		for _, a := range t.Get("spanSets.#.spans.#.attributes|@flatten:{\"deep\":true}").Array() {
+			if s.Selected == nil {
+				s.Selected = map[string]string{}
+			}
+			key := a.Get("key").String()
+			s.Selected[key] = cmp.Or(s.Selected[key], a.Get("value.stringValue").String())
 		}
 		found = append(found, s)
 	}
