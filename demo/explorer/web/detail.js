@@ -7,6 +7,7 @@ import { clock, multiline, plural, visible } from "./format.js";
 import { colour } from "./colours.js";
 import { legend, marks, Waterfall } from "./waterfall.js";
 import { breakable, spanDetails } from "./span.js";
+import { logSection } from "./logs.js";
 import { note } from "./say.js";
 import { Ledger } from "./ledger.js";
 
@@ -74,11 +75,12 @@ export class Detail {
   // absent says why no span is here. The ledger may know of the request all the same.
   absent(answer) {
     const { absent, requests, settled } = answer;
-    const state = absent.title + settled;
+    const state = absent.title + settled + answer.logs?.lines?.length;
     if (this.state !== state) {
       this.message(absent.icon, absent.title, ...absent.texts);
       if (absent.again) $(".state", this.el).append(h("button", { type: "button", onclick: () => this.open(this.id, this.wantedSpan) }, "Look again"));
       if (settled) announce(absent.title + ".");
+      if (answer.logs?.lines?.length) this.el.append(logSection(answer));
       if (this.config.ledger && requests) this.el.append(this.ledger.element);
     }
     this.state = state;
@@ -121,6 +123,8 @@ export class Detail {
     this.fold.hidden = !trace.spans.some((s) => s.children);
     this.waterfall.show(trace, answer.twin?.scale);
     this.where.replaceChildren(whereTheTimeWent(trace));
+    this.lines = answer.logs?.lines ?? [];
+    this.logs.replaceChildren(logSection(answer, trace.id));
     this.ledger.show(answer);
     this.toLedger(requests);
     if (first && this.wantedSpan) this.choose(this.find(this.wantedSpan), true);
@@ -152,6 +156,7 @@ export class Detail {
     this.waterfall = new Waterfall("Spans of this trace", (span) => this.choose(span));
     this.spanBox = h("section", { class: "span-box", "aria-label": "The open span", hidden: true });
     this.twin = h("div", { class: "twin" });
+    this.logs = h("div");
     this.where = h("div", { class: "where" });
     this.json = h("pre", { class: "json", tabIndex: 0, "aria-label": "The trace as JSON" });
     const { id } = this.trace;
@@ -164,7 +169,7 @@ export class Detail {
       h("section", { class: "card", "aria-labelledby": "wf-title" },
         h("div", { class: "card-head" }, h("h3", { id: "wf-title" }, "Waterfall"), this.legend, this.fold), this.waterfall.element,
         this.marks, h("p", { class: "hint" }, "Choose a span for its details.")),
-      this.spanBox, this.twin, this.where,
+      this.spanBox, this.logs, this.twin, this.where,
       this.ledger.element,
       h("details", { class: "fold", ontoggle: (e) => e.target.open && this.fillJSON(id) }, h("summary", {}, "Raw JSON"),
         h("p", { class: "soft" }, "As Tempo sends it, ids in base64: ", h("a", { href: api.raw(id), target: "_blank", rel: "noreferrer" }, "open it alone")), this.json));
@@ -190,7 +195,7 @@ export class Detail {
     history.replaceState(history.state, "", location.pathname + location.search + (span ? "#" + span.span_id : ""));
     if (!span) { this.spanBox.replaceChildren(); return; }
     if (reveal) this.waterfall.reveal(span, true);
-    this.spanBox.replaceChildren(spanDetails(span, this.trace, {
+    this.spanBox.replaceChildren(spanDetails(span, this.trace, this.lines.filter((l) => this.trace.spans[l.span] === span), {
       close: () => { this.choose(null); this.waterfall.go(this.waterfall.active); },
     }));
   }

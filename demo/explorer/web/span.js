@@ -3,13 +3,14 @@
 import { h, icon } from "./dom.js";
 import { multiline, plural, visible } from "./format.js";
 import { colour } from "./colours.js";
+import { logLines } from "./logs.js";
 import { note, spanLink } from "./say.js";
 
 const long = 1500; // characters of a value that are shown at once
 const most = 200; // events
 
-// spanDetails describes a span of a trace. close() is what its button does.
-export function spanDetails(span, trace, { close }) {
+// spanDetails describes a span of a trace, with its log lines. close() is what its button does.
+export function spanDetails(span, trace, lines, { close }) {
   const fact = (name, ...value) => h("div", {}, h("dt", {}, name), h("dd", {}, ...value));
   const [kind, ...sign] = { error: ["bad", icon("error"), "error"], ok: ["good", icon("ok"), "ok"] }[span.status] ?? ["", "unset"];
   const parent = trace.spans[span.parent];
@@ -25,6 +26,7 @@ export function spanDetails(span, trace, { close }) {
         : span.orphan && fact("Parent", h("code", {}, visible(span.parent_id)), "not in the trace store")),
     ...(span.notes ?? []).map(note),
     events(span),
+    lines.length > 0 && h("section", {}, h("h4", {}, "Logs"), logLines(lines)),
     h("div", { class: "columns" },
       h("section", {}, h("h4", {}, "Attributes"), values(span.attributes, "This span has no attributes.")),
       h("section", {}, h("h4", {}, "Resource"), values(trace.resources[span.resource], "Nothing is known about the process that sent it."),
@@ -47,7 +49,8 @@ function events({ events: list = [], duration }) {
     list.length > most && h("p", { class: "hint" }, `and ${list.length - most} more`));
 }
 
-function values(list = [], none = "") {
+// values lists attributes.
+export function values(list = [], none = "") {
   if (!list.length) return h("p", { class: "soft" }, none);
   return h("dl", { class: "kv" }, ...list.map(({ key, value, type = "string" }) => {
     const dd = h("dd", { title: type }, value === "" ? h("span", { class: "soft" }, type === "empty" ? "no value" : "empty") : multiline(value.slice(0, long)));
