@@ -47,7 +47,7 @@ func FuzzRequest(f *testing.F) {
 		return &http.Response{StatusCode: http.StatusOK, Header: http.Header{"Content-Type": {"application/json"}, "Set-Cookie": {"a=1"}},
 			Body: io.NopCloser(strings.NewReader(`{}`)), Request: r}, nil
 	})
-	o := Options{Tempo: &url.URL{Scheme: "http", Host: "tempo:3200"}, Gateway: &url.URL{Scheme: "http", Host: "gateway:8000"}, Faults: lab.New(&fakeFaults{}, 7)}
+	o := Options{Tempo: &url.URL{Scheme: "http", Host: "tempo:3200"}, Gateway: &url.URL{Scheme: "http", Host: "gateway:8000"}, Faults: lab.New(cannotMend, 7)}
 	h := newHandler(o, behind)
 	f.Fuzz(func(t *testing.T, method, target, host, body string) {
 		u, err := url.ParseRequestURI(target)

@@ -7,7 +7,6 @@ import (
 	"net"
 	"os"
 	"slices"
-	"strings"
 
 	"example.com/grafana-tempo-go-demo/demo/process"
 	"example.com/grafana-tempo-go-demo/demo/services"
@@ -31,35 +30,6 @@ func (s *Stack) find(name string) *instance {
 	return s.services[i]
 }
 
-// placeServices decides where each service listens and serves its metrics.
-func (s *Stack) placeServices() error {
-	for _, svc := range s.services {
-		if asked := s.o.Addrs[svc.Name]; strings.HasSuffix(asked, ":0") {
-			svc.addr, svc.metrics = asked, anyPort
-			continue
-		}
-		var err error
-		if svc.addr, err = s.place(svc.Name, svc.Addr); err != nil {
-			return err
-		}
-		if svc.Instrumented {
-			if svc.metrics, err = s.place(svc.Name+"'s metrics", svc.Metrics); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// place returns an address that is free, for a service to open.
-func (s *Stack) place(name, fallback string) (string, error) {
-	l, err := s.open(name, fallback)
-	if err != nil {
-		return "", err
-	}
-	return l.Addr().String(), l.Close()
-}
-
 // environment is what a service gets on top of the runner's own, once those it calls have started.
 func (s *Stack) environment(svc *instance, f *active) map[string]string {
 	env := services.Environment(svc.Service)
@@ -76,11 +46,7 @@ func (s *Stack) environment(svc *instance, f *active) map[string]string {
 		env["OTEL_PROPAGATORS"] = list
 	}
 	maps.Copy(env, s.o.Env)
-	for _, set := range f.env {
-		if set.service == svc.Name {
-			env[set.variable] = set.value
-		}
-	}
+	maps.Copy(env, f.Env[svc.Name])
 	maps.DeleteFunc(env, func(_, value string) bool { return value == "" })
 	return env
 }

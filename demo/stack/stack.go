@@ -74,7 +74,7 @@ type Stack struct {
 // part is a part of the demo that runs in this process.
 type part struct {
 	listener net.Listener
-	server   *http.Server // nil before it serves
+	server   http.Server
 }
 
 // URLs returns where everything is.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/url"
 	"time"
@@ -39,7 +38,7 @@ func Start(ctx context.Context, o Options) (*Stack, error) {
 		parts:  map[string]*part{},
 	}
 	s.fault.Store(&active{})
-	s.lab = lab.New(faultSwitch{s}, o.Seed)
+	s.lab = lab.New(s.change, o.Seed)
 	s.log = s.output.logger("demo")
 	for _, svc := range topology.Services() {
 		s.services = append(s.services, &instance{Service: svc})
@@ -59,16 +58,17 @@ func (s *Stack) start(ctx context.Context) (err error) {
 	if err := s.listen(); err != nil {
 		return err
 	}
-	if err := s.placeServices(); err != nil {
-		return err
-	}
 	if s.o.Bin == "" {
 		if s.dir, err = services.Build(ctx, s.o.Messages); err != nil {
 			return err
 		}
 		s.o.Bin = s.dir
 	}
-	s.startCollector()
+	store := collector.New(s.output.logger("collector"))
+	for _, door := range []string{topology.OTLPGRPC, topology.OTLPHTTP} { // each takes both
+		s.serve(door, local.Only(store.OTLPHandler()))
+	}
+	s.serve(topology.Tempo, local.Only(store.APIHandler()))
 	if err := s.startServices(ctx, s.services); err != nil {
 		return err
 	}
@@ -89,26 +89,6 @@ func (s *Stack) start(ctx context.Context) (err error) {
 		return nil
 	}
 	return discover.Announce(s.dir, s.urls) // gone with the rest of the folder at the end
-}
-
-// listen opens the addresses of all parts inside this process.
-func (s *Stack) listen() error {
-	for _, name := range []string{topology.Gateway, topology.Explorer, topology.Tempo, topology.OTLPGRPC, topology.OTLPHTTP} {
-		l, err := s.open(name, topology.Addr(name))
-		if err != nil {
-			return err
-		}
-		s.parts[name] = &part{listener: l}
-	}
-	return nil
-}
-
-// open listens for a part.
-func (s *Stack) open(name, fallback string) (net.Listener, error) {
-	if addr, ok := s.o.Addrs[name]; ok {
-		return Listen(name, addr, name+"-addr", s.o.Messages)
-	}
-	return Listen(name, fallback, "", s.o.Messages)
 }
 
 // url is where a part inside this process listens.
@@ -135,19 +115,10 @@ func (s *Stack) allURLs() discover.URLs {
 	return urls
 }
 
-// startCollector starts what takes traces, before anything that sends any.
-func (s *Stack) startCollector() {
-	store := collector.New(s.output.logger("collector"))
-	for _, door := range []string{topology.OTLPGRPC, topology.OTLPHTTP} { // each takes both
-		s.serve(door, local.Only(store.OTLPHandler()))
-	}
-	s.serve(topology.Tempo, local.Only(store.APIHandler()))
-}
-
 // serve runs an HTTP server on a part's listener.
 func (s *Stack) serve(name string, h http.Handler) {
 	p := s.parts[name]
-	p.server = &http.Server{
+	p.server = http.Server{
 		Handler:        h,
 		ReadTimeout:    readTimeout, // of a body too: a client may announce one and never send it
 		WriteTimeout:   writeTimeout,
@@ -160,14 +131,8 @@ func (s *Stack) serve(name string, h http.Handler) {
 	}
 	p.server.Protocols.SetHTTP1(true)
 	p.server.Protocols.SetUnencryptedHTTP2(true) // as on Traefik's entry points, and for gRPC
-	s.run(name, func() error { return p.server.Serve(p.listener) })
-}
-
-// run runs a part of this process that ends only when it is stopped.
-func (s *Stack) run(name string, f func() error) {
 	s.running.Go(func() {
-		err := f()
-		if s.alive.Err() == nil {
+		if err := p.server.Serve(p.listener); s.alive.Err() == nil {
 			s.died(name, fmt.Sprint(err))
 		}
 	})
