@@ -70,17 +70,15 @@ const logStore = "log store"
 // logs is what the log store has of a trace.
 type logs struct {
 	Lines []story.Line `json:"lines"`
-	// More reports that there are more than these, which are the first.
-	More bool `json:"more"`
-	// Trouble says why there are none.
-	Trouble string `json:"trouble"`
-	retry   bool   // it may pass
+	About string       `json:"about,omitempty"` // why there are none, or not all
+	Bad   bool         `json:"bad,omitempty"`   // the store did not say
+	retry bool         // it may, when it is asked again
 }
 
-// logs asks for the log lines of a trace, of which no span may be here; nil if there is no log store.
+// logs asks for the log lines of a trace, of which no span may be here.
 func (e *explorer) logs(ctx context.Context, id string, t *story.Trace) *logs {
 	if e.Loki == nil {
-		return nil
+		return &logs{About: "There is no log store: start the explorer with -loki to see log lines here."}
 	}
 	ctx, cancel := context.WithTimeout(ctx, logsTimeout)
 	defer cancel()
@@ -92,9 +90,16 @@ func (e *explorer) logs(ctx context.Context, id string, t *story.Trace) *logs {
 	found, err := e.clientOf(e.Loki, logStore).Lines(ctx, id, from, to)
 	if err != nil {
 		status, sentence := e.trouble(logStore, e.Loki, err)
-		return &logs{Trouble: sentence, retry: status >= http.StatusInternalServerError}
+		return &logs{About: sentence, Bad: true, retry: status >= http.StatusInternalServerError}
 	}
-	return &logs{Lines: story.Lines(found, t), More: len(found) == tempo.MaxLines}
+	got := &logs{Lines: story.Lines(found, t)}
+	switch len(found) {
+	case 0:
+		got.About = "The log store has no line with this trace's id."
+	case tempo.MaxLines:
+		got.About = fmt.Sprintf("These are the first %d lines. There may be more.", tempo.MaxLines)
+	}
+	return got
 }
 
 // passToTempo passes a request for /tempo/api/v2/traces/{id} on to Tempo. Of the page's request only
@@ -152,7 +157,11 @@ func (e *explorer) failUnanswered(w http.ResponseWriter, r *http.Request, what s
 func (e *explorer) trouble(what string, base *url.URL, err error) (status int, sentence string) {
 	refusal, refused := errors.AsType[*tempo.Refusal](err)
 	if refused && refusal.Status >= http.StatusBadRequest {
-		return refusal.Status, cmp.Or(refusal.Says, fmt.Sprintf("The answer was %d.", refusal.Status))
+		says := cmp.Or(refusal.Says, fmt.Sprintf("The answer was %d.", refusal.Status))
+		if what == logStore { // of the trace store the page's title says so
+			says = "The log store refused: " + says
+		}
+		return refusal.Status, says
 	}
 	e.Logger.Warn("no answer", "from", what, "error", err.Error())
 	switch netErr, ok := errors.AsType[net.Error](err); {

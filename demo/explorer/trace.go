@@ -30,7 +30,7 @@ type shown struct {
 	SampledMeans string `json:"sampled_means"`
 	// Twin stands beside a trace that an instrumented one would explain, once no more is expected of it.
 	Twin *story.Twin `json:"twin"`
-	// Logs are nil if there is no log store.
+	// Logs are nil where nobody was asked.
 	Logs *logs `json:"logs"`
 	// Settled reports whether asking again would tell nothing new.
 	Settled bool `json:"settled"`
@@ -91,9 +91,7 @@ func (e *explorer) trace(w http.ResponseWriter, r *http.Request) {
 			got.Twin = new(t.Beside(other))
 		}
 	}
-	if got.Logs != nil && got.Logs.retry {
-		got.Settled = false
-	}
+	got.Settled = got.Settled && !got.Logs.retry
 	answer(w, http.StatusOK, got)
 }
 

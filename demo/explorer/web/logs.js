@@ -10,14 +10,12 @@ const signs = { error: "bad", fatal: "bad", warn: "warn" };
 
 // logSection shows what the log store has of a trace, of which no span may be here.
 export function logSection({ logs, trace }, id) {
-  if (!logs) return h("p", { class: "hint" }, "There is no log store: start the explorer with -loki to see log lines here.");
-  const { lines, more, trouble } = logs;
-  const about = trouble ? h("p", { class: "note bad", role: "status" }, icon("unplugged"), visible(trouble))
-    : lines.length ? more && h("p", { class: "hint" }, `There are more. These are the first ${lines.length.toLocaleString("en")}.`)
-      : h("p", { class: "soft" }, "No log line has this trace's id.");
+  if (!logs) return "";
+  const { about, bad } = logs, lines = logs.lines ?? [];
   return h("section", { class: "card logs", "aria-labelledby": "logs-title" },
-    h("div", { class: "card-head" }, h("h3", { id: "logs-title" }, "Logs"), lines?.length > 0 && h("span", { class: "of" }, plural(lines.length, "line"))),
-    lines?.length > 0 && logLines(lines, trace, id), about);
+    h("div", { class: "card-head" }, h("h3", { id: "logs-title" }, "Logs"), lines.length > 0 && h("span", { class: "of" }, plural(lines.length, "line"))),
+    lines.length > 0 && logLines(lines, trace, id),
+    about && h("p", { class: bad ? "note bad" : "soft" }, bad && icon("unplugged"), visible(about)));
 }
 
 // logLines lists lines. With a trace's id each has a link to its span.
