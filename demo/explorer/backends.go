@@ -35,7 +35,7 @@ const (
 func (o Options) Missing(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	e := &explorer{Options: o, backends: visit.Transport()}
+	e := &explorer{Options: o, backends: visit.Client()}
 	tempoErr := e.client().Ready(ctx)
 	if tempoErr != nil {
 		tempoErr = fmt.Errorf("-tempo: %w", tempoErr)
@@ -59,10 +59,7 @@ func (o Options) Missing(ctx context.Context) error {
 func (e *explorer) client() *tempo.Client { return e.clientOf(e.Tempo, "") }
 
 func (e *explorer) clientOf(store *url.URL, name string) *tempo.Client {
-	return &tempo.Client{URL: store.String(), Store: name, HTTP: &http.Client{
-		Transport:     e.backends,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // neither has one
-	}}
+	return &tempo.Client{URL: store.String(), Store: name, HTTP: e.backends}
 }
 
 const logStore = "log store"
@@ -119,7 +116,7 @@ func (e *explorer) passToTempo(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	req.Header.Set("Accept", "application/json")
-	res, err := e.backends.RoundTrip(req)
+	res, err := e.backends.Do(req)
 	if err != nil {
 		e.failUnanswered(w, r, "trace store", e.Tempo, err)
 		return
