@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"flag"
 	"os"
 	"time"
@@ -15,31 +14,25 @@ var compareCommand = command{
 	summary: "measure on this machine what instrumentation costs, beside what it buys",
 	about: `Measures what instrumentation costs on this machine: the plain pair and the instrumented pair in turn, under the
 same load, with the mocks at zero and then as they are. It takes some minutes; leave the machine alone meanwhile.`,
-	declare: declareCompare,
-}
-
-func declareCompare(fs *flag.FlagSet) action {
-	o := compare.Options{Concurrency: 16, Visitors: 500}
-	fs.IntVar(&o.Rounds, "rounds", 5, "how many `times` to measure each pair under each load")
-	fs.DurationVar(&o.Duration, "duration", 5*time.Second,
-		"`time` of one pair in one round; with the mocks as they are at least 4s")
-	quick := fs.Bool("quick", false, "two rounds of a second: less than a minute, and less reliable")
-	asJSON := fs.Bool("json", false, "print one JSON object instead")
-	return func(s session) error {
-		if *quick {
-			o.Rounds, o.Duration = 2, time.Second
+	declare: func(fs *flag.FlagSet) action {
+		var o compare.Options
+		fs.IntVar(&o.Rounds, "rounds", 5, "how many `times` to measure each pair under each load")
+		fs.DurationVar(&o.Duration, "duration", 5*time.Second,
+			"`time` of one pair in one round; with the mocks as they are at least 4s")
+		quick := fs.Bool("quick", false, "two rounds of a second: less than a minute, and less reliable")
+		return func(s session) error {
+			if *quick {
+				o.Rounds, o.Duration = 2, time.Second
+			}
+			if o.Rounds < 1 || o.Duration < 100*time.Millisecond {
+				return misused("-rounds=%d -duration=%s: want at least 1 and 100ms", o.Rounds, o.Duration)
+			}
+			o.Messages = s.stderr
+			report, err := compare.Run(s.ctx, s.kill, o)
+			if err != nil {
+				return err
+			}
+			return report.Text(s.stdout, term.Width(s.stdout), term.ASCIIOnly(os.Getenv))
 		}
-		if o.Rounds < 1 || o.Duration < 100*time.Millisecond {
-			return misused("-rounds=%d -duration=%s: want at least 1 and 100ms", o.Rounds, o.Duration)
-		}
-		o.Messages = s.stderr
-		report, err := compare.Run(s.ctx, s.kill, o)
-		if err != nil {
-			return err
-		}
-		if *asJSON {
-			return json.NewEncoder(s.stdout).Encode(report)
-		}
-		return report.Text(s.stdout, term.Width(s.stdout), term.ASCIIOnly(os.Getenv))
-	}
+	},
 }

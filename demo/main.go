@@ -18,7 +18,6 @@ import (
 	"syscall"
 	"time"
 
-	"example.com/grafana-tempo-go-demo/demo/compare"
 	"example.com/grafana-tempo-go-demo/demo/process"
 )
 
@@ -60,9 +59,6 @@ func run(s session, args []string) int {
 	}
 	if name == "help" {
 		return s.exitCode(s.print(usage()))
-	}
-	if name == compare.SinkCommand { // `compare` starts itself as the process that takes the spans
-		return s.exitCode(compare.ServeSink(s.ctx, s.stdout))
 	}
 	var names []string
 	for _, c := range commands {

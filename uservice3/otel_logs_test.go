@@ -63,3 +63,26 @@ func TestLogLinesGoToTheirBackEnd(t *testing.T) {
 		t.Errorf("a line outside of any span has a trace id: %v", line)
 	}
 }
+
+// TestWhatTheSDKSaysOfALineIsNotSentAsOne: it says this once, with a lock held.
+func TestWhatTheSDKSaysOfALineIsNotSentAsOne(t *testing.T) {
+	t.Setenv("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "http://127.0.0.1:9/v1/logs")
+	t.Setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
+	t.Setenv("OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT", "0")
+	t.Setenv("OTEL_TRACES_EXPORTER", "none")
+	stdout := &logBuffer{}
+	shutdown, err := setUpTelemetry(t.Context(), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := slog.New(withTelemetry(slog.NewJSONHandler(stdout, nil))) // afterwards, as above
+	if err := checkSettings(log); err != nil {
+		t.Fatal(err)
+	}
+	go log.Info("a line", "n", 1)
+	waitFor(t, "the line", func() bool { return len(stdout.lines(t, "a line")) == 1 })
+	if !strings.Contains(stdout.String(), "dropping log Record attributes") {
+		t.Errorf("the SDK's words are missing: %s", stdout)
+	}
+	shutdown()
+}

@@ -8,7 +8,6 @@ import (
 	"net/url"
 	"os"
 	"regexp"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -20,9 +19,25 @@ import (
 // This file finds settings that the SDK takes and that cannot work. A reader may skip it.
 
 var (
-	numbers  = regexp.MustCompile(`^OTEL_(BSP|BLRP)_|^OTEL_EXPORTER_OTLP_((TRACES|LOGS)_)?TIMEOUT$`)
-	userinfo = regexp.MustCompile(`//[^/\s]*@`) // may hold a password, so it is not logged
+	re = regexp.MustCompile
+	// settings says what the SDK's own variables take: numbers unchecked, and of words it knows few.
+	settings = []struct {
+		names, values *regexp.Regexp
+		want          string
+	}{
+		{re(`^OTEL_(BSP|BLRP)_|^OTEL_EXPORTER_OTLP_((TRACES|LOGS)_)?TIMEOUT$`), re(`^[1-9]\d{0,6}$`),
+			"1 to 9999999, without a unit; times are in milliseconds"},
+		{re(`^OTEL_.*_LIMIT$`), re(`^(\d{1,7}|-1)$`), "0 to 9999999, or -1 for no limit"},
+		{re(`^OTEL_TRACES_SAMPLER$`), re(`^(parentbased_)?(always_on|always_off|traceidratio)$`),
+			"always_on, always_off or traceidratio, also behind parentbased_"},
+		{re(`^OTEL_TRACES_SAMPLER_ARG$`), re(`^(0?\.\d+|[01](\.0*)?)$`), "0 to 1, such as 0.1"},
+		{re(`^OTEL_METRICS_EXEMPLAR_FILTER$`), re(`^(always_on|always_off|trace_based)$`), "always_on, always_off or trace_based"},
+		{re(`^OTEL_EXPORTER_OTLP_((TRACES|LOGS)_)?COMPRESSION$`), re(`^(gzip|none)$`), "gzip or none"},
+	}
+	secrets = re(`(//)\S*@|(\?)\S+|(HEADERS value )(?s:.*)`) // a password or a token, so it is not logged
 )
+
+func redact(text string) string { return secrets.ReplaceAllString(text, "$1$2$3[redacted]") }
 
 // env returns the value of a variable. An empty one counts as not set.
 func env(name, preset string) string { return cmp.Or(strings.TrimSpace(os.Getenv(name)), preset) }
@@ -30,24 +45,32 @@ func env(name, preset string) string { return cmp.Or(strings.TrimSpace(os.Getenv
 // choice returns the value of a variable that takes certain words, in lower case.
 func choice(name, preset string) string { return strings.ToLower(env(name, preset)) }
 
-// checkSettings says which variables are not the numbers that the SDK takes them for unchecked. From
-// now on our log has what the SDK says, once a minute, without the values that it shows: a header's
-// may be a secret.
+// checkSettings says which settings are wrong, and writes words as the SDK wants them. From now on our
+// log has what the SDK says, once a minute, without the values that it shows: a header's may be a
+// secret. It is not sent: an SDK that speaks while it sends a line would wait for itself.
 func checkSettings(log *slog.Logger) (err error) {
+	if handler, ok := log.Handler().(telemetryHandler); ok {
+		log = slog.New(handler.Handler)
+	}
 	var recent sync.Map // the texts of the last minute
 	warn := func(text string) {
 		if _, said := recent.LoadOrStore(text, true); !said {
 			time.AfterFunc(time.Minute, func() { recent.Delete(text) })
-			log.Warn("telemetry", "error", userinfo.ReplaceAllString(text, "//"))
+			log.Warn("telemetry", "error", redact(text))
 		}
 	}
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { warn(err.Error()) }))
 	otel.SetLogger(funcr.New(func(_, text string) { warn(text) }, funcr.Options{Verbosity: 1,
 		RenderArgsHook: func([]any) []any { return nil }}))
 	for _, variable := range os.Environ() {
-		name, value, _ := strings.Cut(variable, "=")
-		if n, _ := strconv.Atoi(value); numbers.MatchString(name) && value != "" && (n < 1 || n > 1e7) {
-			err = errors.Join(err, fmt.Errorf("%s=%q: want 1 to 10000000, without a unit; times are in milliseconds", name, value))
+		name, _, _ := strings.Cut(variable, "=")
+		for _, s := range settings {
+			if value := choice(name, ""); value != "" && s.names.MatchString(name) {
+				os.Setenv(name, value)
+				if !s.values.MatchString(value) {
+					err = errors.Join(err, fmt.Errorf("%s=%q: want %s", name, value, s.want))
+				}
+			}
 		}
 	}
 	if off := choice("OTEL_SDK_DISABLED", "false"); off != "true" && off != "false" {
@@ -66,10 +89,10 @@ func checkOTLP(signal, spoken, endpoint string, log *slog.Logger) error {
 	}
 	// gRPC would ignore an address without a scheme, or use TLS, and guess a missing port.
 	u, err := url.Parse(endpoint)
-	if err != nil || u.Hostname() == "" || u.User != nil ||
+	if err != nil || u.Hostname() == "" || u.User != nil || u.RawQuery != "" ||
 		u.Scheme != "https" && (u.Scheme != "http" || spoken == "grpc" && u.Port() == "") {
 		return fmt.Errorf("%[1]s%[2]s_ENDPOINT or %[1]sENDPOINT=%[3]q: want http://host:port, or https:// for TLS, "+
-			"and with OTLP over HTTP a path such as /otlp/v1/logs", all, signal, userinfo.ReplaceAllString(endpoint, "//"))
+			"and with OTLP over HTTP a path such as /otlp/v1/logs", all, signal, redact(endpoint))
 	}
 	if usual := map[string]string{"4317": "grpc", "4318": "http/protobuf"}[u.Port()]; usual != "" && usual != spoken {
 		log.Warn("probably the wrong port: OTLP over gRPC has 4317, over HTTP 4318", "endpoint", endpoint, "protocol", spoken)

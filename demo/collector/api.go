@@ -76,6 +76,17 @@ type summary struct {
 	DurationMs        uint32 `json:"durationMs,omitempty"`
 
 	ServiceStats map[string]serviceStats `json:"serviceStats"`
+	SpanSets     []spanSet               `json:"spanSets,omitempty"` // if the query selects attributes
+}
+
+// spanSet has the first of the spans that a query found, as many as Tempo tells unless it is asked for more.
+type spanSet struct {
+	Spans []selected `json:"spans"`
+}
+
+// selected are the attributes of a span that a query selects.
+type selected struct {
+	Attributes []json.RawMessage `json:"attributes"`
 }
 
 type serviceStats struct {
@@ -106,21 +117,45 @@ func search(v url.Values, traces []trace) (*searchAnswer, error) {
 	case v.Get("start") == "" && v.Get("end") != "":
 		return nil, errors.New("error parsing date range: only one of start and end provided: must provide both or neither")
 	}
-	matches, err := parseTraceQL(cmp.Or(v.Get("q"), "{}"))
+	query, err := parseTraceQL(cmp.Or(v.Get("q"), "{}"))
 	if err != nil {
 		return nil, err
 	}
 	answer := &searchAnswer{Traces: []summary{}}
 	for _, t := range traces {
 		within := end == 0 || t.start <= end*1e9 && t.end >= start*1e9
-		if within && matches(&t) && len(answer.Traces) < int(cmp.Or(limit, defaultLimit)) {
+		if !within || len(answer.Traces) >= int(cmp.Or(limit, defaultLimit)) {
+			continue
+		}
+		if found := query.finds(&t); len(found) > 0 {
 			answer.Traces = append(answer.Traces, summarize(&t))
+			answer.Traces[len(answer.Traces)-1].SpanSets = query.selects(found)
 		}
 	}
 	slices.SortStableFunc(answer.Traces, func(a, b summary) int {
 		return cmp.Compare(b.StartTimeUnixNano, a.StartTimeUnixNano)
 	})
 	return answer, nil
+}
+
+func (q *query) selects(found []span) []spanSet {
+	if len(q.selected) == 0 {
+		return nil
+	}
+	set := spanSet{}
+	for _, s := range found[:min(len(found), 3)] {
+		told := selected{Attributes: []json.RawMessage{}}
+		for _, name := range q.selected {
+			for _, kv := range s.attributes(name[0]) {
+				if kv.Key == name[1] {
+					encoded, _ := protojson.Marshal(kv) // it was decoded, so it can be encoded
+					told.Attributes = append(told.Attributes, encoded)
+				}
+			}
+		}
+		set.Spans = append(set.Spans, told)
+	}
+	return []spanSet{set}
 }
 
 func summarize(t *trace) summary {

@@ -146,6 +146,7 @@ func TestTraceQLFindsTheTracesOfOneSpanThatFulfilsAll(t *testing.T) {
 		`{ status = error } && { name = "redis_call" }`:  "a",
 		`{ status = error } && { name = "GET" }`:         "",
 		`{} && {} with (most_recent=true)`:               "a b",
+		`{ span.code = 200 } | select(span.größe)`:       "a", // which it has not
 		`{ traceDuration >= 1s && name = "redis_call" }`: "a",
 		`{ name = "} && {" }`:                            "",
 		`{ duration > 1s }`:                              "a",
@@ -171,7 +172,7 @@ func TestUnsupportedQueriesSayWhatIsSupported(t *testing.T) {
 		"{", "foo", "{}{}", " ", "{} | count() > 2", `{ .x = "y" }`, "{ span.x }", `{ span.x !~ "y" }`, `{ span.x =~ "(" }`, "{ span.x =~ 1 }", `{ name = "a" || name = "b" }`,
 		`{ name = "a" && }`, `{ name = "a }`, `{ name = "\q" }`, "{ name = 5 }", "{ name = error }", "{ status = errors }", "{ status > error }",
 		"{ kind = error }", `{ duration > "1s" }`, "{ duration > 1x }", "{ duration > 1d }", "{ rootName = 1 }", `{ event.x = "y" }`,
-		"{} with (sample=0.1)", "{} && ", "{} || {}", `{ ok = true }`,
+		"{} with (sample=0.1)", "{} && ", "{} || {}", "{} | select()", "{} | select(name)", "{} | select(span.x) | count() > 2", `{ ok = true }`,
 	} {
 		if w := get(h, searchPath(q)); w.Code != 400 || !strings.Contains(w.Body.String(), "this collector answers { } and { resource.x") {
 			t.Errorf("%q: got %d %s", q, w.Code, w.Body)

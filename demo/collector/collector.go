@@ -6,14 +6,10 @@
 package collector
 
 import (
-	"context"
 	"log/slog"
-	"net"
 	"net/http"
+	"strings"
 	"sync"
-	"time"
-
-	"google.golang.org/grpc"
 )
 
 // maxBytes bounds the estimated memory of stored traces: almost four thousand of the demo's.
@@ -23,33 +19,31 @@ const maxBytes = 64 << 20
 type Collector struct {
 	log      *slog.Logger
 	store    *store
-	grpc     *grpc.Server
 	reading  chan struct{} // an element for each export whose body is in memory
 	decoding sync.Mutex    // one of them at a time
-
-	// patience is how long an export over gRPC may take to arrive when it is its turn, lest silent
-	// clients hold up the others.
-	patience time.Duration
 }
 
-// New makes a Collector that listens nowhere yet. Log hears of refused requests and dropped spans.
+// New makes a Collector that listens nowhere. Log hears of refused requests and dropped spans.
 func New(log *slog.Logger) *Collector {
-	c := &Collector{log: log, store: newStore(maxBytes), reading: make(chan struct{}, maxReading), patience: 5 * time.Second}
-	c.grpc = c.newGRPCServer()
-	return c
+	return &Collector{log: log, store: newStore(maxBytes), reading: make(chan struct{}, maxReading)}
 }
 
-// ServeGRPC answers OTLP/gRPC on l, and closes it. The error is l's, or nil after Shutdown.
-func (c *Collector) ServeGRPC(l net.Listener) error { return c.grpc.Serve(l) }
-
-// OTLPHandler answers trace exports, POST /v1/traces: protobuf or JSON, plain or with gzip.
+// OTLPHandler answers trace exports: POST /v1/traces, protobuf or JSON, plain or with gzip, and gRPC, for
+// which the server has to have HTTP/2. How long a body may take is up to the server's ReadTimeout.
 func (c *Collector) OTLPHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /v1/traces", c.serveOTLP)
+	grpcServer := c.newGRPC()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method == "PRI" { // the greeting of HTTP/2, which is gRPC's
-			c.log.Warn("export refused", "error", onHTTPPort)
-			http.Error(w, onHTTPPort, http.StatusHTTPVersionNotSupported)
+		select {
+		case c.reading <- struct{}{}:
+			defer func() { <-c.reading }()
+		case <-r.Context().Done():
+			return // so is the client
+		}
+		if strings.HasPrefix(r.Header.Get("Content-Type"), "application/grpc") {
+			r.Body = http.MaxBytesReader(w, r.Body, maxRequestBytes+8) // with its frame: gRPC's server reads without a bound
+			grpcServer.ServeHTTP(w, r)
 			return
 		}
 		mux.ServeHTTP(w, r)
@@ -65,12 +59,4 @@ func (c *Collector) APIHandler() http.Handler {
 	mux.HandleFunc("/api/v2/traces/{traceID}", c.serveTrace)
 	mux.HandleFunc("/api/search", c.serveSearch)
 	return mux
-}
-
-// Shutdown lets gRPC exports in flight finish and refuses new ones. The HTTP servers belong to the
-// caller. When ctx ends first, Shutdown cuts the connections and returns its error.
-func (c *Collector) Shutdown(ctx context.Context) error {
-	defer context.AfterFunc(ctx, c.grpc.Stop)()
-	c.grpc.GracefulStop()
-	return ctx.Err()
 }

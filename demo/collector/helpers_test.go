@@ -2,13 +2,10 @@ package collector
 
 import (
 	"bytes"
-	"context"
 	"encoding/binary"
 	"encoding/hex"
-	"errors"
 	"flag"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -105,31 +102,30 @@ func sized(bytes int64) *Collector {
 func send(t testing.TB, c *Collector, reqs ...*exportRequest) {
 	t.Helper()
 	for _, r := range reqs {
-		if _, err := c.receive(proto.Clone(r).(*exportRequest), false); err != nil {
+		if _, err := c.receive(proto.Clone(r).(*exportRequest)); err != nil {
 			t.Fatal(err)
 		}
 	}
 }
 
-// dial starts c on a port of its own and returns a connection to it.
+// dial starts c on a port of its own and returns a connection to it. A body has a second to arrive.
 func dial(t testing.TB, c *Collector) *grpc.ClientConn {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	served := make(chan error, 1)
-	go func() { served <- c.ServeGRPC(l) }()
-	conn, err := grpc.NewClient(l.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	server := httptest.NewUnstartedServer(c.OTLPHandler())
+	server.Config.ReadTimeout = time.Second
+	server.Config.Protocols = new(http.Protocols)
+	server.Config.Protocols.SetHTTP1(true)
+	server.Config.Protocols.SetUnencryptedHTTP2(true)
+	server.Start()
+	conn, err := grpc.NewClient(server.Listener.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		defer cancel()
-		if err := errors.Join(conn.Close(), c.Shutdown(ctx), <-served); err != nil {
+		if err := conn.Close(); err != nil {
 			t.Error(err)
 		}
+		server.Close()
 	})
 	return conn
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"compress/gzip"
-	"context"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
@@ -13,6 +12,7 @@ import (
 	"mime"
 	"net/http"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -61,21 +61,15 @@ var (
 
 type exportRequest = coltracepb.ExportTraceServiceRequest
 
-// export reads, decodes and stores a request when it is its turn. The error is a gRPC status.
+// export reads, decodes and stores a request. The error is a gRPC status.
 func (c *Collector) export(
-	ctx context.Context, contentType string, read func() ([]byte, error),
+	contentType string, read func() ([]byte, error),
 ) (res *coltracepb.ExportTraceServiceResponse, err error) {
 	defer func() {
 		if err != nil {
 			c.log.Warn("export refused", "error", strings.ToValidUTF8(status.Convert(err).Message(), "\uFFFD"))
 		}
 	}()
-	select {
-	case c.reading <- struct{}{}:
-		defer func() { <-c.reading }()
-	case <-ctx.Done():
-		return nil, status.FromContextError(ctx.Err()).Err()
-	}
 	body, err := read()
 	if err != nil {
 		return nil, err
@@ -86,7 +80,7 @@ func (c *Collector) export(
 	if err != nil {
 		return nil, err
 	}
-	res, err = c.receive(req, contentType == contentJSON)
+	res, err = c.receive(req)
 	if err == nil && mended {
 		const problem = "text that is not UTF-8 was mended: there are question marks in it"
 		c.log.Warn("export mended", "problem", problem)
@@ -103,7 +97,9 @@ func decode(contentType string, body []byte) (req *exportRequest, mended bool, e
 	if contentType == contentJSON {
 		messages, unmarshal = bytes.Count(body, []byte("{")), jsonOptions.Unmarshal
 		mended = !utf8.Valid(body)
-		body = bytes.ToValidUTF8(body, []byte("?"))
+		if body, err = mendIDs(bytes.ToValidUTF8(body, []byte("?"))); err != nil {
+			return nil, false, err
+		}
 	} else {
 		messages, mended = inspect(req.ProtoReflect().Descriptor(), body, maxNesting)
 	}
@@ -111,10 +107,28 @@ func decode(contentType string, body []byte) (req *exportRequest, mended bool, e
 		return nil, false, status.Errorf(codes.ResourceExhausted,
 			"the export has %d messages within it, and at most %d are taken: make smaller batches", messages, maxMessages)
 	}
-	if err := unmarshal(body, req); err != nil {
+	if err = unmarshal(body, req); err != nil {
 		return nil, false, status.Errorf(codes.InvalidArgument, "not an OTLP trace export: %v", err)
 	}
 	return req, mended, nil
+}
+
+// jsonID finds the ids in OTLP's JSON.
+var jsonID = regexp.MustCompile(`"((?:trace|span|parentSpan)Id)"\s*:\s*"([^"]*)"`)
+
+// mendIDs writes ids in base64, as in protobuf's JSON; in OTLP's they are hexadecimal. The error is a
+// gRPC status.
+func mendIDs(body []byte) (mended []byte, err error) {
+	mended = jsonID.ReplaceAllFunc(body, func(field []byte) []byte {
+		parts := jsonID.FindSubmatch(field)
+		id, notHex := hex.DecodeString(string(parts[2]))
+		if notHex != nil {
+			err = status.Errorf(codes.InvalidArgument,
+				"%s must be hexadecimal digits, 32 for a trace and 16 for a span, received %q", parts[1], parts[2])
+		}
+		return fmt.Appendf(nil, "%q:%q", parts[1], base64.StdEncoding.EncodeToString(id))
+	})
+	return mended, err
 }
 
 // inspect counts the messages in an encoded one, and puts question marks for the bytes of text that are
@@ -150,8 +164,8 @@ func inspect(message protoreflect.MessageDescriptor, b []byte, depth int) (messa
 }
 
 // receive stores a decoded request, or nothing of one that it refuses. The error is a gRPC status.
-func (c *Collector) receive(req *exportRequest, fromJSON bool) (*coltracepb.ExportTraceServiceResponse, error) {
-	spans, err := prepare(req, fromJSON)
+func (c *Collector) receive(req *exportRequest) (*coltracepb.ExportTraceServiceResponse, error) {
+	spans, err := prepare(req)
 	if err != nil {
 		return nil, status.Error(codes.InvalidArgument, err.Error())
 	}
@@ -169,7 +183,7 @@ func (c *Collector) receive(req *exportRequest, fromJSON bool) (*coltracepb.Expo
 }
 
 // prepare checks a request's ids and does all work that needs no lock.
-func prepare(req *exportRequest, fromJSON bool) ([]span, error) {
+func prepare(req *exportRequest) ([]span, error) {
 	var spans []span
 	for i, rs := range req.ResourceSpans {
 		for j, ss := range rs.ScopeSpans {
@@ -179,7 +193,7 @@ func prepare(req *exportRequest, fromJSON bool) ([]span, error) {
 			from := newOrigin(rs, ss)
 			spans = slices.Grow(spans, len(ss.Spans))
 			for k, s := range ss.Spans {
-				if err := checkIDs(s, fromJSON); err != nil {
+				if err := checkIDs(s); err != nil {
 					return nil, fmt.Errorf("resourceSpans[%d].scopeSpans[%d].spans[%d], %q: %w", i, j, k, s.Name, err)
 				}
 				s.Status = cmp.Or(s.Status, noStatus) // Tempo always answers with one
@@ -192,12 +206,7 @@ func prepare(req *exportRequest, fromJSON bool) ([]span, error) {
 
 var noStatus = &tracepb.Status{}
 
-func checkIDs(s *tracepb.Span, fromJSON bool) error {
-	if fromJSON {
-		if err := mendIDs(s); err != nil {
-			return err
-		}
-	}
+func checkIDs(s *tracepb.Span) error {
 	if bytes.Equal(s.ParentSpanId, make([]byte, 8)) { // from an exporter that has no parent
 		s.ParentSpanId = nil
 	}
@@ -210,25 +219,6 @@ func checkIDs(s *tracepb.Span, fromJSON bool) error {
 		return fmt.Errorf("parent span ids must be empty or 64 bit, received \"%x\"", s.ParentSpanId)
 	}
 	return nil
-}
-
-// mendIDs mends ids from OTLP's JSON. Unlike in protobuf's, they are hexadecimal; they were decoded
-// as base64, which loses nothing of 16 or 32 such digits.
-func mendIDs(s *tracepb.Span) (err error) {
-	mend := func(name string, id *[]byte) {
-		var notHex error
-		if *id, notHex = hex.DecodeString(base64.StdEncoding.EncodeToString(*id)); notHex != nil {
-			err = fmt.Errorf("%s must be hexadecimal digits, 32 for a trace and 16 for a span", name)
-		}
-	}
-	mend("traceId", &s.TraceId)
-	mend("spanId", &s.SpanId)
-	mend("parentSpanId", &s.ParentSpanId)
-	for _, l := range s.Links {
-		mend("traceId in a link", &l.TraceId)
-		mend("spanId in a link", &l.SpanId)
-	}
-	return err
 }
 
 // newOrigin always has a resource and a scope, as Tempo's answers do.
@@ -254,7 +244,6 @@ var httpCodes = map[codes.Code]int{
 	codes.InvalidArgument:   http.StatusBadRequest,
 	codes.ResourceExhausted: http.StatusRequestEntityTooLarge,
 	codes.Unimplemented:     http.StatusUnsupportedMediaType,
-	codes.Canceled:          http.StatusServiceUnavailable,
 	codes.DeadlineExceeded:  http.StatusServiceUnavailable, // exporters send it again
 }
 
@@ -265,7 +254,7 @@ func (c *Collector) serveOTLP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, text, http.StatusUnsupportedMediaType)
 		return
 	}
-	res, err := c.export(r.Context(), contentType, func() ([]byte, error) { return readBody(w, r) })
+	res, err := c.export(contentType, func() ([]byte, error) { return readBody(w, r) })
 	answer := proto.Message(res)
 	if err != nil {
 		st := status.Convert(err)

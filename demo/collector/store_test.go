@@ -91,7 +91,7 @@ func TestTraceLargerThanItsShareIsCutAndSaysSo(t *testing.T) {
 	for i := range 100 {
 		spans = append(spans, newSpan(1, uint64(i+1), 0, strings.Repeat("x", 1000), 0, 1))
 	}
-	res, err := c.receive(export(nil, spans...), false)
+	res, err := c.receive(export(nil, spans...))
 	if err != nil {
 		t.Fatal(err)
 	}

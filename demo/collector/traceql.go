@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	commonpb "go.opentelemetry.io/proto/otlp/common/v1"
@@ -21,18 +22,21 @@ const (
 		`("(?:[^"\\\n]|\\.)*"|-?[0-9][0-9a-zµ.]*|[a-z]+)`
 	spanset = `\{\s*(?:` + comparison + `(?:\s*&&\s*` + comparison + `)*)?\s*\}`
 	hint    = `with\s*\(\s*most_recent\s*=\s*true\s*\)`
-	whole   = `^\s*` + spanset + `(?:\s*&&\s*` + spanset + `)*\s*(?:` + hint + `\s*)?$`
+	field   = `(resource\.|span\.)([^\s(),]+)`
+	pipe    = `\|\s*select\s*\(\s*(?P<select>` + field + `(?:\s*,\s*` + field + `)*)\s*\)\s*`
+	whole   = `^\s*` + spanset + `(?:\s*&&\s*` + spanset + `)*\s*(?:` + pipe + `)?(?:` + hint + `\s*)?$`
 )
 
 var (
 	comparisons = regexp.MustCompile(comparison)
 	spansets    = regexp.MustCompile(spanset)
+	fields      = regexp.MustCompile(field)
 	understood  = regexp.MustCompile(whole)
 )
 
 var errTraceQL = errors.New(`invalid TraceQL query: this collector answers { } and { resource.x = "y" && span.z > 1 && name != "n" && ` +
 	`kind = server && status = error && duration > 1s && traceDuration > 1s }, with =, !=, <, <=, >, >= and =~, ` +
-	`and several of them with && between; ask a real Tempo for more`)
+	`several of them with && between, and | select(span.x) after them; ask a real Tempo for more`)
 
 // intrinsics are what a span has besides attributes, in the types of the values that they compare to.
 var intrinsics = map[string]func(*trace, span) any{
@@ -61,13 +65,22 @@ var words = map[string]any{
 
 type condition func(*trace, span) bool
 
-// parseTraceQL reads conditions. As in Tempo, those in one pair of braces have to hold for one and the
-// same span, and each such pair for a span of the trace.
-func parseTraceQL(q string) (func(*trace) bool, error) {
-	if !understood.MatchString(q) {
+// query is what was asked. As in Tempo, the conditions in one pair of braces have to hold for one and
+// the same span, and each such pair for a span of the trace.
+type query struct {
+	sets     [][]condition
+	selected [][]string // scope and name of attributes
+}
+
+func parseTraceQL(q string) (*query, error) {
+	parts := understood.FindStringSubmatch(q)
+	if parts == nil {
 		return nil, errTraceQL
 	}
-	var sets [][]condition
+	parsed := &query{}
+	for _, names := range fields.FindAllStringSubmatch(parts[understood.SubexpIndex("select")], -1) {
+		parsed.selected = append(parsed.selected, names[1:])
+	}
 	for _, set := range spansets.FindAllString(q, -1) {
 		var conditions []condition
 		for _, parts := range comparisons.FindAllStringSubmatch(set, -1) {
@@ -77,18 +90,25 @@ func parseTraceQL(q string) (func(*trace) bool, error) {
 			}
 			conditions = append(conditions, holds)
 		}
-		sets = append(sets, conditions)
+		parsed.sets = append(parsed.sets, conditions)
 	}
-	return func(t *trace) bool {
-		return !slices.ContainsFunc(sets, func(set []condition) bool { return !t.has(set) })
-	}, nil
+	return parsed, nil
 }
 
-// has reports whether all conditions hold for one span.
-func (t *trace) has(all []condition) bool {
-	return slices.ContainsFunc(t.spans, func(s span) bool {
-		return !slices.ContainsFunc(all, func(holds condition) bool { return !holds(t, s) })
-	})
+// finds returns the spans of a trace for which a set of conditions holds; none if one of the sets holds for none.
+func (q *query) finds(t *trace) (found []span) {
+	for _, set := range q.sets {
+		before := len(found)
+		for _, s := range t.spans {
+			if !slices.ContainsFunc(set, func(holds condition) bool { return !holds(t, s) }) {
+				found = append(found, s)
+			}
+		}
+		if len(found) == before {
+			return nil
+		}
+	}
+	return found
 }
 
 // newCondition makes the test of one comparison, or nil of one that no span can fulfil: Tempo refuses
@@ -116,16 +136,20 @@ func newCondition(scope, name, operator, text string) condition {
 		return func(t *trace, s span) bool { return holds(intrinsic(t, s)) }
 	}
 	return func(_ *trace, s span) bool {
-		attributes := s.Attributes
-		if scope == "resource." {
-			attributes = s.origin.sent.Resource.Attributes
-		}
-		values := valuesOf(attributes, name)
+		values := valuesOf(s.attributes(scope), name)
 		if operator == "!=" { // of a list, none may be equal; a missing attribute is not unequal
 			return len(values) > 0 && !slices.ContainsFunc(values, func(v any) bool { return !holds(v) })
 		}
 		return slices.ContainsFunc(values, holds)
 	}
+}
+
+// attributes are those of a scope, "span." or "resource.".
+func (s span) attributes(scope string) []*commonpb.KeyValue {
+	if scope == "resource." {
+		return s.origin.sent.Resource.Attributes
+	}
+	return s.Attributes
 }
 
 // parseValue reads a text, a word, a number, or a duration as its nanoseconds; nil if it is none.
@@ -151,22 +175,21 @@ func compare(got any, operator string, want any) bool {
 	if reflect.TypeOf(got) != reflect.TypeOf(want) {
 		return false
 	}
-	order := 0
+	order := 1
 	switch want := want.(type) {
 	case string:
 		order = cmp.Compare(got.(string), want)
 	case float64:
 		order = cmp.Compare(got.(float64), want)
 	default:
-		return (got == want) == (operator == "=")
+		if got == want {
+			order = 0
+		}
 	}
-	switch {
-	case order < 0:
-		return operator[0] == '<' || operator == "!="
-	case order > 0:
-		return operator[0] == '>' || operator == "!="
+	if operator == "!=" {
+		return order != 0
 	}
-	return operator == "=" || operator == "<=" || operator == ">="
+	return strings.Contains(operator, "<=>"[order+1:order+2])
 }
 
 // valuesOf returns what an attribute is, of a list each value; nothing where it is missing or of a

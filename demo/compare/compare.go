@@ -4,9 +4,9 @@
 // `demo compare`.
 //
 // Every round starts fresh processes, so that what the system says of an ended process is what the
-// round took. The instrumented pair sends its spans to a process that only counts them. Neither
-// that process nor the load generator, which runs in this one, is in the services' processor time.
-// But all share the machine, and so requests per second and latencies depend on them too.
+// round took. The load generator and the receiver of the spans run in this process, and so are not
+// in the services' processor time. But all share the machine, and so requests per second and
+// latencies depend on them too.
 package compare
 
 import (
@@ -14,19 +14,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"runtime"
 	"slices"
 	"time"
 
 	"example.com/grafana-tempo-go-demo/demo/process"
 	"example.com/grafana-tempo-go-demo/demo/services"
+	"example.com/grafana-tempo-go-demo/demo/term"
 	"example.com/grafana-tempo-go-demo/demo/topology"
 )
-
-// minMocked is the least duration of a round with the mocks as they are, where a request takes 1.1 to
-// 2.2 s.
-const minMocked = 4 * time.Second
 
 // Options say what to measure. Counts and durations must be greater than zero.
 type Options struct {
@@ -34,10 +30,6 @@ type Options struct {
 	Rounds int
 	// Duration is that of one pair in one round. With the mocks as they are it is at least 4 s.
 	Duration time.Duration
-	// Concurrency is the number of connections with the mocks at zero.
-	Concurrency int
-	// Visitors is the number of connections with the mocks as they are, where each mostly waits.
-	Visitors int
 	// Messages gets the progress.
 	Messages io.Writer
 }
@@ -54,15 +46,16 @@ func pick(instrumented bool) []topology.Service {
 	return slices.DeleteFunc(topology.Services(), func(s topology.Service) bool { return s.Instrumented != instrumented })
 }
 
+var noWait = map[string]string{"REDIS_MIN": "0s", "REDIS_MAX": "0s", "DATABASE_MIN": "0s", "DATABASE_MAX": "0s"}
+
 // comparison is one call of Run.
 type comparison struct {
 	Options
-	program   func(name string) process.Options // how to run a service, or the sink by its name
-	minMocked time.Duration
-	hard      context.Context // when it ends, processes that have not stopped are killed
-
-	idle   [2]*measured // what a pair takes that answers one request
-	report Report
+	loads    []load
+	program  func(service string) process.Options // how to run it
+	hard     context.Context                      // when it ends, processes that have not stopped are killed
+	sink     sink
+	endpoint string // its URL
 }
 
 // Run builds the services and compares the pairs until ctx ends, with its cause as the error. When
@@ -73,97 +66,79 @@ func Run(ctx, hard context.Context, o Options) (_ *Report, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, services.RemoveAll(bin)) }()
-	self, err := os.Executable()
-	if err != nil {
-		return nil, fmt.Errorf("find this program, to start it again: %w", err)
+	c := &comparison{
+		Options: o, hard: hard,
+		loads: []load{
+			{name: "mocks at zero", env: noWait, connections: 16, duration: o.Duration},
+			// A request takes 1.1 to 2.2 s, so that each visitor mostly waits.
+			{name: "mocks as they are", connections: 500, duration: max(o.Duration, 4*time.Second)},
+		},
+		program: func(service string) process.Options {
+			return process.Options{Path: services.Program(bin, service)}
+		},
 	}
-	c := &comparison{Options: o, minMocked: minMocked, hard: hard,
-		program: func(name string) process.Options {
-			if name == sinkName {
-				return process.Options{Path: self, Args: []string{SinkCommand}}
-			}
-			return process.Options{Path: services.Program(bin, name)}
-		}}
-	return &c.report, c.measure(ctx)
+	return c.measure(ctx)
 }
 
-// measure fills the report.
-func (c *comparison) measure(ctx context.Context) error {
-	c.report = Report{
+// measure compares the pairs under each load, less what it takes to start them, to answer one request
+// and to stop them.
+func (c *comparison) measure(ctx context.Context) (*Report, error) {
+	report := &Report{
 		Machine: fmt.Sprintf("%d processors, %s/%s, %s", runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version()),
 		Rounds:  c.Rounds,
-		Notes:   []string{},
 	}
-	noWait := map[string]string{"REDIS_MIN": "0s", "REDIS_MAX": "0s", "DATABASE_MIN": "0s", "DATABASE_MAX": "0s"}
-	if err := c.measureIdle(ctx, load{env: noWait, connections: 1, requests: 1, duration: maxLatency}); err != nil {
-		return err
+	endpoint, stop, err := c.sink.serve()
+	if err != nil {
+		return nil, err
 	}
-	for _, l := range []load{
-		{name: "mocks at zero", connections: c.Concurrency, duration: c.Duration, env: noWait},
-		{name: "mocks as they are", connections: c.Visitors, duration: max(c.Duration, c.minMocked)},
-	} {
-		if err := c.measureLoad(ctx, l); err != nil {
-			return err
-		}
+	defer stop()
+	c.endpoint = endpoint
+	idle, err := c.inTurn(ctx, load{name: "one request", env: noWait, connections: 1, requests: 1}, 1)
+	if err != nil {
+		return nil, err
 	}
-	return nil
-}
-
-func (c *comparison) say(format string, args ...any) { fmt.Fprintf(c.Messages, format+"\n", args...) }
-
-func (c *comparison) note(format string, args ...any) {
-	c.report.Notes = append(c.report.Notes, fmt.Sprintf(format, args...))
-}
-
-// measureIdle learns what it takes to start and stop each pair, which is no cost of a request.
-func (c *comparison) measureIdle(ctx context.Context, once load) error {
-	for i, p := range pairs {
-		c.say("starting and stopping the %s pair", p.name)
-		run, err := c.round(ctx, p, once)
+	if plain, instrumented := idle[0][0].spans, idle[1][0].spans; plain != 0 || instrumented == 0 {
+		return nil, fmt.Errorf("one request made %d spans in the plain pair and %d in the instrumented one: "+
+			"there is nothing to compare", plain, instrumented)
+	}
+	for _, l := range c.loads {
+		rounds, err := c.inTurn(ctx, l, c.Rounds)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		c.idle[i] = run
+		for i, p := range pairs {
+			for n, m := range rounds[i] {
+				m.cpu = max(0, m.cpu-idle[i][0].cpu)
+				where := fmt.Sprintf("%s, round %d, %s pair: ", l.name, n+1, p.name)
+				if m.Success < 1 { // a request that failed has fewer spans, or more
+					report.Notes = append(report.Notes, where+m.failures())
+				} else if sent := idle[i][0].spans * int64(m.Requests); m.spans < sent {
+					report.Notes = append(report.Notes, fmt.Sprintf("%s%d of %d spans were lost: there were more than could be sent.",
+						where, sent-m.spans, sent))
+				}
+			}
+		}
+		report.add(l.name+", "+term.Count(l.connections, "connection"), underLoad, rounds)
 	}
-	plain, instrumented := c.idle[0], c.idle[1]
-	if plain.spans != 0 || instrumented.spans == 0 {
-		return fmt.Errorf("one request made %d spans in the plain pair and %d in the instrumented one: "+
-			"there is nothing to compare", plain.spans, instrumented.spans)
-	}
-	if plain.peak == 0 {
-		c.note("Memory is left out: it is not measured on %s.", runtime.GOOS)
-	}
-	c.report.Still = setSideBySide(still, c.idle[:1], c.idle[1:])
-	return nil
+	report.add("without load", still, idle)
+	return report, nil
 }
 
-// measureLoad applies a load to both pairs in turn. Rounds begin with the other pair each time, so
-// that a machine that gets slower or faster does so to both.
-func (c *comparison) measureLoad(ctx context.Context, l load) error {
-	var rounds [2][]*measured
-	for n := range c.Rounds {
+// inTurn applies a load to both pairs in turn, so many times, and returns what each round gave. Rounds
+// begin with the other pair each time, so that a machine that gets slower or faster does so to both.
+func (c *comparison) inTurn(ctx context.Context, l load, times int) (rounds [2][]*measured, err error) {
+	for n := range times {
 		for _, i := range [2]int{n % 2, 1 - n%2} {
-			name, idle := pairs[i].name, c.idle[i]
-			c.say("%s, round %d of %d, %s pair", l.name, n+1, c.Rounds, name)
-			run, err := c.round(ctx, pairs[i], l)
+			fmt.Fprintf(c.Messages, "%s, round %d of %d, %s pair\n", l.name, n+1, times, pairs[i].name)
+			m, err := c.round(ctx, pairs[i], l)
 			if err != nil {
-				return err
+				return rounds, err
 			}
-			if run.Requests == 0 {
-				return fmt.Errorf("%s: the %s pair answered no request: %s", l.name, name, describeErrors(run.failed))
+			if m.Success == 0 {
+				return rounds, fmt.Errorf("%s, %s pair: %s", l.name, pairs[i].name, m.failures())
 			}
-			run.cpu = max(0, run.cpu-idle.cpu)
-			lost := idle.spans*int64(run.Requests) - run.spans
-			if len(run.failed) > 0 { // a request that failed has fewer spans, or more
-				c.note("%s, round %d: of the %s pair's requests, %s.", l.name, n+1, name, describeErrors(run.failed))
-			} else if lost > 0 {
-				c.note("%s, round %d: %d of %d spans were lost: there were more than could be sent.",
-					l.name, n+1, lost, lost+run.spans)
-			}
-			rounds[i] = append(rounds[i], run)
+			rounds[i] = append(rounds[i], m)
 		}
 	}
-	c.report.Loads = append(c.report.Loads, Load{Name: l.name, Connections: l.connections,
-		Metrics: setSideBySide(underLoad, rounds[0], rounds[1])})
-	return nil
+	return rounds, nil
 }

@@ -26,8 +26,7 @@ import (
 )
 
 const (
-	// roleVariable makes this test binary a process that is measured: the sink, or a service that
-	// behaves as told.
+	// roleVariable makes this test binary a service that behaves as told.
 	roleVariable = "COMPARE_TEST_ROLE"
 	// pidsVariable is a folder in which each process has a file while it runs.
 	pidsVariable = "COMPARE_TEST_PIDS"
@@ -47,20 +46,14 @@ func TestMain(m *testing.M) {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	var err error
-	if role == sinkName {
-		err = ServeSink(ctx, os.Stdout)
-	} else {
-		err = serveFake(ctx, role)
-	}
-	if err != nil {
+	if err := serveFake(ctx, role); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 }
 
 // serveFake is a service: it passes requests on to an upstream, if it has one, and sends a span for
-// each if it is told where to.
+// each if it is an instrumented one.
 func serveFake(ctx context.Context, role string) error {
 	listener, err := net.Listen("tcp", os.Getenv("ADDR"))
 	if err != nil {
@@ -68,8 +61,8 @@ func serveFake(ctx context.Context, role string) error {
 	}
 	fmt.Printf(`{"msg":"listening","addr":%q}`+"\n", listener.Addr())
 	var options []sdktrace.TracerProviderOption
-	if endpoint := os.Getenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"); endpoint != "" {
-		exporter, err := otlptracegrpc.New(ctx, otlptracegrpc.WithEndpointURL(endpoint))
+	if os.Getenv("OTEL_SERVICE_NAME") != "" {
+		exporter, err := otlptracegrpc.New(ctx)
 		if err != nil {
 			return err
 		}
@@ -126,8 +119,12 @@ func newComparison(t *testing.T, roles map[string]string) *comparison {
 	}
 	t.Setenv("OTEL_SERVICE_NAME", "of the shell")
 	return &comparison{
-		Options:   Options{Rounds: 2, Duration: 300 * time.Millisecond, Concurrency: 2, Visitors: 3, Messages: io.Discard},
-		minMocked: 300 * time.Millisecond, hard: t.Context(),
+		Options: Options{Rounds: 2, Messages: io.Discard},
+		loads: []load{
+			{name: "mocks at zero", env: noWait, connections: 2, duration: 300 * time.Millisecond},
+			{name: "mocks as they are", connections: 3, duration: 300 * time.Millisecond},
+		},
+		hard: t.Context(),
 		program: func(name string) process.Options {
 			role := cmp.Or(roles[name], name)
 			// The race detector waits for a second at a process's end unless told otherwise.
@@ -140,17 +137,17 @@ func TestBothPairsAreMeasuredInTurn(t *testing.T) {
 	c := newComparison(t, nil)
 	var messages bytes.Buffer
 	c.Messages = &messages
-	if err := c.measure(t.Context()); err != nil {
+	report, err := c.measure(t.Context())
+	if err != nil {
 		t.Fatal(err)
 	}
-	if len(c.report.Loads) != 2 || len(c.report.Notes) > 1 || len(c.report.Still) == 0 {
-		t.Fatalf("%+v", c.report)
-	}
-	for i, l := range c.report.Loads {
-		rate, p50 := l.Metrics[0], l.Metrics[1]
-		if rate.Plain <= 0 || rate.Instrumented <= 0 || rate.Ratio == nil || p50.Plain <= 0 || i == 1 && p50.Plain < 20 { // the mocks as they are
-			t.Errorf("%s: %+v", l.Name, l.Metrics)
+	for i, title := range []string{"mocks at zero, 2 connections", "mocks as they are, 3 connections", "without load"} {
+		if table := report.Tables[i]; table.Title != title || len(table.Rows) == 0 || i < 2 && len(table.Rows) < 5 {
+			t.Errorf("%+v", table)
 		}
+	}
+	if len(report.Tables) != 3 || len(report.Notes) > 0 {
+		t.Errorf("%+v", report)
 	}
 	var steps []string
 	for line := range strings.Lines(messages.String()) {
@@ -169,12 +166,12 @@ func TestWhatGoesWrongIsSaid(t *testing.T) {
 		want  []string
 	}{
 		"a service that answers with errors": {map[string]string{"uservice1": "failing"},
-			[]string{"plain pair answered no request", "502 Bad Gateway"}},
+			[]string{"plain pair: 1 of 1 requests failed: 502 Bad Gateway."}},
 		"a service that ends": {map[string]string{"uservice4": "dying"},
 			[]string{"uservice4 ", "exit status 3: out of luck"}}, // by itself, or when it is stopped the same moment
 	} {
 		t.Run(name, func(t *testing.T) {
-			err := newComparison(t, test.roles).measure(t.Context())
+			_, err := newComparison(t, test.roles).measure(t.Context())
 			for _, want := range test.want {
 				if err == nil || !strings.Contains(err.Error(), want) {
 					t.Errorf("error %v, want %s", err, want)
@@ -184,7 +181,7 @@ func TestWhatGoesWrongIsSaid(t *testing.T) {
 	}
 	c := newComparison(t, nil)
 	c.program = func(string) process.Options { return process.Options{Path: "/nonexistent/service"} }
-	if err := c.measure(t.Context()); err == nil || !strings.Contains(err.Error(), "start uservice2") {
+	if _, err := c.measure(t.Context()); err == nil || !strings.Contains(err.Error(), "start uservice2") {
 		t.Errorf("a service that cannot be started: %v", err)
 	}
 }
@@ -193,7 +190,7 @@ func TestAnInterruptEndsEverything(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	because := errors.New("interrupted")
 	c := newComparison(t, nil)
-	c.Duration = time.Hour
+	c.loads[0].duration = time.Hour
 	pids := t.TempDir()
 	program := c.program
 	c.program = func(name string) process.Options {
@@ -203,7 +200,7 @@ func TestAnInterruptEndsEverything(t *testing.T) {
 	}
 	asked := make(chan struct{}, 1)
 	c.Messages = writerFunc(func(p []byte) (int, error) {
-		if bytes.Contains(p, []byte("round 1")) {
+		if bytes.Contains(p, []byte("zero, round 1")) {
 			asked <- struct{}{}
 		}
 		return len(p), nil
@@ -212,7 +209,7 @@ func TestAnInterruptEndsEverything(t *testing.T) {
 		<-asked
 		cancel(because)
 	}()
-	if err := c.measure(ctx); !errors.Is(err, because) {
+	if _, err := c.measure(ctx); !errors.Is(err, because) {
 		t.Errorf("error %v", err)
 	}
 	if left, err := os.ReadDir(pids); err != nil || len(left) != 0 {

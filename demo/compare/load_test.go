@@ -1,10 +1,7 @@
 package compare
 
 import (
-	"context"
-	"errors"
 	"io"
-	"maps"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -32,17 +29,17 @@ func TestTheLoadCountsWhatItSees(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			server := httptest.NewServer(test.serve)
 			defer server.Close()
-			l := load{addr: server.Listener.Addr().String(), host: "x.localhost", connections: 2, requests: 6, duration: time.Minute}
-			res, err := l.run(t.Context())
-			if err != nil {
+			var m measured
+			l := load{connections: 2, requests: 6}
+			if err := l.run(t.Context(), server.Listener.Addr().String(), "x.localhost", &m.Metrics); err != nil {
 				t.Fatal(err)
 			}
-			want, answered := map[string]int64{}, uint64(6)
+			success, failures := 1.0, "0 of 6 requests failed: ."
 			if test.want != "" {
-				want[test.want], answered = 6, 0
+				success, failures = 0, "6 of 6 requests failed: "+test.want+"."
 			}
-			if res.Requests != answered || !maps.Equal(res.failed, want) || (res.Throughput > 0) != (answered > 0) {
-				t.Errorf("answered %d, failed %v, %v per second", res.Requests, res.failed, res.Throughput)
+			if m.Requests != 6 || m.Success != success || m.failures() != failures || (m.Throughput > 0) != (success > 0) {
+				t.Errorf("%s %+v", m.failures(), m.Metrics)
 			}
 		})
 	}
@@ -53,21 +50,9 @@ func TestRequestsUnderWayAreWaitedFor(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release }))
 	defer server.Close()
 	time.AfterFunc(50*time.Millisecond, func() { close(release) })
-	res, err := load{addr: server.Listener.Addr().String(), connections: 4, duration: time.Millisecond}.run(t.Context())
-	if err != nil || res.Requests == 0 || res.Latencies.Max == 0 {
-		t.Errorf("%+v, %v", res, err)
-	}
-}
-
-func TestALoadEndsWithItsContext(t *testing.T) {
-	ctx, cancel := context.WithCancel(t.Context())
-	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		cancel()
-		<-r.Context().Done()
-	}))
-	defer server.Close()
-	_, err := load{addr: server.Listener.Addr().String(), connections: 4, duration: time.Hour}.run(ctx)
-	if !errors.Is(err, context.Canceled) {
-		t.Errorf("error %v", err)
+	var m measured
+	l := load{connections: 4, duration: time.Millisecond}
+	if err := l.run(t.Context(), server.Listener.Addr().String(), "", &m.Metrics); err != nil || m.Requests == 0 || m.Latencies.Max == 0 {
+		t.Errorf("%+v, %v", m, err)
 	}
 }

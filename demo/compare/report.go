@@ -7,91 +7,78 @@ import (
 	"slices"
 	"strings"
 	"text/template"
-	"time"
 
 	"example.com/grafana-tempo-go-demo/demo/story"
 	"example.com/grafana-tempo-go-demo/demo/term"
 )
 
-// Report is what a comparison found. Its JSON form is what `demo compare -json` prints.
+// Report is what a comparison found.
 type Report struct {
-	Machine string   `json:"machine"` // figures of two machines cannot be compared, ratios with care
-	Rounds  int      `json:"rounds"`
-	Loads   []Load   `json:"loads"` // with the mocks at zero, and with the mocks as they are
-	Still   []Metric `json:"still"` // what does not depend on load
-	Notes   []string `json:"notes"` // what was not measured and why, errors, lost spans
+	Machine string // figures of two machines cannot be compared, ratios with care
+	Rounds  int
+	Tables  []Table
+	Notes   []string // errors and lost spans
 }
 
-// Load is one kind of load and what came of it.
-type Load struct {
-	Name        string   `json:"name"`
-	Connections int      `json:"connections"`
-	Metrics     []Metric `json:"metrics"`
-}
-
-// Metric sets one figure of the plain pair beside that of the instrumented pair: the medians over
-// the rounds, and the ratio round by round, which is left out where either figure is 0.
-type Metric struct {
-	Name         string  `json:"name"`
-	Unit         string  `json:"unit"` // 1/s, ms, us or bytes
-	Plain        float64 `json:"plain"`
-	Instrumented float64 `json:"instrumented"`
-	Ratio        *Spread `json:"ratio,omitempty"`
-}
-
-// Spread is the median of what the rounds gave, and the extremes.
-type Spread struct {
-	Median float64 `json:"median"`
-	Min    float64 `json:"min"`
-	Max    float64 `json:"max"`
+// Table has the figures of one kind of load, a line for each.
+type Table struct {
+	Title string
+	Rows  []string
 }
 
 // metric is what a round is judged by.
 type metric struct {
-	name, unit string
-	of         func(*measured) float64
+	name   string
+	of     func(*measured) float64
+	format string // of such a figure; empty for one in nanoseconds
 }
 
 var (
 	underLoad = []metric{
-		{"requests per second", "1/s", func(m *measured) float64 { return m.Throughput }},
-		{"latency, p50", "ms", func(m *measured) float64 { return milliseconds(m.Latencies.P50) }},
-		{"latency, p90", "ms", func(m *measured) float64 { return milliseconds(m.Latencies.P90) }},
-		{"latency, p99", "ms", func(m *measured) float64 { return milliseconds(m.Latencies.P99) }},
+		{"requests per second", func(m *measured) float64 { return m.Throughput }, "%.0f"},
+		{"latency, p50", func(m *measured) float64 { return float64(m.Latencies.P50) }, ""},
+		{"latency, p90", func(m *measured) float64 { return float64(m.Latencies.P90) }, ""},
+		{"latency, p99", func(m *measured) float64 { return float64(m.Latencies.P99) }, ""},
 		// User and system, less that of start and stop.
-		{"CPU per request", "us", func(m *measured) float64 { return float64(m.cpu.Microseconds()) / float64(m.Requests) }},
-		{"memory, at most", "bytes", func(m *measured) float64 { return float64(m.peak) }},
+		{"CPU per request", func(m *measured) float64 { return float64(m.cpu.Microseconds()) / float64(m.Requests) }, "%.0f µs"},
+		{"memory, at most", func(m *measured) float64 { return float64(m.peak) / 1e6 }, "%.1f MB"},
 	}
 	still = []metric{
-		{"memory after one request", "bytes", func(m *measured) float64 { return float64(m.peak) }},
-		{"binaries, both", "bytes", func(m *measured) float64 { return float64(m.binaries) }},
+		{"memory after one request", func(m *measured) float64 { return float64(m.peak) / 1e6 }, "%.1f MB"},
+		{"binaries, both", func(m *measured) float64 { return float64(m.binaries) / 1e6 }, "%.1f MB"},
 	}
 )
 
-// setSideBySide compares the rounds of the two pairs, without what neither has; both have as many.
-func setSideBySide(metrics []metric, plain, instrumented []*measured) (compared []Metric) {
+// add sets the rounds of the two pairs side by side, without what neither has; both have as many.
+func (r *Report) add(title string, metrics []metric, rounds [2][]*measured) {
+	t := Table{Title: title}
 	for _, m := range metrics {
-		var values [2][]float64
-		var ratios []float64
-		for i := range plain {
-			p, q := m.of(plain[i]), m.of(instrumented[i])
-			values[0], values[1] = append(values[0], p), append(values[1], q)
+		var plain, instrumented, ratios []float64
+		for i := range rounds[0] {
+			p, q := m.of(rounds[0][i]), m.of(rounds[1][i])
+			plain, instrumented = append(plain, p), append(instrumented, q)
 			if p > 0 && q > 0 {
 				ratios = append(ratios, q/p)
 			}
 		}
-		c := Metric{Name: m.name, Unit: m.unit, Plain: median(values[0]), Instrumented: median(values[1])}
-		if len(ratios) > 0 {
-			c.Ratio = &Spread{Median: median(ratios), Min: slices.Min(ratios), Max: slices.Max(ratios)}
+		if len(ratios) == 0 {
+			continue
 		}
-		if c.Plain != 0 || c.Instrumented != 0 {
-			compared = append(compared, c)
+		row := fmt.Sprintf("%-24s%11s%14s%8.2f×", m.name, m.figure(median(plain)), m.figure(median(instrumented)), median(ratios))
+		if len(ratios) > 1 {
+			row += fmt.Sprintf("  %.2f×–%.2f×", slices.Min(ratios), slices.Max(ratios))
 		}
+		t.Rows = append(t.Rows, row)
 	}
-	return compared
+	r.Tables = append(r.Tables, t)
 }
 
-func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+func (m metric) figure(v float64) string {
+	if m.format == "" {
+		return story.Time(v).String()
+	}
+	return fmt.Sprintf(m.format, v)
+}
 
 // median is the middle one, or what lies between the middle two.
 func median(values []float64) float64 {
@@ -103,10 +90,8 @@ func median(values []float64) float64 {
 var textSource string
 
 var text = template.Must(template.New("report").Funcs(template.FuncMap{
-	"amount": amount,
-	"count":  term.Count,
-	"times":  func(ratio float64) string { return fmt.Sprintf("%.2f×", ratio) },
-	"hang":   func(lead, text string, columns int) string { return term.Hang(lead, term.Clean(text), columns) },
+	"count": term.Count,
+	"hang":  func(lead, text string, columns int) string { return term.Hang(lead, term.Clean(text), columns) },
 }).Parse(textSource))
 
 // Text prints the report as tables with lines of at most so many columns, but not of fewer than 60.
@@ -125,17 +110,4 @@ func (r *Report) Text(w io.Writer, columns int, ascii bool) error {
 	}
 	_, err := io.WriteString(w, out)
 	return err
-}
-
-// amount writes a figure with its unit, in about three digits.
-func amount(v float64, unit string) string {
-	switch unit {
-	case "ms":
-		return story.Time(v * float64(time.Millisecond)).String()
-	case "us":
-		return fmt.Sprintf("%.0f µs", v)
-	case "bytes":
-		return fmt.Sprintf("%.1f MB", v/1e6)
-	}
-	return fmt.Sprintf("%.0f", v)
 }

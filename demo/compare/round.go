@@ -5,100 +5,103 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/http"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
+
+	vegeta "github.com/tsenart/vegeta/v12/lib"
 
 	"example.com/grafana-tempo-go-demo/demo/process"
 	"example.com/grafana-tempo-go-demo/demo/services"
 )
 
+// load is a closed loop: each connection sends its next request when it has the answer to the last,
+// so that a slower service is asked less. Connections are kept alive.
+type load struct {
+	name        string
+	env         map[string]string // variables of the services
+	connections int
+	requests    uint64        // if not zero, no more are sent
+	duration    time.Duration // if not zero, no more are sent then; those under way are waited for
+}
+
+// atOnce is a pace without pauses, until it is over.
+type atOnce struct {
+	vegeta.ConstantPacer
+	over func(sent uint64) bool
+}
+
+// Pace is as of vegeta.Pacer.
+func (a atOnce) Pace(_ time.Duration, sent uint64) (wait time.Duration, stop bool) {
+	return 0, a.over(sent)
+}
+
 // measured is what one round of one pair gave.
 type measured struct {
-	*result
+	vegeta.Metrics
 	cpu      time.Duration // of both services together
 	peak     int64         // of memory, the same, in bytes; 0 where it is unknown
 	binaries int64         // size of the files, the same, in bytes
 	spans    int64         // that arrived
 }
 
-// round starts a pair, and the sink before it for one that sends spans, applies a load, and stops
-// it. What it starts is gone when it returns.
+// failures says how many requests were not answered with success, and why.
+func (m *measured) failures() string {
+	return fmt.Sprintf("%.0f of %d requests failed: %s.",
+		float64(m.Requests)*(1-m.Success), m.Requests, strings.Join(m.Errors, "; "))
+}
+
+// round starts a pair, applies a load, and stops it. What it starts is gone when it returns.
 func (c *comparison) round(ctx context.Context, p pair, l load) (m *measured, err error) {
-	m = &measured{}
+	m = &measured{spans: -c.sink.spans.Load()}
 	var started []*process.Process // in the order of their start
 	defer func() {
-		if stopped := c.stop(started, m); err == nil { // otherwise it is only a consequence
-			err = stopped
+		for _, child := range slices.Backward(started) {
+			err = errors.Join(err, child.Stop(c.hard))
+			cpu, peak := child.Usage()
+			m.cpu, m.peak = m.cpu+cpu, m.peak+peak
 		}
+		m.spans += c.sink.spans.Load()
 	}()
-	start := func(name string, env map[string]string) (addr string, err error) {
-		o := c.program(name)
-		o.Name, o.Env = name, append(o.Env, services.Merge(os.Environ(), env)...)
-		child, err := process.Start(o)
-		if err != nil {
-			return "", err
-		}
-		started = append(started, child)
-		return child.Wait(ctx)
-	}
-	common := map[string]string{"ADDR": "127.0.0.1:0"}
-	maps.Copy(common, l.env)
+	var addr, host, upstream string
 	for _, s := range p.services {
-		if s.Instrumented && len(started) == 0 {
-			sink, err := start(sinkName, nil)
-			if err != nil {
-				return m, err
-			}
-			common["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"] = "http://" + sink
-			common["OTEL_EXPORTER_PROMETHEUS_HOST"] = "127.0.0.1" // nobody reads the metrics, but they are kept
-			common["OTEL_EXPORTER_PROMETHEUS_PORT"] = "0"
-			common["TRACE_LINK"] = "http://127.0.0.1:3000/trace/{trace_id}"
-		}
 		env := services.Environment(s)
-		maps.Copy(env, common)
-		addr, err := start(s.Name, env)
+		maps.Copy(env, l.env)
+		maps.Copy(env, map[string]string{
+			"ADDR": "127.0.0.1:0", "UPSTREAM": upstream,
+			"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": c.endpoint,
+			"OTEL_EXPORTER_PROMETHEUS_HOST":      "127.0.0.1", // nobody reads the metrics, but they are kept
+			"OTEL_EXPORTER_PROMETHEUS_PORT":      "0",
+			"TRACE_LINK":                         "http://127.0.0.1:3000/trace/{trace_id}",
+		})
+		o := c.program(s.Name)
+		o.Name, o.Env = s.Name, append(o.Env, services.Merge(os.Environ(), env)...)
+		child, err := process.Start(ctx, o)
 		if err != nil {
 			return m, err
 		}
-		common["UPSTREAM"] = "http://" + addr // of the next one, which calls it
-		l.addr, l.host = addr, s.Host()
-	}
-	m.result, err = l.run(ctx)
-	return m, err
-}
-
-// stop ends processes, the last that was started first, and adds what they used and counted.
-func (c *comparison) stop(started []*process.Process, m *measured) error {
-	var problems []error
-	for _, child := range slices.Backward(started) {
-		if child.Ended() {
-			problems = append(problems, fmt.Errorf("%s ended by itself: %s", child.Name(), child.How()))
-		} else if err := child.Stop(c.hard); err != nil {
-			problems = append(problems, err)
-		} else if child.Name() != sinkName {
-			cpu, peak := child.Usage()
-			m.cpu, m.peak = m.cpu+cpu, m.peak+peak
-			if file, err := os.Stat(c.program(child.Name()).Path); err == nil {
-				m.binaries += file.Size()
-			}
-		} else if m.spans, err = strconv.ParseInt(child.LastLine(), 10, 64); err != nil {
-			problems = append(problems, fmt.Errorf("%s did not say how many it received, but %q", sinkName, child.LastLine()))
+		started = append(started, child)
+		defer context.AfterFunc(c.hard, child.Kill)()
+		if file, err := os.Stat(o.Path); err == nil {
+			m.binaries += file.Size()
 		}
+		addr, host, upstream = child.Addr, s.Host(), "http://"+child.Addr
 	}
-	return errors.Join(problems...)
+	return m, l.run(ctx, addr, host, &m.Metrics)
 }
 
-// describeErrors lists errors by name.
-func describeErrors(errs map[string]int64) string {
-	if len(errs) == 0 {
-		return "there was no time for any"
+// run applies the load to a server, by a host name, until it is over or ctx ends, which is an error.
+func (l load) run(ctx context.Context, addr, host string, m *vegeta.Metrics) error {
+	workers := uint64(l.connections)
+	attacker := vegeta.NewAttacker(vegeta.Workers(workers), vegeta.MaxWorkers(workers), vegeta.MaxBody(0))
+	target := vegeta.Target{Method: http.MethodGet, URL: "http://" + addr + "/", Header: http.Header{"Host": {host}}}
+	pace := atOnce{over: func(sent uint64) bool { return ctx.Err() != nil || l.requests != 0 && sent >= l.requests }}
+	for r := range attacker.Attack(vegeta.NewStaticTargeter(target), pace, l.duration, "") {
+		r.Error = strings.TrimSpace(r.Error[strings.LastIndex(r.Error, ":")+1:]) // without addresses
+		m.Add(r)
 	}
-	var all []string
-	for _, name := range slices.Sorted(maps.Keys(errs)) {
-		all = append(all, fmt.Sprintf("%d: %s", errs[name], name))
-	}
-	return strings.Join(all, "; ")
+	m.Close()
+	return context.Cause(ctx)
 }

@@ -1,71 +1,47 @@
 package explorer
 
 import (
-	"cmp"
 	"context"
 	"slices"
-	"sync"
+	"strings"
 	"time"
 
 	"example.com/grafana-tempo-go-demo/demo/story"
 	"example.com/grafana-tempo-go-demo/demo/tempo"
+	"example.com/grafana-tempo-go-demo/demo/topology"
 )
 
-// maxKnown bounds the traces of which something is kept. All of it can be learned again.
-const maxKnown = 5000
+// maxAsked is how many of the newest requests are looked through for what they asked for.
+const maxAsked = 10 * maxListed
 
-// memory has the services that requests were for, by trace id; empty if nothing will say so any more.
-type memory struct {
-	mu    sync.Mutex
-	asked map[string]string
-}
-
-// recall reads the memory, and the traces themselves. Unknown are those that have to be asked for.
-func (m *memory) recall(traces []tempo.Summary) (asked map[string]string, unknown []tempo.Summary) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	asked = map[string]string{}
-	for _, s := range traces {
-		name, known := m.asked[s.ID]
-		asked[s.ID] = cmp.Or(story.Asked(s), name)
-		if asked[s.ID] == "" && !known {
-			unknown = append(unknown, s)
+// wishes are what the requests of traces, the newest first, asked for: as the ledger has it, or else as
+// the gateway's span has, for which the store is asked. A gateway hides the values of a query.
+func (e *explorer) wishes(ctx context.Context, traces []tempo.Summary) map[string]story.Wish {
+	wishes := map[string]story.Wish{}
+	if e.Ledger != nil {
+		for _, r := range slices.Backward(e.Ledger.Recent(maxAsked)) {
+			for _, id := range r.Traces {
+				wishes[id] = story.NewWish(r.Host, r.Path, r.Query)
+			}
 		}
 	}
-	return asked, unknown
-}
-
-func (m *memory) keep(id, asked string) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.asked == nil || len(m.asked) > maxKnown {
-		m.asked = map[string]string{}
-	}
-	m.asked[id] = asked
-}
-
-// asked returns whom the requests of traces were for. If no span of a service says so, the gateway's
-// span has its host name, for which the store is asked once.
-func (e *explorer) asked(ctx context.Context, traces []tempo.Summary, now time.Time) map[string]string {
-	asked, unknown := e.memory.recall(traces)
+	known := func(s tempo.Summary) bool { _, ok := wishes[s.ID]; return ok }
+	unknown := slices.DeleteFunc(slices.Clone(traces), known)
 	if len(unknown) == 0 {
-		return asked
+		return wishes
 	}
-	oldest := slices.MinFunc(unknown, func(a, b tempo.Summary) int { return a.Start.Compare(b.Start) }).Start
-	for _, service := range services() {
-		found, err := e.newest(ctx, oldest.Add(-time.Second), 2*maxListed, askedFor(service))
-		if err != nil {
-			e.unheard(err) // the next list asks again
-			return asked
-		}
-		for _, s := range found {
-			asked[s.ID] = cmp.Or(asked[s.ID], service)
-		}
+	found, err := e.newest(ctx, unknown[len(unknown)-1].Start.Add(-time.Second), 2*maxListed,
+		askedFor(services()...)+" | select(span.server.address, span.url.path, span.url.query)")
+	if err != nil {
+		e.unheard(err) // the next list asks again
 	}
-	for _, s := range unknown {
-		if asked[s.ID] != "" || now.Sub(s.Start) > story.GrowingTime {
-			e.memory.keep(s.ID, asked[s.ID])
-		}
+	for _, s := range slices.DeleteFunc(found, known) {
+		wishes[s.ID] = story.NewWish(s.Selected["server.address"], s.Selected["url.path"], s.Selected["url.query"])
 	}
-	return asked
+	return wishes
+}
+
+// askedFor finds the traces of requests for services of the demo. Traefik writes the host name with its port.
+func askedFor(services ...string) string {
+	return `{span.server.address=~"(` + strings.Join(services, "|") + `)` + topology.Host("") + `(:.*)?"}`
 }

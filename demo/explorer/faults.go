@@ -8,14 +8,17 @@ import (
 	"example.com/grafana-tempo-go-demo/demo/lab"
 )
 
-const noSuchFault = "There is no such fault. GET /api/faults/all lists them."
+// riddle is the fault that the reader looks for, or has found; nil if there is none.
+func (e *explorer) riddle() *lab.Riddle {
+	if e.Faults == nil {
+		return nil
+	}
+	return e.Faults.State().Riddle
+}
 
 // hiding reports whether a fault is on that the reader looks for: the page shows evidence alone.
 func (e *explorer) hiding() bool {
-	if e.Faults == nil {
-		return false
-	}
-	r := e.Faults.State().Riddle
+	r := e.riddle()
 	return r != nil && r.Answer == nil
 }
 
@@ -28,46 +31,30 @@ func (e *explorer) faults(w http.ResponseWriter, _ *http.Request) {
 // allFaults lists those that can be chosen, as cause or as fault.
 func allFaults(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, lab.Faults()) }
 
-// setFault turns a fault on by its name, and any other off; an empty name mends everything.
-func (e *explorer) setFault(w http.ResponseWriter, r *http.Request) {
-	var wish struct{ Name string }
+// changeFaults turns a fault on by its name, and any other off; an empty name mends everything. Or it does
+// what the learner wants with a fault whose name is a secret.
+func (e *explorer) changeFaults(w http.ResponseWriter, r *http.Request) {
+	var wish struct{ Do, Name string }
 	if !readJSON(w, r, &wish) {
 		return
 	}
-	if _, ok := lab.Named(wish.Name); wish.Name != "" && !ok {
-		fail(w, http.StatusBadRequest, noSuchFault)
+	fault, known := lab.Named(wish.Name)
+	if !known && (wish.Name != "" || wish.Do == "guess") {
+		fail(w, http.StatusBadRequest, "There is no such fault. GET /api/faults/all lists them.")
 		return
 	}
-	e.changed(w, r, e.Faults.Set(wish.Name))
-}
-
-// riddle does what the learner wants with a fault whose name is a secret.
-func (e *explorer) riddle(w http.ResponseWriter, r *http.Request) {
-	var wish struct{ Do, Cause string }
-	if !readJSON(w, r, &wish) {
+	change, ok := map[string]func() error{
+		"":        func() error { return e.Faults.Set(wish.Name) },
+		"begin":   e.Faults.Begin,
+		"hint":    e.Faults.Hint,
+		"give-up": e.Faults.GiveUp,
+		"guess":   func() error { return e.Faults.Guess(fault) },
+	}[wish.Do]
+	if !ok {
+		fail(w, http.StatusBadRequest, "do takes begin, hint, guess or give-up, or nothing.")
 		return
 	}
-	switch wish.Do {
-	case "begin":
-		e.changed(w, r, e.Faults.Begin())
-	case "hint":
-		e.changed(w, r, e.Faults.Hint())
-	case "give-up":
-		e.changed(w, r, e.Faults.GiveUp())
-	case "guess":
-		cause, ok := lab.Named(wish.Cause)
-		if !ok {
-			fail(w, http.StatusBadRequest, noSuchFault)
-			return
-		}
-		e.changed(w, r, e.Faults.Guess(cause))
-	default:
-		fail(w, http.StatusBadRequest, "do takes begin, hint, guess or give-up.")
-	}
-}
-
-// changed answers what became of a change.
-func (e *explorer) changed(w http.ResponseWriter, r *http.Request, err error) {
+	err := change()
 	if refusal, ok := errors.AsType[lab.Refusal](err); ok {
 		fail(w, http.StatusConflict, refusal.Error())
 		return

@@ -33,7 +33,7 @@ func FuzzRequest(f *testing.F) {
 		{"GET", "/trace/<script>", "localhost", ""}, {"GET", "/<script>?<script>", "localhost", ""}, {"GET", "/", "evil.example", ""},
 		{"GET", "/api/faults", "localhost", ""}, {"POST", "/api/faults", "localhost", `{"name":"drop-header"}`}, {"POST", "/api/faults", "localhost", `{"name":"<script>"}`},
 		{"GET", "/api/traces?service=%22%7D&min=1.5s&errors&window=24h", "localhost", ""}, {"GET", "/api/traces?min=%00", "localhost", ""},
-		{"GET", "/api/faults/all", "localhost", ""}, {"POST", "/api/riddle", "localhost", `{"do":"begin"}`}, {"POST", "/api/riddle", "localhost", `{"do":"guess","cause":"<script>"}`},
+		{"GET", "/api/faults/all", "localhost", ""}, {"POST", "/api/faults", "localhost", `{"do":"begin"}`}, {"POST", "/api/faults", "localhost", `{"do":"guess","name":"<script>"}`},
 		{"POST", "/api/call", "localhost", `{"service":"uservice3","fail":"redis"}`}, {"POST", "/api/call", "localhost", `{"service":"../../flush"}`},
 		{"POST", "/api/call", "localhost", `{"service":"uservice3","service":"<b>"}`}, {"POST", "/api/call", "localhost", "\xff"}, {"DELETE", "/tempo/ready", "localhost", ""},
 		{"CONNECT", "/", "localhost", ""}, {"GET", "/api/config", "[::1]", ""},
@@ -47,8 +47,8 @@ func FuzzRequest(f *testing.F) {
 		return &http.Response{StatusCode: http.StatusOK, Header: http.Header{"Content-Type": {"application/json"}, "Set-Cookie": {"a=1"}},
 			Body: io.NopCloser(strings.NewReader(`{}`)), Request: r}, nil
 	})
-	o := Options{Tempo: &url.URL{Scheme: "http", Host: "tempo:3200"}, Gateway: &url.URL{Scheme: "http", Host: "gateway:8000"}, Faults: lab.New(&fakeFaults{}, 7)}
-	h := newHandler(o, behind)
+	o := Options{Tempo: &url.URL{Scheme: "http", Host: "tempo:3200"}, Gateway: &url.URL{Scheme: "http", Host: "gateway:8000"}, Faults: lab.New(cannotMend, 7)}
+	h := newHandler(o, &http.Client{Transport: behind})
 	f.Fuzz(func(t *testing.T, method, target, host, body string) {
 		u, err := url.ParseRequestURI(target)
 		if err != nil || u.Host != "" || !strings.HasPrefix(u.Path, "/") { // what net/http refuses, or no browser asks of a server

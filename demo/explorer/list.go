@@ -15,7 +15,6 @@ import (
 
 	"example.com/grafana-tempo-go-demo/demo/story"
 	"example.com/grafana-tempo-go-demo/demo/tempo"
-	"example.com/grafana-tempo-go-demo/demo/topology"
 )
 
 const (
@@ -84,17 +83,16 @@ func parseMin(text string) (d time.Duration, problem string) {
 
 // list makes a list of the newest traces that a filter lets through.
 func (e *explorer) list(ctx context.Context, f filter) (*list, error) {
-	now := time.Now()
-	found, err := e.newest(ctx, now.Add(-listedFor), maxListed, f.queries()...)
+	found, err := e.newest(ctx, time.Now().Add(-listedFor), maxListed, f.queries()...)
 	if err != nil {
 		return nil, err
 	}
 	found = found[:min(len(found), maxListed)]
-	asked := e.asked(ctx, found, now)
+	wishes, riddle := e.wishes(ctx, found), e.riddle()
 	l := &list{Traces: []story.Listed{}, Services: []string{}}
 	for _, s := range found {
-		row := story.List(s, asked[s.ID])
-		row.Before = s.Start.Before(e.faultBegan())
+		row := story.List(s, wishes[s.ID])
+		row.Before = riddle != nil && s.Start.Before(riddle.Began)
 		l.Traces = append(l.Traces, row)
 		for name := range s.Services {
 			if name != "" && !slices.Contains(l.Services, name) {
@@ -165,19 +163,4 @@ func (f filter) queries() []string {
 		}
 	}
 	return whose
-}
-
-// askedFor finds the traces of requests for a service of the demo. Traefik writes the host name with its port.
-func askedFor(service string) string {
-	return fmt.Sprintf("{span.server.address=~%q}", topology.Host(service)+"(:.*)?")
-}
-
-// faultBegan is when the fault began that the reader looks for, or the zero time.
-func (e *explorer) faultBegan() time.Time {
-	if e.Faults != nil {
-		if r := e.Faults.State().Riddle; r != nil {
-			return r.Began
-		}
-	}
-	return time.Time{}
 }

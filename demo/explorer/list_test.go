@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"example.com/grafana-tempo-go-demo/demo/collector"
+	"example.com/grafana-tempo-go-demo/demo/ledger"
 	"example.com/grafana-tempo-go-demo/demo/story"
 )
 
@@ -32,7 +33,8 @@ func export(t *testing.T, c *collector.Collector, trace int, service, host strin
 	start := time.Now().Add(-ago)
 	body := fmt.Sprintf(`{"resourceSpans":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":%q}}]},"scopeSpans":[{"spans":[
 		{"traceId":"%032x","spanId":"000000000000000%d","name":"GET","kind":2,"startTimeUnixNano":"%d","endTimeUnixNano":"%d",
-		"attributes":[{"key":"server.address","value":{"stringValue":%q}}],"status":{"code":%d}}]}]}]}`,
+		"attributes":[{"key":"server.address","value":{"stringValue":%q}},{"key":"url.path","value":{"stringValue":"/"}},
+		{"key":"url.query","value":{"stringValue":"slow=REDACTED"}}],"status":{"code":%d}}]}]}]}`,
 		service, trace, len(service)%8+1, start.UnixNano(), start.Add(lasts).UnixNano(), host, map[bool]int{failed: 2}[true])
 	r := httptest.NewRequest(http.MethodPost, "/v1/traces", strings.NewReader(body))
 	r.Header.Set("Content-Type", "application/json")
@@ -101,16 +103,27 @@ func TestAListIsFiltered(t *testing.T) {
 	}
 }
 
-func TestWhoWasAskedIsSearchedOnce(t *testing.T) {
+// TestWhatWasAskedFor has two requests that only their queries tell apart.
+func TestWhatWasAskedFor(t *testing.T) {
 	c := collector.New(slog.New(slog.DiscardHandler))
 	store := newFake(t, c.APIHandler().ServeHTTP)
-	h := New(Options{Tempo: parse(t, store.URL), Gateway: parse(t, nowhere)})
 	export(t, c, 1, "gateway", "uservice1.localhost", time.Minute, time.Second, false)
 	export(t, c, 2, "gateway", "cart.example", time.Minute, time.Second, false)
-	for _, want := range []int{1 + len(services()), 1} {
-		l, missing := getList(t, h, ""), story.ListedService{Name: "uservice1", Dark: true}
-		if len(l.Traces) != 2 || len(store.asked) != want || len(l.Traces[1].Services) != 2 || l.Traces[1].Services[1] != missing {
-			t.Errorf("%d traces after %d searches, want %d", len(l.Traces), len(store.asked), want)
+	recorded := []ledger.Request{{Host: "uservice1.localhost:8000", Path: "/", Query: "slow=redis", Traces: []string{fmt.Sprintf("%032x", 1)}},
+		{Host: "cart.example", Path: "/cart", Traces: []string{fmt.Sprintf("%032x", 2)}}}
+	for _, tc := range []struct {
+		kept          Ledger
+		want          int
+		first, second string
+	}{
+		{nil, 2, "GET", "GET /?slow=REDACTED"},
+		{fakeLedger{"": recorded}, 1, "GET /cart", "GET /?slow=redis"},
+	} {
+		l := getList(t, New(Options{Tempo: parse(t, store.URL), Gateway: parse(t, nowhere), Ledger: tc.kept}), "")
+		missing := story.ListedService{Name: "uservice1", Dark: true}
+		if len(l.Traces) != 2 || len(store.asked) != tc.want || l.Traces[1].Services[1] != missing ||
+			l.Traces[0].Root != tc.first || l.Traces[1].Root != tc.second {
+			t.Errorf("after %d searches, want %d: %+v", len(store.asked), tc.want, l.Traces)
 		}
 		for len(store.asked) > 0 {
 			<-store.asked

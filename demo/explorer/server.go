@@ -19,6 +19,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"sync"
 	"time"
 
 	"example.com/grafana-tempo-go-demo/demo/lab"
@@ -55,20 +56,23 @@ type Ledger interface {
 
 type explorer struct {
 	Options
-	backends http.RoundTripper // to Tempo and to the gateway
-	calls    chan struct{}     // one slot for each call in flight
-	memory   memory
+	backends *http.Client  // to Tempo and to the gateway
+	calls    chan struct{} // one slot for each call in flight
+	reading  sync.Mutex    // held while a file is read
 }
 
 // New returns the page and its API. It starts nothing, and Tempo and the gateway need not be up yet.
-func New(o Options) http.Handler { return newHandler(o, visit.Transport()) }
+func New(o Options) http.Handler { return newHandler(o, visit.Client()) }
 
-func newHandler(o Options, backends http.RoundTripper) http.Handler {
+func newHandler(o Options, backends *http.Client) http.Handler {
 	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
 	e := &explorer{Options: o, backends: backends, calls: make(chan struct{}, maxCalls)}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", page)
 	mux.HandleFunc("GET /trace/{id}", page)
+	mux.HandleFunc("GET /trace/{id}/with/{other...}", page)
+	mux.HandleFunc("GET /map", page)
+	mux.HandleFunc("GET /file", page)
 	mux.HandleFunc("GET /assets/{name}", asset)
 	mux.HandleFunc("GET /api/config", e.config)
 	mux.HandleFunc("POST /api/call", e.call)
@@ -76,14 +80,16 @@ func newHandler(o Options, backends http.RoundTripper) http.Handler {
 	if o.Faults != nil {
 		mux.HandleFunc("GET /api/faults", e.faults)
 		mux.HandleFunc("GET /api/faults/all", allFaults)
-		mux.HandleFunc("POST /api/faults", e.setFault)
-		mux.HandleFunc("POST /api/riddle", e.riddle)
+		mux.HandleFunc("POST /api/faults", e.changeFaults)
 	}
 	if o.Ledger != nil {
 		mux.HandleFunc("GET /api/ledger", e.hops)
 	}
 	mux.HandleFunc("GET /api/trace/{id}", e.trace)
 	mux.HandleFunc("GET /api/called", e.called)
+	mux.HandleFunc("GET /api/map", e.callMap)
+	mux.HandleFunc("GET /api/open", open)
+	mux.HandleFunc("POST /api/file", e.file)
 	mux.HandleFunc("GET /tempo/api/v2/traces/{id}", e.passToTempo)
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		fail(w, http.StatusNotFound, "There is nothing at this address. The page is at /, and a trace at /trace/ with its id.")

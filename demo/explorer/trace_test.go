@@ -70,8 +70,9 @@ func TestAnswersAboutTraces(t *testing.T) {
 	unsampled := []ledger.Request{{Agent: "agent unsampled", Hops: []ledger.Hop{{To: "gateway", TraceID: "11111111111111111111111111111111",
 		Arrived: []header.Header{{TraceID: "11111111111111111111111111111111", Sampled: &off}}}}}}
 	withLedger, without := serve(t, fakeLedger{unsampled[0].Hops[0].TraceID: unsampled}, nil), serve(t, nil, nil)
-	hidden := lab.New(&fakeFaults{}, 7)
-	hiding := serve(t, fakeLedger{knownID: {{Outcome: ledger.Cut, Hops: []ledger.Hop{{Says: "gateway sent it like that."}}}}}, hidden)
+	hidden := lab.New(cannotMend, 7)
+	hiding := serve(t, fakeLedger{knownID: {{Outcome: ledger.Cut, Hops: []ledger.Hop{{Says: "gateway sent it like that.",
+		Action: ledger.IgnoredMalformed, Arrived: []header.Header{{Name: header.UberTraceID, Value: "x", Problem: "want it whole"}, {Sampled: &off}}}}}}}, hidden)
 	if err := hidden.Begin(); err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +89,13 @@ func TestAnswersAboutTraces(t *testing.T) {
 		{"a plain service's", without, "/api/trace/ABC", 200, map[string]string{"trace.id": knownID, "trace.title": "uservice1", "trace.duration.text": "1.55 s",
 			"trace.dark.name": "uservice1", "trace.plain.twin": "uservice3", "settled": "true", "absent": "<nil>", "requests": "<nil>"}},
 		{"while a fault is hidden", hiding, "/api/trace/ABC", 200, map[string]string{"trace.notes": "[]", "requests.0.kind": "",
-			"requests.0.headline": "Nothing is concluded here while a fault is hidden: reload the page once it is found.", "requests.0.hops.0.says.0.text": ""}},
+			"requests.0.headline": "Nothing is concluded here while a fault is hidden: reload the page once it is found.", "requests.0.hops.0.says.0.text": "",
+			"requests.0.hops.0.action": "", "requests.0.hops.0.arrived.0.problem": "<nil>", "requests.0.hops.0.arrived.1.facts": ""}},
+		{"nobody's, while a fault is hidden", hiding, "/api/trace/def?waited=11000&unsampled", 200, map[string]string{"absent.title": "This trace is not here",
+			"absent.texts.0": "No span of it is in the trace store."}},
+		{"beside another", without, "/api/trace/abd?with=abc", 200, map[string]string{"twin.trace.id": knownID, "twin.title": "Compared with uservice1: gateway · GET",
+			"twin.text": "It began with this one, and took as long. Both are drawn on one time scale."}},
+		{"beside nobody", without, "/api/trace/abd?with=<b>", 200, map[string]string{"twin.trace": "<nil>", "twin.title": "Nothing to compare with"}},
 		{"beside its twin", without, "/api/trace/abc", 200, map[string]string{"twin.trace.id": twinID, "twin.title": "A request like it, instrumented: uservice3"}},
 		{"the twin's own", without, "/api/trace/" + twinID, 200, map[string]string{"twin": "<nil>"}},
 		{"what is no id", without, "/api/trace/000", 200, map[string]string{"absent.title": "This is not a trace id", "absent.texts.1": "000", "settled": "true"}},

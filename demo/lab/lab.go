@@ -11,8 +11,8 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Fault is one way to break the telemetry. All but Name are sentences for the reader; docs/lab.md has
-// them too, and the tests hold the demo to them.
+// Fault is one way to break the telemetry. Its sentences are for the reader, and the tests hold the
+// demo to them; the rest says how it is done.
 type Fault struct {
 	Name      string   `json:"name"`      // of -break, such as "drop-header"
 	Title     string   `json:"title"`     // what is done
@@ -20,16 +20,13 @@ type Fault struct {
 	Symptom   string   `json:"symptom"`   // what is seen then: all hints
 	Diagnosis string   `json:"diagnosis"` // why it is seen
 	Fix       string   `json:"fix"`       // what one would do about it
-}
 
-// Switch breaks the telemetry of a running demo and mends it. Its methods may be called concurrently.
-type Switch interface {
-	// Active returns the name of the fault that is on, or "", and whether it is a secret.
-	Active() (name string, secret bool)
-	// Set turns one fault on and any other off; an empty name mends everything. It tells nobody the
-	// name of a secret one. It returns when the change has taken effect, or with an error that says
-	// what to do.
-	Set(name string, secret bool) error
+	// Env overrules variables of services, by their names; an empty value removes one.
+	Env map[string]map[string]string `json:"-"`
+	// Gateway is what the gateway does: "drop" or "damage" the propagation headers, or "sample nothing".
+	Gateway string `json:"-"`
+	// Kills names a service that is killed, and started again, after the requests that it may serve.
+	Kills string `json:"-"`
 }
 
 //go:embed faults.yaml

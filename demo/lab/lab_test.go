@@ -12,19 +12,16 @@ import (
 // fakeSwitch does what it is told, unless it fails.
 type fakeSwitch struct {
 	name   string
-	secret bool
 	fails  error // of the next change, which takes effect all the same
 	during func()
 }
 
-func (s *fakeSwitch) Active() (string, bool) { return s.name, s.secret }
-
-func (s *fakeSwitch) Set(name string, secret bool) error {
+func (s *fakeSwitch) set(f Fault, _ bool) error {
 	if s.during != nil {
 		s.during()
 	}
 	err := s.fails
-	s.name, s.secret, s.fails = name, secret, nil
+	s.name, s.fails = f.Name, nil
 	return err
 }
 
@@ -32,7 +29,7 @@ func (s *fakeSwitch) Set(name string, secret bool) error {
 func begin(t *testing.T) (l *Lab, sw *fakeSwitch, right, wrong Fault) {
 	t.Helper()
 	sw = &fakeSwitch{}
-	l = New(sw, 7)
+	l = New(sw.set, 7)
 	if err := l.Begin(); err != nil {
 		t.Fatal(err)
 	}
@@ -43,7 +40,7 @@ func begin(t *testing.T) (l *Lab, sw *fakeSwitch, right, wrong Fault) {
 func TestASeedGivesAllFaultsInAnOrderOfItsOwn(t *testing.T) {
 	for seed := uint64(1); seed < 20; seed++ {
 		sw := &fakeSwitch{}
-		l := New(sw, seed)
+		l := New(sw.set, seed)
 		var names []string
 		for range Faults() {
 			if err := errors.Join(l.Begin(), l.GiveUp()); err != nil {
@@ -69,9 +66,9 @@ func TestNothingTellsASecretFault(t *testing.T) { synctest.Test(t, nothingTells)
 
 func nothingTells(t *testing.T) {
 	var told string
-	for _, f := range Faults() {
-		l := New(&fakeSwitch{}, 7)
-		l.order = []Fault{f}
+	for i, f := range Faults() {
+		l := New((&fakeSwitch{}).set, 7)
+		l.order = []int{i}
 		if err := l.Begin(); err != nil {
 			t.Fatal(err)
 		}
@@ -142,9 +139,9 @@ func TestARiddleThatIsLeftStaysUnnamed(t *testing.T) {
 
 func TestOnlyOneRiddleAtATime(t *testing.T) {
 	sw := &fakeSwitch{}
-	l := New(sw, 7)
+	l := New(sw.set, 7)
 	sw.during = func() {
-		if err := l.Begin(); !errors.Is(err, starting) || l.State().Riddle != nil {
+		if err := l.Begin(); !errors.Is(err, changing) || l.State().Riddle != nil {
 			t.Errorf("while it starts: %v, %+v", err, l.State())
 		}
 	}
@@ -159,7 +156,7 @@ func TestOnlyOneRiddleAtATime(t *testing.T) {
 
 func TestAStartThatFailsLeavesNothingToFind(t *testing.T) {
 	sw := &fakeSwitch{fails: errors.New("uservice4 did not start")} // else the missing service would be the riddle
-	l := New(sw, 7)
+	l := New(sw.set, 7)
 	if err := l.Begin(); err == nil || sw.name != "" || l.State().Riddle != nil {
 		t.Errorf("%v, and %s is on: %+v", err, sw.name, l.State())
 	}

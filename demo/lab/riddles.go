@@ -19,8 +19,6 @@ type Riddle struct {
 	Wrong     []Fault   `json:"wrong"`      // causes that were named and are not it
 	Trace     string    `json:"trace"`      // of the newest call that was seen under it, or empty
 	Answer    *Fault    `json:"answer"`     // when it was found or given up
-
-	fault Fault
 }
 
 // State is what may be told. Before a riddle is solved nothing in it depends on which fault it is,
@@ -39,64 +37,69 @@ func (r Refusal) Error() string { return string(r) }
 
 const (
 	unsolved Refusal = "Something is broken already: name its cause, give up, or repair it first."
-	starting Refusal = "A fault is being started already. Wait for it."
+	changing Refusal = "The telemetry is being changed already. Wait for it."
 	noRiddle Refusal = "There is nothing to find now: break something first."
 )
 
-// Lab breaks and mends through a Switch, by name or as a riddle.
+// Lab breaks the telemetry of a running demo and mends it, by a fault's name or as a riddle.
 type Lab struct {
-	sw    Switch
+	set   func(f Fault, secret bool) error
 	seed  uint64
-	order []Fault // of the riddles, again and again
+	order []int // of the riddles among Faults, again and again
 
-	starting sync.Mutex // held while a riddle is turned on
+	changing sync.Mutex // held during a change
 	begun    int        // riddles so far
 
 	mu     sync.Mutex
-	riddle *Riddle // the latest, or nil
+	active Fault   // without a name if there is none
+	riddle *Riddle // of the active fault if that is a secret, or was
 }
 
-// New returns a lab whose riddles come in an order that depends on the seed alone; 0 draws a seed.
-func New(sw Switch, seed uint64) *Lab {
+// New returns a lab whose riddles come in an order that depends on the seed alone; 0 draws a seed. Set
+// turns one fault on and any other off; one without a name mends everything. It tells nobody the name
+// of a secret one. It returns when the change has taken effect, or with an error that says what to do.
+func New(set func(f Fault, secret bool) error, seed uint64) *Lab {
 	if seed == 0 {
 		seed = 1 + rand.Uint64N(9999) // short enough to be told to a class
 	}
-	l := &Lab{sw: sw, seed: seed}
-	for _, i := range rand.New(rand.NewPCG(seed, 0)).Perm(len(Faults())) {
-		l.order = append(l.order, Faults()[i])
-	}
-	return l
+	return &Lab{set: set, seed: seed, order: rand.New(rand.NewPCG(seed, 0)).Perm(len(Faults()))}
 }
 
 // Set turns a fault on by its name, and any other off; an empty name mends everything.
-func (l *Lab) Set(name string) error { return l.sw.Set(name, false) }
+func (l *Lab) Set(name string) error {
+	l.changing.Lock()
+	defer l.changing.Unlock()
+	f, _ := Named(name)
+	return l.change(f, nil)
+}
+
+// change makes f the active fault, also when that goes wrong halfway.
+func (l *Lab) change(f Fault, riddle *Riddle) error {
+	err := l.set(f, riddle != nil)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.active, l.riddle = f, riddle
+	if riddle != nil {
+		riddle.Began = time.Now()
+	}
+	return err
+}
 
 // Begin turns on a fault that nobody is told.
 func (l *Lab) Begin() error {
-	if !l.starting.TryLock() {
-		return starting
+	if !l.changing.TryLock() {
+		return changing
 	}
-	defer l.starting.Unlock()
+	defer l.changing.Unlock()
 	if r := l.State().Riddle; r != nil && r.Answer == nil {
 		return unsolved
 	}
-	f := l.order[l.begun%len(l.order)]
-	if err := l.sw.Set(f.Name, true); err != nil {
+	f := Faults()[l.order[l.begun%len(l.order)]]
+	if err := l.change(f, &Riddle{Hints: []string{}, MoreHints: len(f.Hints), Wrong: []Fault{}}); err != nil {
 		// A service that did not start would be another riddle.
-		return errors.Join(err, l.sw.Set("", false))
+		return errors.Join(err, l.change(Fault{}, nil))
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	l.begun++
-	l.riddle = &Riddle{Began: time.Now(), Hints: []string{}, MoreHints: len(f.Hints), Wrong: []Fault{}, fault: f}
-	return nil
-}
-
-// current returns the riddle whose fault is on, or nil.
-func (l *Lab) current() *Riddle {
-	if name, secret := l.sw.Active(); l.riddle != nil && secret && name == l.riddle.fault.Name {
-		return l.riddle
-	}
 	return nil
 }
 
@@ -104,16 +107,16 @@ func (l *Lab) current() *Riddle {
 func (l *Lab) Saw(traceID string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if r := l.current(); r != nil {
-		r.Trace = traceID
+	if l.riddle != nil {
+		l.riddle.Trace = traceID
 	}
 }
 
 // Hint tells one hint more, as long as there is one.
 func (l *Lab) Hint() error {
 	return l.solve(func(r *Riddle) {
-		if told := len(r.Hints); r.MoreHints > 0 {
-			r.Hints, r.MoreHints = r.fault.Hints[:told+1], r.MoreHints-1
+		if r.MoreHints > 0 {
+			r.Hints, r.MoreHints = l.active.Hints[:len(r.Hints)+1], r.MoreHints-1
 		}
 	})
 }
@@ -121,8 +124,8 @@ func (l *Lab) Hint() error {
 // Guess names a cause. A wrong one costs nothing.
 func (l *Lab) Guess(f Fault) error {
 	return l.solve(func(r *Riddle) {
-		if f.Name == r.fault.Name {
-			r.Answer = &r.fault
+		if f.Name == l.active.Name {
+			r.Answer = &f
 		} else {
 			r.Wrong = append(r.Wrong, f)
 		}
@@ -130,17 +133,16 @@ func (l *Lab) Guess(f Fault) error {
 }
 
 // GiveUp tells the answer. The fault stays on.
-func (l *Lab) GiveUp() error { return l.solve(func(r *Riddle) { r.Answer = &r.fault }) }
+func (l *Lab) GiveUp() error { return l.solve(func(r *Riddle) { r.Answer = new(l.active) }) }
 
 // solve calls f with the riddle that is on, if it is not solved.
 func (l *Lab) solve(f func(*Riddle)) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	r := l.current()
-	if r == nil || r.Answer != nil {
+	if l.riddle == nil || l.riddle.Answer != nil {
 		return noRiddle
 	}
-	f(r)
+	f(l.riddle)
 	return nil
 }
 
@@ -149,14 +151,12 @@ func (l *Lab) State() State {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s := State{Seed: l.seed}
-	if r := l.current(); r != nil {
-		told := *r
-		told.Wrong = slices.Clone(r.Wrong)
+	if l.riddle != nil {
+		told := *l.riddle
+		told.Wrong = slices.Clone(told.Wrong)
 		s.Riddle, s.Fault = &told, told.Answer
-	} else if name, secret := l.sw.Active(); !secret {
-		if f, ok := Named(name); ok {
-			s.Fault = &f
-		}
+	} else if l.active.Name != "" {
+		s.Fault = new(l.active)
 	}
 	if s.Fault != nil {
 		s.Active = s.Fault.Name

@@ -3,14 +3,18 @@
 package process
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"math"
 	"os"
 	"os/exec"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -35,100 +39,120 @@ type Options struct {
 	Stdout, Stderr func(line []byte)
 }
 
-// Process is a running program, or one that has ended.
+// Process is a program that listens, or one that has ended.
 type Process struct {
-	name  string
-	cmd   *exec.Cmd
-	stop  context.CancelFunc // asks it to end
-	asked atomic.Bool
-	ready chan struct{} // closed when it listens
-	done  chan struct{} // closed when it and its output have ended
+	// Addr is the host:port on which it listens, Metrics that of its metrics, if it serves any.
+	Addr, Metrics string
 
-	addr, metrics string // to be read after ready
-
-	// To be read after done:
-	lastLine, lastError []byte // on standard output and standard error
-	peak                int64  // memory in bytes, when it was told to stop
+	name      string
+	cmd       *exec.Cmd
+	stop      context.CancelFunc // asks it to end
+	asked     atomic.Bool
+	done      chan struct{} // closed when it and its output have ended
+	lastError string        // the last line on standard error, to be read after done
+	peak      int64         // memory in bytes, when it was told to stop
 }
 
-// Start runs a program in a process group of its own. It does not wait until the program is ready.
-func Start(o Options) (*Process, error) {
-	p := &Process{name: o.Name, ready: make(chan struct{}), done: make(chan struct{})}
-	stdout := &lines{emit: func(line []byte) {
-		p.lastLine = append(p.lastLine[:0], line...)
+// Start runs a program in a process group of its own, and returns when it listens. If it ends before
+// that, or ctx or ReadyTimeout does, nothing of it is left.
+func Start(ctx context.Context, o Options) (*Process, error) {
+	p := &Process{name: o.Name, done: make(chan struct{})}
+	running, stop := context.WithCancel(context.Background())
+	p.cmd, p.stop = exec.CommandContext(running, o.Path, o.Args...), stop
+	p.cmd.SysProcAttr = &childAttributes
+	p.cmd.Cancel = func() error { return terminate(p.cmd.Process) }
+	p.cmd.WaitDelay = Grace // then it is killed, and whoever holds its output open is not waited for
+	var output sync.WaitGroup
+	ready := make(chan struct{})
+	stdout := eachLine(&output, func(line []byte) {
 		if o.Stdout != nil {
 			o.Stdout(line)
 		}
-		if p.addr == "" {
-			p.listen(line)
+		if p.Addr == "" && p.listens(line) {
+			close(ready)
 		}
-	}}
-	stderr := &lines{emit: func(line []byte) {
-		p.lastError = append(p.lastError[:0], line...)
+	})
+	stderr := eachLine(&output, func(line []byte) {
+		p.lastError = string(line)
 		if o.Stderr != nil {
 			o.Stderr(line)
 		}
-	}}
-	ctx, cancel := context.WithCancel(context.Background())
-	cmd := exec.CommandContext(ctx, o.Path, o.Args...)
-	cmd.Env, cmd.Stdout, cmd.Stderr = o.Env, stdout, stderr
-	cmd.SysProcAttr = &childAttributes
-	cmd.Cancel = func() error { return terminate(cmd.Process) }
-	cmd.WaitDelay = Grace // then it is killed, and whoever holds its output open is not waited for
-	p.cmd, p.stop = cmd, cancel
-	if err := cmd.Start(); err != nil {
-		cancel()
+	})
+	p.cmd.Env, p.cmd.Stdout, p.cmd.Stderr = o.Env, stdout, stderr
+	if err := p.cmd.Start(); err != nil {
+		stop()
+		stdout.Close()
+		stderr.Close()
 		if errors.Is(err, fs.ErrPermission) {
 			err = fmt.Errorf("%w: set TMPDIR to a folder in which programs may run", err)
 		}
 		return nil, fmt.Errorf("start %s: %w", o.Name, err)
 	}
 	go func() {
-		_ = cmd.Wait() // ProcessState says how it ended
-		stdout.flush()
-		stderr.flush()
+		_ = p.cmd.Wait() // ProcessState says how it ended
+		stdout.Close()
+		stderr.Close()
+		output.Wait()
 		close(p.done)
 	}()
-	return p, nil
+	var err error
+	select {
+	case <-ready:
+		return p, nil
+	case <-p.done:
+		err = fmt.Errorf("%s ended before it was ready: %s", p.name, p.how())
+	case <-time.After(ReadyTimeout):
+		err = fmt.Errorf("%s did not say that it listens within %s", p.name, ReadyTimeout)
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+	}
+	p.Kill()
+	return nil, err
 }
 
-// listen looks for the lines by which a service tells its addresses, that of its metrics first:
+// eachLine returns what calls f with each line that is written to it, without its end.
+func eachLine(running *sync.WaitGroup, f func(line []byte)) *io.PipeWriter {
+	r, w := io.Pipe()
+	running.Go(func() {
+		lines := bufio.NewScanner(r)
+		lines.Buffer(nil, math.MaxInt)
+		for lines.Scan() {
+			f(lines.Bytes())
+		}
+	})
+	return w
+}
+
+// listens reads the lines by which a service tells its addresses, that of its metrics first, and
+// reports whether it was told both:
 //
 //	{"time":"…","level":"INFO","msg":"listening","addr":"127.0.0.1:43211"}
-func (p *Process) listen(line []byte) {
+func (p *Process) listens(line []byte) bool {
 	var entry struct{ Msg, Addr string }
 	switch err := json.Unmarshal(line, &entry); {
-	case err != nil || entry.Addr == "":
+	case err != nil:
 	case entry.Msg == "serving metrics":
-		p.metrics = entry.Addr
+		p.Metrics = entry.Addr
 	case entry.Msg == "listening":
-		p.addr = entry.Addr
-		close(p.ready)
+		p.Addr = entry.Addr
 	}
+	return p.Addr != ""
 }
 
-// Wait returns the address that the process listens on, as soon as it says so.
-func (p *Process) Wait(ctx context.Context) (addr string, err error) {
-	select {
-	case <-p.ready:
-		return p.addr, nil
-	case <-p.done:
-		return "", fmt.Errorf("%s ended before it was ready: %s", p.name, p.How())
-	case <-time.After(ReadyTimeout):
-		return "", fmt.Errorf("%s did not say that it listens within %s", p.name, ReadyTimeout)
-	case <-ctx.Done():
-		return "", context.Cause(ctx)
-	}
+// Wait waits for the process's end. It returns how it ended, with its last line on standard error, and
+// whether Stop or Kill was called: if not, it ended by itself.
+func (p *Process) Wait() (how string, asked bool) {
+	<-p.done
+	return p.how(), p.asked.Load()
 }
 
-// Name is the name that it was started by.
-func (p *Process) Name() string { return p.name }
-
-// Metrics is the address on which the process serves its metrics, or "". Call it after Wait.
-func (p *Process) Metrics() string { return p.metrics }
-
-// Done is closed when the process has ended.
-func (p *Process) Done() <-chan struct{} { return p.done }
+func (p *Process) how() string {
+	how := p.cmd.ProcessState.String()
+	if p.lastError != "" {
+		how += ": " + p.lastError
+	}
+	return how
+}
 
 // Ended reports whether the process has ended.
 func (p *Process) Ended() bool {
@@ -140,34 +164,23 @@ func (p *Process) Ended() bool {
 	}
 }
 
-// Asked reports whether Stop or Kill was called: if not, it ended by itself.
-func (p *Process) Asked() bool { return p.asked.Load() }
-
-// How says how the process ended, with its last line on standard error. Call it after its end.
-func (p *Process) How() string {
-	how := p.cmd.ProcessState.String()
-	if last := bytes.TrimSpace(p.lastError); len(last) > 0 {
-		how += ": " + string(last)
-	}
-	return how
-}
-
-// LastLine is the process's last line on standard output. Call it after its end.
-func (p *Process) LastLine() string { return string(p.lastLine) }
-
 // Stop asks the process to end and waits for it. It is killed when ctx or Grace ends first. The
-// error says that it ended badly; it is nil for a process that had ended before.
+// error says that it ended badly, or by itself before; the next call does nothing.
 func (p *Process) Stop(ctx context.Context) error {
-	if p.asked.Swap(true) || p.Ended() {
+	ended := p.Ended()
+	if p.asked.Swap(true) {
 		<-p.done
 		return nil
+	}
+	if ended {
+		return fmt.Errorf("%s ended by itself: %s", p.name, p.how())
 	}
 	p.peak = peakMemory(p.cmd.Process.Pid)
 	p.stop()
 	select {
 	case <-p.done:
 		if !p.cmd.ProcessState.Success() {
-			return fmt.Errorf("%s did not stop well within %s: %s", p.name, Grace, p.How())
+			return fmt.Errorf("%s did not stop well within %s: %s", p.name, Grace, p.how())
 		}
 		return nil
 	case <-ctx.Done():
@@ -197,30 +210,4 @@ func peakMemory(pid int) int64 {
 	var kib int64
 	_, _ = fmt.Sscan(string(after), &kib)
 	return kib << 10
-}
-
-// lines is an io.Writer that cuts a stream into lines. It is used by one goroutine at a time.
-type lines struct {
-	emit func(line []byte) // gets each line without its end, and must not keep it
-	buf  []byte
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.buf = append(l.buf, p...)
-	for {
-		line, rest, found := bytes.Cut(l.buf, []byte("\n"))
-		if !found {
-			return len(p), nil
-		}
-		l.emit(line)
-		l.buf = rest
-	}
-}
-
-// flush emits what came last without a line's end.
-func (l *lines) flush() {
-	if len(l.buf) > 0 {
-		l.emit(l.buf)
-		l.buf = nil
-	}
 }

@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
-	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -28,6 +26,9 @@ func TestMain(m *testing.M) {
 	}
 	fmt.Println(`{"msg":"serving metrics","addr":"127.0.0.1:2"}`)
 	fmt.Println(`{"msg":"listening","addr":"127.0.0.1:1"}`)
+	if child == "dies" {
+		os.Exit(4)
+	}
 	<-signals
 	switch child {
 	case "stubborn":
@@ -36,38 +37,38 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, "lost a request")
 		os.Exit(1)
 	}
-	fmt.Println("the result")
+	fmt.Print("no end of the line")
 }
 
-func startChild(t *testing.T, child string, stdout func([]byte)) *Process {
+func startChild(t *testing.T, child string, stdout func([]byte)) (*Process, error) {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := Start(Options{Name: "child", Path: self, Env: append(os.Environ(), "CHILD="+child), Stdout: stdout})
-	if err != nil {
-		t.Fatal(err)
+	p, err := Start(t.Context(), Options{Name: "child", Path: self, Env: append(os.Environ(), "CHILD="+child), Stdout: stdout})
+	if err == nil {
+		t.Cleanup(p.Kill)
 	}
-	t.Cleanup(p.Kill)
-	return p
+	return p, err
 }
 
 func TestAProcessFromItsStartToItsEnd(t *testing.T) {
 	var lines []string
-	p := startChild(t, "obeys", func(line []byte) { lines = append(lines, string(line)) })
-	addr, err := p.Wait(t.Context())
-	if err != nil || addr != "127.0.0.1:1" || p.Metrics() != "127.0.0.1:2" {
-		t.Errorf("listens on %q, metrics on %q: %v", addr, p.Metrics(), err)
+	p, err := startChild(t, "obeys", func(line []byte) { lines = append(lines, string(line)) })
+	if err != nil || p.Addr != "127.0.0.1:1" || p.Metrics != "127.0.0.1:2" {
+		t.Fatalf("%+v, %v", p, err)
 	}
-	if p.Ended() || p.Asked() {
-		t.Error("it should run, and nobody has asked it to end")
+	if p.Ended() {
+		t.Error("it should run")
 	}
-	if err := p.Stop(t.Context()); err != nil {
-		t.Error(err)
+	for range 2 { // the second does nothing
+		if err := p.Stop(t.Context()); err != nil {
+			t.Error(err)
+		}
 	}
-	if !p.Ended() || !p.Asked() || len(lines) != 3 || p.LastLine() != "the result" {
-		t.Errorf("it should have ended as it was asked to; it printed %q", lines)
+	if how, asked := p.Wait(); !p.Ended() || !asked || how != "exit status 0" || len(lines) != 3 || lines[2] != "no end of the line" {
+		t.Errorf("it ended with %s, having printed %q", how, lines)
 	}
 	if cpu, _ := p.Usage(); cpu <= 0 {
 		t.Error("it must have used some processor time")
@@ -75,25 +76,30 @@ func TestAProcessFromItsStartToItsEnd(t *testing.T) {
 }
 
 func TestProcessesThatMisbehave(t *testing.T) {
-	for _, tc := range []struct{ child, wait, stop string }{
-		{"fails", "child ended before it was ready: exit status 3: cannot go on", ""}, // which is known when it is to stop
+	for _, tc := range []struct{ child, start, stop string }{
+		{"fails", "child ended before it was ready: exit status 3: cannot go on", ""},
 		{"stubborn", "", "child was killed: no more time"},
 		{"stops badly", "", "child did not stop well within 25s: exit status 1: lost a request"},
+		{"dies", "", "child ended by itself: exit status 4"},
 	} {
 		t.Run(tc.child, func(t *testing.T) {
-			p := startChild(t, tc.child, nil)
-			_, err := p.Wait(t.Context())
-			if text := fmt.Sprint(err); err != nil && text != tc.wait || err == nil && tc.wait != "" {
-				t.Errorf("waiting for it: %v", err)
+			p, err := startChild(t, tc.child, nil)
+			if text := fmt.Sprint(err); err != nil && text != tc.start || err == nil && tc.start != "" {
+				t.Errorf("starting it: %v", err)
+			}
+			if err != nil {
+				return
 			}
 			ctx := t.Context()
-			if tc.child == "stubborn" {
+			switch tc.child {
+			case "stubborn":
 				var cancel context.CancelFunc
 				ctx, cancel = context.WithTimeoutCause(ctx, 100*time.Millisecond, errors.New("no more time"))
 				defer cancel()
+			case "dies":
+				p.Wait()
 			}
-			err = p.Stop(ctx)
-			if text := fmt.Sprint(err); err != nil && text != tc.stop || err == nil && tc.stop != "" {
+			if err = p.Stop(ctx); fmt.Sprint(err) != tc.stop {
 				t.Errorf("stopping it: %v", err)
 			}
 		})
@@ -108,21 +114,9 @@ func TestListeningLine(t *testing.T) {
 		`{"msg":"listening","addr":7}`:                                                              "",
 		`"listening" addr=1`:                                                                        "",
 	} {
-		p := Process{ready: make(chan struct{})}
-		if p.listen([]byte(line)); p.addr != addr {
-			t.Errorf("%s: got %q", line, p.addr)
+		var p Process
+		if ready := p.listens([]byte(line)); p.Addr != addr || ready != (addr != "") {
+			t.Errorf("%s: got %q", line, p.Addr)
 		}
-	}
-}
-
-func TestLinesComeWhole(t *testing.T) {
-	var got []string
-	w := &lines{emit: func(line []byte) { got = append(got, string(line)) }}
-	for _, s := range []string{"a\nb\n", "a", "b", "c\n\nrest"} {
-		_, _ = io.WriteString(w, s)
-	}
-	w.flush()
-	if want := []string{"a", "b", "abc", "", "rest"}; !slices.Equal(got, want) {
-		t.Errorf("got %q, want %q", got, want)
 	}
 }

@@ -38,11 +38,7 @@ func (s *Stack) startGateway(ctx context.Context) error {
 		Propagator:     s.propagator,
 		Logger:         log,
 		Record:         s.ledger.AddProxy,
-		Tamper: func(h http.Header) {
-			if f := s.fault.Load(); f.tamper != nil {
-				f.tamper(h)
-			}
-		},
+		Tamper:         s.tamper,
 	})
 	s.serve(topology.Gateway, http.HandlerFunc(s.guard))
 	return nil
@@ -66,7 +62,7 @@ func (s *Stack) gatewayProvider(ctx context.Context, log *slog.Logger) (*sdktrac
 		sdktrace.WithResource(res),
 		sdktrace.WithSampler(sampler{
 			Sampler: sdktrace.ParentBased(sdktrace.AlwaysSample()),
-			off:     func() bool { return s.fault.Load().unsampled },
+			off:     func() bool { return s.fault.Load().Gateway == "sample nothing" },
 		}),
 		// As the services: complete within a quarter of a second, and nothing lost under load.
 		sdktrace.WithBatcher(exporter, sdktrace.WithBatchTimeout(200*time.Millisecond),

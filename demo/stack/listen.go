@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 
 	"example.com/grafana-tempo-go-demo/demo/topology"
 )
@@ -17,6 +18,52 @@ func AnyAddrs() map[string]string {
 		addrs[part.Name] = anyPort
 	}
 	return addrs
+}
+
+// listen opens the addresses of all parts. What runs inside this process keeps them; a service opens its
+// own again.
+func (s *Stack) listen() error {
+	for _, p := range topology.Parts() {
+		if svc := s.find(p.Name); svc != nil {
+			if err := s.place(svc); err != nil {
+				return err
+			}
+			continue
+		}
+		l, err := s.open(p.Name, p.Addr)
+		if err != nil {
+			return err
+		}
+		s.parts[p.Name] = &part{listener: l}
+	}
+	return nil
+}
+
+// place decides where a service listens and serves its metrics.
+func (s *Stack) place(svc *instance) (err error) {
+	if asked := s.o.Addrs[svc.Name]; strings.HasSuffix(asked, ":0") {
+		svc.addr, svc.metrics = asked, anyPort
+		return nil
+	}
+	free := func(name, fallback string) (string, error) {
+		l, err := s.open(name, fallback)
+		if err != nil {
+			return "", err
+		}
+		return l.Addr().String(), l.Close()
+	}
+	if svc.addr, err = free(svc.Name, svc.Addr); err == nil && svc.Instrumented {
+		svc.metrics, err = free(svc.Name+"'s metrics", svc.Metrics)
+	}
+	return err
+}
+
+// open listens for a part.
+func (s *Stack) open(name, fallback string) (net.Listener, error) {
+	if addr, ok := s.o.Addrs[name]; ok {
+		return Listen(name, addr, name+"-addr", s.o.Messages)
+	}
+	return Listen(name, fallback, "", s.o.Messages)
 }
 
 // Listen opens the address of a part. Asked is the flag by which somebody asked for it. If nobody

@@ -54,8 +54,10 @@ func TestServicesMoveWhenTheirPortIsTakenAndTheirMetricsToo(t *testing.T) {
 		{Service: topology.Service{Name: "anywhere", Addr: taken, Metrics: free.Addr().String(), Instrumented: true}},
 		{Service: topology.Service{Name: "unlucky", Addr: free.Addr().String(), Metrics: taken, Instrumented: true}},
 	}}
-	if err := s.placeServices(); err != nil {
-		t.Fatal(err)
+	for _, svc := range s.services {
+		if err := s.place(svc); err != nil {
+			t.Fatal(err)
+		}
 	}
 	plain, anywhere, unlucky := s.services[0], s.services[1], s.services[2]
 	if plain.addr == taken || unlucky.metrics == taken || unlucky.addr != free.Addr().String() || anywhere.addr != anyPort || anywhere.metrics != anyPort {

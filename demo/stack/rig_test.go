@@ -180,8 +180,10 @@ func (s *Stack) shape(ctx context.Context, id string) string {
 			walk(child, indent+" ")
 		}
 	}
-	for _, root := range tr.Roots() {
-		walk(root, "")
+	for _, s := range tr.Spans {
+		if s.Parent == nil {
+			walk(s, "")
+		}
 	}
 	return strings.Join(lines, "\n")
 }

@@ -7,7 +7,6 @@ import (
 	"net"
 	"os"
 	"slices"
-	"strings"
 
 	"example.com/grafana-tempo-go-demo/demo/process"
 	"example.com/grafana-tempo-go-demo/demo/services"
@@ -31,35 +30,6 @@ func (s *Stack) find(name string) *instance {
 	return s.services[i]
 }
 
-// placeServices decides where each service listens and serves its metrics.
-func (s *Stack) placeServices() error {
-	for _, svc := range s.services {
-		if asked := s.o.Addrs[svc.Name]; strings.HasSuffix(asked, ":0") {
-			svc.addr, svc.metrics = asked, anyPort
-			continue
-		}
-		var err error
-		if svc.addr, err = s.place(svc.Name, svc.Addr); err != nil {
-			return err
-		}
-		if svc.Instrumented {
-			if svc.metrics, err = s.place(svc.Name+"'s metrics", svc.Metrics); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// place returns an address that is free, for a service to open.
-func (s *Stack) place(name, fallback string) (string, error) {
-	l, err := s.open(name, fallback)
-	if err != nil {
-		return "", err
-	}
-	return l.Addr().String(), l.Close()
-}
-
 // environment is what a service gets on top of the runner's own, once those it calls have started.
 func (s *Stack) environment(svc *instance, f *active) map[string]string {
 	env := services.Environment(svc.Service)
@@ -75,56 +45,37 @@ func (s *Stack) environment(svc *instance, f *active) map[string]string {
 		env["OTEL_PROPAGATORS"] = list
 	}
 	maps.Copy(env, s.o.Env)
-	for _, set := range f.env {
-		if set.service == svc.Name {
-			env[set.variable] = set.value
-		}
-	}
+	maps.Copy(env, f.Env[svc.Name])
 	maps.DeleteFunc(env, func(_, value string) bool { return value == "" })
 	return env
 }
 
 // startServices starts services under the active fault, one after the other: each is called by none
-// before it.
+// before it. A service that ran already has the same ports again.
 func (s *Stack) startServices(ctx context.Context, list []*instance) error {
 	for _, svc := range list {
-		if err := s.startService(ctx, svc); err != nil {
+		p, err := process.Start(ctx, process.Options{
+			Name: svc.Name,
+			Path: services.Program(s.o.Bin, svc.Name),
+			// An argument, not a variable: a trace shows it (process.command_args).
+			Args: []string{"-addr", svc.addr},
+			Env:  services.Merge(os.Environ(), s.environment(svc, s.fault.Load())),
+			Stdout: func(line []byte) {
+				s.ledger.AddLine(svc.Name, line)
+				s.output.line(svc.Name, line)
+			},
+			Stderr: func(line []byte) { s.output.line(svc.Name, line) },
+		})
+		if err != nil {
 			return err
 		}
+		svc.process, svc.addr, svc.metrics = p, p.Addr, p.Metrics
+		s.running.Go(func() {
+			if how, asked := p.Wait(); !asked {
+				s.died(svc.Name, how)
+			}
+		})
 	}
-	return nil
-}
-
-// startService starts a service, on the same ports as before if it ran already, and waits until it
-// listens.
-func (s *Stack) startService(ctx context.Context, svc *instance) error {
-	p, err := process.Start(process.Options{
-		Name: svc.Name,
-		Path: services.Program(s.o.Bin, svc.Name),
-		// An argument, not a variable: a trace shows it (process.command_args).
-		Args: []string{"-addr", svc.addr},
-		Env:  services.Merge(os.Environ(), s.environment(svc, s.fault.Load())),
-		Stdout: func(line []byte) {
-			s.ledger.AddLine(svc.Name, line)
-			s.output.line(svc.Name, line)
-		},
-		Stderr: func(line []byte) { s.output.line(svc.Name, line) },
-	})
-	if err != nil {
-		return err
-	}
-	addr, err := p.Wait(ctx)
-	if err != nil {
-		p.Kill()
-		return err
-	}
-	svc.process, svc.addr, svc.metrics = p, addr, p.Metrics()
-	s.running.Go(func() {
-		<-p.Done()
-		if !p.Asked() {
-			s.died(svc.Name, p.How())
-		}
-	})
 	return nil
 }
 
@@ -132,7 +83,7 @@ func (s *Stack) startService(ctx context.Context, svc *instance) error {
 func (s *Stack) stopServices(ctx context.Context, list []*instance) error {
 	var errs []error
 	for _, svc := range slices.Backward(list) {
-		if svc.process != nil {
+		if svc.process != nil && !svc.process.Ended() {
 			errs = append(errs, svc.process.Stop(ctx))
 		}
 	}

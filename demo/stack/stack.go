@@ -17,7 +17,6 @@ import (
 	"go.opentelemetry.io/otel/propagation"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 
-	"example.com/grafana-tempo-go-demo/demo/collector"
 	"example.com/grafana-tempo-go-demo/demo/discover"
 	"example.com/grafana-tempo-go-demo/demo/gateway"
 	"example.com/grafana-tempo-go-demo/demo/lab"
@@ -59,7 +58,6 @@ type Stack struct {
 	lab    *lab.Lab
 	deaths chan error
 
-	collector  *collector.Collector
 	gateway    *gateway.Gateway
 	propagator propagation.TextMapPropagator // of the gateway
 	provider   *sdktrace.TracerProvider      // the same
@@ -76,7 +74,7 @@ type Stack struct {
 // part is a part of the demo that runs in this process.
 type part struct {
 	listener net.Listener
-	server   *http.Server // nil before it serves, and for OTLP over gRPC
+	server   http.Server
 }
 
 // URLs returns where everything is.

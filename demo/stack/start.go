@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/url"
 	"time"
@@ -39,7 +38,7 @@ func Start(ctx context.Context, o Options) (*Stack, error) {
 		parts:  map[string]*part{},
 	}
 	s.fault.Store(&active{})
-	s.lab = lab.New(faultSwitch{s}, o.Seed)
+	s.lab = lab.New(s.change, o.Seed)
 	s.log = s.output.logger("demo")
 	for _, svc := range topology.Services() {
 		s.services = append(s.services, &instance{Service: svc})
@@ -59,16 +58,17 @@ func (s *Stack) start(ctx context.Context) (err error) {
 	if err := s.listen(); err != nil {
 		return err
 	}
-	if err := s.placeServices(); err != nil {
-		return err
-	}
 	if s.o.Bin == "" {
 		if s.dir, err = services.Build(ctx, s.o.Messages); err != nil {
 			return err
 		}
 		s.o.Bin = s.dir
 	}
-	s.startCollector()
+	store := collector.New(s.output.logger("collector"))
+	for _, door := range []string{topology.OTLPGRPC, topology.OTLPHTTP} { // each takes both
+		s.serve(door, local.Only(store.OTLPHandler()))
+	}
+	s.serve(topology.Tempo, local.Only(store.APIHandler()))
 	if err := s.startServices(ctx, s.services); err != nil {
 		return err
 	}
@@ -90,26 +90,6 @@ func (s *Stack) start(ctx context.Context) (err error) {
 	return discover.Announce(s.dir, s.urls) // gone with the rest of the folder at the end
 }
 
-// listen opens the addresses of all parts inside this process.
-func (s *Stack) listen() error {
-	for _, name := range []string{topology.Gateway, topology.Explorer, topology.Tempo, topology.OTLPGRPC, topology.OTLPHTTP} {
-		l, err := s.open(name, topology.Addr(name))
-		if err != nil {
-			return err
-		}
-		s.parts[name] = &part{listener: l}
-	}
-	return nil
-}
-
-// open listens for a part.
-func (s *Stack) open(name, fallback string) (net.Listener, error) {
-	if addr, ok := s.o.Addrs[name]; ok {
-		return Listen(name, addr, name+"-addr", s.o.Messages)
-	}
-	return Listen(name, fallback, "", s.o.Messages)
-}
-
 // url is where a part inside this process listens.
 func (s *Stack) url(part string) *url.URL { return httpURL(s.parts[part].listener.Addr().String()) }
 
@@ -127,45 +107,31 @@ func (s *Stack) allURLs() discover.URLs {
 	}
 	for _, svc := range s.services {
 		urls.Services[svc.Name] = httpURL(svc.addr).String()
-		if addr := svc.process.Metrics(); addr != "" {
-			urls.Metrics[svc.Name] = httpURL(addr).String() + "/metrics"
+		if svc.metrics != "" {
+			urls.Metrics[svc.Name] = httpURL(svc.metrics).String() + "/metrics"
 		}
 	}
 	return urls
 }
 
-// startCollector starts what takes traces, before anything that sends any.
-func (s *Stack) startCollector() {
-	s.collector = collector.New(s.output.logger("collector"))
-	s.run("collector", func() error { return s.collector.ServeGRPC(s.parts[topology.OTLPGRPC].listener) })
-	s.serve(topology.OTLPHTTP, local.Only(s.collector.OTLPHandler()))
-	s.serve(topology.Tempo, local.Only(s.collector.APIHandler()))
-}
-
 // serve runs an HTTP server on a part's listener.
 func (s *Stack) serve(name string, h http.Handler) {
 	p := s.parts[name]
-	p.server = &http.Server{
+	p.server = http.Server{
 		Handler:        h,
 		ReadTimeout:    readTimeout, // of a body too: a client may announce one and never send it
 		WriteTimeout:   writeTimeout,
 		IdleTimeout:    60 * time.Second,
 		MaxHeaderBytes: 64 << 10, // the Jaeger propagator takes 17 times a header's size to judge it
 		ErrorLog:       slog.NewLogLogger(s.output.logger(name).Handler(), slog.LevelWarn),
+		Protocols:      new(http.Protocols),
+		// What may wait unread of a client's requests; the default is a megabyte.
+		HTTP2: &http.HTTP2Config{MaxReceiveBufferPerConnection: 64 << 10, MaxReceiveBufferPerStream: 64 << 10},
 	}
-	if name == topology.Gateway { // HTTP/2 without TLS, too, as on Traefik's entry points
-		p.server.Protocols = new(http.Protocols)
-		p.server.Protocols.SetHTTP1(true)
-		p.server.Protocols.SetUnencryptedHTTP2(true)
-	}
-	s.run(name, func() error { return p.server.Serve(p.listener) })
-}
-
-// run runs a part of this process that ends only when it is stopped.
-func (s *Stack) run(name string, f func() error) {
+	p.server.Protocols.SetHTTP1(true)
+	p.server.Protocols.SetUnencryptedHTTP2(true) // as on Traefik's entry points, and for gRPC
 	s.running.Go(func() {
-		err := f()
-		if s.alive.Err() == nil {
+		if err := p.server.Serve(p.listener); s.alive.Err() == nil {
 			s.died(name, fmt.Sprint(err))
 		}
 	})

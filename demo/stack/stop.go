@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,23 +26,28 @@ func (s *Stack) Stop(ctx context.Context) (err error) {
 func (s *Stack) stop(ctx context.Context) error {
 	s.end(errStopping)
 	var errs []error
+	within := func(limit time.Duration, what string, stop func(context.Context) error) {
+		ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("not done within %s", limit))
+		defer cancel()
+		if err := stop(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("stop %s: %w", what, cmp.Or(context.Cause(ctx), err)))
+		}
+	}
 	if s.gateway != nil {
-		errs = append(errs, within(ctx, process.Grace, topology.Gateway, s.parts[topology.Gateway].server.Shutdown))
+		within(process.Grace, topology.Gateway, s.parts[topology.Gateway].server.Shutdown)
 		s.gateway.CloseIdleConnections()
 	}
 	s.gate.Lock() // a change under way comes to its end first, and there will be no other
 	defer s.gate.Unlock()
 	errs = append(errs, s.stopServices(ctx, s.services))
 	if s.provider != nil {
-		errs = append(errs, within(ctx, flushTimeout, "gateway's last spans", s.provider.Shutdown))
+		within(flushTimeout, "gateway's last spans", s.provider.Shutdown)
 	}
-	if s.collector != nil {
-		errs = append(errs, within(ctx, flushTimeout, "collector", s.collector.Shutdown))
+	if p := s.parts[topology.OTLPGRPC]; p != nil {
+		within(flushTimeout, "collector", p.server.Shutdown)
 	}
 	for _, p := range s.parts { // what is still served has nothing to lose
-		if p.server != nil {
-			_ = p.server.Close()
-		}
+		_ = p.server.Close()
 		_ = p.listener.Close()
 	}
 	s.running.Wait()
@@ -49,17 +55,4 @@ func (s *Stack) stop(ctx context.Context) error {
 		errs = append(errs, fmt.Errorf("temporary folder: %w", err))
 	}
 	return errors.Join(errs...)
-}
-
-// within gives a shutdown a time of its own.
-func within(ctx context.Context, limit time.Duration, what string, f func(context.Context) error) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("not done within %s", limit))
-	defer cancel()
-	if err := f(ctx); err != nil {
-		if ctx.Err() != nil {
-			err = context.Cause(ctx)
-		}
-		return fmt.Errorf("stop %s: %w", what, err)
-	}
-	return nil
 }

@@ -106,9 +106,8 @@ func TestChangesDuringAndAfterTheStopAreRefused(t *testing.T) {
 	s := start(t, options(t))
 	s.holdUservice4(t)
 	change := make(chan error, 1)
-	before := s.find("uservice4").process
 	go func() { change <- s.Faults().Set("other-format") }()
-	waitFor(t, "word to uservice4 to stop", before.Asked)
+	waitFor(t, "word to uservice4 to stop", func() bool { return strings.Contains(s.logs(), `"msg":"stopping"`) })
 	_ = s.Stop(context.Background())
 	for when, err := range map[string]error{"under way": <-change, "after the stop": s.Faults().Set("")} {
 		if !errors.Is(err, errStopping) {

@@ -15,6 +15,8 @@ type Row struct {
 	Time    Time    `json:"time"`
 	Share   float64 `json:"share"` // 0 to 1
 	Percent string  `json:"percent"`
+
+	span *Span // the first of them; nil for time that no span covers
 }
 
 // rows adds up the shares of spans by a key, the greatest first. They add up to the trace's duration.
@@ -25,7 +27,7 @@ func (t *Trace) rows(key func(*Span) string) (rows []Row) {
 		if !ok {
 			i = len(rows)
 			found[key(s)] = i
-			rows = append(rows, Row{Service: s.Service, Name: cmp.Or(s.Name, noName), Dark: true})
+			rows = append(rows, Row{Service: s.Service, Name: cmp.Or(s.Name, noName), Dark: true, span: s})
 		}
 		row := &rows[i]
 		row.Spans++

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"example.com/grafana-tempo-go-demo/demo/tempo"
@@ -15,7 +16,7 @@ import (
 type Listed struct {
 	ID    string `json:"id"`
 	Title string `json:"title"` // whom the request asked, or else who began the trace
-	Root  string `json:"root"`  // its first span
+	Root  string `json:"root"`  // its first span, and what was asked for
 	// StartedAt tells traces of the same millisecond apart, too.
 	StartedAt time.Time `json:"started_at"`
 	// Duration is in whole milliseconds, as searches have it.
@@ -36,9 +37,27 @@ type ListedService struct {
 	Dark bool `json:"dark,omitempty"`
 }
 
-// List tells of a trace what can be told without reading it. Asked is whom the request was for, if
-// that is known.
-func List(t tempo.Summary, asked string) Listed {
+// Wish is what a request asked for, as far as somebody says.
+type Wish struct {
+	Service string // of the demo, or empty
+	Target  string // path and query, such as "/?slow=redis"
+}
+
+// NewWish reads the host name, the path and the query of a request.
+func NewWish(host, path, query string) Wish {
+	w := Wish{Service: topology.ServiceOf(host), Target: path}
+	if topology.Host(w.Service) != topology.HostName(host) || serviceNamed(w.Service) == nil {
+		w.Service = ""
+	}
+	if path != "" && query != "" {
+		w.Target += "?" + query
+	}
+	return w
+}
+
+// List tells of a trace what can be told without reading it, with what its request asked for.
+func List(t tempo.Summary, wish Wish) Listed {
+	wish.Service = cmp.Or(whom(t), wish.Service)
 	l := Listed{ID: t.ID, StartedAt: t.Start, DurationMS: t.Duration.Milliseconds(), Services: []ListedService{}}
 	switch {
 	case l.DurationMS < 1:
@@ -54,27 +73,29 @@ func List(t tempo.Summary, asked string) Listed {
 		l.Spans += n.Spans
 		l.Errors += n.Errors
 	}
-	first := ""
-	if t.HasRoot {
-		first = cmp.Or(t.Service, unknownService)
+	first := cmp.Or(t.Service, unknownService)
+	if !t.HasRoot && len(l.Services) > 0 {
+		first = l.Services[0].Name
 	}
-	l.Title = cmp.Or(asked, first)
-	if l.Title == "" && len(l.Services) > 0 {
-		l.Title = l.Services[0].Name
-	}
-	l.Title = cmp.Or(l.Title, "unknown")
-	switch {
-	case !t.HasRoot:
-		l.Root = "its first span has not arrived"
-	case first == l.Title:
-		l.Root = cmp.Or(t.Name, noName)
-	default:
-		l.Root = first + " · " + cmp.Or(t.Name, noName)
-	}
-	if absent(t, asked) {
-		l.Services = append(l.Services, ListedService{Name: asked, Dark: true})
+	l.Title, l.Root = wish.titles(first, t.Name, t.HasRoot)
+	if absent(t, wish.Service) {
+		l.Services = append(l.Services, ListedService{Name: wish.Service, Dark: true})
 	}
 	return l
+}
+
+// titles are whom a request asked, or else who began the trace, and its first span with what was asked for.
+func (w Wish) titles(first, name string, hasRoot bool) (title, root string) {
+	title, root = cmp.Or(w.Service, first), cmp.Or(name, noName)
+	switch {
+	case !hasRoot:
+		root = "Its first span has not arrived"
+	case w.Target != "" && !strings.Contains(name, "/"):
+		root += " " + w.Target
+	case first != title:
+		root = first + " · " + root
+	}
+	return title, root
 }
 
 // absent reports whether a trace has no span of the demo's service that was asked for. Spans by a name
@@ -88,9 +109,9 @@ func absent(t tempo.Summary, asked string) bool {
 	return t.Services != nil && serviceNamed(asked) != nil
 }
 
-// Asked is whom a request was for, as far as a summary tells: who the trace begins with, unless that
+// whom is whom a request was for, as far as a summary tells: who the trace begins with, unless that
 // is a relay, or else the service of the demo that no other one calls. Empty if it does not tell.
-func Asked(t tempo.Summary) string {
+func whom(t tempo.Summary) string {
 	if t.HasRoot && !IsRelay(t.Service) {
 		return cmp.Or(t.Service, unknownService)
 	}

@@ -27,22 +27,24 @@ func TestAListedTrace(t *testing.T) {
 	two, failed := tempo.Stats{Spans: 2}, tempo.Stats{Spans: 3, Errors: 2}
 	for name, tc := range map[string]struct {
 		tempo.Summary
-		asked string // by the host name on the gateway's span
-		want  string
+		wish Wish
+		want string
 	}{
 		"a foreign program begins it": {Summary: tempo.Summary{HasRoot: true, Service: "shop", Name: "GET /cart", Services: spans{"shop": two, "uservice4": failed}},
 			want: "shop | GET /cart | shop 2, uservice4 3 | 2 of 5 failed"},
+		"a name that is a path": {Summary: tempo.Summary{HasRoot: true, Service: "uservice3", Name: "GET /{$}", Services: spans{"uservice3": two}}, wish: NewWish("shop.example", "/", ""),
+			want: "uservice3 | GET /{$} | uservice3 2 | 0 of 2 failed"},
 		"behind a gateway, whom nobody calls": {Summary: tempo.Summary{HasRoot: true, Service: "traefik", Name: "GET", Services: spans{"traefik": two, "uservice3": two, "uservice4": two}},
 			want: "uservice3 | traefik · GET | traefik 2, uservice3 2, uservice4 2 | 0 of 6 failed"},
-		"who was asked has sent nothing": {Summary: tempo.Summary{HasRoot: true, Service: "gateway", Name: "GET", Services: spans{"gateway": two, "uservice4": two}}, asked: "uservice3",
-			want: "uservice3 | gateway · GET | gateway 2, uservice4 2, uservice3 dark | 0 of 4 failed"},
-		"another name may be that of who is missing": {Summary: tempo.Summary{HasRoot: true, Service: "gateway", Name: "GET", Services: spans{"gateway": two, "unknown_service:uservice3": two}}, asked: "uservice3",
-			want: "uservice3 | gateway · GET | gateway 2, unknown_service:uservice3 2 | 0 of 4 failed"},
-		"nobody counts": {Summary: tempo.Summary{HasRoot: true, Service: "gateway", Name: "GET"}, asked: "uservice1",
+		"who was asked has sent nothing": {Summary: tempo.Summary{HasRoot: true, Service: "gateway", Name: "GET", Services: spans{"gateway": two, "uservice4": two}}, wish: NewWish("uservice3.localhost:8000", "/", "slow=redis"),
+			want: "uservice3 | GET /?slow=redis | gateway 2, uservice4 2, uservice3 dark | 0 of 4 failed"},
+		"another name may be that of who is missing": {Summary: tempo.Summary{HasRoot: true, Service: "gateway", Name: "GET", Services: spans{"gateway": two, "unknown_service:uservice3": two}}, wish: NewWish("uservice3.localhost:8000", "/", "slow=redis"),
+			want: "uservice3 | GET /?slow=redis | gateway 2, unknown_service:uservice3 2 | 0 of 4 failed"},
+		"nobody counts": {Summary: tempo.Summary{HasRoot: true, Service: "gateway", Name: "GET"}, wish: NewWish("uservice1.localhost", "", ""),
 			want: "uservice1 | gateway · GET |  | 0 of 0 failed"},
 		"its first span is missing": {Summary: tempo.Summary{Services: spans{"uservice4": two, "b": two}},
-			want: "b | its first span has not arrived | b 2, uservice4 2 | 0 of 4 failed"},
-		"nothing is known": {want: "unknown | its first span has not arrived |  | 0 of 0 failed"},
+			want: "b | Its first span has not arrived | b 2, uservice4 2 | 0 of 4 failed"},
+		"nothing is known": {want: "unknown service | Its first span has not arrived |  | 0 of 0 failed"},
 		"a first span without a name": {Summary: tempo.Summary{HasRoot: true, Service: "shop", Services: spans{"shop": two}},
 			want: "shop | (no name) | shop 2 | 0 of 2 failed"},
 		"a first span of nobody": {Summary: tempo.Summary{HasRoot: true, Name: "GET", Services: spans{"": two}},
@@ -52,10 +54,7 @@ func TestAListedTrace(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			tc.Start, tc.Duration = epoch, time.Second
-			if tc.asked == "" {
-				tc.asked = Asked(tc.Summary)
-			}
-			if got := row(List(tc.Summary, tc.asked)); got != tc.want {
+			if got := row(List(tc.Summary, tc.wish)); got != tc.want {
 				t.Errorf("got  %s\nwant %s", got, tc.want)
 			}
 		})
@@ -65,7 +64,7 @@ func TestAListedTrace(t *testing.T) {
 // TestADurationInAList has what searches cut off: whole milliseconds.
 func TestADurationInAList(t *testing.T) {
 	for ms, want := range map[int]string{0: "<1 ms", 1: "1 ms", 12: "12 ms", 999: "999 ms", 1855: "1.85 s", 1859: "1.85 s", 4350: "4.35 s"} {
-		if got := List(tempo.Summary{Duration: time.Duration(ms) * time.Millisecond}, "").Duration; got != want {
+		if got := List(tempo.Summary{Duration: time.Duration(ms) * time.Millisecond}, Wish{}).Duration; got != want {
 			t.Errorf("%d ms are %q, want %q", ms, got, want)
 		}
 	}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"example.com/grafana-tempo-go-demo/demo/ledger"
 )
 
 // Note is something that a trace, or a span, says of itself.
@@ -115,13 +117,11 @@ func (t *Trace) notes() (notes []Note) {
 // most is the one span into which most of the time went: nil if that is not much, or if there are
 // several by its name.
 func (t *Trace) most() *Span {
-	top := t.BySpan[slices.IndexFunc(t.BySpan, func(r Row) bool { return r.Service != "" })]
+	top := t.BySpan[slices.IndexFunc(t.BySpan, func(r Row) bool { return r.span != nil })]
 	if len(t.Spans) < 2 || top.Spans > 1 || top.Time == 0 || top.Time < t.Duration/10*3 {
 		return nil
 	}
-	return t.Spans[slices.IndexFunc(t.Spans, func(s *Span) bool {
-		return s.Service == top.Service && cmp.Or(s.Name, noName) == top.Name
-	})]
+	return top.span
 }
 
 // outside lists the services of which the kernel alone tells, with the time that they took.
@@ -188,7 +188,7 @@ func (t *Trace) reasons() string {
 func (t *Trace) inside() string {
 	service := t.Dark.service
 	switch {
-	case t.unlogged(service.Name):
+	case anyHop(t.requests, func(h ledger.Hop) bool { return h.To == service.Name && h.Action == ledger.NoAction }):
 		return "Nothing says whether the call reached it."
 	case service.Upstream != "":
 		return "Nobody outside can tell whether Redis, " + service.Upstream + " or its database took the time, or failed."

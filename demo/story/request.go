@@ -72,13 +72,6 @@ func (t *Trace) parts() []string {
 	return nil
 }
 
-func responseTrace(h ledger.Hop) string {
-	if h.TraceResponse == nil {
-		return ""
-	}
-	return h.TraceResponse.TraceID
-}
-
 // traceOf is the trace in which a service received the request, this one if it did in more than
 // one; empty if that is not known.
 func (t *Trace) traceOf(service string) (found string) {
@@ -87,7 +80,10 @@ func (t *Trace) traceOf(service string) (found string) {
 			if h.To != service {
 				continue
 			}
-			id := cmp.Or(h.TraceID, responseTrace(h))
+			id := h.TraceID
+			if id == "" && h.TraceResponse != nil {
+				id = h.TraceResponse.TraceID
+			}
 			if id == t.ID {
 				return id
 			}
@@ -95,11 +91,6 @@ func (t *Trace) traceOf(service string) (found string) {
 		}
 	}
 	return found
-}
-
-// unlogged reports whether a service was called, and logged nothing of it.
-func (t *Trace) unlogged(service string) bool {
-	return anyHop(t.requests, func(h ledger.Hop) bool { return h.To == service && h.Action == ledger.NoAction })
 }
 
 // Unsampled reports whether a header said that the trace in which a request began is not recorded.
@@ -111,9 +102,7 @@ func Unsampled(r ledger.Request) bool {
 func unsampled(id string, requests []ledger.Request) bool {
 	return anyHop(requests, func(h ledger.Hop) bool {
 		return (h.TraceID == id || h.TraceID == "") && slices.ContainsFunc(slices.Concat(h.Left, h.Arrived),
-			func(h header.Header) bool {
-				return h.TraceID == id && h.Unsampled()
-			})
+			func(h header.Header) bool { return h.TraceID == id && h.Unsampled() })
 	})
 }
 

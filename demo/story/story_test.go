@@ -338,14 +338,14 @@ func TestTitles(t *testing.T) {
 		name, want string // title, subtitle, missing
 		spans      []*tempo.Span
 	}{
-		{"behind a gateway, who was called", "uservice1 | gateway · GET | uservice1", proxied("uservice1", 200)},
+		{"behind a gateway, who was called", "uservice1 | GET / | uservice1", proxied("uservice1", 200)},
 		{"a host with a port, in the old attribute", "uservice3 | traefik · GET | uservice3", one(span(1, 0, "server", "traefik", "GET", 0, 1, attributes{"http.host": "Uservice3.localhost:80"}),
 			span(2, 1, "client", "traefik", "ReverseProxy", 0, 1, answered))},
-		{"a host of nobody's", "gateway | GET | ", proxied("cart.example", 200)},
+		{"a host of nobody's", "gateway | GET / | ", proxied("cart.example", 200)},
 		{"a foreign service", "shop | GET /cart | ", one(span(1, 0, "server", "shop", "GET /cart", 0, 1))},
 		{"a root without a name", "shop | (no name) | ", one(span(1, 0, "server", "shop", "", 0, 1))},
 		{"a root of nobody", "unknown service | GET | ", one(span(1, 0, "server", "", "GET", 0, 1))},
-		{"a root that nobody sent", "shop | its first span has not arrived | ", one(span(2, 1, "server", "shop", "GET", 0, 1))},
+		{"a root that nobody sent", "shop | Its first span has not arrived | ", one(span(2, 1, "server", "shop", "GET", 0, 1))},
 		{"a missing parent, and a root that began later", "shop | GET | ", one(span(2, 9, "server", "cart", "GET", 0, 1), span(1, 0, "server", "shop", "GET", 1, 2))},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -507,7 +507,7 @@ func TestTimes(t *testing.T) {
 func TestSpans(t *testing.T) {
 	spans := join(proxied("uservice3", 200), inside(), call(answered, answeredFrom(id)), behind())
 	spans[2].Attributes = map[string]any{"i": int64(9007199254740993), "b": false, "n": nil, "m": map[string]any{"k": []any{"v"}}, "y": []byte{1}}
-	spans[2].Scope = tempo.Scope{Name: "otelhttp", Version: "1"}
+	spans[2].Scope = "otelhttp 1"
 	spans[2].Events = []tempo.Event{{Name: "exception", Time: epoch.Add(10 * time.Millisecond)}}
 	told := tell(spans, nil, 0)
 	var got map[string]any
@@ -584,6 +584,26 @@ func BenchmarkTell(b *testing.B) {
 	for b.Loop() {
 		if _, err := json.Marshal(Tell(tempo.NewTrace(id, spans), Options{})); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+func TestComplete(t *testing.T) {
+	root, proxy := span(1, 0, "server", "gateway", "GET", 0, 9), span(2, 1, "client", "gateway", "ReverseProxy", 0, 9, answered)
+	server, out := span(3, 2, "server", "uservice3", "handle", 0, 9), span(5, 3, "client", "uservice3", "call", 0, 9, answered)
+	redis, refused := span(4, 3, "client", "uservice3", "redis_call", 0, 9), span(5, 3, "client", "uservice3", "call", 0, 9, asked)
+	for _, tc := range []struct {
+		name  string
+		spans []*tempo.Span
+		want  bool
+	}{
+		{"a parent is missing", one(root, server), false},
+		{"the server of an answered call is missing", one(root, proxy, server, redis, out), false},
+		{"a call that was refused has no server, and a database has none either", one(root, proxy, server, redis, refused), true},
+		{"all there", one(root, proxy, server, out, span(6, 5, "server", "uservice4", "handle", 0, 9)), true},
+	} {
+		if got := Tell(tempo.NewTrace(id, tc.spans), Options{}).Complete(); got != tc.want {
+			t.Errorf("%s: got %v", tc.name, got)
 		}
 	}
 }

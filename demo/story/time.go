@@ -12,9 +12,8 @@ import (
 type Time time.Duration
 
 // MarshalJSON writes both forms.
-func (t Time) MarshalJSON() ([]byte, error) { // a trace has thousands of them
-	text := strconv.AppendFloat([]byte(`{"ms":`), t.MS(), 'f', -1, 64)
-	return append(append(append(text, `,"text":"`...), t.String()...), `"}`...), nil
+func (t Time) MarshalJSON() ([]byte, error) {
+	return fmt.Appendf(nil, `{"ms":%v,"text":"%s"}`, t.MS(), t), nil
 }
 
 // MS returns milliseconds.
@@ -67,8 +66,7 @@ type Interval struct{ From, To Time }
 
 // MarshalJSON writes the pair.
 func (i Interval) MarshalJSON() ([]byte, error) {
-	text := append(strconv.AppendFloat([]byte("["), i.From.MS(), 'f', -1, 64), ',')
-	return append(strconv.AppendFloat(text, i.To.MS(), 'f', -1, 64), ']'), nil
+	return fmt.Appendf(nil, "[%v,%v]", i.From.MS(), i.To.MS()), nil
 }
 
 // length is the sum of pieces.

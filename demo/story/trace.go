@@ -96,8 +96,6 @@ type Span struct {
 
 	Attributes Values  `json:"attributes,omitempty"`
 	Resource   int     `json:"resource"` // index of Trace.Resources
-	Scope      string  `json:"scope,omitempty"`
-	Links      int     `json:"links,omitempty"`
 	Events     []Event `json:"events,omitempty"`
 	// Callee is the index of the span to whose service a header carried this span's id; 0 for none.
 	Callee   int    `json:"callee,omitempty"`
@@ -196,17 +194,10 @@ func (t *Trace) find() {
 		t.Origin.Origin = true
 	}
 	t.Status = t.entry.text("http.response.status_code", "http.status_code")
-	t.Title = t.root.Service
-	if asked := t.AskedFor(); asked != "" {
-		t.Title = asked
-	}
-	t.Subtitle = cmp.Or(t.root.Name, noName)
-	if t.root.Service != t.Title {
-		t.Subtitle = t.root.Service + " · " + t.Subtitle
-	}
-	if t.root.Orphan {
-		t.Subtitle = "its first span has not arrived"
-	}
+	query, _ := t.Query()
+	wish := NewWish("", t.entry.text("url.path"), query)
+	wish.Service = t.AskedFor()
+	t.Title, t.Subtitle = wish.titles(t.root.Service, t.root.Name, !t.root.Orphan)
 }
 
 // Find returns the span with this id, as tempo.Trace.Span does; nil if there is none.

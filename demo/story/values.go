@@ -1,12 +1,12 @@
 package story
 
 import (
+	"cmp"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"reflect"
 	"slices"
-	"strconv"
 	"strings"
 
 	"example.com/grafana-tempo-go-demo/demo/header"
@@ -38,28 +38,15 @@ func newValue(key string, v any) Value {
 		return Value{key, "", "empty"}
 	case string:
 		return Value{key, v, ""}
-	case bool:
-		return Value{key, strconv.FormatBool(v), "bool"}
-	case int64:
-		return Value{key, strconv.FormatInt(v, 10), "int"}
-	case float64:
-		return Value{key, strconv.FormatFloat(v, 'g', -1, 64), "double"}
 	case []byte:
 		return Value{key, base64.StdEncoding.EncodeToString(v), "bytes, base64"}
-	case []any:
-		return Value{key, nested(v), "list"}
-	default:
-		return Value{key, nested(v), "map"}
 	}
-}
-
-// nested writes a list or a map as JSON, or as Go does if it holds what JSON cannot.
-func nested(v any) string {
+	kinds := map[reflect.Kind]string{reflect.Bool: "bool", reflect.Int64: "int", reflect.Float64: "double", reflect.Slice: "list"}
 	text, err := json.Marshal(v)
-	if err != nil {
-		return fmt.Sprint(v)
+	if err != nil { // it holds what JSON cannot, such as NaN
+		text = fmt.Append(nil, v)
 	}
-	return string(text)
+	return Value{key, string(text), cmp.Or(kinds[reflect.TypeOf(v).Kind()], "map")}
 }
 
 // Event is a moment within a span.
@@ -88,8 +75,7 @@ func (t *Trace) describe() {
 			known[key] = len(t.Resources)
 			t.Resources = append(t.Resources, newValues(s.Span.Resource))
 		}
-		s.Resource, s.Attributes, s.Links = known[key], newValues(s.Span.Attributes), s.Span.Links
-		s.Scope = strings.TrimSpace(s.Span.Scope.Name + " " + s.Span.Scope.Version)
+		s.Resource, s.Attributes = known[key], newValues(s.Span.Attributes)
 		for _, e := range s.Span.Events {
 			at := Time(e.Time.Sub(t.StartedAt))
 			s.Events = append(s.Events, Event{e.Name, at, at - s.Start, e.Name == "exception", newValues(e.Attributes)})

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tidwall/gjson"
 	commonpb "go.opentelemetry.io/proto/otlp/common/v1"
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/protobuf/encoding/protojson"
@@ -31,73 +32,59 @@ const (
 	fieldMessage = 4
 )
 
-// somePartial is what Partial says if Tempo does not.
-const somePartial = "The store sent only part of this trace."
-
-// readProtobuf and readJSON read the answer of /api/v2/traces. No spans are a trace that is not known.
-// Newer versions may add fields. Partial is not empty if Tempo says that there is more.
-func readProtobuf(body []byte) (data *tracepb.TracesData, partial string, err error) {
+// readTrace reads a TraceByIDResponse in either format. No spans are a trace that is not known. Newer
+// versions may add fields. Partial is not empty if Tempo says that there is more.
+func readTrace(body []byte, mediaType string) (data *tracepb.TracesData, partial string, err error) {
 	data = &tracepb.TracesData{}
-	message := ""
-	for len(body) > 0 {
-		number, kind, length := protowire.ConsumeField(body)
-		if length < 0 {
-			return nil, "", protowire.ParseError(length)
-		}
-		_, _, tag := protowire.ConsumeTag(body)
-		switch {
-		case number == fieldTrace && kind == protowire.BytesType:
-			value, _ := protowire.ConsumeBytes(body[tag:])
-			if err := proto.Unmarshal(value, data); err != nil {
-				return nil, "", err
+	isPart := false
+	if mediaType == contentProtobuf {
+		fields := map[protowire.Number][]byte{}
+		for len(body) > 0 {
+			number, _, length := protowire.ConsumeField(body)
+			if length < 0 {
+				return nil, "", protowire.ParseError(length)
 			}
-		case number == fieldStatus && kind == protowire.VarintType:
-			if status, _ := protowire.ConsumeVarint(body[tag:]); status == 1 {
-				partial = somePartial
-			}
-		case number == fieldMessage && kind == protowire.BytesType:
-			message, _ = protowire.ConsumeString(body[tag:])
+			_, _, tag := protowire.ConsumeTag(body)
+			fields[number], body = body[tag:length], body[length:]
 		}
-		body = body[length:]
+		trace, _ := protowire.ConsumeBytes(fields[fieldTrace])
+		status, _ := protowire.ConsumeVarint(fields[fieldStatus])
+		partial, _ = protowire.ConsumeString(fields[fieldMessage])
+		isPart, err = status == 1, proto.Unmarshal(trace, data)
+	} else {
+		answer, readErr := parse(body)
+		if readErr != nil {
+			return nil, "", readErr
+		}
+		isPart, partial = answer.Get("status").String() == "PARTIAL", answer.Get("message").String()
+		if trace := answer.Get("trace"); trace.IsObject() {
+			err = protojson.UnmarshalOptions{DiscardUnknown: true}.Unmarshal([]byte(trace.Raw), data)
+		}
 	}
-	if partial != "" {
-		partial = cmp.Or(message, partial)
+	if !isPart {
+		return data, "", err
 	}
-	return data, partial, nil
+	return data, cmp.Or(partial, "The store sent only part of this trace."), err
 }
 
-func readJSON(body []byte) (data *tracepb.TracesData, partial string, err error) {
-	var answer *struct {
-		Trace           json.RawMessage
-		Status, Message string
+// parse reads a JSON object.
+func parse(body []byte) (gjson.Result, error) {
+	answer := gjson.ParseBytes(body)
+	if !json.Valid(body) || !answer.IsObject() { // gjson's own Valid recurses without a bound
+		return answer, errors.New("it is no JSON object")
 	}
-	if err := json.Unmarshal(body, &answer); err != nil {
-		return nil, "", err
-	}
-	if answer == nil {
-		return nil, "", errors.New("no object")
-	}
-	data = &tracepb.TracesData{}
-	if len(answer.Trace) > 0 && string(answer.Trace) != "null" {
-		if err := (protojson.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(answer.Trace, data); err != nil {
-			return nil, "", err
-		}
-	}
-	if answer.Status == "PARTIAL" {
-		partial = cmp.Or(answer.Message, somePartial)
-	}
-	return data, partial, nil
+	return answer, nil
 }
 
 func newSpans(data *tracepb.TracesData) (spans []*Span) {
-	for _, rs := range data.ResourceSpans {
+	for _, rs := range data.GetResourceSpans() {
 		resource := attributes(rs.GetResource().GetAttributes())
 		service, _ := resource["service.name"].(string)
 		for _, ss := range rs.ScopeSpans {
 			for _, pb := range ss.Spans {
 				s := newSpan(pb)
 				s.Resource, s.Service = resource, service
-				s.Scope = Scope{Name: ss.GetScope().GetName(), Version: ss.GetScope().GetVersion()}
+				s.Scope = strings.TrimSpace(ss.GetScope().GetName() + " " + ss.GetScope().GetVersion())
 				spans = append(spans, s)
 			}
 		}

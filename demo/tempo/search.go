@@ -1,12 +1,11 @@
 package tempo
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
 
@@ -26,23 +25,13 @@ type Summary struct {
 	// Services counts the spans of each service, which is "" for spans that name none. Nil when the
 	// store does not say: it counts in answers to TraceQL alone.
 	Services map[string]Stats
+	// Selected are the texts that a query selects of the spans that it finds, by their attributes' names;
+	// where spans differ, the first one's.
+	Selected map[string]string
 }
 
 // Stats counts the spans of one service in a trace.
 type Stats struct{ Spans, Errors int }
-
-// Search returns the ids of the traces that match, as Summaries does.
-func (c *Client) Search(ctx context.Context, params url.Values) ([]string, error) {
-	found, err := c.Summaries(ctx, params)
-	if err != nil {
-		return nil, err
-	}
-	ids := make([]string, len(found))
-	for i, s := range found {
-		ids[i] = s.ID
-	}
-	return ids, nil
-}
 
 // Summaries returns the traces that match, the latest first. The parameters are Tempo's: q is
 // TraceQL, and start and end are seconds since 1970. Without a limit, it finds 20.
@@ -58,52 +47,42 @@ func (c *Client) Summaries(ctx context.Context, params url.Values) ([]Summary, e
 	return found, nil
 }
 
-// decodeSummaries reads a tempopb.SearchResponse in protobuf's JSON:
+// decodeSummaries reads a tempopb.SearchResponse in protobuf's JSON, which has 64 bits as text:
 // https://github.com/grafana/tempo/blob/main/pkg/tempopb/tempo.proto
 func decodeSummaries(body []byte) ([]Summary, error) {
-	var answer struct {
-		Traces []*struct {
-			TraceID           string
-			RootServiceName   string
-			RootTraceName     string
-			StartTimeUnixNano json.Number // a string, as protobuf's JSON has 64 bits
-			DurationMs        uint32
-			ServiceStats      map[string]struct{ SpanCount, ErrorCount int }
-		}
-		Metrics json.RawMessage
-	}
-	if err := json.Unmarshal(body, &answer); err != nil {
+	answer, err := parse(body)
+	if err != nil {
 		return nil, err
 	}
-	if answer.Traces == nil && answer.Metrics == nil {
+	if !answer.Get("traces").IsArray() && !answer.Get("metrics").Exists() {
 		return nil, errors.New("it has no traces")
 	}
-	found := make([]Summary, len(answer.Traces))
-	for i, t := range answer.Traces {
-		if t == nil {
-			return nil, errors.New("a trace is null")
-		}
-		id, err := traceid.Trace(t.TraceID)
+	found := []Summary{}
+	for _, t := range answer.Get("traces").Array() {
+		id, err := traceid.Trace(t.Get("traceID").String())
 		if err != nil {
 			return nil, err
 		}
-		start, err := strconv.ParseUint(string(t.StartTimeUnixNano), 10, 64)
-		if err != nil && t.StartTimeUnixNano != "" { // a trace of 1970 has none
-			return nil, fmt.Errorf("startTimeUnixNano: %w", err)
-		}
-		s := Summary{ID: id, Service: t.RootServiceName, Name: t.RootTraceName, Start: unixNano(start),
-			Duration: time.Duration(t.DurationMs) * time.Millisecond}
+		s := Summary{ID: id, Service: t.Get("rootServiceName").String(), Name: t.Get("rootTraceName").String(),
+			Start: time.Unix(0, t.Get("startTimeUnixNano").Int()), Duration: time.Duration(t.Get("durationMs").Int()) * time.Millisecond}
 		if strings.HasPrefix(s.Service, "<root span not yet") { // Tempo also writes it for a root that names no service
 			s.Service = ""
 		}
 		s.HasRoot = s.Service != "" || s.Name != ""
-		for service, n := range t.ServiceStats {
-			if s.Services == nil {
-				s.Services = map[string]Stats{}
+		if stats := t.Get("serviceStats"); stats.IsObject() {
+			s.Services = map[string]Stats{}
+			for service, n := range stats.Map() {
+				s.Services[service] = Stats{int(n.Get("spanCount").Int()), int(n.Get("errorCount").Int())}
 			}
-			s.Services[service] = Stats{n.SpanCount, n.ErrorCount}
 		}
-		found[i] = s
+		for _, a := range t.Get("spanSets.#.spans.#.attributes|@flatten:{\"deep\":true}").Array() {
+			if s.Selected == nil {
+				s.Selected = map[string]string{}
+			}
+			key := a.Get("key").String()
+			s.Selected[key] = cmp.Or(s.Selected[key], a.Get("value.stringValue").String())
+		}
+		found = append(found, s)
 	}
 	return found, nil
 }

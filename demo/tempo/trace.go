@@ -32,17 +32,12 @@ type Span struct {
 	// Values are string, bool, int64, float64, []byte, []any or map[string]any; nil if not set.
 	Attributes map[string]any `json:"-"`
 	Resource   map[string]any `json:"-"`
-	Scope      Scope          `json:"-"`
-	Events     []Event        `json:"-"` // in the order of the back end
-	Links      int            `json:"-"` // how many
+	Events     []Event        `json:"-"`               // in the order of the back end
+	Scope      string         `json:"scope,omitempty"` // name and version of the library that made the span
+	Links      int            `json:"links,omitempty"` // how many
 
 	Parent   *Span   `json:"-"` // nil if it has none, or it is not here, or is below the span itself
 	Children []*Span `json:"-"` // by start
-}
-
-// Scope is the library that made a span.
-type Scope struct {
-	Name, Version string
 }
 
 // Event is a moment within a span.
@@ -74,11 +69,6 @@ func (s *Span) Has(keys ...string) bool {
 // Zipkin's do, it is the server's, which is the parent of what follows.
 func (t *Trace) Span(id string) *Span { return t.byID[id] }
 
-// Roots returns the spans that have no Parent.
-func (t *Trace) Roots() []*Span {
-	return slices.DeleteFunc(slices.Clone(t.Spans), func(s *Span) bool { return s.Parent != nil })
-}
-
 // Bounds returns the earliest start and the latest end. A span that ends before it starts, ends as
 // it starts.
 func (t *Trace) Bounds() (start, end time.Time) {
@@ -96,41 +86,19 @@ func (t *Trace) Bounds() (start, end time.Time) {
 	return start, end
 }
 
-// Complete reports whether all of a trace has arrived: it has a root, every span's parent, and for
-// every HTTP client that got an answer the span of the server that gave it. That is enough: a
-// process sends its spans as they end, so those inside a server's came before it. A trace that
-// calls a service without instrumentation is never complete.
-func (t *Trace) Complete() bool {
-	root := false
-	for _, s := range t.Spans {
-		switch {
-		case s.ParentID == "":
-			root = true
-		case t.Span(s.ParentID) == nil:
-			return false
-		}
-		served := slices.ContainsFunc(s.Children, func(c *Span) bool { return c.Kind == "server" })
-		if s.Kind == "client" && s.Asked() && s.Answered() && !served {
-			return false
-		}
-	}
-	return root
-}
-
 // inOrder compares spans by start. Of two that start together, the longer one may hold the other.
 func inOrder(a, b *Span) int {
 	return cmp.Or(a.Start.Compare(b.Start), b.End.Compare(a.End), cmp.Compare(a.SpanID, b.SpanID))
 }
 
-// NewTrace links spans to a tree and puts them in order. Where parents go round in a circle, the
-// earliest of its spans gets none.
+// NewTrace links spans to a tree and puts them in order. Where parents go round in a circle, one of its
+// spans gets none.
 func NewTrace(id string, spans []*Span) *Trace {
 	spans = slices.Clone(spans)
 	slices.SortStableFunc(spans, inOrder)
 	t := &Trace{ID: id, byID: make(map[string]*Span, len(spans)), Spans: make([]*Span, 0, len(spans))}
 	clients := map[string]*Span{} // that share their id with a server's
 	for _, s := range spans {
-		s.Parent, s.Children = nil, nil
 		switch known := t.byID[s.SpanID]; {
 		case known == nil:
 			t.byID[s.SpanID] = s
@@ -140,35 +108,10 @@ func NewTrace(id string, spans []*Span) *Trace {
 			clients[s.SpanID] = s
 		}
 	}
-	parent := func(s *Span) *Span {
-		if client := clients[s.SpanID]; client != nil && s.Kind == "server" {
-			return client
-		}
-		return t.byID[s.ParentID]
-	}
-	const onLine, linked = 1, 2
-	state := make(map[*Span]int, len(spans))
 	for _, s := range spans {
-		var line []*Span // from a span up to one that is linked, or that has no parent
-		p := s
-		for ; p != nil && state[p] == 0; p = parent(p) {
-			line = append(line, p)
-			state[p] = onLine
-		}
-		var first *Span // of a circle
-		if p != nil && state[p] == onLine {
-			first = slices.MinFunc(line[slices.Index(line, p):], inOrder)
-		}
-		for _, p := range line {
-			if state[p] = linked; p != first {
-				p.Parent = parent(p)
-			}
-		}
-	}
-	var stack []*Span // a chain of thousands of spans is no reason to recurse
-	for _, s := range slices.Backward(spans) {
-		if s.Parent == nil {
-			stack = append(stack, s)
+		s.Parent, s.Children = t.byID[s.ParentID], nil
+		if client := clients[s.SpanID]; client != nil && s.Kind == "server" {
+			s.Parent = client
 		}
 	}
 	for _, s := range spans {
@@ -176,13 +119,33 @@ func NewTrace(id string, spans []*Span) *Trace {
 			s.Parent.Children = append(s.Parent.Children, s)
 		}
 	}
-	for len(stack) > 0 {
-		s := stack[len(stack)-1]
-		t.Spans = append(t.Spans, s)
-		stack = stack[:len(stack)-1]
-		for _, c := range slices.Backward(s.Children) {
-			stack = append(stack, c)
+	placed := make(map[*Span]bool, len(spans))
+	place := func(root *Span) {
+		for stack := []*Span{root}; len(stack) > 0; { // a chain of thousands of spans is no reason to recurse
+			s := stack[len(stack)-1]
+			stack = stack[:len(stack)-1]
+			t.Spans, placed[s] = append(t.Spans, s), true
+			for _, c := range slices.Backward(s.Children) {
+				stack = append(stack, c)
+			}
 		}
+	}
+	for _, s := range spans {
+		if s.Parent == nil {
+			place(s)
+		}
+	}
+	for _, s := range spans {
+		if placed[s] {
+			continue
+		}
+		// It is in a circle, or below one.
+		for met := map[*Span]bool{}; !met[s]; s = s.Parent {
+			met[s] = true
+		}
+		s.Parent.Children = slices.DeleteFunc(s.Parent.Children, func(c *Span) bool { return c == s })
+		s.Parent = nil
+		place(s)
 	}
 	return t
 }

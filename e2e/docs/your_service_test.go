@@ -58,14 +58,14 @@ func yourServiceIsTraced(t *testing.T, tracesAlone bool) {
 	var got string
 	var err error
 	if !testbed.Poll(t, func(ctx context.Context) bool {
-		var ids []string
-		ids, err = client.Search(ctx, url.Values{"q": {fmt.Sprintf("{resource.service.name=%q}", name)}})
-		if err != nil || len(ids) != 1 { // the health check has none
+		var found []tempo.Summary
+		found, err = client.Summaries(ctx, url.Values{"q": {fmt.Sprintf("{resource.service.name=%q}", name)}})
+		if err != nil || len(found) != 1 { // the health check has none
 			return false
 		}
 		var trace *tempo.Trace
-		if trace, err = client.Trace(ctx, ids[0]); err == nil {
-			got = tree(trace.Roots(), "")
+		if trace, err = client.Trace(ctx, found[0].ID); err == nil {
+			got = tree(trace.Spans[:1], "")
 		}
 		return err == nil && got == want
 	}) {

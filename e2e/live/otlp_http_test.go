@@ -38,11 +38,11 @@ func TestTraceOverHTTPArrives(t *testing.T) {
 	var trace *tempo.Trace
 	if !testbed.Poll(t, func(ctx context.Context) bool {
 		trace, err = s.Tempo.Trace(ctx, id)
-		return err == nil && len(trace.Roots()) == 1
+		return err == nil && len(trace.Spans) == 1
 	}) {
 		t.Fatalf("the trace %s is %+v: %v", id, trace, err)
 	}
-	if root := trace.Roots()[0]; root.Service != "otlp-http" || root.Name != "over_http" {
+	if root := trace.Spans[0]; root.Service != "otlp-http" || root.Name != "over_http" {
 		t.Errorf("the span is %s of %s", root.Name, root.Service)
 	}
 }

@@ -48,8 +48,8 @@ export const call = (service, fail, slow) => json("/api/call", { method: "POST",
 export const called = (agent) => json("/api/called?agent=" + encodeURIComponent(agent));
 export const faults = () => json("/api/faults");
 export const allFaults = () => json("/api/faults/all");
-export const riddle = (what, cause = "") => json("/api/riddle", { method: "POST", body: { do: what, cause }, timeout: 60_000 });
-export const setFault = (name) => json("/api/faults", { method: "POST", body: { name }, timeout: 60_000 });
+export const setFault = (name, what = "") => json("/api/faults", { method: "POST", body: { do: what, name }, timeout: 60_000 });
+export const riddle = (what, cause = "") => setFault(cause, what);
 
 // trace returns the text of what is known of a trace, which may be the same as before. waited is for how many milliseconds
 // it has been asked for.

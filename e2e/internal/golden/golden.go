@@ -40,8 +40,10 @@ func Describe(trace *tempo.Trace) string {
 			write(child, indent+"  ")
 		}
 	}
-	for _, root := range trace.Roots() {
-		write(root, "")
+	for _, s := range trace.Spans {
+		if s.Parent == nil {
+			write(s, "")
+		}
 	}
 	return text.String()
 }
