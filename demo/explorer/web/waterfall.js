@@ -22,9 +22,10 @@ export class Waterfall {
     this.selected = null; // span
     this.range = null; // the piece of time that is shown, from and to in milliseconds; null for all of it
     this.active = 0; // index of the row that has, or would get, the focus
-    this.overview = h("canvas", { class: "overview", title: "Drag for another piece, double-click for the whole trace" });
+    this.overview = h("canvas");
+    this.shown = h("span", { class: "shown" });
     this.ticked = h("div", { class: "ticks" });
-    this.axis = h("div", { class: "axis", role: "columnheader", title: "Drag to zoom in, double-click to see all" }, this.overview, this.ticked);
+    this.axis = h("div", { class: "axis", role: "columnheader", title: "Drag to zoom in, double-click to see all" }, h("div", { class: "overview" }, this.overview, this.shown), this.ticked);
     this.head = h("div", { class: "wf-row wf-head", role: "row" },
       h("div", { class: "wf-name", role: "columnheader" }, "Span"), this.axis,
       h("div", { class: "wf-num", role: "columnheader" }, "Duration"),
@@ -116,18 +117,22 @@ export class Waterfall {
     if (this.range) this.survey(width);
   }
 
-  // survey draws the whole trace in small, and the piece of it that is shown.
+  // survey draws the whole trace in small, once, and marks the piece of it that is shown.
   survey(width) {
-    const { overview, scale, trace: { spans }, range: [from, to] } = this, height = 22, at = (ms) => ms / scale * width;
+    const { overview, scale, trace: { spans }, range } = this, height = 22;
+    const [from, to] = range.map((ms) => ms / scale * 100);
+    this.shown.style.left = from + "%";
+    this.shown.style.width = to - from + "%";
+    if (this.surveyed === spans && overview.width === width) return;
+    this.surveyed = spans;
     overview.width = width;
     overview.height = height;
-    const style = getComputedStyle(this.tree), pen = overview.getContext("2d");
-    const [soft, bad, ink, accent] = ["--accent-soft", "--bad", "--ink-3", "--accent"].map((name) => style.getPropertyValue(name));
-    const fill = (ink_, ...box) => { pen.fillStyle = ink_; pen.fillRect(...box); };
-    const each = (height - 2) / spans.length;
-    fill(soft, at(from), 0, Math.max(2, at(to - from)), height);
-    spans.forEach((s, i) => fill(s.status === "error" ? bad : ink, at(s.start.ms), i * each + 1, Math.max(1, at(s.duration.ms)), Math.max(0.5, each - 1)));
-    for (const ms of [from, to]) fill(accent, Math.min(width - 2, at(ms)), 0, 2, height);
+    const style = getComputedStyle(this.tree), pen = overview.getContext("2d"), each = (height - 2) / spans.length;
+    const [bad, ink] = ["--bad", "--ink-3"].map((name) => style.getPropertyValue(name));
+    spans.forEach((s, i) => {
+      pen.fillStyle = s.status === "error" ? bad : ink;
+      pen.fillRect(s.start.ms / scale * width, i * each + 1, Math.max(1, s.duration.ms / scale * width), Math.max(0.5, each - 1));
+    });
   }
 
   // zoom shows a piece of time; null shows all of it.
@@ -159,7 +164,7 @@ export class Waterfall {
   // dragAxis marks a piece of the axis, or of the whole trace above it, and zooms to it.
   dragAxis(e) {
     if (e.button || !this.trace) return;
-    const box = this.axis.getBoundingClientRect(), [from, to] = e.target !== this.overview && this.range || [0, this.scale];
+    const box = this.axis.getBoundingClientRect(), [from, to] = !e.target.closest(".overview") && this.range || [0, this.scale];
     const x = (event) => Math.min(box.width, Math.max(0, event.clientX - box.left));
     const first = x(e), mark = h("span", { class: "marking" });
     drag(this.axis, e, (event) => {
