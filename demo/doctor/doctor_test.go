@@ -288,7 +288,7 @@ func TestAnInterruptEndsItAtOnceAndSaysWhere(t *testing.T) {
 
 func TestATerminalIsToldWhatIsWaitedFor(t *testing.T) {
 	var text bytes.Buffer
-	p := &printer{w: &text, live: true}
+	p := printer{w: &text, live: true}
 	p.waiting("exemplar", "at once @", 500*time.Millisecond)
 	p.waiting("exemplar", "Prometheus scrapes every 15 s", 12*time.Second)
 	got := text.String()
