@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -267,6 +268,11 @@ func TestTheReportForPeople(t *testing.T) {
 		if want, err := os.ReadFile(golden); err != nil || got != strings.ReplaceAll(string(want), "\r\n", "\n") {
 			t.Errorf("the text has changed (-update writes %s; %v):\n%s", golden, err, got)
 		}
+		closed, w := io.Pipe()
+		closed.Close()
+		if _, err := RunText(t.Context(), o, w, false); err == nil {
+			t.Error("a report that nobody gets is no error")
+		}
 	}
 }
 
@@ -288,7 +294,7 @@ func TestAnInterruptEndsItAtOnceAndSaysWhere(t *testing.T) {
 
 func TestATerminalIsToldWhatIsWaitedFor(t *testing.T) {
 	var text bytes.Buffer
-	p := printer{w: &text, live: true}
+	p := &printer{w: &text, live: true}
 	p.waiting("exemplar", "at once @", 500*time.Millisecond)
 	p.waiting("exemplar", "Prometheus scrapes every 15 s", 12*time.Second)
 	got := text.String()

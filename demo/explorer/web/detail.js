@@ -7,6 +7,7 @@ import { clock, multiline, plural, visible } from "./format.js";
 import { colour, distinct } from "./colours.js";
 import { legend, marks, Waterfall } from "./waterfall.js";
 import { breakable, copyButton, spanDetails } from "./span.js";
+import { logSection } from "./logs.js";
 import { note, say } from "./say.js";
 import { Ledger } from "./ledger.js";
 
@@ -90,11 +91,12 @@ export class Detail {
   // absent says why no span is here. The ledger may know of the request all the same.
   absent(answer) {
     const { absent, requests, settled } = answer;
-    const state = absent.title + settled;
+    const state = absent.title + settled + answer.logs?.lines?.length;
     if (this.state !== state) {
       this.message(absent.icon, absent.title, ...absent.texts);
       if (absent.again) $(".state", this.el).append(h("button", { type: "button", onclick: () => this.open(this.id, this.wantedSpan) }, "Look again"));
       if (settled) announce(absent.title + ".");
+      if (answer.logs?.lines?.length) this.el.append(logSection(answer));
       if (this.config.ledger && requests) this.el.append(this.ledger.element);
     }
     this.state = state;
@@ -140,6 +142,8 @@ export class Detail {
     this.waterfall.show(trace, answer.twin?.scale);
     if (this.finder.value) this.search();
     this.where.replaceChildren(whereTheTimeWent(trace));
+    this.lines = answer.logs?.lines ?? [];
+    this.logs.replaceChildren(logSection(answer, trace.id));
     this.ledger.show(answer);
     this.toLedger(requests);
     if (first) this.look(this.wantedTime);
@@ -180,6 +184,7 @@ export class Detail {
       onclick: () => { this.list(this.listed === "open" ? "closed" : "open"); remember("list", this.listed); } }, icon("list"), "Traces");
     this.path = h("p", { class: "hint" });
     this.twin = h("div", { class: "twin" });
+    this.logs = h("div", { class: "log-box" });
     this.where = h("div", { class: "where" });
     this.json = h("pre", { class: "json", tabIndex: 0, "aria-label": "The trace as JSON" });
     const { id } = this.trace;
@@ -192,7 +197,7 @@ export class Detail {
         h("div", { class: "card-head" }, h("h3", { id: "wf-title" }, "Waterfall"), this.legend, h("span", { class: "find", role: "search" }, this.finder, this.steps), this.fold), this.waterfall.element,
         this.marks, this.path, h("p", { class: "hint" }, "Choose a span for its details. Drag over the axis to zoom in, or press +, − and z (to the span); 0 or Esc shows all again.")),
       this.spanBox,
-      this.twin, this.where,
+      this.logs, this.twin, this.where,
       this.ledger.element,
       h("details", { class: "fold", ontoggle: (e) => e.target.open && this.fillJSON(id) }, h("summary", {}, "Raw JSON"),
         h("p", { class: "soft" }, "As Tempo sends it, ids in base64: ", h("a", { href: api.raw(id), target: "_blank", rel: "noreferrer" }, "open it alone")), this.json));
@@ -215,7 +220,7 @@ export class Detail {
   choose(span, reveal = false, focus = true) {
     this.waterfall.select(span);
     this.spanBox.hidden = !span;
-    this.spanBox.replaceChildren(...(span ? [spanDetails(span, this.trace, {
+    this.spanBox.replaceChildren(...(span ? [spanDetails(span, this.trace, this.lines.filter((l) => this.trace.spans[l.span] === span), {
       close: () => { this.choose(null); this.waterfall.go(this.waterfall.active); },
       zoom: () => this.waterfall.toSpan(span),
     })] : []));

@@ -3,13 +3,14 @@
 import { announce, h, icon, setText } from "./dom.js";
 import { multiline, plural, visible } from "./format.js";
 import { colour } from "./colours.js";
+import { logLines } from "./logs.js";
 import { note, spanLink } from "./say.js";
 
 const long = 1500; // characters of a value that are shown at once
 const most = 200; // events
 
-// spanDetails describes a span of a trace. close() and zoom() are what its buttons do.
-export function spanDetails(span, trace, { close, zoom }) {
+// spanDetails describes a span of a trace, with its log lines. close() and zoom() are what its buttons do.
+export function spanDetails(span, trace, lines, { close, zoom }) {
   const fact = (name, ...value) => h("div", {}, h("dt", {}, name), h("dd", {}, ...value));
   const [kind, ...sign] = { error: ["bad", icon("error"), "error"], ok: ["good", icon("ok"), "ok"] }[span.status] ?? ["", "unset"];
   const parent = trace.spans[span.parent], resource = trace.resources[span.resource] ?? [];
@@ -28,6 +29,7 @@ export function spanDetails(span, trace, { close, zoom }) {
     ...(span.notes ?? []).map(note),
     h("section", {}, h("h4", {}, "Attributes"), values(span.attributes, "This span has no attributes.")),
     span.events && events(span),
+    lines.length > 0 && h("section", {}, h("h4", {}, "Logs"), logLines(lines)),
     span.links && h("p", { class: "hint" }, plural(span.links, "link") + " to other traces: see the raw JSON."),
     h("details", { class: "resource" }, h("summary", {}, "Resource ", h("span", { class: "of" }, plural(resource.length, "attribute"))),
       values(resource, "Nothing is known about the process that sent it."),
@@ -61,7 +63,8 @@ function events({ events: list, duration }) {
     list.length > most && h("p", { class: "hint" }, `and ${list.length - most} more`));
 }
 
-function values(list = [], none = "") {
+// values lists attributes.
+export function values(list = [], none = "") {
   if (!list.length) return h("p", { class: "soft" }, none);
   return h("dl", { class: "kv" }, ...list.map(({ key, value, type = "string" }) => {
     const dd = h("dd", { title: type }, value === "" ? h("span", { class: "soft" }, type === "empty" ? "no value" : "empty") : multiline(value.slice(0, long)));
