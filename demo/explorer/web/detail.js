@@ -23,11 +23,25 @@ export class Detail {
     this.el = $("#detail");
   }
 
-  // open shows a trace; null shows none.
-  async open(id, spanID = "") {
+  // file shows what a file has, of which nothing is kept; without an answer it says that there is none any more.
+  file(name, answer) {
+    this.open(null);
+    this.el.hidden = false;
+    this.source = name;
+    this.ledger = new Ledger("", { ledger: false });
+    if (answer?.trace) this.show(answer);
+    else if (answer) this.message(answer.absent.icon, answer.absent.title, ...answer.absent.texts, name);
+    else this.message("wait", "No file is open", "The page keeps none: choose it again, or drop it here.");
+    $("#detail-title").focus();
+  }
+
+  // open shows a trace, and another one to compare it with; null shows none.
+  async open(id, spanID = "", other = "") {
     this.asked?.abort();
     clearTimeout(this.timer);
     this.trace = null;
+    this.source = "";
+    this.other = other;
     this.el.hidden = id === null;
     if (id === null) return;
     this.asked = new AbortController();
@@ -41,7 +55,7 @@ export class Detail {
     let last = "";
     for (let pause = 250; !signal.aborted; pause = Math.min(pause * 1.4, 3000)) {
       try {
-        const text = await api.trace(id, performance.now() - began, this.unsampled.has(id), signal);
+        const text = await api.trace(id, performance.now() - began, this.unsampled.has(id), other, signal);
         if (signal.aborted) return;
         const answer = JSON.parse(text);
         this.gone(null);
@@ -77,11 +91,12 @@ export class Detail {
     const state = absent.title + settled;
     if (this.state !== state) {
       this.message(absent.icon, absent.title, ...absent.texts);
-      if (absent.again) $(".state", this.el).append(h("button", { type: "button", onclick: () => this.open(this.id, this.wantedSpan) }, "Look again"));
+      if (absent.again) $(".state", this.el).append(h("button", { type: "button", onclick: () => this.open(this.id, this.wantedSpan, this.other) }, "Look again"));
       if (settled) announce(absent.title + ".");
-      if (this.config.ledger && requests) this.el.append(this.ledger.element);
+      if (this.config.ledger) this.el.append(this.ledger.element);
     }
     this.state = state;
+    this.ledger.element.hidden = !requests?.length; // the sentence above speaks for both
     this.ledger.show(answer);
     this.toLedger(requests);
   }
@@ -159,28 +174,33 @@ export class Detail {
       h("a", { class: "back", href: "/" }, icon("back"), "All traces"),
       h("header", { class: "d-head" },
         h("h2", { id: "detail-title", tabIndex: -1 }, this.title, " ", this.subtitle),
-        h("div", { class: "d-id" }, h("code", {}, id), copyButton(id))),
+        h("div", { class: "d-id" }, h("code", {}, id), copyButton(id), ...this.source ? [] : [
+          h("a", { class: "button quiet", href: `/trace/${id}/with/` }, "Compare with…"),
+          h("a", { class: "button quiet", href: api.raw(id), download: `trace-${id}.json` }, "Download")])),
+      this.source && h("p", { class: "note", role: "status" }, icon("wait"), h("span", {}, "From the file ", h("strong", {}, visible(this.source)), ", not from the trace store. The explorer on this machine has read it and keeps nothing of it.")),
       this.facts, this.story,
       h("section", { class: "card", "aria-labelledby": "wf-title" },
         h("div", { class: "card-head" }, h("h3", { id: "wf-title" }, "Waterfall"), this.legend, this.fold), this.waterfall.element,
         this.marks, h("p", { class: "hint" }, "Choose a span for its details.")),
       this.spanBox, this.twin, this.where,
-      this.ledger.element,
-      h("details", { class: "fold", ontoggle: (e) => e.target.open && this.fillJSON(id) }, h("summary", {}, "Raw JSON"),
-        h("p", { class: "soft" }, "As Tempo sends it, ids in base64: ", h("a", { href: api.raw(id), target: "_blank", rel: "noreferrer" }, "open it alone")), this.json));
+      ...this.source ? [] : [this.ledger.element, h("details", { class: "fold", ontoggle: (e) => e.target.open && this.fillJSON(id) }, h("summary", {}, "Raw JSON"),
+        h("p", { class: "soft" }, "As Tempo sends it, ids in base64: ", h("a", { href: api.raw(id), target: "_blank", rel: "noreferrer" }, "open it alone")), this.json)]);
   }
 
-  // compare draws a request of the instrumented twin on the same time scale, or offers to make one.
-  compare({ trace: other, scale, title, text, call }, { query }) {
+  // compare draws another trace on the same time scale, or offers to make one of the instrumented twin.
+  compare({ trace: other, scale, title, text, call }, plain) {
     const card = (cls, head, ...rest) => this.twin.replaceChildren(h("section", { class: "card " + cls }, h("div", { class: "card-head" }, h("h3", {}, title), head), ...rest));
     if (!other) {
-      card("invite", null, h("p", {}, text), h("button", { type: "button", class: "primary", onclick: () => this.call(call, query) }, `Call ${call} now`));
+      card("invite", null, h("p", {}, text), call && h("button", { type: "button", class: "primary", onclick: () => this.call(call, plain.query) }, `Call ${call} now`));
       return;
     }
-    const tree = new Waterfall("Spans of the instrumented trace", (s) => s && this.go(`/trace/${other.id}#${s.span_id}`));
+    const tree = new Waterfall("Spans of the other trace", (s) => s && this.go(`/trace/${other.id}#${s.span_id}`));
     card("", h("div", { class: "legend-box" }, legend(other)),
-      h("p", { class: "soft" }, text + " ", h("a", { href: "/trace/" + other.id }, "Open this trace")), tree.element, marks(other));
+      h("p", { class: "soft" }, text + " ", h("a", { href: "/trace/" + other.id }, "Open this trace"),
+        this.other && h("span", {}, " · ", h("a", { href: "/trace/" + this.id }, "Stop comparing"))), tree.element, marks(other));
     tree.show(other, scale);
+    if (this.other && !this.compared) this.twin.scrollIntoView({ block: "nearest" });
+    this.compared = this.other;
   }
 
   // choose opens a span's details below the waterfall, or closes them.
