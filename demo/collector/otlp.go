@@ -96,8 +96,14 @@ func decode(contentType string, body []byte) (req *exportRequest, mended bool, e
 	messages, unmarshal := 0, wireOptions.Unmarshal
 	if contentType == contentJSON {
 		messages, unmarshal = bytes.Count(body, []byte("{")), jsonOptions.Unmarshal
-		mended = !utf8.Valid(body)
-		if body, err = mendIDs(bytes.ToValidUTF8(body, []byte("?"))); err != nil {
+		text := halves.ReplaceAllFunc(bytes.ToValidUTF8(body, []byte("?")), func(escape []byte) []byte {
+			if len(escape) == len(`\ud83d`) {
+				return []byte("?")
+			}
+			return escape
+		})
+		mended = !bytes.Equal(text, body)
+		if body, err = mendIDs(text); err != nil {
 			return nil, false, err
 		}
 	} else {
@@ -112,6 +118,10 @@ func decode(contentType string, body []byte) (req *exportRequest, mended bool, e
 	}
 	return req, mended, nil
 }
+
+// halves finds half a character, which JavaScript writes where it cut one. What else it finds is longer, or
+// shorter: a whole one in two halves, and other escapes.
+var halves = regexp.MustCompile(`\\[^u]|(?i)\\ud[89ab]..\\ud[c-f]..|\\ud[89a-f]..`)
 
 // jsonID finds the ids in OTLP's JSON.
 var jsonID = regexp.MustCompile(`"((?:trace|span|parentSpan)Id)"\s*:\s*"([^"]*)"`)

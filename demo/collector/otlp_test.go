@@ -131,6 +131,7 @@ func TestTextThatIsNotUTF8CostsNoSpan(t *testing.T) {
 	}{
 		{contentProtobuf, latin1(t, "\u00e9"), "caf?e bar"},
 		{contentJSON, jsonSpan(strings.Repeat("0", 31)+"1", "0000000000000002", `,"name":"caf`+"\xe9"+` bar"`), "caf? bar"},
+		{contentJSON, jsonSpan(strings.Repeat("0", 31)+"1", "0000000000000002", `,"name":"\ud83d\ude00 \\ud83d \uD83d"`), "\U0001F600 \\ud83d ?"},
 	} {
 		c := New(discard)
 		w := post(c.OTLPHandler(), test.contentType, test.body)

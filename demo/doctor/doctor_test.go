@@ -67,9 +67,8 @@ var cases = []sick{
 	}},
 
 	{"targets are down", func(f *fake) {
-		f.answers["prometheus/api/v1/scrape_pools"] = `200 {"data":{"scrapePools":["distributor","querier"]}}`
-		f.answers["prometheus/api/v1/targets"] = `200 {"data":{"activeTargets":[{"scrapePool":"distributor","health":"up"},` +
-			`{"scrapePool":"distributor","health":"down","scrapeUrl":"http://10.0.0.7:3200/metrics","lastError":"refused"}]}}`
+		f.answers["prometheus?up == 0"] = `200 {"data":{"result":[{"metric":{"who":"distributor at 10.0.0.7:3200 (down)"}},` +
+			`{"metric":{"who":"querier (nothing has this name)"}}]}}`
 	}},
 
 	{"Tempo is down", func(f *fake) { f.down["tempo"] = true }},

@@ -30,7 +30,7 @@ const (
 func (o Options) Missing(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	e := &explorer{Options: o, backends: visit.Transport()}
+	e := &explorer{Options: o, backends: visit.Client()}
 	tempoErr := e.client().Ready(ctx)
 	if tempoErr != nil {
 		tempoErr = fmt.Errorf("-tempo: %w", tempoErr)
@@ -47,10 +47,7 @@ func (o Options) Missing(ctx context.Context) error {
 }
 
 func (e *explorer) client() *tempo.Client {
-	return &tempo.Client{URL: e.Tempo.String(), HTTP: &http.Client{
-		Transport:     e.backends,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // Tempo has none
-	}}
+	return &tempo.Client{URL: e.Tempo.String(), HTTP: e.backends}
 }
 
 // passToTempo passes a request for /tempo/api/v2/traces/{id} on to Tempo. Of the page's request only
@@ -70,7 +67,7 @@ func (e *explorer) passToTempo(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	req.Header.Set("Accept", "application/json")
-	res, err := e.backends.RoundTrip(req)
+	res, err := e.backends.Do(req)
 	if err != nil {
 		e.failUnanswered(w, r, "trace store", e.Tempo, err)
 		return

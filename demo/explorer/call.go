@@ -61,7 +61,7 @@ func (e *explorer) call(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	userAgent := fmt.Sprintf("demo-explorer/%016x", rand.Uint64())
-	got, err := visit.Get(r.Context(), e.backends, e.Gateway, wish, userAgent)
+	got, err := visit.Get(r.Context(), e.backends, e.Gateway.String(), wish, userAgent)
 	if err != nil {
 		e.failUnanswered(w, r, "gateway", e.Gateway, err)
 		return

@@ -56,15 +56,15 @@ type Ledger interface {
 
 type explorer struct {
 	Options
-	backends http.RoundTripper // to Tempo and to the gateway
-	calls    chan struct{}     // one slot for each call in flight
-	reading  sync.Mutex        // held while a file is read
+	backends *http.Client  // to Tempo and to the gateway
+	calls    chan struct{} // one slot for each call in flight
+	reading  sync.Mutex    // held while a file is read
 }
 
 // New returns the page and its API. It starts nothing, and Tempo and the gateway need not be up yet.
-func New(o Options) http.Handler { return newHandler(o, visit.Transport()) }
+func New(o Options) http.Handler { return newHandler(o, visit.Client()) }
 
-func newHandler(o Options, backends http.RoundTripper) http.Handler {
+func newHandler(o Options, backends *http.Client) http.Handler {
 	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
 	e := &explorer{Options: o, backends: backends, calls: make(chan struct{}, maxCalls)}
 	mux := http.NewServeMux()

@@ -89,7 +89,7 @@ var requestMark = regexp.MustCompile(`\{.*\\?"(?:msg\\?": ?\\?"request\\?"|Downs
 // read. A line that comes again is the same line. The error says what a log without any request lacks.
 func (l *Ledger) readLog(r io.Reader) (unread int, err error) {
 	seed, seen := maphash.MakeSeed(), map[uint64]bool{}
-	// PowerShell's > writes UTF-16 with a byte order mark.
+	// PowerShell's > writes UTF-16 with a byte order mark; some pipes lose the mark.
 	in := bufio.NewReaderSize(transform.NewReader(r, unicode.BOMOverride(transform.Nop)), maxLogLine)
 	for {
 		data, _, err := in.ReadLine()
@@ -99,7 +99,7 @@ func (l *Ledger) readLog(r io.Reader) (unread int, err error) {
 		if err != nil {
 			return unread, fmt.Errorf("read the log: %w", err)
 		}
-		service, text := splitPrefix(data)
+		service, text := splitPrefix(bytes.ReplaceAll(data, []byte{0}, nil))
 		line := maphash.Bytes(seed, append([]byte(service+" "), text...))
 		switch {
 		case service != "" && (seen[line] || l.AddLine(service, text)):
