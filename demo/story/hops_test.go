@@ -133,7 +133,7 @@ func TestHops(t *testing.T) {
 				"it was not reached, does not log this path, its log is missing, or several requests carry the same header.\n"},
 		{"the header is no context", []func(*ledger.Ledger){logs("uservice3", header.Headers{header.UberTraceID: "x:1:0:1"}, id, 3)}, inside(),
 			"bad: The trace is cut before uservice3.\nclient > uservice3: uservice3 ignored what arrived and started trace " + id +
-				". uber-trace-id is malformed: " + wanted + ". | " + wanted + "\n"},
+				". uber-trace-id is malformed: " + wanted + ". | Not valid: " + wanted + "\n"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			l := ledger.New(10)

@@ -32,8 +32,8 @@ export class Ledger {
     if (!this.kept || !requests) return;
     const headers = requests.flatMap((r) => r.hops).flatMap((x) => [...(x.left ?? []), ...(x.arrived ?? [])]);
     this.body.replaceChildren(
-      ...requests.map(request),
       requests.length ? legend(headers) : "",
+      ...requests.map(request),
       requests.length ? h("p", { class: "hint" }, total > requests.length ? `The newest ${requests.length} of ${total.toLocaleString("en")} requests with this trace id. ` : "", sampledMeans)
         : h("p", { class: "soft" }, "Nothing is recorded about this trace: its requests did not come through here, or it is older than the records."),
       // Where both headers are shown, nobody asks.
