@@ -79,8 +79,8 @@ func TestHTTPRefusalsFollowTheProtocol(t *testing.T) {
 		code              int
 		message           string
 	}{
-		{"JSON that breaks off", contentJSON, []byte("{"), nil, 400, "not an OTLP trace export"},
-		{"no protobuf", contentProtobuf, []byte{0xff, 0xff}, nil, 400, "not an OTLP trace export"},
+		{"JSON that breaks off", contentJSON, []byte("{"), nil, 400, "not an OTLP export of traces"},
+		{"no protobuf", contentProtobuf, []byte{0xff, 0xff}, nil, 400, "not an OTLP export of traces"},
 		{"attributes nested too deep", contentJSON, jsonSpan(trace, span, `,"attributes":[{"key":"k","value":`+deep+`}]`), nil, 400, "depth"},
 		{"a trace id that is not hexadecimal", contentJSON, jsonSpan(strings.Repeat("z", 32), span, ""), nil, 400, "traceId must be hexadecimal"},
 		{"a link's id that is not hexadecimal", contentJSON, jsonSpan(trace, span, `,"links":[{"traceId":"zzzz"}]`), nil, 400, "traceId must be"},

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -16,11 +17,12 @@ import (
 type printer struct {
 	w    io.Writer
 	live bool
+	err  error // of the first write that failed
 }
 
 // RunText runs and tells people about it: what is examined, each link as it is done, and what to
 // do. Live says that w is a terminal that obeys control sequences: it gets colours, and a line that
-// says what is waited for. The error is Run's. It sets o's callbacks.
+// says what is waited for. The error is Run's, or that w takes no more. It sets o's callbacks.
 func RunText(ctx context.Context, o Options, w io.Writer, live bool) (Report, error) {
 	p := &printer{w: w, live: live}
 	p.print("%sFollowing one request of uservice3 through %s at %s\n\n", o.Note, o.Stack, hostOf(o.URLs[topology.Gateway]))
@@ -34,11 +36,12 @@ func RunText(ctx context.Context, o Options, w io.Writer, live bool) (Report, er
 	if o.Kind == Compose && !report.OK {
 		p.print("\nIf you started the stack with -f and files of deploy/compose, docker compose needs them here, too.\n")
 	}
-	return report, nil
+	return report, p.err
 }
 
 func (p *printer) print(format string, args ...any) {
-	_, _ = fmt.Fprintf(p.w, format, args...) // the exit code says what the report would
+	_, err := fmt.Fprintf(p.w, format, args...)
+	p.err = cmp.Or(p.err, err)
 }
 
 func (p *printer) clearLine() {

@@ -51,7 +51,7 @@ func Run(stdin io.Reader, stdout, stderr io.Writer, o RunOptions) error {
 	var a Answer
 	limit := cmp.Or(o.Limit, DefaultLimit)
 	if o.Trace == "" {
-		a.Requests, a.Total = l.find(limit, every)
+		a.Requests, a.Total = l.find("", limit)
 	} else if a.Requests, a.Total, _ = l.Trace(o.Trace, limit); a.Total == 0 {
 		return fmt.Errorf("trace %s is not in this log", o.Trace)
 	}

@@ -1,10 +1,8 @@
 package term
 
 import (
-	"bytes"
 	"runtime"
 	"slices"
-	"strings"
 	"testing"
 )
 
@@ -67,19 +65,5 @@ func TestASCIIOnly(t *testing.T) {
 		if got := ASCIIOnly(func(name string) string { return tc.env[name] }); got != tc.want {
 			t.Errorf("%v: got %v", tc.env, got)
 		}
-	}
-}
-
-func TestProgress(t *testing.T) {
-	var b bytes.Buffer
-	shown := make(chan struct{}, 100)
-	stop := Progress(&b, true, 0, func() string {
-		shown <- struct{}{}
-		return strings.Repeat("x", 100)
-	})
-	<-shown
-	stop()
-	if got := b.String(); !strings.HasPrefix(got, ClearLine+"xxx") || !strings.HasSuffix(got, "x"+ClearLine) {
-		t.Errorf("got %q", got)
 	}
 }
