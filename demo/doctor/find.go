@@ -119,8 +119,7 @@ func composeStack(given map[string]string) (Options, error) {
 		case address == "" && i < 2:
 			return Options{}, fmt.Errorf("-%s is empty: there is nothing to follow without it", p.Name)
 		case address != "" && err != nil:
-			return Options{}, fmt.Errorf("%s is wrong, from -%s or %s=%q (environment or .env): want a URL such as %s:%s",
-				address, p.Name, p.Variable, port, p.Host, p.Port)
+			return Options{}, fmt.Errorf("-%s or %s=%q (environment or .env) is wrong: %w", p.Name, p.Variable, port, err)
 		}
 		o.URLs[p.Name] = strings.TrimSuffix(address, "/")
 	}
