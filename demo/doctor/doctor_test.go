@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -266,6 +267,11 @@ func TestTheReportForPeople(t *testing.T) {
 		}
 		if want, err := os.ReadFile(golden); err != nil || got != strings.ReplaceAll(string(want), "\r\n", "\n") {
 			t.Errorf("the text has changed (-update writes %s; %v):\n%s", golden, err, got)
+		}
+		closed, w := io.Pipe()
+		closed.Close()
+		if _, err := RunText(t.Context(), o, w, false); err == nil {
+			t.Error("a report that nobody gets is no error")
 		}
 	}
 }

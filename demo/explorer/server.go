@@ -36,6 +36,8 @@ const maxRequestBytes = 4 << 10
 type Options struct {
 	// Tempo is the base of Tempo's HTTP API: the demo's collector or a real Tempo.
 	Tempo *url.URL
+	// Loki is the base of Loki's HTTP API, for log lines: the demo's collector or a real Loki. Nil for none.
+	Loki *url.URL
 	// Gateway is dialled for every service, whose name is in the Host header: Go's
 	// resolver does not know *.localhost.
 	Gateway *url.URL

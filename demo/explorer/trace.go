@@ -30,6 +30,8 @@ type shown struct {
 	SampledMeans string `json:"sampled_means"`
 	// Twin stands beside a trace that an instrumented one would explain, once no more is expected of it.
 	Twin *story.Twin `json:"twin"`
+	// Logs are nil where nobody was asked.
+	Logs *logs `json:"logs"`
 	// Settled reports whether asking again would tell nothing new.
 	Settled bool `json:"settled"`
 }
@@ -63,7 +65,7 @@ func (e *explorer) trace(w http.ResponseWriter, r *http.Request) {
 	if hiding {
 		holdBack(t, requests)
 	}
-	got := shown{Trace: t, Requests: story.Hops(requests, id, t), Total: total, SampledMeans: story.SampledMeans}
+	got := shown{Trace: t, Requests: story.Hops(requests, id, t), Total: total, SampledMeans: story.SampledMeans, Logs: e.logs(ctx, id, t)}
 	if err != nil {
 		query := r.URL.Query()
 		waited, _ := strconv.ParseInt(query.Get("waited"), 10, 64) // without one, the wait begins
@@ -89,6 +91,7 @@ func (e *explorer) trace(w http.ResponseWriter, r *http.Request) {
 			got.Twin = new(t.Beside(other))
 		}
 	}
+	got.Settled = got.Settled && !got.Logs.retry
 	answer(w, http.StatusOK, got)
 }
 

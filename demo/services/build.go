@@ -17,13 +17,12 @@ import (
 	"time"
 
 	"example.com/grafana-tempo-go-demo/demo/discover"
-	"example.com/grafana-tempo-go-demo/demo/term"
 	"example.com/grafana-tempo-go-demo/demo/topology"
 )
 
 // Build compiles the services into a new temporary folder, which the doctor finds. The working folder
-// must be in a clone of the repository. Progress goes to out, every ten seconds or rewriting itself.
-// The error has what the compiler says.
+// must be in a clone of the repository. What is under way is said on out. The error has what the
+// compiler says.
 func Build(ctx context.Context, out io.Writer) (bin string, err error) {
 	bin, err = os.MkdirTemp("", discover.Prefix+strconv.Itoa(os.Getpid())+"-")
 	if err != nil {
@@ -51,16 +50,9 @@ func build(ctx context.Context, dir string, out io.Writer) error {
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 5 * time.Second
 
-	live := term.Colours(out)
-	if !live {
-		fmt.Fprintln(out, "building the four services (the first time takes longer)")
-	}
+	fmt.Fprintln(out, "building the four services (the first time it can take a minute)")
 	begin := time.Now()
-	stop := term.Progress(out, live, 10*time.Second, func() string {
-		return fmt.Sprintf("building the four services: %s", time.Since(begin).Round(time.Second))
-	})
 	complaints, err := cmd.CombinedOutput()
-	stop()
 	switch {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)

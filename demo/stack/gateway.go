@@ -11,11 +11,17 @@ import (
 	"time"
 
 	"go.opentelemetry.io/contrib/propagators/jaeger"
+	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracegrpc"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protopath"
+	"google.golang.org/protobuf/reflect/protorange"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"example.com/grafana-tempo-go-demo/demo/gateway"
 	"example.com/grafana-tempo-go-demo/demo/topology"
@@ -48,10 +54,12 @@ func (s *Stack) startGateway(ctx context.Context) error {
 func (s *Stack) gatewayProvider(ctx context.Context, log *slog.Logger) (*sdktrace.TracerProvider, error) {
 	exporter, err := otlptracegrpc.New(ctx,
 		otlptracegrpc.WithEndpoint(s.url(topology.OTLPGRPC).Host),
-		otlptracegrpc.WithInsecure())
+		otlptracegrpc.WithInsecure(),
+		otlptracegrpc.WithDialOption(grpc.WithUnaryInterceptor(mending)))
 	if err != nil {
 		return nil, fmt.Errorf("gateway's exporter: %w", err)
 	}
+	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { log.Warn("telemetry", "error", err.Error()) }))
 	// A resource that could not be detected completely is used as far as it goes.
 	res, err := resource.New(ctx, resource.WithHost(), resource.WithOS(), resource.WithProcess(), resource.WithTelemetrySDK(),
 		resource.WithAttributes(semconv.ServiceName(topology.Gateway)))
@@ -68,6 +76,25 @@ func (s *Stack) gatewayProvider(ctx context.Context, log *slog.Logger) (*sdktrac
 		sdktrace.WithBatcher(exporter, sdktrace.WithBatchTimeout(200*time.Millisecond),
 			sdktrace.WithMaxQueueSize(8192), sdktrace.WithMaxExportBatchSize(2048)),
 	), nil
+}
+
+// mending sends a batch of spans. One byte that is not UTF-8, of a client or in the name of the program's
+// folder, would lose it.
+func mending(ctx context.Context, method string, batch, reply any, conn *grpc.ClientConn,
+	invoke grpc.UnaryInvoker, options ...grpc.CallOption) error {
+	err := invoke(ctx, method, batch, reply, conn, options...)
+	if err == nil || !strings.Contains(err.Error(), "invalid UTF-8") {
+		return err
+	}
+	_ = protorange.Range(batch.(proto.Message).ProtoReflect(), func(path protopath.Values) error {
+		last := path.Index(-1)
+		if text, ok := last.Value.Interface().(string); ok && last.Step.Kind() == protopath.FieldAccessStep {
+			mended := protoreflect.ValueOfString(strings.ToValidUTF8(text, "\uFFFD"))
+			path.Index(-2).Value.Message().Set(last.Step.FieldDescriptor(), mended)
+		}
+		return nil
+	})
+	return invoke(ctx, method, batch, reply, conn, options...)
 }
 
 // sampler is a sampler that can be told to sample nothing.

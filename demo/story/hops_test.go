@@ -123,7 +123,7 @@ func TestHops(t *testing.T) {
 			one(span(1, 0, "server", "shop", "GET /cart", 0, 1000), span(2, 1, "client", "orders", "GET", 0, 1000),
 				span(3, 2, "server", "uservice4", "handle_incoming_call", 0, 1000), span(4, 3, "server", "warehouse", "count", 100, 900)),
 			"good: It is one trace.\norders > uservice4: uber-trace-id and traceparent carry the span id of [GET of orders]. " +
-				"uservice4 continued the trace: its span's parent is the one named in uber-trace-id and traceparent. | flags 1, sampled | flags 01, sampled\n"},
+				"uservice4 continued the trace: its span's parent is the one named in uber-trace-id. | flags 1, sampled | flags 01, sampled\n"},
 		{"a service without spans passes on what it got", []func(*ledger.Ledger){passed("uservice3", carried(id, 2, 1), ""), logs("uservice3", carried(id, 2, 1), id, 2),
 			logs("uservice4", carried(id, 2, 1), id, 6)}, proxied("uservice3", 200), "good: It is one trace.\n" + gateway + toService3 +
 			"uservice3 continued the trace in uber-trace-id, and made no span of its own. | flags 1, sampled\n" +

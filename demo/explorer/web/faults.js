@@ -117,7 +117,7 @@ export class Faults {
     return h("section", { class: "card riddle", "aria-labelledby": "riddle-title" },
       h("div", { class: "riddle-head" },
         h("h2", { id: "riddle-title", tabIndex: -1 }, r.answer ? (this.correct ? "Correct" : "The cause") : "Something is broken"),
-        h("span", { class: "soft" }, `on since ${clock(Date.parse(r.began)).slice(0, 8)}`)),
+        h("span", { class: "soft" }, `on since ${clock(Date.parse(r.began)).split(".")[0]}`)),
       ...(r.answer ? this.solved(r) : this.unsolved(r)), this.trouble());
   }
 
