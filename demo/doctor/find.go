@@ -89,7 +89,7 @@ func halfUp(ctx context.Context, compose Options, runs []Options) (note string) 
 		address := hostOf(compose.URLs[p.Name])
 		ours := slices.ContainsFunc(runs, func(r Options) bool {
 			return slices.ContainsFunc(slices.Collect(maps.Values(r.URLs)), func(u string) bool {
-				return address[strings.LastIndex(address, ":"):] == u[strings.LastIndex(u, ":"):]
+				return strings.HasSuffix(u, address[strings.LastIndex(address, ":"):])
 			})
 		})
 		if !ours && listens(ctx, address) {
