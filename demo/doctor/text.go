@@ -51,43 +51,40 @@ func (p *printer) clearLine() {
 }
 
 // lead begins the line of a link: its state, how long it took, and its name.
-func lead(state, took, link string) string {
-	return fmt.Sprintf("  %-8s%8s  %-12s  ", state, took, link)
-}
+const lead = "  %-8s%8s  %-12s  "
 
 // waiting rewrites one line. Where that is impossible, nothing is shown until the link is done.
 func (p *printer) waiting(link, waitingFor string, since time.Duration) {
 	if p.live && since >= time.Second {
-		line := lead("waiting", fmt.Sprintf("%.0f s", since.Seconds()), link) + waitingFor
+		line := fmt.Sprintf(lead, "waiting", fmt.Sprintf("%.0f s", since.Seconds()), link) + waitingFor
 		p.print("%s", term.Paint(true, term.Faint, term.Rewrite(line)))
 	}
 }
 
 func (p *printer) finished(l Link) {
-	word, colour, took := string(l.State), term.Faint, ""
-	switch l.State {
-	case Absent:
+	if l.State == Absent {
 		return
-	case OK:
-		colour = term.Green
-	case Broken:
-		word, colour = "BROKEN", term.Red
+	}
+	word, took := string(l.State), ""
+	if l.State == Broken {
+		word = "BROKEN"
 	}
 	if l.Millis >= 1 {
 		took = story.Time(l.Millis * float64(time.Millisecond)).String()
 	}
 	p.clearLine()
-	text := term.Hang(lead(word, took, l.Name), term.Clean(l.Detail), term.DefaultWidth)
+	text := term.Hang(fmt.Sprintf(lead, word, took, l.Name), term.Clean(l.Detail), term.DefaultWidth)
+	colour := map[State]string{OK: term.Green, Broken: term.Red, Skipped: term.Faint}[l.State]
 	p.print("  %s%s", term.Paint(p.live, colour, text[2:10]), text[10:])
 }
 
 // verdict says what it all comes to, and what to do.
 func (p *printer) verdict(r Report) {
-	count, title := map[State]int{}, term.Paint(p.live, term.Red, "The first broken link: ")
+	count, title := map[State]int{}, "The first broken link: "
 	for _, l := range r.Links {
 		count[l.State]++
 		if l.State == Broken {
-			p.print("\n%s%s\n", title, l.Name)
+			p.print("\n%s%s\n", term.Paint(p.live, term.Red, title), l.Name)
 			title = "Broken too: "
 		}
 		for i, c := range l.Causes {
@@ -95,8 +92,8 @@ func (p *printer) verdict(r Report) {
 			if len(l.Causes) > 1 {
 				number = fmt.Sprintf("  %d. ", i+1)
 			}
-			p.print("%s", term.Hang(number, term.Clean(c.Why), term.DefaultWidth))
-			p.print("     -> %s\n", strings.ReplaceAll(term.Clean(c.Do), "; ", "\n     -> "))
+			p.print("%s     -> %s\n", term.Hang(number, term.Clean(c.Why), term.DefaultWidth),
+				strings.ReplaceAll(term.Clean(c.Do), "; ", "\n     -> "))
 		}
 	}
 	if r.OK {

@@ -63,13 +63,9 @@ func (s *Stats) add(call *Span) {
 func (s *Stats) finish(within time.Duration) {
 	slices.Sort(s.times)
 	s.Median = s.times[(len(s.times)-1)/2]
-	switch perSecond := float64(s.Calls) / within.Seconds(); {
-	case perSecond >= 1:
-		s.Rate = fmt.Sprintf("%.3g/s", perSecond)
-	case perSecond >= 1.0/60:
-		s.Rate = fmt.Sprintf("%.3g/min", perSecond*60)
-	default:
-		s.Rate = fmt.Sprintf("%.3g/h", perSecond*3600)
+	perMinute := float64(s.Calls) / within.Minutes()
+	if s.Rate = fmt.Sprintf("%.2g/min", perMinute); perMinute >= 60 {
+		s.Rate = fmt.Sprintf("%.3g/s", perMinute/60)
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"os"
 	"runtime"
 	"strconv"
-	"strings"
 
 	"golang.org/x/term"
 )
@@ -50,18 +49,6 @@ func Width(w io.Writer) int {
 		return DefaultWidth
 	}
 	return min(columns, 160)
-}
-
-// ASCIIOnly reports whether the locale cannot show box-drawing characters. Windows has no such
-// variables, and Go writes UTF-16 to its console.
-func ASCIIOnly(getenv func(string) string) bool {
-	for _, name := range []string{"LC_ALL", "LC_CTYPE", "LANG"} { // POSIX: the first that is set decides
-		if v := getenv(name); v != "" {
-			v = strings.ToLower(v)
-			return !strings.Contains(v, "utf-8") && !strings.Contains(v, "utf8")
-		}
-	}
-	return runtime.GOOS != "windows"
 }
 
 // ClearLine takes back what stands on the terminal's line.

@@ -4,7 +4,6 @@ import (
 	_ "embed"
 	"io"
 	"net/http"
-	"os"
 	"regexp"
 	"strings"
 	"text/template"
@@ -29,10 +28,6 @@ var page = template.Must(template.New("tour").Funcs(template.FuncMap{
 // Text prints the story for people, as wide as the terminal. The error is w's.
 func (r *Report) Text(w io.Writer) error {
 	trace := r.Instrumented.Trace
-	drawing := draw(trace, term.Width(w), term.Colours(w))
-	if term.ASCIIOnly(os.Getenv) {
-		drawing = term.ASCII(drawing, ascii)
-	}
 	var notes []string
 	for _, note := range trace.Notes {
 		notes = append(notes, note.String())
@@ -46,7 +41,7 @@ func (r *Report) Text(w io.Writer) error {
 		Calls            []Call
 		SpanIn           func(ledger.Hop) string
 		Asked            func(query string) bool
-	}{r, drawing, traceTimeout, trace.Complete(), trace.Errors > 0, notes, []Call{r.Plain, r.Instrumented}, r.spanIn,
+	}{r, draw(trace, term.Width(w), term.Colours(w)), traceTimeout, trace.Complete(), trace.Errors > 0, notes, []Call{r.Plain, r.Instrumented}, r.spanIn,
 		func(query string) bool { return strings.Contains(r.Instrumented.URL, query) }})
 }
 

@@ -39,11 +39,29 @@ export class Detail {
     this.lister?.setAttribute("aria-expanded", String(state === "open"));
   }
 
-  // open shows a trace; null shows none. The hash names a span and, after an @, a piece of time in milliseconds: 00f067aa0ba902b7@12.5-14.
-  async open(id, hash = "") {
+  // file shows what a file has, of which nothing is kept; without an answer it says that there is none any more.
+  file(name, answer) {
+    this.open(null);
+    this.el.hidden = false;
+    this.source = name;
+    this.ledger = new Ledger("", { ledger: false });
+    if (answer?.trace) this.show(answer);
+    else {
+      if (answer) this.message(answer.absent.icon, answer.absent.title, ...answer.absent.texts, name);
+      else this.message("wait", "No file is open", "The page keeps none: choose it again, or drop it here.");
+      $(".state", this.el).append(h("button", { type: "button", onclick: () => $("#open-file").click() }, "Open a file"));
+    }
+    $("#detail-title").focus();
+  }
+
+  // open shows a trace, and another one to compare it with; null shows none. The hash names a span and, after an @, a
+  // piece of time in milliseconds: 00f067aa0ba902b7@12.5-14.
+  async open(id, hash = "", other = "") {
     this.asked?.abort();
     clearTimeout(this.timer);
     this.trace = null;
+    this.source = "";
+    this.other = other;
     this.el.hidden = id === null;
     if (id === null) return;
     this.asked = new AbortController();
@@ -57,7 +75,7 @@ export class Detail {
     let last = "";
     for (let pause = 250; !signal.aborted; pause = Math.min(pause * 1.4, 3000)) {
       try {
-        const text = await api.trace(id, performance.now() - began, this.unsampled.has(id), signal);
+        const text = await api.trace(id, performance.now() - began, this.unsampled.has(id), other, signal);
         if (signal.aborted) return;
         const answer = JSON.parse(text);
         this.gone(null);
@@ -94,12 +112,13 @@ export class Detail {
     const state = absent.title + settled + answer.logs?.lines?.length;
     if (this.state !== state) {
       this.message(absent.icon, absent.title, ...absent.texts);
-      if (absent.again) $(".state", this.el).append(h("button", { type: "button", onclick: () => this.open(this.id, this.wantedSpan) }, "Look again"));
+      if (absent.again) $(".state", this.el).append(h("button", { type: "button", onclick: () => this.open(this.id, this.wantedSpan, this.other) }, "Look again"));
       if (settled) announce(absent.title + ".");
       if (answer.logs?.lines?.length) this.el.append(logSection(answer));
-      if (this.config.ledger && requests) this.el.append(this.ledger.element);
+      if (this.config.ledger) this.el.append(this.ledger.element);
     }
     this.state = state;
+    this.ledger.element.hidden = !requests?.length; // the sentence above speaks for both
     this.ledger.show(answer);
     this.toLedger(requests);
   }
@@ -191,29 +210,34 @@ export class Detail {
     this.el.replaceChildren(
       h("header", { class: "d-head" }, h("a", { class: "back", href: "/", "aria-label": "All traces", title: "All traces" }, icon("back")), this.lister,
         h("h2", { id: "detail-title", tabIndex: -1 }, this.title, " ", this.subtitle), this.facts,
-        h("div", { class: "d-id" }, h("code", {}, id), copyButton("Copy id", id))),
+        h("div", { class: "d-id" }, h("code", {}, id), copyButton("Copy id", id), ...this.source ? [] : [
+          h("a", { class: "button", href: `/trace/${id}/with/` }, "Compare with…"),
+          h("a", { class: "button", href: api.raw(id), download: `trace-${id}.json` }, "Download")])),
+      this.source && h("p", { class: "note", role: "status" }, icon("wait"), h("span", {}, "From the file ", h("strong", {}, visible(this.source)), ", not from the trace store. The explorer on this machine has read it and keeps nothing of it.")),
       this.story,
       this.card = h("section", { class: "card wf-card", "aria-labelledby": "wf-title" },
         h("div", { class: "card-head" }, h("h3", { id: "wf-title" }, "Waterfall"), this.legend, h("span", { class: "find", role: "search" }, this.finder, this.steps), this.fold), this.waterfall.element,
         this.marks, this.path, h("p", { class: "hint" }, "Choose a span for its details. Drag over the axis to zoom in, or press +, − and z (to the span); 0 or Esc shows all again.")),
       this.spanBox,
       this.logs, this.twin, this.where,
-      this.ledger.element,
-      h("details", { class: "fold", ontoggle: (e) => e.target.open && this.fillJSON(id) }, h("summary", {}, "Raw JSON"),
-        h("p", { class: "soft" }, "As Tempo sends it, ids in base64: ", h("a", { href: api.raw(id), target: "_blank", rel: "noreferrer" }, "open it alone")), this.json));
+      ...this.source ? [] : [this.ledger.element, h("details", { class: "fold", ontoggle: (e) => e.target.open && this.fillJSON(id) }, h("summary", {}, "Raw JSON"),
+        h("p", { class: "soft" }, "As Tempo sends it, ids in base64: ", h("a", { href: api.raw(id), target: "_blank", rel: "noreferrer" }, "open it alone")), this.json)]);
   }
 
-  // compare draws a request of the instrumented twin on the same time scale, or offers to make one.
-  compare({ trace: other, scale, title, text, call }, { query }) {
+  // compare draws another trace on the same time scale, or offers to make one of the instrumented twin.
+  compare({ trace: other, scale, title, text, call }, plain) {
     const card = (cls, head, ...rest) => this.twin.replaceChildren(h("section", { class: "card " + cls }, h("div", { class: "card-head" }, h("h3", {}, title), head), ...rest));
     if (!other) {
-      card("invite", null, h("p", {}, text), h("button", { type: "button", class: "primary", onclick: () => this.call(call, query) }, `Call ${call} now`));
+      card("invite", null, h("p", {}, text), call && h("button", { type: "button", class: "primary", onclick: () => this.call(call, plain.query) }, `Call ${call} now`));
       return;
     }
-    const tree = new Waterfall("Spans of the instrumented trace", (s) => s && this.go(`/trace/${other.id}#${s.span_id}`));
+    const tree = new Waterfall("Spans of the other trace", (s) => s && this.go(`/trace/${other.id}#${s.span_id}`));
     card("", h("div", { class: "legend-box" }, legend(other)),
-      h("p", { class: "soft" }, text + " ", h("a", { href: "/trace/" + other.id }, "Open this trace")), tree.element, marks(other));
+      h("p", { class: "soft" }, text + " ", h("a", { href: "/trace/" + other.id }, "Open this trace"),
+        this.other && h("span", {}, " · ", h("a", { href: "/trace/" + this.id }, "Stop comparing"))), tree.element, marks(other));
     tree.show(other, scale);
+    if (this.other && !this.compared) this.twin.scrollIntoView({ block: "nearest" });
+    this.compared = this.other;
   }
 
   // choose opens a span's details, or closes them.
