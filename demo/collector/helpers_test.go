@@ -140,7 +140,11 @@ func get(h http.Handler, path string) *httptest.ResponseRecorder {
 }
 
 func post(h http.Handler, contentType string, body []byte, header ...string) *httptest.ResponseRecorder {
-	r := httptest.NewRequest(http.MethodPost, "/v1/traces", bytes.NewReader(body))
+	return postTo(h, "/v1/traces", contentType, body, header...)
+}
+
+func postTo(h http.Handler, path, contentType string, body []byte, header ...string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(http.MethodPost, path, bytes.NewReader(body))
 	r.Header.Set("Content-Type", contentType)
 	for i := 0; i < len(header); i += 2 {
 		r.Header.Set(header[i], header[i+1])
