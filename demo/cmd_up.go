@@ -106,7 +106,7 @@ func runUp(s session, o stack.Options, breaking string, asJSON bool) error {
 	if err == nil && asJSON {
 		err = json.NewEncoder(s.stdout).Encode(running.URLs())
 	} else if err == nil {
-		err = printReady(out, running.URLs(), breaking, running.Faults().State().Seed)
+		err = printReady(out, running.URLs(), running.Faults().State())
 	}
 	problems := []error{err}
 	for err == nil && s.ctx.Err() == nil {
@@ -135,20 +135,15 @@ var ready = template.Must(template.New("up").Parse(readyText))
 
 // printReady prints every address, what is broken from the start, and what to do next, in one piece:
 // log lines go there too.
-func printReady(w io.Writer, u discover.URLs, breaking string, seed uint64) error {
+func printReady(w io.Writer, u discover.URLs, faults lab.State) error {
 	page := struct {
 		discover.URLs
-		Port   string // of the gateway, as in a URL
-		Table  []topology.Service
-		Broken bool
-		Fault  *lab.Fault // that is on, unless it is a secret
-		Seed   uint64     // of the secret ones
-	}{URLs: u, Table: topology.Services(), Broken: breaking != "", Seed: seed}
+		lab.State
+		Port  string // of the gateway, as in a URL
+		Table []topology.Service
+	}{URLs: u, State: faults, Table: topology.Services()}
 	if g, err := url.Parse(u.Gateway); err == nil && g.Port() != "80" {
 		page.Port = ":" + g.Port()
-	}
-	if fault, ok := lab.Named(breaking); ok {
-		page.Fault = &fault
 	}
 	slices.SortFunc(page.Table, func(a, b topology.Service) int { return cmp.Compare(a.Name, b.Name) })
 	var b bytes.Buffer
