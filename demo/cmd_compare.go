@@ -2,7 +2,6 @@ package main
 
 import (
 	"flag"
-	"os"
 	"time"
 
 	"example.com/grafana-tempo-go-demo/demo/compare"
@@ -32,7 +31,7 @@ same load, with the mocks at zero and then as they are. It takes some minutes; l
 			if err != nil {
 				return err
 			}
-			return report.Text(s.stdout, term.Width(s.stdout), term.ASCIIOnly(os.Getenv))
+			return report.Text(s.stdout, term.Width(s.stdout))
 		}
 	},
 }

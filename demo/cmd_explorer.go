@@ -17,6 +17,7 @@ var explorerCommand = command{
 		"They need not be up yet. This page has neither the ledger nor the faults: they belong to `demo up`.",
 	declare: func(fs *flag.FlagSet) action {
 		tempoURL := fs.String("tempo", "http://localhost:3200", "`URL` of Tempo's HTTP API")
+		lokiURL := fs.String("loki", "", "`URL` of Loki's HTTP API, such as http://localhost:3100, for log lines; empty for none")
 		gatewayURL := fs.String("gateway", "http://localhost", "`URL` of the gateway, which routes <service>.localhost")
 		const fallback = "127.0.0.1:3000"
 		addr := fs.String("addr", "", "`host:port` of the page (default "+fallback+", or a free port if that is taken)")
@@ -24,6 +25,11 @@ var explorerCommand = command{
 			o := explorer.Options{Logger: slog.New(slog.NewJSONHandler(s.stderr, nil))}
 			if o.Tempo, err = topology.ParseURL(*tempoURL); err != nil {
 				return misused("-tempo=%s: %w", *tempoURL, err)
+			}
+			if *lokiURL != "" {
+				if o.Loki, err = topology.ParseURL(*lokiURL); err != nil {
+					return misused("-loki=%s: %w", *lokiURL, err)
+				}
 			}
 			if o.Gateway, err = topology.ParseURL(*gatewayURL); err != nil {
 				return misused("-gateway=%s: %w", *gatewayURL, err)

@@ -20,6 +20,7 @@ import (
 	"example.com/grafana-tempo-go-demo/demo/discover"
 	"example.com/grafana-tempo-go-demo/demo/header"
 	"example.com/grafana-tempo-go-demo/demo/services"
+	"example.com/grafana-tempo-go-demo/demo/story"
 	"example.com/grafana-tempo-go-demo/demo/tempo"
 	"example.com/grafana-tempo-go-demo/demo/topology"
 )
@@ -191,7 +192,7 @@ func (r *running) uservice3(t *testing.T) *tempo.Trace {
 	waitFor(t, "complete trace "+id, func() bool {
 		var err error
 		trace, err = (&tempo.Client{URL: r.urls.Tempo}).Trace(t.Context(), id)
-		return err == nil && trace.Complete()
+		return err == nil && story.Tell(trace, story.Options{}).Complete()
 	})
 	return trace
 }

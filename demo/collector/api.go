@@ -103,11 +103,8 @@ func search(v url.Values, traces []trace) (*searchAnswer, error) {
 		}
 	}
 	var limit, start, end uint64 // the last two in Unix seconds, 0 for any
-	for name, number := range map[string]*uint64{"limit": &limit, "start": &start, "end": &end} {
-		var err error
-		if *number, err = strconv.ParseUint(cmp.Or(v.Get(name), "0"), 10, 32); err != nil {
-			return nil, fmt.Errorf("invalid %s: %w", name, err)
-		}
+	if err := parseNumbers(v, 32, map[string]*uint64{"limit": &limit, "start": &start, "end": &end}); err != nil {
+		return nil, err
 	}
 	switch {
 	case limit == 0 && v.Get("limit") != "":
@@ -136,6 +133,15 @@ func search(v url.Values, traces []trace) (*searchAnswer, error) {
 		return cmp.Compare(b.StartTimeUnixNano, a.StartTimeUnixNano)
 	})
 	return answer, nil
+}
+
+func parseNumbers(v url.Values, bits int, numbers map[string]*uint64) (err error) {
+	for name, number := range numbers {
+		if *number, err = strconv.ParseUint(cmp.Or(v.Get(name), "0"), 10, bits); err != nil {
+			return fmt.Errorf("invalid %s: %w", name, err)
+		}
+	}
+	return nil
 }
 
 func (q *query) selects(found []span) []spanSet {

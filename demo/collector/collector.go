@@ -1,6 +1,7 @@
-// Package collector is the trace store of the run without Docker: it takes spans over OTLP, keeps
-// the newest traces in bounded memory, and answers the part of Grafana Tempo's HTTP API that the
-// demo uses, so that what reads traces from it reads them from a real Tempo without a change.
+// Package collector is the trace store of the run without Docker: it takes spans and log lines over
+// OTLP, keeps the newest traces with theirs in bounded memory, and answers the parts of the HTTP APIs of
+// Grafana Tempo and Loki that the demo uses, so that what reads from it reads from real ones without a
+// change.
 //
 // Its answers are those that Tempo 3.0.3 was seen to give.
 package collector
@@ -28,11 +29,13 @@ func New(log *slog.Logger) *Collector {
 	return &Collector{log: log, store: newStore(maxBytes), reading: make(chan struct{}, maxReading)}
 }
 
-// OTLPHandler answers trace exports: POST /v1/traces, protobuf or JSON, plain or with gzip, and gRPC, for
-// which the server has to have HTTP/2. How long a body may take is up to the server's ReadTimeout.
+// OTLPHandler answers exports of traces, logs and metrics: POST /v1/traces and its like, protobuf or JSON,
+// plain or with gzip, and gRPC, for which the server has to have HTTP/2. How long a body may take is up to the server's ReadTimeout.
 func (c *Collector) OTLPHandler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("POST /v1/traces", c.serveOTLP)
+	for _, s := range signals {
+		mux.HandleFunc("POST /v1/"+s.name, func(w http.ResponseWriter, r *http.Request) { c.serveOTLP(s, w, r) })
+	}
 	grpcServer := c.newGRPC()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		select {
@@ -50,7 +53,7 @@ func (c *Collector) OTLPHandler() http.Handler {
 	})
 }
 
-// APIHandler answers Tempo's HTTP API.
+// APIHandler answers Tempo's HTTP API, and Loki's.
 func (c *Collector) APIHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/ready", func(w http.ResponseWriter, _ *http.Request) {
@@ -58,5 +61,6 @@ func (c *Collector) APIHandler() http.Handler {
 	})
 	mux.HandleFunc("/api/v2/traces/{traceID}", c.serveTrace)
 	mux.HandleFunc("/api/search", c.serveSearch)
+	mux.HandleFunc("/loki/api/v1/query_range", c.serveLines)
 	return mux
 }

@@ -1,8 +1,10 @@
 package collector
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"net/url"
 	"testing"
 )
 
@@ -15,7 +17,8 @@ func checkStore(t *testing.T, c *Collector) {
 	}
 	paths := []string{searchPath("{}")}
 	for _, tr := range st.recent() {
-		paths = append(paths, fmt.Sprintf("/api/v2/traces/%x", tr.id))
+		paths = append(paths, fmt.Sprintf("/api/v2/traces/%x", tr.id),
+			fmt.Sprintf("/loki/api/v1/query_range?direction=forward&query=%s%%22%x%%22", url.QueryEscape(`{service_name=~".+"}|trace_id=`), tr.id))
 	}
 	for _, path := range paths {
 		if w := get(c.APIHandler(), path); w.Code != 200 || !json.Valid(w.Body.Bytes()) {
@@ -36,11 +39,13 @@ func FuzzOTLPProtobuf(f *testing.F) {
 	}
 	f.Add(latin1(f, "\u00e9"))
 	f.Add([]byte{0xff})
+	f.Add(wire(f, logs("uservice3", newLine(1, 2, 3, "text", "n", 5, "list", []any{"y", true}))))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		c := sized(1 << 20)
-		w := post(c.OTLPHandler(), contentProtobuf, body)
-		if w.Code != 200 && w.Code != 400 {
-			t.Fatalf("got %d %s", w.Code, w.Body)
+		for _, s := range signals {
+			if w := postTo(c.OTLPHandler(), "/v1/"+s.name, contentProtobuf, bytes.Clone(body)); w.Code != 200 && w.Code != 400 {
+				t.Fatalf("%s: got %d %s", s.name, w.Code, w.Body)
+			}
 		}
 		checkStore(t, c)
 	})
@@ -50,12 +55,14 @@ func FuzzOTLPJSON(f *testing.F) {
 	f.Add(string(jsonSpan("5b8efff798038103d269b633813fc60c", "eee19b7ec3c1b174", `,"parentSpanId":"0000000000000001",`+
 		`"attributes":[{"key":"n","value":{"doubleValue":"NaN"}}],"status":{"code":2}`)))
 	f.Add(`{"resourceSpans":[null]}`)
+	f.Add(`{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"traceId":"5b8efff798038103d269b633813fc60c","spanId":"","body":{"doubleValue":"NaN"}}]}]}]}`)
 	f.Add("[\xff")
 	f.Fuzz(func(t *testing.T, body string) {
 		c := sized(1 << 20)
-		w := post(c.OTLPHandler(), contentJSON, []byte(body))
-		if w.Code != 200 && w.Code != 400 || !json.Valid(w.Body.Bytes()) {
-			t.Fatalf("got %d %s", w.Code, w.Body)
+		for _, s := range signals {
+			if w := postTo(c.OTLPHandler(), "/v1/"+s.name, contentJSON, []byte(body)); w.Code != 200 && w.Code != 400 || !json.Valid(w.Body.Bytes()) {
+				t.Fatalf("%s: got %d %s", s.name, w.Code, w.Body)
+			}
 		}
 		checkStore(t, c)
 	})

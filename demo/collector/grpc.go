@@ -1,7 +1,6 @@
 package collector
 
 import (
-	coltracepb "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	"google.golang.org/grpc"
 	_ "google.golang.org/grpc/encoding/gzip" // exporters may compress
 	"google.golang.org/protobuf/proto"
@@ -10,19 +9,21 @@ import (
 func (c *Collector) newGRPC() *grpc.Server {
 	s := grpc.NewServer(grpc.MaxRecvMsgSize(maxRequestBytes), grpc.ForceServerCodec(rawCodec{}))
 	// The generated handler decodes by itself; a stream's gets what the codec leaves encoded.
-	s.RegisterService(&grpc.ServiceDesc{
-		ServiceName: coltracepb.TraceService_ServiceDesc.ServiceName,
-		Streams: []grpc.StreamDesc{{StreamName: "Export", Handler: func(_ any, stream grpc.ServerStream) error {
-			res, err := c.export(contentProtobuf, func() (body []byte, err error) {
-				err = stream.RecvMsg(&body)
-				return body, err
-			})
-			if err != nil {
-				return err
-			}
-			return stream.SendMsg(res)
-		}}},
-	}, nil)
+	for _, signal := range signals {
+		s.RegisterService(&grpc.ServiceDesc{
+			ServiceName: signal.service,
+			Streams: []grpc.StreamDesc{{StreamName: "Export", Handler: func(_ any, stream grpc.ServerStream) error {
+				res, err := c.export(signal, contentProtobuf, func() (body []byte, err error) {
+					err = stream.RecvMsg(&body)
+					return body, err
+				})
+				if err != nil {
+					return err
+				}
+				return stream.SendMsg(res)
+			}}},
+		}, nil)
+	}
 	return s
 }
 

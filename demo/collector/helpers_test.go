@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	coltracepb "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	commonpb "go.opentelemetry.io/proto/otlp/common/v1"
 	resourcepb "go.opentelemetry.io/proto/otlp/resource/v1"
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
@@ -23,6 +24,8 @@ var (
 	discard = slog.New(slog.DiscardHandler)
 	update  = flag.Bool("update", false, "write the golden file anew")
 )
+
+type exportRequest = coltracepb.ExportTraceServiceRequest
 
 func value(v any) *commonpb.AnyValue {
 	switch v := v.(type) {
@@ -102,7 +105,7 @@ func sized(bytes int64) *Collector {
 func send(t testing.TB, c *Collector, reqs ...*exportRequest) {
 	t.Helper()
 	for _, r := range reqs {
-		if _, err := c.receive(proto.Clone(r).(*exportRequest)); err != nil {
+		if _, _, err := c.receiveTraces(proto.Clone(r)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -137,7 +140,11 @@ func get(h http.Handler, path string) *httptest.ResponseRecorder {
 }
 
 func post(h http.Handler, contentType string, body []byte, header ...string) *httptest.ResponseRecorder {
-	r := httptest.NewRequest(http.MethodPost, "/v1/traces", bytes.NewReader(body))
+	return postTo(h, "/v1/traces", contentType, body, header...)
+}
+
+func postTo(h http.Handler, path, contentType string, body []byte, header ...string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(http.MethodPost, path, bytes.NewReader(body))
 	r.Header.Set("Content-Type", contentType)
 	for i := 0; i < len(header); i += 2 {
 		r.Header.Set(header[i], header[i+1])

@@ -17,6 +17,8 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	collogspb "go.opentelemetry.io/proto/otlp/collector/logs/v1"
+	colmetricspb "go.opentelemetry.io/proto/otlp/collector/metrics/v1"
 	coltracepb "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	commonpb "go.opentelemetry.io/proto/otlp/common/v1"
 	resourcepb "go.opentelemetry.io/proto/otlp/resource/v1"
@@ -59,12 +61,27 @@ var (
 	jsonOptions = protojson.UnmarshalOptions{DiscardUnknown: true, RecursionLimit: maxNesting}
 )
 
-type exportRequest = coltracepb.ExportTraceServiceRequest
+// signal is what an export is about.
+type signal struct {
+	name              string // of the path of OTLP over HTTP
+	service           string // gRPC's
+	request, response proto.Message
+	// receive stores a decoded request, or nothing of one that it refuses. What it leaves out it counts,
+	// and says why.
+	receive func(c *Collector, request proto.Message) (rejected int, why string, err error)
+}
+
+var signals = []signal{
+	{"traces", coltracepb.TraceService_ServiceDesc.ServiceName,
+		&coltracepb.ExportTraceServiceRequest{}, &coltracepb.ExportTraceServiceResponse{}, (*Collector).receiveTraces},
+	{"logs", collogspb.LogsService_ServiceDesc.ServiceName,
+		&collogspb.ExportLogsServiceRequest{}, &collogspb.ExportLogsServiceResponse{}, (*Collector).receiveLogs},
+	{"metrics", colmetricspb.MetricsService_ServiceDesc.ServiceName,
+		&colmetricspb.ExportMetricsServiceRequest{}, &colmetricspb.ExportMetricsServiceResponse{}, (*Collector).receiveMetrics},
+}
 
 // export reads, decodes and stores a request. The error is a gRPC status.
-func (c *Collector) export(
-	contentType string, read func() ([]byte, error),
-) (res *coltracepb.ExportTraceServiceResponse, err error) {
+func (c *Collector) export(s signal, contentType string, read func() ([]byte, error)) (res proto.Message, err error) {
 	defer func() {
 		if err != nil {
 			c.log.Warn("export refused", "error", strings.ToValidUTF8(status.Convert(err).Message(), "\uFFFD"))
@@ -76,28 +93,49 @@ func (c *Collector) export(
 	}
 	c.decoding.Lock()
 	defer c.decoding.Unlock()
-	req, mended, err := decode(contentType, body)
+	req, mended, err := decode(s, contentType, body)
 	if err != nil {
 		return nil, err
 	}
-	res, err = c.receive(req)
-	if err == nil && mended {
+	rejected, why, err := s.receive(c, req)
+	if err != nil {
+		return nil, status.Error(codes.InvalidArgument, err.Error())
+	}
+	if mended {
 		const problem = "text that is not UTF-8 was mended: there are question marks in it"
 		c.log.Warn("export mended", "problem", problem)
-		res.PartialSuccess = cmp.Or(res.PartialSuccess, &coltracepb.ExportTracePartialSuccess{ErrorMessage: problem})
+		why = cmp.Or(why, problem)
 	}
-	return res, err
+	return s.answer(rejected, why), nil
+}
+
+// answer makes a response, which has the same numbers of fields for all signals.
+func (s signal) answer(rejected int, why string) proto.Message {
+	res := s.response.ProtoReflect().New()
+	if why != "" {
+		partial := res.Mutable(res.Descriptor().Fields().ByName("partial_success")).Message()
+		fields := partial.Descriptor().Fields()
+		partial.Set(fields.ByNumber(1), protoreflect.ValueOfInt64(int64(rejected)))
+		partial.Set(fields.ByNumber(2), protoreflect.ValueOfString(why))
+	}
+	return res.Interface()
 }
 
 // decode reads a request. Text that is not UTF-8 costs no span, and is reported as mended: the decoder
 // refuses it, Tempo and the OpenTelemetry Collector do not. The error is a gRPC status.
-func decode(contentType string, body []byte) (req *exportRequest, mended bool, err error) {
-	req = &exportRequest{}
+func decode(s signal, contentType string, body []byte) (req proto.Message, mended bool, err error) {
+	req = proto.Clone(s.request)
 	messages, unmarshal := 0, wireOptions.Unmarshal
 	if contentType == contentJSON {
 		messages, unmarshal = bytes.Count(body, []byte("{")), jsonOptions.Unmarshal
-		mended = !utf8.Valid(body)
-		if body, err = mendIDs(bytes.ToValidUTF8(body, []byte("?"))); err != nil {
+		text := halves.ReplaceAllFunc(bytes.ToValidUTF8(body, []byte("?")), func(escape []byte) []byte {
+			if len(escape) == len(`\ud83d`) {
+				return []byte("?")
+			}
+			return escape
+		})
+		mended = !bytes.Equal(text, body)
+		if body, err = mendIDs(text); err != nil {
 			return nil, false, err
 		}
 	} else {
@@ -108,10 +146,14 @@ func decode(contentType string, body []byte) (req *exportRequest, mended bool, e
 			"the export has %d messages within it, and at most %d are taken: make smaller batches", messages, maxMessages)
 	}
 	if err = unmarshal(body, req); err != nil {
-		return nil, false, status.Errorf(codes.InvalidArgument, "not an OTLP trace export: %v", err)
+		return nil, false, status.Errorf(codes.InvalidArgument, "not an OTLP export of %s: %v", s.name, err)
 	}
 	return req, mended, nil
 }
+
+// halves finds half a character, which JavaScript writes where it cut one. What else it finds is longer, or
+// shorter: a whole one in two halves, and other escapes.
+var halves = regexp.MustCompile(`\\[^u]|(?i)\\ud[89ab]..\\ud[c-f]..|\\ud[89a-f]..`)
 
 // jsonID finds the ids in OTLP's JSON.
 var jsonID = regexp.MustCompile(`"((?:trace|span|parentSpan)Id)"\s*:\s*"([^"]*)"`)
@@ -163,29 +205,9 @@ func inspect(message protoreflect.MessageDescriptor, b []byte, depth int) (messa
 	return messages, mended
 }
 
-// receive stores a decoded request, or nothing of one that it refuses. The error is a gRPC status.
-func (c *Collector) receive(req *exportRequest) (*coltracepb.ExportTraceServiceResponse, error) {
-	spans, err := prepare(req)
-	if err != nil {
-		return nil, status.Error(codes.InvalidArgument, err.Error())
-	}
-	res := &coltracepb.ExportTraceServiceResponse{}
-	if n := c.store.add(spans); n > 0 {
-		most := c.store.maxTraceBytes
-		c.log.Warn("spans dropped", "spans", n, "max_trace_bytes", most)
-		res.PartialSuccess = &coltracepb.ExportTracePartialSuccess{
-			RejectedSpans: int64(n),
-			ErrorMessage: fmt.Sprintf("%d spans dropped: a trace may take %d bytes of memory here; make smaller traces",
-				n, most),
-		}
-	}
-	return res, nil
-}
-
-// prepare checks a request's ids and does all work that needs no lock.
-func prepare(req *exportRequest) ([]span, error) {
+func (c *Collector) receiveTraces(req proto.Message) (rejected int, why string, err error) {
 	var spans []span
-	for i, rs := range req.ResourceSpans {
+	for i, rs := range req.(*coltracepb.ExportTraceServiceRequest).ResourceSpans {
 		for j, ss := range rs.ScopeSpans {
 			if len(ss.Spans) == 0 {
 				continue
@@ -193,32 +215,67 @@ func prepare(req *exportRequest) ([]span, error) {
 			from := newOrigin(rs, ss)
 			spans = slices.Grow(spans, len(ss.Spans))
 			for k, s := range ss.Spans {
-				if err := checkIDs(s); err != nil {
-					return nil, fmt.Errorf("resourceSpans[%d].scopeSpans[%d].spans[%d], %q: %w", i, j, k, s.Name, err)
+				if err := checkSpan(s); err != nil {
+					return 0, "", fmt.Errorf("resourceSpans[%d].scopeSpans[%d].spans[%d], %q: %w", i, j, k, s.Name, err)
 				}
 				s.Status = cmp.Or(s.Status, noStatus) // Tempo always answers with one
 				spans = append(spans, span{Span: s, origin: from, bytes: memoryOf(proto.Size(s))})
 			}
 		}
 	}
-	return spans, nil
+	rejected, why = c.keep(spans, "spans")
+	return rejected, why, nil
+}
+
+// keep stores spans and lines, and says how many it leaves out, and why.
+func (c *Collector) keep(all []span, what string) (rejected int, why string) {
+	if rejected = c.store.add(all); rejected > 0 {
+		most := c.store.maxTraceBytes
+		c.log.Warn(what+" dropped", "number", rejected, "max_trace_bytes", most)
+		why = fmt.Sprintf("%d %s dropped: a trace may take %d bytes of memory here; make smaller traces", rejected, what, most)
+	}
+	return rejected, why
+}
+
+func (c *Collector) receiveMetrics(req proto.Message) (rejected int, why string, err error) {
+	for _, rm := range req.(*colmetricspb.ExportMetricsServiceRequest).ResourceMetrics {
+		for _, sm := range rm.ScopeMetrics {
+			for _, m := range sm.Metrics {
+				rejected += len(m.GetGauge().GetDataPoints()) + len(m.GetSum().GetDataPoints()) + len(m.GetSummary().GetDataPoints()) +
+					len(m.GetHistogram().GetDataPoints()) + len(m.GetExponentialHistogram().GetDataPoints())
+			}
+		}
+	}
+	return rejected, "metrics are not kept here, only traces and their log lines", nil
 }
 
 var noStatus = &tracepb.Status{}
 
-func checkIDs(s *tracepb.Span) error {
-	if bytes.Equal(s.ParentSpanId, make([]byte, 8)) { // from an exporter that has no parent
-		s.ParentSpanId = nil
-	}
-	switch {
-	case len(s.TraceId) != 16 || traceID(s.TraceId) == (traceID{}):
-		return fmt.Errorf("trace ids must be 128 bit and not all zero, received \"%x\"", s.TraceId)
-	case len(s.SpanId) != 8 || spanID(s.SpanId) == (spanID{}):
+func checkSpan(s *tracepb.Span) error {
+	s.ParentSpanId = orNone(s.ParentSpanId)
+	if len(s.SpanId) != 8 || orNone(s.SpanId) == nil {
 		return fmt.Errorf("span ids must be 64 bit and not all zero, received \"%x\"", s.SpanId)
-	case len(s.ParentSpanId) != 0 && len(s.ParentSpanId) != 8:
-		return fmt.Errorf("parent span ids must be empty or 64 bit, received \"%x\"", s.ParentSpanId)
+	}
+	return checkIDs(s.TraceId, "parent span", s.ParentSpanId)
+}
+
+// checkIDs checks a trace id and that of a span, which may be missing.
+func checkIDs(trace []byte, what string, span []byte) error {
+	switch {
+	case len(trace) != 16 || orNone(trace) == nil:
+		return fmt.Errorf("trace ids must be 128 bit and not all zero, received \"%x\"", trace)
+	case len(span) != 0 && len(span) != 8:
+		return fmt.Errorf("%s ids must be empty or 64 bit, received \"%x\"", what, span)
 	}
 	return nil
+}
+
+// orNone is nil for an id of zeros, which some exporters send for none.
+func orNone(id []byte) []byte {
+	if len(bytes.Trim(id, "\x00")) == 0 {
+		return nil
+	}
+	return id
 }
 
 // newOrigin always has a resource and a scope, as Tempo's answers do.
@@ -247,25 +304,24 @@ var httpCodes = map[codes.Code]int{
 	codes.DeadlineExceeded:  http.StatusServiceUnavailable, // exporters send it again
 }
 
-func (c *Collector) serveOTLP(w http.ResponseWriter, r *http.Request) {
+func (c *Collector) serveOTLP(s signal, w http.ResponseWriter, r *http.Request) {
 	contentType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || contentType != contentProtobuf && contentType != contentJSON {
 		const text = "415 unsupported media type, supported: [application/json, application/x-protobuf]"
 		http.Error(w, text, http.StatusUnsupportedMediaType)
 		return
 	}
-	res, err := c.export(contentType, func() ([]byte, error) { return readBody(w, r) })
-	answer := proto.Message(res)
+	res, err := c.export(s, contentType, func() ([]byte, error) { return readBody(w, r) })
 	if err != nil {
 		st := status.Convert(err)
-		answer = status.New(st.Code(), strings.ToValidUTF8(st.Message(), "\uFFFD")).Proto() // may quote the body
+		res = status.New(st.Code(), strings.ToValidUTF8(st.Message(), "\uFFFD")).Proto() // may quote the body
 	}
 	// The answer is in the request's own encoding. It has no invalid UTF-8, so it can be encoded.
 	var reply []byte
 	if contentType == contentJSON {
-		reply, _ = protojson.Marshal(answer)
+		reply, _ = protojson.Marshal(res)
 	} else {
-		reply, _ = proto.Marshal(answer)
+		reply, _ = proto.Marshal(res)
 	}
 	w.Header().Set("Content-Type", contentType)
 	w.WriteHeader(httpCodes[status.Code(err)])

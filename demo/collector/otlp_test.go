@@ -79,8 +79,8 @@ func TestHTTPRefusalsFollowTheProtocol(t *testing.T) {
 		code              int
 		message           string
 	}{
-		{"JSON that breaks off", contentJSON, []byte("{"), nil, 400, "not an OTLP trace export"},
-		{"no protobuf", contentProtobuf, []byte{0xff, 0xff}, nil, 400, "not an OTLP trace export"},
+		{"JSON that breaks off", contentJSON, []byte("{"), nil, 400, "not an OTLP export of traces"},
+		{"no protobuf", contentProtobuf, []byte{0xff, 0xff}, nil, 400, "not an OTLP export of traces"},
 		{"attributes nested too deep", contentJSON, jsonSpan(trace, span, `,"attributes":[{"key":"k","value":`+deep+`}]`), nil, 400, "depth"},
 		{"a trace id that is not hexadecimal", contentJSON, jsonSpan(strings.Repeat("z", 32), span, ""), nil, 400, "traceId must be hexadecimal"},
 		{"a link's id that is not hexadecimal", contentJSON, jsonSpan(trace, span, `,"links":[{"traceId":"zzzz"}]`), nil, 400, "traceId must be"},
@@ -131,6 +131,7 @@ func TestTextThatIsNotUTF8CostsNoSpan(t *testing.T) {
 	}{
 		{contentProtobuf, latin1(t, "\u00e9"), "caf?e bar"},
 		{contentJSON, jsonSpan(strings.Repeat("0", 31)+"1", "0000000000000002", `,"name":"caf`+"\xe9"+` bar"`), "caf? bar"},
+		{contentJSON, jsonSpan(strings.Repeat("0", 31)+"1", "0000000000000002", `,"name":"\ud83d\ude00 \\ud83d \uD83d"`), "\U0001F600 \\ud83d ?"},
 	} {
 		c := New(discard)
 		w := post(c.OTLPHandler(), test.contentType, test.body)

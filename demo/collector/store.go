@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"cmp"
 	"container/list"
+	"crypto/sha256"
 	"slices"
 	"sync"
 
+	logspb "go.opentelemetry.io/proto/otlp/logs/v1"
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/protobuf/proto"
 )
@@ -26,17 +28,19 @@ type origin struct {
 	uses    int                    // stored spans that refer to it; guarded by store.mu
 }
 
-// span is a received span. It does not change after decoding.
+// span is a received span, or a log line. It does not change after decoding.
 type span struct {
-	*tracepb.Span
-	origin *origin
-	bytes  int64 // estimated memory, without that of origin
+	*tracepb.Span // nil for a log line
+	line          *logspb.LogRecord
+	origin        *origin
+	bytes         int64 // estimated memory, without that of origin
 }
 
 // trace is a trace at one moment. Readers get a copy, which new spans do not change: no lock.
 type trace struct {
 	id         traceID
 	spans      []span // in order of arrival
+	lines      []span // the same of log lines
 	bytes      int64  // estimated memory
 	start, end uint64 // earliest start and latest end, Unix nanoseconds
 	root       *span  // nil until a span without parent arrives
@@ -44,6 +48,11 @@ type trace struct {
 
 // add appends s. Copies that share the backing array are shorter and do not see it.
 func (t *trace) add(s span) {
+	t.bytes += s.bytes
+	if s.Span == nil {
+		t.lines = append(t.lines, s)
+		return
+	}
 	if len(t.spans) == 0 || s.StartTimeUnixNano < t.start {
 		t.start = s.StartTimeUnixNano
 	}
@@ -53,7 +62,6 @@ func (t *trace) add(s span) {
 		t.root = &s
 	}
 	t.spans = append(t.spans, s)
-	t.bytes += s.bytes
 }
 
 // data groups the spans by origin, earliest first.
@@ -86,10 +94,19 @@ const entryBytes = 256
 func memoryOf(size int) int64 { return 256 + 5*int64(size) }
 
 // identity is that of a span in its trace, as in Tempo's combiner: in Zipkin's data the client's span
-// and the server's have one id.
+// and the server's have one id. That of a log line is a hash.
 type identity struct {
 	id   spanID
 	kind tracepb.Span_SpanKind
+}
+
+func (s span) identity() (traceID, identity) {
+	if s.Span == nil {
+		wire, _ := proto.Marshal(s.line) // it was decoded, so it can be encoded
+		sum := sha256.Sum256(append(wire, s.origin.key...))
+		return traceID(s.line.TraceId), identity{spanID(sum[:8]), -1}
+	}
+	return traceID(s.TraceId), identity{spanID(s.SpanId), s.Kind}
 }
 
 // entry is the store's own record of a trace.
@@ -122,7 +139,7 @@ func newStore(maxBytes int64) *store {
 	}
 }
 
-// add merges spans into their traces and evicts what no longer fits. It ignores a span that its
+// add merges spans and lines into their traces and evicts what no longer fits. It ignores one that its
 // trace has already, as exporters repeat a batch whose answer they missed. It returns the number of
 // spans that were left out because their trace is full.
 func (st *store) add(spans []span) (rejected int) {
@@ -130,13 +147,12 @@ func (st *store) add(spans []span) (rejected int) {
 	defer st.mu.Unlock()
 
 	for _, s := range spans {
-		id := traceID(s.TraceId)
+		id, known := s.identity()
 		e := st.traces[id]
 		if e == nil {
 			e = &entry{trace: trace{id: id, bytes: entryBytes}, ids: map[identity]struct{}{}}
 		}
-		identity := identity{spanID(s.SpanId), s.Kind}
-		if _, ok := e.ids[identity]; ok {
+		if _, ok := e.ids[known]; ok {
 			continue
 		}
 		if e.bytes+s.bytes+s.origin.bytes > st.maxTraceBytes {
@@ -156,7 +172,7 @@ func (st *store) add(spans []span) (rejected int) {
 			st.bytes += s.origin.bytes
 		}
 		s.origin.uses++
-		e.ids[identity] = struct{}{}
+		e.ids[known] = struct{}{}
 		e.add(s)
 		st.bytes += s.bytes
 	}
@@ -171,7 +187,7 @@ func (st *store) evict(el *list.Element) {
 	st.order.Remove(el)
 	delete(st.traces, e.id)
 	st.bytes -= e.bytes
-	for _, s := range e.spans {
+	for _, s := range slices.Concat(e.spans, e.lines) {
 		s.origin.uses--
 		if s.origin.uses == 0 {
 			delete(st.origins, s.origin.key)

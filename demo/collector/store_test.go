@@ -91,16 +91,16 @@ func TestTraceLargerThanItsShareIsCutAndSaysSo(t *testing.T) {
 	for i := range 100 {
 		spans = append(spans, newSpan(1, uint64(i+1), 0, strings.Repeat("x", 1000), 0, 1))
 	}
-	res, err := c.receive(export(nil, spans...))
+	rejected, why, err := c.receiveTraces(export(nil, spans...))
 	if err != nil {
 		t.Fatal(err)
 	}
 	kept := len(c.store.get(idOf(1)).spans)
-	if got := int(res.GetPartialSuccess().GetRejectedSpans()); got != 100-kept || kept == 0 || kept > 25 {
-		t.Errorf("%d spans kept and %d reported as rejected", kept, got)
+	if rejected != 100-kept || kept == 0 || kept > 25 {
+		t.Errorf("%d spans kept and %d reported as rejected", kept, rejected)
 	}
-	if !strings.Contains(res.GetPartialSuccess().GetErrorMessage(), "25000 bytes") {
-		t.Errorf("the reason is %q", res.GetPartialSuccess().GetErrorMessage())
+	if !strings.Contains(why, "25000 bytes") {
+		t.Errorf("the reason is %q", why)
 	}
 	if c.store.get(idOf(9)) == nil {
 		t.Error("another trace had to go for it")

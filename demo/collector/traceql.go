@@ -13,6 +13,8 @@ import (
 
 	commonpb "go.opentelemetry.io/proto/otlp/common/v1"
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
+
+	"example.com/grafana-tempo-go-demo/demo/tempo"
 )
 
 // What is understood of TraceQL. A name ends where Tempo's lexer ends it. The hint asks for the newest
@@ -200,15 +202,11 @@ func valuesOf(attributes []*commonpb.KeyValue, key string) (values []any) {
 			continue
 		}
 		for _, v := range append([]*commonpb.AnyValue{kv.Value}, kv.Value.GetArrayValue().GetValues()...) {
-			switch v := v.GetValue().(type) {
-			case *commonpb.AnyValue_StringValue:
-				values = append(values, v.StringValue)
-			case *commonpb.AnyValue_BoolValue:
-				values = append(values, v.BoolValue)
-			case *commonpb.AnyValue_IntValue:
-				values = append(values, float64(v.IntValue))
-			case *commonpb.AnyValue_DoubleValue:
-				values = append(values, v.DoubleValue)
+			switch v := tempo.Plain(v).(type) {
+			case string, bool, float64:
+				values = append(values, v)
+			case int64:
+				values = append(values, float64(v))
 			}
 		}
 	}

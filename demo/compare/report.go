@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 	"text/template"
 
 	"example.com/grafana-tempo-go-demo/demo/story"
@@ -88,19 +87,10 @@ var text = template.Must(template.New("report").Funcs(template.FuncMap{
 }).Parse(textSource))
 
 // Text prints the report as tables with lines of at most so many columns, but not of fewer than 60.
-// If ascii, it has 7-bit characters only. The error is w's.
-func (r *Report) Text(w io.Writer, columns int, ascii bool) error {
-	var b strings.Builder
-	if err := text.Execute(&b, struct {
+// The error is w's.
+func (r *Report) Text(w io.Writer, columns int) error {
+	return text.Execute(w, struct {
 		*Report
 		Columns int
-	}{r, max(columns, 60)}); err != nil {
-		return err
-	}
-	out := b.String()
-	if ascii {
-		out = term.ASCII(out, map[rune]rune{'×': 'x', '–': '-', 'µ': 'u'})
-	}
-	_, err := io.WriteString(w, out)
-	return err
+	}{r, max(columns, 60)})
 }

@@ -34,28 +34,25 @@ without load
 		t.Errorf("%s", r.Figures)
 	}
 	for _, columns := range []int{80, 120} {
-		for _, ascii := range []bool{false, true} {
-			var b strings.Builder
-			if err := r.Text(&b, columns, ascii); err != nil {
-				t.Fatal(err)
-			}
-			for line := range strings.Lines(b.String()) {
-				if n := len([]rune(strings.TrimSuffix(line, "\n"))); n > columns {
-					t.Errorf("%d columns: %s", n, line)
-				}
-			}
-			for _, want := range []string{"without load\n  binaries, both", "Was it Redis?", "  - uservice1 said <b>"} {
-				if !strings.Contains(b.String(), want) {
-					t.Errorf("%q is missing in\n%s", want, b.String())
-				}
-			}
-			unprintable := func(r rune) bool { return r == '\x1b' || ascii && r > 126 }
-			if strings.ContainsFunc(b.String(), unprintable) {
-				t.Errorf("%q", b.String())
+		var b strings.Builder
+		if err := r.Text(&b, columns); err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(b.String()) {
+			if n := len([]rune(strings.TrimSuffix(line, "\n"))); n > columns {
+				t.Errorf("%d columns: %s", n, line)
 			}
 		}
+		for _, want := range []string{"without load\n  binaries, both", "Was it Redis?", "  - uservice1 said <b>"} {
+			if !strings.Contains(b.String(), want) {
+				t.Errorf("%q is missing in\n%s", want, b.String())
+			}
+		}
+		if strings.Contains(b.String(), "\x1b") {
+			t.Errorf("%q", b.String())
+		}
 	}
-	if err := (&Report{}).Text(io.Discard, 80, false); err != nil {
+	if err := (&Report{}).Text(io.Discard, 80); err != nil {
 		t.Error(err)
 	}
 }

@@ -76,6 +76,7 @@ func (c *comparison) round(ctx context.Context, instrumented bool, l load) (m *m
 		maps.Copy(env, map[string]string{
 			"ADDR": "127.0.0.1:0", "UPSTREAM": upstream,
 			"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": c.endpoint,
+			"OTEL_EXPORTER_OTLP_LOGS_ENDPOINT":   c.endpoint + "/v1/logs",
 			"OTEL_EXPORTER_PROMETHEUS_HOST":      "127.0.0.1", // nobody reads the metrics, but they are kept
 			"OTEL_EXPORTER_PROMETHEUS_PORT":      "0",
 			"TRACE_LINK":                         "http://127.0.0.1:3000/trace/{trace_id}",

@@ -58,27 +58,14 @@ func Announce(dir string, urls URLs) error {
 	return nil
 }
 
-// Folders returns the temporary folders of runs below dir, os.TempDir() for those of `go run
-// ./demo`, with the ids of their processes.
-func Folders(dir string) map[string]int {
-	folders := map[string]int{}
-	paths, _ := filepath.Glob(filepath.Join(dir, Prefix+"*"))
+// Find returns the runs announced below dir, os.TempDir() for those of `go run ./demo`, the latest first.
+// What cannot be read is somebody else's, or half gone, and is left out.
+func Find(dir string) (runs []Run) {
+	paths, _ := filepath.Glob(filepath.Join(dir, Prefix+"*", fileName))
 	for _, path := range paths {
-		pid, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(path), Prefix), "-")
-		if n, err := strconv.Atoi(pid); err == nil && n > 0 {
-			folders[path] = n
-		}
-	}
-	return folders
-}
-
-// Find returns the runs announced below dir, the latest first. What cannot be read is somebody
-// else's, or half gone, and is left out.
-func Find(dir string) []Run {
-	var runs []Run
-	for folder, pid := range Folders(dir) {
-		if run, ok := read(filepath.Join(folder, fileName)); ok {
-			run.PID = pid
+		pid, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(filepath.Dir(path)), Prefix), "-")
+		run, ok := read(path)
+		if run.PID, _ = strconv.Atoi(pid); ok && run.PID > 0 {
 			runs = append(runs, run)
 		}
 	}

@@ -21,28 +21,15 @@ import (
 )
 
 const (
-	askTimeout    = 5 * time.Second  // for one question to a back end
-	answerTimeout = 20 * time.Second // for the request itself: uservice3 gives up after 15 s
+	askTimeout    = 5 * time.Second  // for one question
+	answerTimeout = 20 * time.Second // for the request itself, and for a trace: uservice3 gives up after 15 s
 	maxBody       = 16 << 20
 	userAgent     = "grafana-tempo-go-demo-doctor"
 )
 
-// newClient asks all parts, over the network without a transport.
-func newClient(transport http.RoundTripper) *http.Client {
-	if transport == nil {
-		transport = visit.Transport()
-	}
-	return &http.Client{
-		Transport: transport, Timeout: answerTimeout,
-		// A redirect is an answer to judge, mostly one that asks for a login.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-}
-
 // response is an answer over HTTP.
 type response struct {
 	status int
-	header http.Header
 	body   []byte
 }
 
@@ -53,8 +40,8 @@ func (r response) String() string {
 }
 
 // get asks a URL, of a host if one is given. An error is one of the connection; any status is an answer.
-func get(ctx context.Context, client *http.Client, timeout time.Duration, target, host string) (response, error) {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+func get(ctx context.Context, client *http.Client, target, host string) (response, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
 	if err != nil {
@@ -68,19 +55,20 @@ func get(ctx context.Context, client *http.Client, timeout time.Duration, target
 	}
 	defer res.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(res.Body, maxBody))
-	return response{res.StatusCode, res.Header, body}, err
+	return response{res.StatusCode, body}, err
 }
 
 // call sends a request to a service through the gateway.
-func (e *examination) call(ctx context.Context, service string) (response, error) {
-	return get(ctx, e.http, answerTimeout, e.o.URLs[topology.Gateway]+"/", topology.Host(service))
+func (e *examination) call(ctx context.Context, service string) (*visit.Answer, error) {
+	return visit.Get(ctx, e.http, e.o.URLs[topology.Gateway], visit.Request{Service: service}, userAgent)
 }
 
-// filled puts the trace's id and times into a path or a value. Since is two minutes before the request.
+// filled puts the trace's id and times into a path or a value.
 func (e *examination) filled(text string) string {
-	unix := func(t time.Time) string { return fmt.Sprintf("%.3f", float64(t.UnixMilli())/1000) }
-	return strings.NewReplacer("__id__", e.id, "__sent__", unix(e.sent), "__since__", unix(e.sent.Add(-2*time.Minute)),
-		"__until__", unix(time.Now().Add(time.Minute))).Replace(text)
+	return strings.NewReplacer("__id__", e.id, "__short__", strings.TrimLeft(e.id, "0"),
+		"__sent__", fmt.Sprintf("%.3f", float64(e.sent.UnixMilli())/1000),
+		"__just__", fmt.Sprint(e.sent.Unix()-2), "__since__", fmt.Sprint(e.sent.Unix()-120),
+		"__until__", fmt.Sprint(time.Now().Unix()+60)).Replace(text)
 }
 
 // errAnswer is wrapped for an answer that is not 200, or no JSON.
@@ -88,7 +76,7 @@ var errAnswer = errors.New("answers")
 
 // askJSON asks one of the parts for JSON at a path, which is filled.
 func (e *examination) askJSON(ctx context.Context, part, path string) (gjson.Result, error) {
-	res, err := get(ctx, e.http, askTimeout, e.o.URLs[part]+e.filled(path), "")
+	res, err := get(ctx, e.http, e.o.URLs[part]+e.filled(path), "")
 	switch {
 	case err != nil:
 		return gjson.Result{}, err
@@ -98,33 +86,37 @@ func (e *examination) askJSON(ctx context.Context, part, path string) (gjson.Res
 	return gjson.ParseBytes(res.body), nil
 }
 
-// put asks a question, and reports whether the answer is what is wanted.
-func (e *examination) put(ctx context.Context, q question) (answer string, good bool, err error) {
+// put puts a question to a part, and reports whether the answer is what is wanted.
+func (e *examination) put(ctx context.Context, part string, q question) (answer string, good bool, err error) {
 	if q.value == "" {
 		var res response
-		res, err = get(ctx, e.http, askTimeout, e.o.URLs[q.part]+e.filled(q.path), "")
+		res, err = get(ctx, e.http, e.o.URLs[part]+e.filled(q.path), "")
 		answer = res.String()
 	} else {
 		var found gjson.Result
-		found, err = e.askJSON(ctx, q.part, q.path)
-		answer = found.Get(e.filled(q.value)).String()
+		found, err = e.askJSON(ctx, part, q.path)
+		var values []string
+		for _, value := range found.Get(e.filled(q.value)).Array() {
+			values = append(values, value.String())
+		}
+		answer = strings.Join(values, ", ")
 	}
 	return answer, err == nil && regexp.MustCompile(q.want).MatchString(answer), err
 }
 
 // askAll judges a link by questions alone.
-func (e *examination) askAll(ctx context.Context, questions []question) outcome {
+func (e *examination) askAll(ctx context.Context, c check) Link {
 	var asked []string
-	for _, q := range questions {
+	for _, q := range c.questions {
 		if url, isPart := e.o.URLs[q.what]; isPart && url == "" {
 			continue
 		}
-		answer, good, err := e.put(ctx, q)
+		answer, good, err := e.put(ctx, c.part, q)
 		switch {
 		case err != nil:
-			return e.unreachable(q.part, err)
+			return e.unreachable(c.part, err)
 		case !good:
-			return broken(q.what+": "+cmp.Or(answer, "none"), q.otherwise).yet()
+			return broken(q.what+": "+cmp.Or(answer, "none"), q.otherwise...).yet()
 		}
 		asked = append(asked, q.what)
 	}
@@ -132,7 +124,7 @@ func (e *examination) askAll(ctx context.Context, questions []question) outcome 
 }
 
 // unreachable judges a question to a part that got no useful answer.
-func (e *examination) unreachable(part string, err error) outcome {
+func (e *examination) unreachable(part string, err error) Link {
 	host := hostOf(e.o.URLs[part])
 	if errors.Is(err, errAnswer) {
 		return broken(fmt.Sprintf("%s %v", host, err), "other program").yet() // it may be starting

@@ -30,7 +30,7 @@ var causes = sync.OnceValue(func() *template.Template {
 // advice is the dot in causes.tmpl.
 type advice struct {
 	Options
-	asked string // the part that the link asks
+	Asked string // the part that the link asks, a flag has its name
 	About string // what the check has found out, or the wrong answer to a question
 }
 
@@ -56,21 +56,14 @@ func (a advice) cause(c cause) Cause {
 	return Cause{strings.TrimSpace(strings.Join(why, " ")), strings.Join(do, "; ")}
 }
 
-// Part is the part that the link asks, and Gateway the gateway, as commands name them.
-func (a advice) Part() string    { return a.name(a.asked) }
-func (a advice) Gateway() string { return a.name(topology.Gateway) }
-
-// Flag is the flag for the part's address, and Page the address of the run's page.
-func (a advice) Flag() string { return "-" + a.asked }
+// Part is the part that the link asks, as commands name it, and Page the address of the run's page.
+func (a advice) Part() string { return a.name(a.Asked) }
 func (a advice) Page() string { return a.URLs[topology.Explorer] }
 
 // URL is the part's address, without a password.
 func (a advice) URL() string {
-	u, err := url.Parse(a.URLs[a.asked])
-	if err != nil {
-		return ""
-	}
-	return u.Redacted()
+	u, _ := url.Parse(a.URLs[a.Asked])
+	return u.Redacted() // empty for nil
 }
 
 // Logs shows what parts have to say. Their names have spaces between them, here and below.

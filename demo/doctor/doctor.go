@@ -12,6 +12,7 @@ import (
 
 	"example.com/grafana-tempo-go-demo/demo/tempo"
 	"example.com/grafana-tempo-go-demo/demo/topology"
+	"example.com/grafana-tempo-go-demo/demo/visit"
 )
 
 // Kind says how a stack is run, and so what its parts are called and which commands mend them.
@@ -77,6 +78,10 @@ type Link struct {
 	Detail string  `json:"detail"`
 	// Causes has the likeliest first; only of broken links.
 	Causes []Cause `json:"causes,omitempty"`
+
+	causes []cause
+	about  string // About in the causes
+	retry  bool   // this may change: try again while there is time
 }
 
 // Report is the outcome. Its JSON form is what `demo doctor -json` prints.
@@ -88,35 +93,26 @@ type Report struct {
 	Links       []Link `json:"links"`
 }
 
-// outcome is what a check finds.
-type outcome struct {
-	state  State
-	detail string
-	causes []cause
-	about  string // About in the causes
-	retry  bool   // this may change: try again while there is time
+func fine(format string, args ...any) Link {
+	return Link{State: OK, Detail: fmt.Sprintf(format, args...)}
 }
 
-func fine(format string, args ...any) outcome {
-	return outcome{state: OK, detail: fmt.Sprintf(format, args...)}
+func broken(detail string, causes ...cause) Link {
+	return Link{State: Broken, Detail: detail, causes: causes}
 }
 
-func broken(detail string, causes ...cause) outcome {
-	return outcome{state: Broken, detail: detail, causes: causes}
-}
-
-func skipped(detail string) outcome { return outcome{state: Skipped, detail: detail} }
+func skipped(detail string) Link { return Link{State: Skipped, Detail: detail} }
 
 // yet is for what may change.
-func (out outcome) yet() outcome {
-	out.retry = true
-	return out
+func (l Link) yet() Link {
+	l.retry = true
+	return l
 }
 
 // with gives the causes what the check has found out.
-func (out outcome) with(about string) outcome {
-	out.about = about
-	return out
+func (l Link) with(about string) Link {
+	l.about = about
+	return l
 }
 
 // examination is one under way.
@@ -128,37 +124,36 @@ type examination struct {
 	down    map[string]bool  // by part
 
 	sent, answered time.Time
-	response       response
-	ours           bool      // the answer is one of our services, if only to say that it failed
-	id             string    // of the trace
-	plainAsked     time.Time // when uservice1 was asked, for the eBPF instrumentation
+	response       *visit.Answer
+	ours           bool   // it is from one of our services, if only to say that it failed
+	id             string // of the trace
 }
 
 // Run sends one request and follows it. A broken link is no error. The error is that ctx ended; the
 // report has what was found out until then.
 func Run(ctx context.Context, o Options) (Report, error) {
-	client := newClient(o.transport)
+	client := visit.Client()
+	client.Transport, client.Timeout = cmp.Or(o.transport, client.Transport), answerTimeout
 	e := &examination{o: o, http: client, states: map[string]State{}, down: map[string]bool{},
 		backend: &tempo.Client{URL: o.URLs[topology.Tempo], HTTP: client}}
 	report := Report{Stack: o.Stack}
 	for _, c := range e.checks() {
 		began := time.Now()
-		out := e.examine(ctx, c)
+		link := e.examine(ctx, c)
 		if ctx.Err() != nil {
 			return report, fmt.Errorf("stopped at the link %q: %w", c.link, context.Cause(ctx))
 		}
-		link := Link{Name: c.link, State: out.state, Detail: out.detail}
-		for _, name := range out.causes {
-			link.Causes = append(link.Causes, advice{e.o, c.part, out.about}.cause(name))
+		link.Name = c.link
+		for _, name := range link.causes {
+			link.Causes = append(link.Causes, advice{e.o, c.part, link.about}.cause(name))
 		}
-		if out.state == OK || out.state == Broken {
+		if link.State == OK || link.State == Broken {
 			link.Millis = float64(time.Since(began).Microseconds()) / 1000
 		}
-		e.states[c.link] = out.state
-		if out.state == Broken {
+		if link.State == Broken {
 			report.FirstBroken = cmp.Or(report.FirstBroken, c.link)
 		}
-		report.TraceID = e.id
+		e.states[c.link], report.TraceID = link.State, e.id
 		report.Links = append(report.Links, link)
 		if o.Finished != nil {
 			o.Finished(link)
@@ -170,9 +165,9 @@ func Run(ctx context.Context, o Options) (Report, error) {
 
 // examine runs a check if there is something to examine, until it finds what will not change, or there
 // is no more time; at least once.
-func (e *examination) examine(ctx context.Context, c check) outcome {
+func (e *examination) examine(ctx context.Context, c check) Link {
 	if e.o.URLs[c.part] == "" {
-		return outcome{state: Absent, detail: "not in this stack"}
+		return Link{State: Absent, Detail: "not in this stack"}
 	}
 	for _, need := range c.needs {
 		missing := e.states[need] == Broken || e.states[need] == Skipped
@@ -190,12 +185,12 @@ func (e *examination) examine(ctx context.Context, c check) outcome {
 	}
 	interval := cmp.Or(e.o.interval, 250*time.Millisecond)
 	if c.run == nil {
-		c.run = func(ctx context.Context) outcome { return e.askAll(ctx, c.questions) }
+		c.run = func(ctx context.Context) Link { return e.askAll(ctx, c) }
 	}
 	for {
-		out := c.run(ctx)
-		if !out.retry || ctx.Err() != nil || time.Now().Add(interval).After(deadline) {
-			return out
+		link := c.run(ctx)
+		if !link.retry || ctx.Err() != nil || time.Now().Add(interval).After(deadline) {
+			return link
 		}
 		if e.o.Waiting != nil {
 			e.o.Waiting(c.link, c.waitingFor, time.Since(began))

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -67,9 +68,8 @@ var cases = []sick{
 	}},
 
 	{"targets are down", func(f *fake) {
-		f.answers["prometheus/api/v1/scrape_pools"] = `200 {"data":{"scrapePools":["distributor","querier"]}}`
-		f.answers["prometheus/api/v1/targets"] = `200 {"data":{"activeTargets":[{"scrapePool":"distributor","health":"up"},` +
-			`{"scrapePool":"distributor","health":"down","scrapeUrl":"http://10.0.0.7:3200/metrics","lastError":"refused"}]}}`
+		f.answers["prometheus?up == 0"] = `200 {"data":{"result":[{"metric":{"who":"distributor at 10.0.0.7:3200 (down)"}},` +
+			`{"metric":{"who":"querier (nothing has this name)"}}]}}`
 	}},
 
 	{"Tempo is down", func(f *fake) { f.down["tempo"] = true }},
@@ -267,6 +267,11 @@ func TestTheReportForPeople(t *testing.T) {
 		}
 		if want, err := os.ReadFile(golden); err != nil || got != strings.ReplaceAll(string(want), "\r\n", "\n") {
 			t.Errorf("the text has changed (-update writes %s; %v):\n%s", golden, err, got)
+		}
+		closed, w := io.Pipe()
+		closed.Close()
+		if _, err := RunText(t.Context(), o, w, false); err == nil {
+			t.Error("a report that nobody gets is no error")
 		}
 	}
 }

@@ -83,9 +83,8 @@ func newFake(t *testing.T) *fake {
 			"grafana/api/health": `200 {"database":"ok"}`,
 			"prometheus/api/v1/query_exemplars": fmt.Sprintf(`200 {"data":[{"exemplars":[{"labels":{"trace_id":%q},`+
 				`"timestamp":%d}]}]}`, testTrace, time.Now().Add(time.Minute).Unix()),
-			"prometheus/api/v1/scrape_pools": `200 {"data":{"scrapePools":["prober"]}}`,
-			"prometheus/api/v1/targets":      `200 {"data":{"activeTargets":[{"scrapePool":"prober","health":"up"}]}}`,
-			"loki?what=":                     none,
+			"prometheus?up == 0": none,
+			"loki?what=":         none,
 		},
 		status: 200, traceresponse: "00-" + testTrace + "-0000000000000003-01", spans: seven(),
 		logged: map[string]string{"service_name": "uservice3", "trace_id": testTrace,

@@ -18,6 +18,7 @@ import (
 
 	"example.com/grafana-tempo-go-demo/demo/discover"
 	"example.com/grafana-tempo-go-demo/demo/topology"
+	"example.com/grafana-tempo-go-demo/demo/visit"
 )
 
 // Part is a part of the compose stack that has an address.
@@ -135,7 +136,9 @@ func composeUp(ctx context.Context, compose Options, runs []Options) bool {
 			return false
 		}
 		host := topology.Host(topology.Uservice3) // Tempo ignores it
-		res, err := get(ctx, newClient(nil), 2*time.Second, address+path, host)
+		ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+		defer cancel()
+		res, err := get(ctx, visit.Client(), address+path, host)
 		return err == nil && regexp.MustCompile(ours).MatchString(fmt.Sprintf("%d %s", res.status, res.body))
 	}
 	return up(topology.Gateway, "/healthz", "^(200 ok\n$|50[234] )") || up(topology.Tempo, "/ready", "^(200|503) ")

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -16,11 +17,12 @@ import (
 type printer struct {
 	w    io.Writer
 	live bool
+	err  error // of the first write that failed
 }
 
 // RunText runs and tells people about it: what is examined, each link as it is done, and what to
 // do. Live says that w is a terminal that obeys control sequences: it gets colours, and a line that
-// says what is waited for. The error is Run's. It sets o's callbacks.
+// says what is waited for. The error is Run's, or that w takes no more. It sets o's callbacks.
 func RunText(ctx context.Context, o Options, w io.Writer, live bool) (Report, error) {
 	p := &printer{w: w, live: live}
 	p.print("%sFollowing one request of uservice3 through %s at %s\n\n", o.Note, o.Stack, hostOf(o.URLs[topology.Gateway]))
@@ -34,11 +36,12 @@ func RunText(ctx context.Context, o Options, w io.Writer, live bool) (Report, er
 	if o.Kind == Compose && !report.OK {
 		p.print("\nIf you started the stack with -f and files of deploy/compose, docker compose needs them here, too.\n")
 	}
-	return report, nil
+	return report, p.err
 }
 
 func (p *printer) print(format string, args ...any) {
-	_, _ = fmt.Fprintf(p.w, format, args...) // the exit code says what the report would
+	_, err := fmt.Fprintf(p.w, format, args...)
+	p.err = cmp.Or(p.err, err)
 }
 
 func (p *printer) clearLine() {
@@ -48,43 +51,40 @@ func (p *printer) clearLine() {
 }
 
 // lead begins the line of a link: its state, how long it took, and its name.
-func lead(state, took, link string) string {
-	return fmt.Sprintf("  %-8s%8s  %-12s  ", state, took, link)
-}
+const lead = "  %-8s%8s  %-12s  "
 
 // waiting rewrites one line. Where that is impossible, nothing is shown until the link is done.
 func (p *printer) waiting(link, waitingFor string, since time.Duration) {
 	if p.live && since >= time.Second {
-		line := lead("waiting", fmt.Sprintf("%.0f s", since.Seconds()), link) + waitingFor
+		line := fmt.Sprintf(lead, "waiting", fmt.Sprintf("%.0f s", since.Seconds()), link) + waitingFor
 		p.print("%s", term.Paint(true, term.Faint, term.Rewrite(line)))
 	}
 }
 
 func (p *printer) finished(l Link) {
-	word, colour, took := string(l.State), term.Faint, ""
-	switch l.State {
-	case Absent:
+	if l.State == Absent {
 		return
-	case OK:
-		colour = term.Green
-	case Broken:
-		word, colour = "BROKEN", term.Red
+	}
+	word, took := string(l.State), ""
+	if l.State == Broken {
+		word = "BROKEN"
 	}
 	if l.Millis >= 1 {
 		took = story.Time(l.Millis * float64(time.Millisecond)).String()
 	}
 	p.clearLine()
-	text := term.Hang(lead(word, took, l.Name), term.Clean(l.Detail), term.DefaultWidth)
+	text := term.Hang(fmt.Sprintf(lead, word, took, l.Name), term.Clean(l.Detail), term.DefaultWidth)
+	colour := map[State]string{OK: term.Green, Broken: term.Red, Skipped: term.Faint}[l.State]
 	p.print("  %s%s", term.Paint(p.live, colour, text[2:10]), text[10:])
 }
 
 // verdict says what it all comes to, and what to do.
 func (p *printer) verdict(r Report) {
-	count, title := map[State]int{}, term.Paint(p.live, term.Red, "The first broken link: ")
+	count, title := map[State]int{}, "The first broken link: "
 	for _, l := range r.Links {
 		count[l.State]++
 		if l.State == Broken {
-			p.print("\n%s%s\n", title, l.Name)
+			p.print("\n%s%s\n", term.Paint(p.live, term.Red, title), l.Name)
 			title = "Broken too: "
 		}
 		for i, c := range l.Causes {
@@ -92,8 +92,8 @@ func (p *printer) verdict(r Report) {
 			if len(l.Causes) > 1 {
 				number = fmt.Sprintf("  %d. ", i+1)
 			}
-			p.print("%s", term.Hang(number, term.Clean(c.Why), term.DefaultWidth))
-			p.print("     -> %s\n", strings.ReplaceAll(term.Clean(c.Do), "; ", "\n     -> "))
+			p.print("%s     -> %s\n", term.Hang(number, term.Clean(c.Why), term.DefaultWidth),
+				strings.ReplaceAll(term.Clean(c.Do), "; ", "\n     -> "))
 		}
 	}
 	if r.OK {

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"example.com/grafana-tempo-go-demo/demo/story"
 	"example.com/grafana-tempo-go-demo/demo/tempo"
 	"example.com/grafana-tempo-go-demo/demo/traceid"
 	"example.com/grafana-tempo-go-demo/demo/visit"
@@ -21,6 +22,10 @@ const (
 	// tempoTimeout is for one answer of Tempo, body included. A search over an hour of a small
 	// Tempo takes milliseconds.
 	tempoTimeout = 30 * time.Second
+	// logsTimeout is for one answer of Loki. The trace is not shown before.
+	logsTimeout = 3 * time.Second
+	// logsAround is how long before and after a trace its log lines are looked for.
+	logsAround = 5 * time.Minute
 	// probeTimeout is for finding out what is there, before the server or the page starts without it.
 	probeTimeout = 2 * time.Second
 )
@@ -30,10 +35,15 @@ const (
 func (o Options) Missing(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	e := &explorer{Options: o, backends: visit.Transport()}
+	e := &explorer{Options: o, backends: visit.Client()}
 	tempoErr := e.client().Ready(ctx)
 	if tempoErr != nil {
 		tempoErr = fmt.Errorf("-tempo: %w", tempoErr)
+	}
+	if o.Loki != nil {
+		if err := e.clientOf(o.Loki, logStore).Ready(ctx); err != nil {
+			tempoErr = errors.Join(tempoErr, fmt.Errorf("-loki: %w", err))
+		}
 	}
 	port := cmp.Or(o.Gateway.Port(), map[string]string{"http": "80", "https": "443"}[o.Gateway.Scheme])
 	// Not a request: the gateway would make a trace of it.
@@ -46,11 +56,47 @@ func (o Options) Missing(ctx context.Context) error {
 	return tempoErr
 }
 
-func (e *explorer) client() *tempo.Client {
-	return &tempo.Client{URL: e.Tempo.String(), HTTP: &http.Client{
-		Transport:     e.backends,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // Tempo has none
-	}}
+func (e *explorer) client() *tempo.Client { return e.clientOf(e.Tempo, "") }
+
+func (e *explorer) clientOf(store *url.URL, name string) *tempo.Client {
+	return &tempo.Client{URL: store.String(), Store: name, HTTP: e.backends}
+}
+
+const logStore = "log store"
+
+// logs is what the log store has of a trace.
+type logs struct {
+	Lines []story.Line `json:"lines"`
+	About string       `json:"about,omitempty"` // why there are none, or not all
+	Bad   bool         `json:"bad,omitempty"`   // the store did not say
+	retry bool         // it may, when it is asked again
+}
+
+// logs asks for the log lines of a trace, of which no span may be here.
+func (e *explorer) logs(ctx context.Context, id string, t *story.Trace) *logs {
+	if e.Loki == nil {
+		return &logs{About: "There is no log store: start the explorer with -loki to see log lines here."}
+	}
+	ctx, cancel := context.WithTimeout(ctx, logsTimeout)
+	defer cancel()
+	to := time.Now()
+	from := to.Add(-time.Hour)
+	if t != nil { // lines may be late, and clocks may differ
+		from, to = t.StartedAt.Add(-logsAround), t.StartedAt.Add(time.Duration(t.Duration)+logsAround)
+	}
+	found, err := e.clientOf(e.Loki, logStore).Lines(ctx, id, from, to)
+	if err != nil {
+		status, sentence := e.trouble(logStore, e.Loki, err)
+		return &logs{About: sentence, Bad: true, retry: status >= http.StatusInternalServerError}
+	}
+	got := &logs{Lines: story.Lines(found, t)}
+	switch len(found) {
+	case 0:
+		got.About = "The log store has no line with this trace's id."
+	case tempo.MaxLines:
+		got.About = fmt.Sprintf("These are the first %d lines. There may be more.", tempo.MaxLines)
+	}
+	return got
 }
 
 // passToTempo passes a request for /tempo/api/v2/traces/{id} on to Tempo. Of the page's request only
@@ -70,7 +116,7 @@ func (e *explorer) passToTempo(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	req.Header.Set("Accept", "application/json")
-	res, err := e.backends.RoundTrip(req)
+	res, err := e.backends.Do(req)
 	if err != nil {
 		e.failUnanswered(w, r, "trace store", e.Tempo, err)
 		return
@@ -90,33 +136,38 @@ func (e *explorer) passToTempo(w http.ResponseWriter, r *http.Request) {
 
 // failStore tells the page why the trace store did not say what it was asked.
 func (e *explorer) failStore(w http.ResponseWriter, r *http.Request, err error) {
-	refusal, refused := errors.AsType[*tempo.Refusal](err)
-	switch {
-	case refused && refusal.Status >= http.StatusBadRequest:
-		fail(w, refusal.Status, cmp.Or(refusal.Says, fmt.Sprintf("The answer was %d.", refusal.Status)))
-	case refused || errors.Is(err, tempo.ErrNotTempo):
-		e.unheard(err)
-		fail(w, http.StatusBadGateway,
-			fmt.Sprintf("What answers at %s is no Tempo. Is the address right?", e.Tempo.Redacted()))
-	default:
-		e.failUnanswered(w, r, "trace store", e.Tempo, err)
-	}
+	e.failUnanswered(w, r, "trace store", e.Tempo, err)
 }
 
 // unheard logs an answer of the trace store that did not come, or made no sense.
-func (e *explorer) unheard(err error) {
-	e.Logger.Warn("no answer", "from", "trace store", "error", err.Error())
+func (e *explorer) unheard(err error) { e.trouble("trace store", e.Tempo, err) }
+
+// failUnanswered tells the page why a back end did not say what it was asked.
+func (e *explorer) failUnanswered(w http.ResponseWriter, r *http.Request, what string, base *url.URL, err error) {
+	if r.Context().Err() == nil { // otherwise the page is gone
+		status, sentence := e.trouble(what, base, err)
+		fail(w, status, sentence)
+	}
 }
 
-// failUnanswered tells the page that a back end gave no answer.
-func (e *explorer) failUnanswered(w http.ResponseWriter, r *http.Request, what string, base *url.URL, err error) {
-	if r.Context().Err() != nil {
-		return // the page is gone
+// trouble logs and says why a back end did not say what it was asked.
+func (e *explorer) trouble(what string, base *url.URL, err error) (status int, sentence string) {
+	refusal, refused := errors.AsType[*tempo.Refusal](err)
+	if refused && refusal.Status >= http.StatusBadRequest {
+		says := cmp.Or(refusal.Says, fmt.Sprintf("The answer was %d.", refusal.Status))
+		if what == logStore { // of the trace store the page's title says so
+			says = "The log store refused: " + says
+		}
+		return refusal.Status, says
 	}
-	e.Logger.Warn("no answer", "from", what, "path", r.URL.Path, "error", err.Error())
-	status, how := http.StatusBadGateway, "does not answer"
-	if netErr, ok := errors.AsType[net.Error](err); ok && netErr.Timeout() {
-		status, how = http.StatusGatewayTimeout, "takes too long"
+	e.Logger.Warn("no answer", "from", what, "error", err.Error())
+	switch netErr, ok := errors.AsType[net.Error](err); {
+	case refused || errors.Is(err, tempo.ErrNotTempo):
+		program := map[string]string{"trace store": "Tempo", "log store": "Loki"}[what]
+		return http.StatusBadGateway, fmt.Sprintf("What answers at %s is no %s. Is the address right?", base.Redacted(), program)
+	case ok && netErr.Timeout():
+		return http.StatusGatewayTimeout, fmt.Sprintf("The %s at %s takes too long. Is it running?", what, base.Redacted())
+	default:
+		return http.StatusBadGateway, fmt.Sprintf("The %s at %s does not answer. Is it running?", what, base.Redacted())
 	}
-	fail(w, status, fmt.Sprintf("The %s at %s %s. Is it running?", what, base.Redacted(), how))
 }

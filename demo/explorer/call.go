@@ -32,7 +32,7 @@ type callResult struct {
 	TraceID   string `json:"trace_id"`
 	UserAgent string `json:"user_agent"`
 	// Sampled is the flag of the same header: without it, no span of the service will arrive
-	// anywhere.
+	// anywhere. It is true while a fault is hidden, which might be that.
 	Sampled bool `json:"sampled"`
 }
 
@@ -61,7 +61,7 @@ func (e *explorer) call(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	userAgent := fmt.Sprintf("demo-explorer/%016x", rand.Uint64())
-	got, err := visit.Get(r.Context(), e.backends, e.Gateway, wish, userAgent)
+	got, err := visit.Get(r.Context(), e.backends, e.Gateway.String(), wish, userAgent)
 	if err != nil {
 		e.failUnanswered(w, r, "gateway", e.Gateway, err)
 		return
@@ -76,7 +76,7 @@ func (e *explorer) call(w http.ResponseWriter, r *http.Request) {
 		StatusText: http.StatusText(got.Status),
 		TraceID:    own.TraceID,
 		UserAgent:  userAgent,
-		Sampled:    own.Sampled != nil && *own.Sampled,
+		Sampled:    own.Sampled != nil && *own.Sampled || e.hiding(),
 	})
 }
 
@@ -104,7 +104,7 @@ func (e *explorer) called(w http.ResponseWriter, r *http.Request) {
 	if e.Ledger != nil {
 		for _, request := range e.Ledger.Recent(ledger.DefaultLimit) {
 			if request.Agent == agent && len(request.Hops) > 0 && story.Unsampled(request) {
-				answer(w, http.StatusOK, found{request.Hops[0].TraceID, false})
+				answer(w, http.StatusOK, found{request.Hops[0].TraceID, e.hiding()})
 				return
 			}
 		}

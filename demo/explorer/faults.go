@@ -16,6 +16,12 @@ func (e *explorer) riddle() *lab.Riddle {
 	return e.Faults.State().Riddle
 }
 
+// hiding reports whether a fault is on that the reader looks for: the page shows evidence alone.
+func (e *explorer) hiding() bool {
+	r := e.riddle()
+	return r != nil && r.Answer == nil
+}
+
 // faults tells what may be told of what is broken. The names are elsewhere: in this answer one might
 // look for the one that is a secret.
 func (e *explorer) faults(w http.ResponseWriter, _ *http.Request) {

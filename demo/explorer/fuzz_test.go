@@ -48,7 +48,7 @@ func FuzzRequest(f *testing.F) {
 			Body: io.NopCloser(strings.NewReader(`{}`)), Request: r}, nil
 	})
 	o := Options{Tempo: &url.URL{Scheme: "http", Host: "tempo:3200"}, Gateway: &url.URL{Scheme: "http", Host: "gateway:8000"}, Faults: lab.New(cannotMend, 7)}
-	h := newHandler(o, behind)
+	h := newHandler(o, &http.Client{Transport: behind})
 	f.Fuzz(func(t *testing.T, method, target, host, body string) {
 		u, err := url.ParseRequestURI(target)
 		if err != nil || u.Host != "" || !strings.HasPrefix(u.Path, "/") { // what net/http refuses, or no browser asks of a server

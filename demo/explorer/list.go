@@ -105,8 +105,8 @@ func (e *explorer) list(ctx context.Context, f filter) (*list, error) {
 	case len(found) == maxListed:
 		l.Foot = fmt.Sprintf("These are the newest %d. To find older ones, use the filters or an id.", maxListed)
 	case len(found) == 0 && f == filter{}:
-		l.Empty = &empty{"No trace in the last 24 hours", "Call a service. Its trace appears here once its spans reach the " +
-			"trace store; a call that is not sampled has none."}
+		l.Empty = &empty{"No traces yet", "The trace store has none of the last 24 hours. Call a service: its trace appears here once its spans " +
+			"reach the store; a call that is not sampled has none."}
 	case len(found) == 0:
 		l.Empty = &empty{"No trace matches", "Nothing in the last 24 hours passes these filters."}
 	}

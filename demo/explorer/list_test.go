@@ -48,7 +48,7 @@ func TestAListIsFiltered(t *testing.T) {
 	c := collector.New(slog.New(slog.DiscardHandler))
 	store := newFake(t, c.APIHandler().ServeHTTP)
 	h := New(Options{Tempo: parse(t, store.URL), Gateway: parse(t, nowhere)})
-	if e := getList(t, h, "").Empty; e == nil || e.Title != "No trace in the last 24 hours" ||
+	if e := getList(t, h, "").Empty; e == nil || e.Title != "No traces yet" ||
 		!strings.Contains(e.Text, "not sampled has none") {
 		t.Errorf("an empty store: %+v", e)
 	}

@@ -19,6 +19,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"sync"
 	"time"
 
 	"example.com/grafana-tempo-go-demo/demo/lab"
@@ -35,6 +36,8 @@ const maxRequestBytes = 4 << 10
 type Options struct {
 	// Tempo is the base of Tempo's HTTP API: the demo's collector or a real Tempo.
 	Tempo *url.URL
+	// Loki is the base of Loki's HTTP API, for log lines: the demo's collector or a real Loki. Nil for none.
+	Loki *url.URL
 	// Gateway is dialled for every service, whose name is in the Host header: Go's
 	// resolver does not know *.localhost.
 	Gateway *url.URL
@@ -55,19 +58,23 @@ type Ledger interface {
 
 type explorer struct {
 	Options
-	backends http.RoundTripper // to Tempo and to the gateway
-	calls    chan struct{}     // one slot for each call in flight
+	backends *http.Client  // to Tempo and to the gateway
+	calls    chan struct{} // one slot for each call in flight
+	reading  sync.Mutex    // held while a file is read
 }
 
 // New returns the page and its API. It starts nothing, and Tempo and the gateway need not be up yet.
-func New(o Options) http.Handler { return newHandler(o, visit.Transport()) }
+func New(o Options) http.Handler { return newHandler(o, visit.Client()) }
 
-func newHandler(o Options, backends http.RoundTripper) http.Handler {
+func newHandler(o Options, backends *http.Client) http.Handler {
 	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
 	e := &explorer{Options: o, backends: backends, calls: make(chan struct{}, maxCalls)}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", page)
 	mux.HandleFunc("GET /trace/{id}", page)
+	mux.HandleFunc("GET /trace/{id}/with/{other...}", page)
+	mux.HandleFunc("GET /map", page)
+	mux.HandleFunc("GET /file", page)
 	mux.HandleFunc("GET /assets/{name}", asset)
 	mux.HandleFunc("GET /api/config", e.config)
 	mux.HandleFunc("POST /api/call", e.call)
@@ -82,6 +89,9 @@ func newHandler(o Options, backends http.RoundTripper) http.Handler {
 	}
 	mux.HandleFunc("GET /api/trace/{id}", e.trace)
 	mux.HandleFunc("GET /api/called", e.called)
+	mux.HandleFunc("GET /api/map", e.callMap)
+	mux.HandleFunc("GET /api/open", open)
+	mux.HandleFunc("POST /api/file", e.file)
 	mux.HandleFunc("GET /tempo/api/v2/traces/{id}", e.passToTempo)
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		fail(w, http.StatusNotFound, "There is nothing at this address. The page is at /, and a trace at /trace/ with its id.")

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"time"
 
+	"example.com/grafana-tempo-go-demo/demo/header"
 	"example.com/grafana-tempo-go-demo/demo/ledger"
 	"example.com/grafana-tempo-go-demo/demo/story"
 	"example.com/grafana-tempo-go-demo/demo/tempo"
@@ -29,6 +30,8 @@ type shown struct {
 	SampledMeans string `json:"sampled_means"`
 	// Twin stands beside a trace that an instrumented one would explain, once no more is expected of it.
 	Twin *story.Twin `json:"twin"`
+	// Logs are nil where nobody was asked.
+	Logs *logs `json:"logs"`
 	// Settled reports whether asking again would tell nothing new.
 	Settled bool `json:"settled"`
 }
@@ -58,19 +61,29 @@ func (e *explorer) trace(w http.ResponseWriter, r *http.Request) {
 		e.failStore(w, r, err)
 		return
 	}
-	if r := e.riddle(); r != nil && r.Answer == nil { // the page shows evidence alone
+	hiding := e.hiding()
+	if hiding {
 		holdBack(t, requests)
 	}
-	got := shown{Trace: t, Requests: story.Hops(requests, id, t), Total: total, SampledMeans: story.SampledMeans}
+	got := shown{Trace: t, Requests: story.Hops(requests, id, t), Total: total, SampledMeans: story.SampledMeans, Logs: e.logs(ctx, id, t)}
 	if err != nil {
 		query := r.URL.Query()
 		waited, _ := strconv.ParseInt(query.Get("waited"), 10, 64) // without one, the wait begins
 		absent := story.Missing(id, e.Ledger != nil, requests, query.Has("unsampled"), time.Duration(waited)*time.Millisecond)
+		if hiding && absent.Title != "" {
+			absent.Title, absent.Texts = "This trace is not here", []string{"No span of it is in the trace store.", id}
+		}
 		got.Absent, got.Settled = &absent, absent.Settled
 	} else {
 		got.Settled = t.Settled
 	}
-	if t != nil && t.Settled && t.Plain != nil {
+	if with := r.FormValue("with"); t != nil && with != "" {
+		if other, _, _, err := e.tell(ctx, with); err == nil {
+			got.Twin = new(t.With(other))
+		} else {
+			got.Twin = &story.Twin{Title: "Nothing to compare with", Text: "The other trace is not here, or not yet: " + with + "."}
+		}
+	} else if t != nil && t.Settled && t.Plain != nil {
 		if other, err := e.explaining(ctx, t); err != nil {
 			e.unheard(err)
 			got.Settled = false // the page asks again
@@ -78,19 +91,32 @@ func (e *explorer) trace(w http.ResponseWriter, r *http.Request) {
 			got.Twin = new(t.Beside(other))
 		}
 	}
+	got.Settled = got.Settled && !got.Logs.retry
 	answer(w, http.StatusOK, got)
 }
 
-// holdBack leaves out what a trace and its requests say of a cut or of missing spans. T may be nil.
+// holdBack leaves out what a trace and its requests say of a cut or of missing spans, and of what a header is
+// worth. T may be nil. The headers are the ledger's own: they are copied.
 func holdBack(t *story.Trace, requests []ledger.Request) {
 	if t != nil {
 		t.Notes = slices.DeleteFunc(t.Notes, func(n story.Note) bool { return n.Title != "" })
+	}
+	blind := func(headers []header.Header) []header.Header {
+		headers = slices.Clone(headers)
+		for i := range headers {
+			headers[i].Problem, headers[i].Sampled = "", nil
+		}
+		return headers
 	}
 	for i := range requests {
 		requests[i].Outcome = ledger.Unknown
 		requests[i].Summary = "Nothing is concluded here while a fault is hidden: reload the page once it is found."
 		for j := range requests[i].Hops {
-			requests[i].Hops[j].Says = ""
+			hop := &requests[i].Hops[j]
+			hop.Says, hop.Action, hop.Left, hop.Arrived = "", "", blind(hop.Left), blind(hop.Arrived)
+			if hop.TraceResponse != nil {
+				hop.TraceResponse = &blind([]header.Header{*hop.TraceResponse})[0]
+			}
 		}
 	}
 }

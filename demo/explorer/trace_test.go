@@ -1,11 +1,13 @@
 package explorer
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -37,8 +39,11 @@ func (l fakeLedger) Trace(id string, _ int) ([]ledger.Request, int, error) {
 	return l[id], len(l[id]), nil
 }
 
-// serve returns an explorer of a collector that has a plain service's trace, and one of its twin.
-func serve(t *testing.T, l Ledger, faults *lab.Lab) http.Handler {
+// serve returns an explorer of a collector that has a plain service's trace, and one of its twin with a log line.
+func serve(t *testing.T, l Ledger, faults *lab.Lab) http.Handler { return serveLogs(t, l, faults, nil) }
+
+// serveLogs has another log store than the collector.
+func serveLogs(t *testing.T, l Ledger, faults *lab.Lab, loki *url.URL) http.Handler {
 	t.Helper()
 	store := collector.New(slog.New(slog.DiscardHandler))
 	start := time.Now().Add(-30 * time.Second).UnixNano()
@@ -53,16 +58,20 @@ func serve(t *testing.T, l Ledger, faults *lab.Lab) http.Handler {
 			{"spanId":"0000000000000002","parentSpanId":"0000000000000001","name":"ReverseProxy","kind":3,"attributes":[«"key":"http.response.status_code","value":«"intValue":"200"»»]}`)
 	}
 	served := group("uservice3", twinID, `{"spanId":"0000000000000003","parentSpanId":"0000000000000002","name":"handle","kind":2}`)
-	r := httptest.NewRequest(http.MethodPost, "/v1/traces", strings.NewReader(
-		`{"resourceSpans":[`+proxied("uservice1", knownID)+","+proxied("uservice3", twinID)+","+served+`]}`))
-	r.Header.Set("Content-Type", "application/json")
-	w := httptest.NewRecorder()
-	if store.OTLPHandler().ServeHTTP(w, r); w.Code != http.StatusOK {
-		t.Fatal(w.Body)
+	for path, body := range map[string]string{
+		"/v1/traces": `{"resourceSpans":[` + proxied("uservice1", knownID) + "," + proxied("uservice3", twinID) + "," + served + `]}`,
+		"/v1/logs":   fmt.Sprintf(`{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"traceId":%q,"spanId":"0000000000000003","timeUnixNano":"%d"}]}]}]}`, twinID, start+2e6),
+	} {
+		r := httptest.NewRequest(http.MethodPost, path, strings.NewReader(body))
+		r.Header.Set("Content-Type", "application/json")
+		w := httptest.NewRecorder()
+		if store.OTLPHandler().ServeHTTP(w, r); w.Code != http.StatusOK {
+			t.Fatal(w.Body)
+		}
 	}
 	api := httptest.NewServer(store.APIHandler())
 	t.Cleanup(api.Close)
-	return New(Options{Tempo: parse(t, api.URL), Gateway: parse(t, nowhere), Ledger: l, Faults: faults})
+	return New(Options{Tempo: parse(t, api.URL), Loki: cmp.Or(loki, parse(t, api.URL)), Gateway: parse(t, nowhere), Ledger: l, Faults: faults})
 }
 
 func TestAnswersAboutTraces(t *testing.T) {
@@ -71,11 +80,13 @@ func TestAnswersAboutTraces(t *testing.T) {
 		Arrived: []header.Header{{TraceID: "11111111111111111111111111111111", Sampled: &off}}}}}}
 	withLedger, without := serve(t, fakeLedger{unsampled[0].Hops[0].TraceID: unsampled}, nil), serve(t, nil, nil)
 	hidden := lab.New(cannotMend, 7)
-	hiding := serve(t, fakeLedger{knownID: {{Outcome: ledger.Cut, Hops: []ledger.Hop{{Says: "gateway sent it like that."}}}}}, hidden)
+	hiding := serve(t, fakeLedger{knownID: {{Outcome: ledger.Cut, Hops: []ledger.Hop{{Says: "gateway sent it like that.",
+		Action: ledger.IgnoredMalformed, Arrived: []header.Header{{Name: header.UberTraceID, Value: "x", Problem: "want it whole"}, {Sampled: &off}}}}}}}, hidden)
 	if err := hidden.Begin(); err != nil {
 		t.Fatal(err)
 	}
 	refusing := newFake(t, func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "too many", http.StatusTooManyRequests) })
+	other := newFake(t, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>") })
 	gone := newFake(t, nil)
 	gone.Close()
 	for _, tc := range []struct {
@@ -88,9 +99,23 @@ func TestAnswersAboutTraces(t *testing.T) {
 		{"a plain service's", without, "/api/trace/ABC", 200, map[string]string{"trace.id": knownID, "trace.title": "uservice1", "trace.duration.text": "1.55 s",
 			"trace.dark.name": "uservice1", "trace.plain.twin": "uservice3", "settled": "true", "absent": "<nil>", "requests": "<nil>"}},
 		{"while a fault is hidden", hiding, "/api/trace/ABC", 200, map[string]string{"trace.notes": "[]", "requests.0.kind": "",
-			"requests.0.headline": "Nothing is concluded here while a fault is hidden: reload the page once it is found.", "requests.0.hops.0.says.0.text": ""}},
+			"requests.0.headline": "Nothing is concluded here while a fault is hidden: reload the page once it is found.", "requests.0.hops.0.says.0.text": "",
+			"requests.0.hops.0.action": "", "requests.0.hops.0.arrived.0.problem": "<nil>", "requests.0.hops.0.arrived.1.facts": ""}},
+		{"nobody's, while a fault is hidden", hiding, "/api/trace/def?waited=11000&unsampled", 200, map[string]string{"absent.title": "This trace is not here",
+			"absent.texts.0": "No span of it is in the trace store."}},
+		{"beside another", without, "/api/trace/abd?with=abc", 200, map[string]string{"twin.trace.id": knownID, "twin.title": "Compared with uservice1: gateway · GET",
+			"twin.text": "It began with this one, and took as long. Both are drawn on one time scale."}},
+		{"beside nobody", without, "/api/trace/abd?with=<b>", 200, map[string]string{"twin.trace": "<nil>", "twin.title": "Nothing to compare with"}},
 		{"beside its twin", without, "/api/trace/abc", 200, map[string]string{"twin.trace.id": twinID, "twin.title": "A request like it, instrumented: uservice3"}},
-		{"the twin's own", without, "/api/trace/" + twinID, 200, map[string]string{"twin": "<nil>"}},
+		{"the twin's own", without, "/api/trace/" + twinID, 200, map[string]string{"twin": "<nil>", "logs.about": "<nil>",
+			"logs.lines.0.at.text": "2.00 ms", "logs.lines.0.span": "2", "logs.lines.0.service": "unknown service", "settled": "true"}},
+		{"one without log lines", without, "/api/trace/abc", 200, map[string]string{"logs.lines": "[]", "logs.about": "The log store has no line with this trace's id."}},
+		{"while the log store is gone", serveLogs(t, nil, nil, parse(t, gone.URL)), "/api/trace/abd", 200, map[string]string{"trace.id": twinID,
+			"logs.bad": "true", "logs.about": "The log store at " + gone.URL + " does not answer. Is it running?", "settled": "false"}},
+		{"while the log store refuses", serveLogs(t, nil, nil, parse(t, refusing.URL)), "/api/trace/abd", 200, map[string]string{
+			"logs.about": "The log store refused: too many", "settled": "true"}},
+		{"while something else is there", serveLogs(t, nil, nil, parse(t, other.URL)), "/api/trace/abd", 200, map[string]string{
+			"logs.about": "What answers at " + other.URL + " is no Loki. Is the address right?"}},
 		{"what is no id", without, "/api/trace/000", 200, map[string]string{"absent.title": "This is not a trace id", "absent.texts.1": "000", "settled": "true"}},
 		{"nobody's id", withLedger, "/api/trace/def?waited=11000", 200, map[string]string{"trace": "<nil>", "absent.title": "This trace is not here", "settled": "true"}},
 		{"nobody's id, at first", withLedger, "/api/trace/def", 200, map[string]string{"absent.title": "", "settled": "false"}},

@@ -2,9 +2,9 @@ package gateway
 
 import (
 	"errors"
+	"net"
 	"net/http"
 	"net/url"
-	"strings"
 
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
@@ -44,14 +44,13 @@ func (g lastHop) RoundTrip(r *http.Request) (*http.Response, error) {
 	return res, nil
 }
 
-// describe replaces what otelhttp says of a request by what can be sent and shown: one string that is not
-// UTF-8 makes the exporter drop the whole batch.
+// describe replaces what otelhttp believes of a client, and hides values that may be secrets.
 func describe(span trace.Span, r *http.Request) {
+	client, _, _ := net.SplitHostPort(r.RemoteAddr)
 	span.SetAttributes(
-		semconv.ServerAddress(valid(topology.HostName(r.Host))),
-		semconv.URLPath(valid(r.URL.Path)),
+		semconv.ServerAddress(topology.HostName(r.Host)),
+		semconv.ClientAddress(client),
 		semconv.URLQuery(redacted(r.URL)),
-		semconv.UserAgentOriginal(valid(r.UserAgent())),
 	)
 }
 
@@ -63,5 +62,3 @@ func redacted(u *url.URL) string {
 	}
 	return query.Encode()
 }
-
-func valid(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -11,6 +12,8 @@ import (
 )
 
 const (
+	// DefaultLimit is how many requests are listed unless another number is asked for.
+	DefaultLimit = 20
 	// DefaultMaxRecords is how many records a running demo keeps: some 2000 requests.
 	DefaultMaxRecords = 6144
 	// maxText is how many bytes are kept of each text of a record.
@@ -36,24 +39,19 @@ type Record struct {
 	Status   int            `json:"status"`  // what it answered; of a service only if it failed
 
 	TraceResponse string `json:"traceresponse"` // a header of the answer that the gateway got
-}
 
-// record is a Record with its headers decoded, and its place in a request, which is a chain: nobody
-// sends a request on twice.
-type record struct {
-	Record
 	gateway   bool // wrote it
 	forwarded bool // the request came through a gateway, as its X-Forwarded-* headers say
 	arrived   []header.Header
 	left      []header.Header
-	response  *header.Header // the service's traceresponse
+	response  *header.Header // TraceResponse
 	end       time.Time      // when the request was over, if a line says so
 	answered  int            // the status that the service it called answered
 
 	sent, received signs
 
 	// As tie finds them:
-	next  *record   // of the one that it called
+	next  *Record   // of the one that it called: nobody sends a request on twice
 	tied  bool      // it is somebody's next
 	until time.Time // when the request was over at the latest
 }
@@ -63,9 +61,9 @@ type Ledger struct {
 	maxRecords int
 
 	mu       sync.Mutex
-	records  []*record          // in the order in which they came
-	spans    map[string]*record // services' by the ids of trace and span, for later lines
-	starts   []*record          // with which requests begin, by time; out of date if changed
+	records  []*Record          // in the order in which they came
+	spans    map[string]*Record // services' by the ids of trace and span, for later lines
+	starts   []*Record          // with which requests begin, by time; out of date if changed
 	changed  bool               // a line came since
 	services map[string]Telemetry
 }
@@ -73,17 +71,22 @@ type Ledger struct {
 // New returns an empty Ledger that keeps the newest maxRecords records; a request makes three. A
 // record takes 1 kB, rarely 10 kB.
 func New(maxRecords int) *Ledger {
-	return &Ledger{maxRecords: maxRecords, spans: map[string]*record{}, services: map[string]Telemetry{}}
+	return &Ledger{maxRecords: maxRecords, spans: map[string]*Record{}, services: map[string]Telemetry{}}
 }
 
 // AddProxy adds a request that the gateway has seen, once it has been answered.
-func (l *Ledger) AddProxy(in Record) { l.add(&record{Record: in, gateway: true}) }
+func (l *Ledger) AddProxy(r Record) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	r.gateway = true
+	l.add(&r)
+}
 
 // upstreams are whom the services call.
 var upstreams = topology.Upstreams()
 
 // add keeps a record.
-func (l *Ledger) add(r *record) {
+func (l *Ledger) add(r *Record) {
 	for _, s := range []*string{&r.Name, &r.Service, &r.Agent, &r.Method, &r.Host, &r.Path, &r.Query} {
 		*s = header.Cut(*s, maxText)
 	}
@@ -98,8 +101,6 @@ func (l *Ledger) add(r *record) {
 		r.response = new(header.Decode(header.TraceResponse, r.TraceResponse))
 	}
 	r.sign()
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	l.records, l.changed = append(l.records, r), true
 	if !r.gateway && r.TraceID != "" {
 		l.spans[r.TraceID+r.SpanID] = r
@@ -114,19 +115,9 @@ func (l *Ledger) add(r *record) {
 	}
 }
 
-// addFollowUp adds to a service's record what a later line of the same span says.
-func (l *Ledger) addFollowUp(line Record, f func(*record)) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if r := l.spans[line.TraceID+line.SpanID]; r != nil {
-		f(r)
-		l.changed = true
-	}
-}
-
-// find describes the newest of the requests with such a record, at most limit of them, and counts all.
-// Records are tied only if some came since the last time.
-func (l *Ledger) find(limit int, such func(*record) bool) (found []Request, total int) {
+// find describes the newest requests that had to do with a trace, or the newest of all if id is empty, at
+// most limit of them, and counts all. Records are tied only if some came since the last time.
+func (l *Ledger) find(id string, limit int) (found []Request, total int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.changed {
@@ -135,7 +126,7 @@ func (l *Ledger) find(limit int, such func(*record) bool) (found []Request, tota
 	found = []Request{}
 	for _, first := range slices.Backward(l.starts) {
 		r := first
-		for r != nil && !such(r) {
+		for r != nil && id != "" && !r.names(id) {
 			r = r.next
 		}
 		if r == nil {
@@ -148,12 +139,16 @@ func (l *Ledger) find(limit int, such func(*record) bool) (found []Request, tota
 	return found, total
 }
 
-// every record is such a one.
-func every(*record) bool { return true }
+// names reports whether a record has to do with a trace.
+func (r *Record) names(id string) bool {
+	in := func(h header.Header) bool { return h.TraceID == id }
+	return r.TraceID == id || r.response != nil && in(*r.response) || slices.ContainsFunc(r.arrived, in) ||
+		slices.ContainsFunc(r.left, in)
+}
 
 // Recent returns the newest requests, newest first, at most limit of them.
 func (l *Ledger) Recent(limit int) []Request {
-	found, _ := l.find(limit, every)
+	found, _ := l.find("", limit)
 	return found
 }
 
@@ -162,14 +157,19 @@ func (l *Ledger) Recent(limit int) []Request {
 // nothing is known of it. Leading zeros of the id may be missing. The error says what is wrong with a
 // malformed id.
 func (l *Ledger) Trace(id string, limit int) (found []Request, total int, err error) {
-	id, err = traceid.Trace(id)
-	if err != nil {
+	if id, err = traceid.Trace(id); err != nil {
 		return nil, 0, err
 	}
-	named := func(h header.Header) bool { return h.TraceID == id }
-	found, total = l.find(limit, func(r *record) bool {
-		return r.TraceID == id || r.response != nil && named(*r.response) ||
-			slices.ContainsFunc(r.arrived, named) || slices.ContainsFunc(r.left, named)
-	})
+	found, total = l.find(id, limit)
 	return found, total, nil
+}
+
+// Answer has at most DefaultLimit requests that had to do with a trace, see Trace, and what services
+// say of themselves.
+func (l *Ledger) Answer(id string) (a Answer, err error) {
+	a.Requests, a.Total, err = l.Trace(id, DefaultLimit)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	a.Services = maps.Clone(l.services)
+	return a, err
 }

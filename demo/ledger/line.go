@@ -43,28 +43,31 @@ func (l *Ledger) AddLine(service string, data []byte) (read bool) {
 	}
 	r := in.Record
 	r.Name, r.Time = service, in.Time
-	switch {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	own, earlier := l.services[service], l.spans[r.TraceID+r.SpanID]
+	switch spans := in.What == "spans"; {
 	case in.Msg == "request" && in.Headers != nil:
 		r.Arrived = in.Headers
-		_, forwarded := in.Headers["x-forwarded-server"]
-		l.add(&record{Record: r, forwarded: forwarded})
+		_, r.forwarded = in.Headers["x-forwarded-server"]
+		l.add(&r)
 	case in.Msg == "request" && service == topology.Gateway:
-		r.Duration = time.Duration(in.DurationMS * float64(time.Millisecond))
+		r.gateway, r.Duration = true, time.Duration(in.DurationMS*float64(time.Millisecond))
 		r.Time = in.Time.Add(-r.Duration)
 		if r.Left != nil { // it was sent on
 			r.Service = topology.ServiceOf(in.Host)
 		}
-		l.add(&record{Record: r, gateway: true})
-	case in.Msg == "answer of other service":
-		l.addFollowUp(r, func(r *record) { r.end, r.answered = in.Time, in.Status })
-	case in.Msg == "request failed":
-		l.addFollowUp(r, func(r *record) { r.end, r.Status = in.Time, in.Status })
+		l.add(&r)
+	case in.Msg == "answer of other service" && earlier != nil:
+		earlier.end, earlier.answered, l.changed = in.Time, in.Status, true
+	case in.Msg == "request failed" && earlier != nil:
+		earlier.end, earlier.Status, l.changed = in.Time, in.Status, true
 	case in.Msg == "listening":
-		l.addTelemetry(service, func(own *Telemetry) { *own = Telemetry{Started: in.Time} })
-	case strings.HasPrefix(in.Msg, inVain) && in.What == "spans":
-		l.addTelemetry(service, func(own *Telemetry) { own.Vain = header.Cut(in.Endpoint, maxText) })
-	case strings.HasPrefix(in.Msg, again) && in.What == "spans":
-		l.addTelemetry(service, func(own *Telemetry) { own.Vain, own.Back = "", in.Time })
+		l.services[service] = Telemetry{Started: in.Time}
+	case spans && strings.HasPrefix(in.Msg, inVain):
+		l.services[service] = Telemetry{Started: own.Started, Vain: header.Cut(in.Endpoint, maxText), Back: own.Back}
+	case spans && strings.HasPrefix(in.Msg, again):
+		l.services[service] = Telemetry{Started: own.Started, Back: in.Time}
 	}
 	return true
 }
@@ -93,11 +96,13 @@ func (l *Ledger) addTraefik(data []byte) bool {
 	}
 	service, _, _ := strings.Cut(in.Get("ServiceName").String(), "@") // uservice3@file; none if no route matched
 	path, query, _ := strings.Cut(in.Get("RequestPath").String(), "?")
-	l.add(&record{gateway: true, Record: Record{
-		Time: start, Duration: time.Duration(in.Get("Duration").Int()), Name: "traefik", Service: service,
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.add(&Record{
+		gateway: true, Time: start, Duration: time.Duration(in.Get("Duration").Int()), Name: "traefik", Service: service,
 		Method: in.Get("RequestMethod").String(), Host: in.Get("RequestAddr").String(), Path: path, Query: query,
 		TraceID: in.Get("trace_id").String(), SpanID: in.Get("span_id").String(), Arrived: arrived,
 		Status: int(in.Get("DownstreamStatus").Int()), TraceResponse: in.Get("origin_Traceresponse").String(),
-	}})
+	})
 	return true
 }

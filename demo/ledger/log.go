@@ -46,12 +46,12 @@ func Run(stdin io.Reader, stdout, stderr io.Writer, o RunOptions) error {
 		return err
 	}
 	if unread > 0 {
-		fmt.Fprintln(stderr, cannotRead(unread)+".")
+		fmt.Fprintf(stderr, cannotRead+".\n", term.Count(unread, "line"))
 	}
 	var a Answer
 	limit := cmp.Or(o.Limit, DefaultLimit)
 	if o.Trace == "" {
-		a.Requests, a.Total = l.find(limit, every)
+		a.Requests, a.Total = l.find("", limit)
 	} else if a.Requests, a.Total, _ = l.Trace(o.Trace, limit); a.Total == 0 {
 		return fmt.Errorf("trace %s is not in this log", o.Trace)
 	}
@@ -75,12 +75,10 @@ func Run(stdin io.Reader, stdout, stderr io.Writer, o RunOptions) error {
 	return nil
 }
 
-// cannotRead says how many lines cannot be read, and what can.
-func cannotRead(unread int) string {
-	return term.Count(unread, "line") + " of this log may tell of requests and cannot be read; what can be is one JSON\n" +
-		"object a line, the name of its service in front, as docker compose logs (without --no-log-prefix), kubectl logs\n" +
-		"--prefix, podman logs --names and go run ./demo print it"
-}
+// cannotRead is said of a number of lines.
+const cannotRead = `%s of this log may tell of requests and cannot be read; what can be is one JSON
+object a line, the name of its service in front, as docker compose logs (without --no-log-prefix), kubectl logs
+--prefix, podman logs --names and go run ./demo print it`
 
 // requestMark is in what may be a line about a request, in JSON or in a text within JSON.
 var requestMark = regexp.MustCompile(`\{.*\\?"(?:msg\\?": ?\\?"request\\?"|DownstreamStatus\\?":)`)
@@ -89,7 +87,7 @@ var requestMark = regexp.MustCompile(`\{.*\\?"(?:msg\\?": ?\\?"request\\?"|Downs
 // read. A line that comes again is the same line. The error says what a log without any request lacks.
 func (l *Ledger) readLog(r io.Reader) (unread int, err error) {
 	seed, seen := maphash.MakeSeed(), map[uint64]bool{}
-	// PowerShell's > writes UTF-16 with a byte order mark.
+	// PowerShell's > writes UTF-16 with a byte order mark; some pipes lose the mark.
 	in := bufio.NewReaderSize(transform.NewReader(r, unicode.BOMOverride(transform.Nop)), maxLogLine)
 	for {
 		data, _, err := in.ReadLine()
@@ -99,7 +97,7 @@ func (l *Ledger) readLog(r io.Reader) (unread int, err error) {
 		if err != nil {
 			return unread, fmt.Errorf("read the log: %w", err)
 		}
-		service, text := splitPrefix(data)
+		service, text := splitPrefix(bytes.ReplaceAll(data, []byte{0}, nil))
 		line := maphash.Bytes(seed, append([]byte(service+" "), text...))
 		switch {
 		case service != "" && (seen[line] || l.AddLine(service, text)):
@@ -112,7 +110,7 @@ func (l *Ledger) readLog(r io.Reader) (unread int, err error) {
 	case len(l.records) > 0:
 		return unread, nil
 	case unread > 0:
-		return unread, errors.New(cannotRead(unread))
+		return unread, fmt.Errorf(cannotRead, term.Count(unread, "line"))
 	}
 	return unread, errors.New("there is no request in this log: send one to a service, and pipe all lines of the services in, " +
 		"as in docker compose logs | go run ./demo ledger")

@@ -76,6 +76,7 @@ func TestRunReadsEveryFormOfALog(t *testing.T) {
 		"colours and -t":        eachLine(log, func(s, text string) string { return "\x1b[36m" + s + "-1 | \x1b[0m2026-01-02T12:00:00+01:00 " + text }),
 		"Windows":               strings.ReplaceAll(log, "\n", "\r\n"),
 		"PowerShell":            utf16,
+		"UTF-16 without a mark": utf16[len("\xff\xfe"):],
 		"old compose":           eachLine(log, func(s, text string) string { return s + "_1   | " + text }),
 		"podman-compose":        eachLine(log, func(s, text string) string { return "[" + s + "] | " + text }),
 		"podman --names":        eachLine(log, func(s, text string) string { return "demo_" + s + "_1 " + text }),

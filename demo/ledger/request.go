@@ -47,6 +47,22 @@ const (
 	Unknown  Outcome = "unknown"  // the records do not say
 )
 
+// Answer is what GET /api/ledger and demo ledger -json answer with.
+type Answer struct {
+	// Requests are newest first. Of those of a trace there are Total, and the newest are here.
+	Requests []Request `json:"requests"`
+	Total    int       `json:"total,omitempty"`
+	// Services are those that said something of themselves, by name.
+	Services map[string]Telemetry `json:"services,omitempty"`
+}
+
+// Telemetry is what a service's own log says of it.
+type Telemetry struct {
+	Started time.Time `json:"started,omitzero"` // when it began to listen, the last time
+	Vain    string    `json:"vain,omitempty"`   // the endpoint to which it has sent spans in vain since
+	Back    time.Time `json:"back,omitzero"`    // when its spans reached the back end again, the last time
+}
+
 // Request is one request from outside. What is not known of it is absent.
 type Request struct {
 	// Time is when it arrived where it was first seen.

@@ -23,7 +23,7 @@ const (
 type signs [3][]string
 
 // sign sets what a record has in common with others.
-func (r *record) sign() {
+func (r *Record) sign() {
 	if r.response != nil {
 		r.sent[0] = carried([]header.Header{*r.response})
 	}
@@ -53,9 +53,9 @@ func carried(headers []header.Header) (keys []string) {
 
 // tie ties the records of one request, and returns those with which requests begin, by time. It takes
 // as long as there are records, however many of them have ids in common.
-func tie(records []*record) (starts []*record) {
+func tie(records []*Record) (starts []*Record) {
 	all := slices.Clone(records)
-	slices.SortStableFunc(all, func(x, y *record) int { return x.Time.Compare(y.Time) })
+	slices.SortStableFunc(all, func(x, y *Record) int { return x.Time.Compare(y.Time) })
 	for _, r := range all {
 		r.next, r.tied, r.until = nil, false, r.end
 		if r.end.IsZero() {
@@ -65,13 +65,13 @@ func tie(records []*record) (starts []*record) {
 	for i := range len(signs{}) {
 		tieBy(i, all)
 	}
-	return slices.DeleteFunc(all, func(r *record) bool { return r.tied })
+	return slices.DeleteFunc(all, func(r *Record) bool { return r.tied })
 }
 
 // tieBy ties each record, in the order of time, to who sent it, where that can be one sender alone.
-func tieBy(i int, all []*record) {
+func tieBy(i int, all []*Record) {
 	type key struct{ shared, callee string }
-	waiting := map[key][]*record{} // senders
+	waiting := map[key][]*Record{} // senders
 	next := 0
 	for _, r := range all {
 		for ; next < len(all) && !all[next].Time.After(r.Time.Add(clockSlack)); next++ {
@@ -83,7 +83,7 @@ func tieBy(i int, all []*record) {
 		if r.gateway || r.tied {
 			continue
 		}
-		var senders []*record
+		var senders []*Record
 		for _, shared := range r.received[i] {
 			k := key{shared, r.Name}
 			list := waiting[k]

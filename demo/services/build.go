@@ -17,13 +17,12 @@ import (
 	"time"
 
 	"example.com/grafana-tempo-go-demo/demo/discover"
-	"example.com/grafana-tempo-go-demo/demo/term"
 	"example.com/grafana-tempo-go-demo/demo/topology"
 )
 
 // Build compiles the services into a new temporary folder, which the doctor finds. The working folder
-// must be in a clone of the repository. Progress goes to out, every ten seconds or rewriting itself.
-// The error has what the compiler says.
+// must be in a clone of the repository. What is under way is said on out. The error has what the
+// compiler says.
 func Build(ctx context.Context, out io.Writer) (bin string, err error) {
 	bin, err = os.MkdirTemp("", discover.Prefix+strconv.Itoa(os.Getpid())+"-")
 	if err != nil {
@@ -49,13 +48,9 @@ func Build(ctx context.Context, out io.Writer) (bin string, err error) {
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 5 * time.Second
 
-	fmt.Fprintln(out, "building the four services (the first time takes longer)")
+	fmt.Fprintln(out, "building the four services (the first time it can take a minute)")
 	begin := time.Now()
-	stop := term.Progress(out, term.Colours(out), 10*time.Second, func() string {
-		return fmt.Sprintf("still building after %s", time.Since(begin).Round(time.Second))
-	})
 	complaints, err := cmd.CombinedOutput()
-	stop()
 	switch {
 	case ctx.Err() != nil:
 		return bin, context.Cause(ctx)

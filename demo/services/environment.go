@@ -11,7 +11,7 @@ import (
 // Environment returns the variables of a service that are the same wherever it runs; a test in e2e/
 // holds them equal to docker-compose.yaml. What depends on addresses is the caller's to add:
 // UPSTREAM and, for an instrumented service, TRACE_LINK, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT and
-// OTEL_EXPORTER_PROMETHEUS_HOST and _PORT.
+// _LOGS_ENDPOINT, and OTEL_EXPORTER_PROMETHEUS_HOST and _PORT.
 func Environment(s topology.Service) map[string]string {
 	// Collect garbage less often than by default, because the services make much that is
 	// short-lived and little that is not, but harder near the memory that 5,000 visitors at once

@@ -10,11 +10,17 @@ import (
 	"time"
 
 	"go.opentelemetry.io/contrib/propagators/jaeger"
+	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracegrpc"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protopath"
+	"google.golang.org/protobuf/reflect/protorange"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"example.com/grafana-tempo-go-demo/demo/gateway"
 	"example.com/grafana-tempo-go-demo/demo/topology"
@@ -24,10 +30,13 @@ import (
 // collector.
 func (s *Stack) startGateway(ctx context.Context) error {
 	log := s.output.logger(topology.Gateway)
-	exporter, err := otlptracegrpc.New(ctx, otlptracegrpc.WithEndpointURL(s.url(topology.OTLPGRPC).String()))
+	exporter, err := otlptracegrpc.New(ctx,
+		otlptracegrpc.WithEndpointURL(s.url(topology.OTLPGRPC).String()),
+		otlptracegrpc.WithDialOption(grpc.WithUnaryInterceptor(mending)))
 	if err != nil {
 		return fmt.Errorf("gateway's exporter: %w", err)
 	}
+	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { log.Warn("telemetry", "error", err.Error()) }))
 	// A resource that could not be detected completely is used as far as it goes.
 	res, err := resource.New(ctx, resource.WithHost(), resource.WithOS(), resource.WithProcess(), resource.WithTelemetrySDK(),
 		resource.WithAttributes(semconv.ServiceName(topology.Gateway)))
@@ -55,6 +64,25 @@ func (s *Stack) startGateway(ctx context.Context) error {
 	})
 	s.serve(topology.Gateway, http.HandlerFunc(s.guard))
 	return nil
+}
+
+// mending sends a batch of spans. One byte that is not UTF-8, of a client or in the name of the program's
+// folder, would lose it.
+func mending(ctx context.Context, method string, batch, reply any, conn *grpc.ClientConn,
+	invoke grpc.UnaryInvoker, options ...grpc.CallOption) error {
+	err := invoke(ctx, method, batch, reply, conn, options...)
+	if err == nil || !strings.Contains(err.Error(), "invalid UTF-8") {
+		return err
+	}
+	_ = protorange.Range(batch.(proto.Message).ProtoReflect(), func(path protopath.Values) error {
+		last := path.Index(-1)
+		if text, ok := last.Value.Interface().(string); ok && last.Step.Kind() == protopath.FieldAccessStep {
+			mended := protoreflect.ValueOfString(strings.ToValidUTF8(text, "\uFFFD"))
+			path.Index(-2).Value.Message().Set(last.Step.FieldDescriptor(), mended)
+		}
+		return nil
+	})
+	return invoke(ctx, method, batch, reply, conn, options...)
 }
 
 // sampler samples nothing while the active fault wants that.

@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -46,6 +47,16 @@ func TestTraceOnItsWayToTraceparent(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestABadByteCostsTheGatewayNoSpan has one in the command line, which all spans name, and in a request.
+func TestABadByteCostsTheGatewayNoSpan(t *testing.T) {
+	t.Cleanup(func() { os.Args = os.Args[:len(os.Args)-1] })
+	os.Args = append(os.Args, "\xff")
+	s := start(t, options(t))
+	header := get(t, s.URLs().Gateway+"/?a=%ff", "uservice3.localhost").Header.Get("traceresponse")
+	id := strings.Split(header+"--", "-")[1]
+	waitFor(t, "span of the gateway", func() bool { return strings.Contains(s.shape(t.Context(), id), "gateway ReverseProxy") })
 }
 
 func TestPropagatorsOfTheGateway(t *testing.T) {

@@ -40,6 +40,7 @@ func (s *Stack) environment(svc *instance, f *active) map[string]string {
 	if svc.Instrumented {
 		env["TRACE_LINK"] = s.url(topology.Explorer).String() + "/trace/{trace_id}"
 		env["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"] = s.url(topology.OTLPGRPC).String()
+		env["OTEL_EXPORTER_OTLP_LOGS_ENDPOINT"] = s.url(topology.OTLPHTTP).String() + "/v1/logs"
 		env["OTEL_EXPORTER_PROMETHEUS_HOST"], env["OTEL_EXPORTER_PROMETHEUS_PORT"], _ = net.SplitHostPort(svc.metrics)
 	}
 	if list := s.o.Propagators[svc.Name]; list != "" {

@@ -78,6 +78,7 @@ func (s *Stack) start(ctx context.Context) (err error) {
 	// Last, because it changes what is running.
 	s.serve(topology.Explorer, explorer.New(explorer.Options{
 		Tempo:   s.url(topology.Tempo),
+		Loki:    s.url(topology.Tempo), // the same collector
 		Gateway: s.url(topology.Gateway),
 		Ledger:  s.ledger,
 		Faults:  s.lab,

@@ -56,11 +56,11 @@ const maxAdopted = 100
 // for no child; spans that were at work side by side share it. What is left, no span covers: it is
 // unexplained, and charged to nobody.
 func (t *Trace) account() {
-	guests := map[*Span][]Interval{}
+	t.guests = map[*Span][]*Span{}
 	orphans := slices.DeleteFunc(slices.Clone(t.Spans), func(s *Span) bool { return !s.Orphan })
 	for _, s := range orphans[:min(len(orphans), maxAdopted)] {
 		if host := t.host(s); host != nil {
-			guests[host] = append(guests[host], s.Interval)
+			t.guests[host] = append(t.guests[host], s)
 		}
 	}
 	type edge struct {
@@ -72,9 +72,9 @@ func (t *Trace) account() {
 		if s.Dark {
 			continue
 		}
-		others := guests[s]
-		for _, c := range s.Span.Children {
-			others = append(others, t.of[c].Interval)
+		var others []Interval
+		for _, c := range t.below(s) {
+			others = append(others, c.Interval)
 		}
 		slices.SortFunc(others, func(a, b Interval) int { return cmp.Compare(a.From, b.From) })
 		s.Self = without(s.Interval, others)
@@ -118,7 +118,7 @@ func (t *Trace) host(orphan *Span) (host *Span) {
 		below := s.Index >= orphan.Index && s.Index <= orphan.Index+orphan.Below
 		around := s.Interval.From <= orphan.Interval.From && s.Interval.To >= orphan.Interval.To &&
 			s.Duration > orphan.Duration
-		calls := s.Children > 0 || s.Kind != "client"
+		calls := s.Children > 0 || s.Kind != "client" || s.Dark
 		if around && !below && calls && (host == nil || s.Duration <= host.Duration) {
 			host = s
 		}

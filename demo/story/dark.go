@@ -59,3 +59,10 @@ func (d *Dark) plain() bool { return d.service != nil && !d.service.Instrumented
 
 // missing reports whether somebody was called who may have made spans, of which none is here.
 func (t *Trace) missing() bool { return t.Dark != nil && t.Dark.call != nil && !t.Dark.plain() }
+
+// Complete reports whether all of a trace has arrived: the parent of every span, and for every HTTP call
+// that was answered a span of who answered. That is enough: a process sends its spans as they end, so
+// those inside a server's came before it. A trace that calls a service without instrumentation never is.
+func (t *Trace) Complete() bool {
+	return !slices.ContainsFunc(t.Spans, func(s *Span) bool { return s.Orphan || s.Dark && s.Answered() })
+}

@@ -24,6 +24,8 @@ type Hop struct {
 	// Left is what From sent, and Arrived what To received; nil if nobody recorded it.
 	Left    []Header `json:"left"`
 	Arrived []Header `json:"arrived"`
+	// Unchanged reports whether both are known, and are the same.
+	Unchanged bool `json:"unchanged,omitempty"`
 	// Back is the traceresponse of the answer, and BackOf the span that it names, if that is here.
 	Back   *Header  `json:"back"`
 	BackOf *Segment `json:"back_of"`
@@ -103,6 +105,8 @@ func (b beside) hop(h ledger.Hop) Hop {
 	told := Hop{
 		From: h.From, To: h.To, Action: h.Action, Status: h.Status, Left: b.side(h.Left), Arrived: b.side(h.Arrived),
 	}
+	told.Unchanged = h.Left != nil && h.Arrived != nil &&
+		slices.EqualFunc(h.Left, h.Arrived, func(a, b header.Header) bool { return a.Name == b.Name && a.Value == b.Value })
 	headers := h.Arrived
 	if headers == nil {
 		headers = h.Left
@@ -171,11 +175,14 @@ func (b beside) side(headers []header.Header) []Header {
 }
 
 func (b beside) header(x header.Header) Header {
-	told := Header{Name: x.Name, Parts: x.Parts(), Problem: x.Problem}
+	told := Header{Name: x.Name, Parts: x.Parts()}
+	if x.Problem != "" {
+		told.Problem = "Not valid: " + x.Problem
+	}
 	if x.Sampled != nil {
-		told.Facts = "flags " + x.Flags + ", sampled"
+		told.Facts = "Flags " + x.Flags + ", sampled"
 		if x.Unsampled() {
-			told.Facts = "flags " + x.Flags + ", not sampled"
+			told.Facts = "Flags " + x.Flags + ", not sampled"
 		}
 	}
 	if x.TraceID != "" && x.TraceID != b.id {

@@ -76,12 +76,12 @@ func TestHops(t *testing.T) {
 	const (
 		gateway    = "client > gateway: gateway started a trace: no trace id arrived.\n"
 		toService3 = "gateway > uservice3: uber-trace-id carries the span id of [ReverseProxy of gateway]. "
-		continued3 = toService3 + "uservice3 continued the trace: its span's parent is the one named in uber-trace-id. | flags 1, sampled"
+		continued3 = toService3 + "uservice3 continued the trace: its span's parent is the one named in uber-trace-id. | Flags 1, sampled"
 		toService4 = "uservice3 > uservice4: uber-trace-id carries the span id of [other_uservice_call of uservice3]. "
-		continued4 = "uservice4 continued the trace: its span's parent is the one named in uber-trace-id. | flags 1, sampled"
+		continued4 = "uservice4 continued the trace: its span's parent is the one named in uber-trace-id. | Flags 1, sampled"
 		wanted     = "want trace:span:parent:flags, lower-case hexadecimal, with ids of up to 32 and 16 digits that are not all 0"
 		dropped    = "uservice1 dropped the trace: without instrumentation, a service neither reads the header nor sends it on. " +
-			"So nothing ties what uservice1 calls to this request. | flags 1, sampled\n"
+			"So nothing ties what uservice1 calls to this request. | Flags 1, sampled\n"
 	)
 	response := func(traceID string, n int) string { return "00-" + traceID + "-" + spanID(n) + "-01" }
 	healthy := []func(*ledger.Ledger){passed("uservice3", carried(id, 2, 1), response(id, 3)),
@@ -101,14 +101,14 @@ func TestHops(t *testing.T) {
 		{"nothing of it is here, because it is not sampled", []func(*ledger.Ledger){passed("uservice3", carried(id, 2, 0), ""), logs("uservice3", carried(id, 2, 0), id, 3)}, nil,
 			"warn: It is one trace. Where its header is not sampled, services that obey the flag record no span.\n" + gateway +
 				"gateway > uservice3: uber-trace-id carries the id of a span of gateway that was not recorded. " +
-				"uservice3 continued the trace in uber-trace-id, which is not sampled. | flags 0, not sampled\n"},
+				"uservice3 continued the trace in uber-trace-id, which is not sampled. | Flags 0, not sampled\n"},
 		{"uservice3 does not read the format", []func(*ledger.Ledger){passed("uservice3", carried(id, 2, 1), response(other, 3)), logs("uservice3", carried(id, 2, 1), other, 3)},
 			proxied("uservice3", 200), "bad: The trace is cut before uservice3.\n" + gateway + toService3 + "uservice3 ignored uber-trace-id and started trace " + other +
-				": it reads another format; see its OTEL_PROPAGATORS. | flags 1, sampled |  came back\n"},
+				": it reads another format; see its OTEL_PROPAGATORS. | Flags 1, sampled |  came back\n"},
 		{"of a trace that was cut, this is the other half", []func(*ledger.Ledger){passed("uservice3", carried(third, 2, 1), response(id, 3)), logs("uservice3", carried(third, 2, 1), id, 3)},
 			join(inside()), "bad: The trace is cut before uservice3.\n" + gateway + "gateway > uservice3: uber-trace-id carries the id of a span of gateway, in [another trace]. " +
 				"uservice3 ignored uber-trace-id and started trace " + id + ": it reads another format; see its OTEL_PROPAGATORS. " +
-				"| flags 1, sampled of another trace |  came back from [handle_incoming_call of uservice3]\n"},
+				"| Flags 1, sampled of another trace |  came back from [handle_incoming_call of uservice3]\n"},
 		{"uservice1 drops the header", []func(*ledger.Ledger){passed("uservice1", carried(id, 2, 1), ""), logs("uservice1", carried(id, 2, 1), "", 3)}, proxied("uservice1", 200),
 			"warn: The trace ends at uservice1, which dropped it.\n" + gateway + "gateway > uservice1: uber-trace-id carries the span id of [ReverseProxy of gateway]. " + dropped},
 		{"the kernel watches uservice1", []func(*ledger.Ledger){passed("uservice1", carried(id, 2, 1), ""), logs("uservice1", carried(id, 2, 1), "", 3)},
@@ -118,22 +118,22 @@ func TestHops(t *testing.T) {
 		{"the kernel wrote the header, and its span says for whom", []func(*ledger.Ledger){logs("uservice2", carried(id, 5, 1), "", 6)},
 			outside(span(5, 0, "client", "uservice1", "GET", 0, 1000)), "warn: The trace ends at uservice2, which dropped it.\n" +
 				"uservice1 > uservice2: uber-trace-id carries the span id of [GET of uservice1]. " +
-				"uservice2 dropped the trace: without instrumentation, a service neither reads the header nor sends it on. | flags 1, sampled\n"},
+				"uservice2 dropped the trace: without instrumentation, a service neither reads the header nor sends it on. | Flags 1, sampled\n"},
 		{"a foreign service sent it, and uservice4 called another", []func(*ledger.Ledger){logs("uservice4", both(id, 2), id, 3)},
 			one(span(1, 0, "server", "shop", "GET /cart", 0, 1000), span(2, 1, "client", "orders", "GET", 0, 1000),
 				span(3, 2, "server", "uservice4", "handle_incoming_call", 0, 1000), span(4, 3, "server", "warehouse", "count", 100, 900)),
 			"good: It is one trace.\norders > uservice4: uber-trace-id and traceparent carry the span id of [GET of orders]. " +
-				"uservice4 continued the trace: its span's parent is the one named in uber-trace-id and traceparent. | flags 1, sampled | flags 01, sampled\n"},
+				"uservice4 continued the trace: its span's parent is the one named in uber-trace-id. | Flags 1, sampled | Flags 01, sampled\n"},
 		{"a service without spans passes on what it got", []func(*ledger.Ledger){passed("uservice3", carried(id, 2, 1), ""), logs("uservice3", carried(id, 2, 1), id, 2),
 			logs("uservice4", carried(id, 2, 1), id, 6)}, proxied("uservice3", 200), "good: It is one trace.\n" + gateway + toService3 +
-			"uservice3 continued the trace in uber-trace-id, and made no span of its own. | flags 1, sampled\n" +
+			"uservice3 continued the trace in uber-trace-id, and made no span of its own. | Flags 1, sampled\n" +
 			"uservice3 > uservice4: uber-trace-id carries the span id of [ReverseProxy of gateway], passed on by uservice3. " + continued4 + "\n"},
 		{"uservice3 logged nothing", []func(*ledger.Ledger){passed("uservice3", carried(id, 2, 1), "")}, proxied("uservice3", 502),
 			": The records do not say what became of the trace.\n" + gateway + toService3 + "uservice3 logged no request that only this one can be: " +
 				"it was not reached, does not log this path, its log is missing, or several requests carry the same header.\n"},
 		{"the header is no context", []func(*ledger.Ledger){logs("uservice3", header.Headers{header.UberTraceID: "x:1:0:1"}, id, 3)}, inside(),
 			"bad: The trace is cut before uservice3.\nclient > uservice3: uservice3 ignored what arrived and started trace " + id +
-				". uber-trace-id is malformed: " + wanted + ". | " + wanted + "\n"},
+				". uber-trace-id is malformed: " + wanted + ". | Not valid: " + wanted + "\n"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			l := ledger.New(10)

@@ -219,6 +219,13 @@ func (t *Trace) spanNotes(s *Span) (notes []Note) {
 	case s.StatusMessage != "":
 		add("", "", "%s", s.StatusMessage)
 	}
+	switch first := s.first; {
+	case first == nil:
+	case first.Name == s.Name && first.Service == s.Service && first.Interval == s.Interval:
+		add("warn", "error", "This span is here twice: it was sent again.")
+	default:
+		add("warn", "error", "%s has the same id. Ids are unique, so what is below one of the two may belong to the other.", first.label())
+	}
 	if s.End.Before(s.Span.Start) {
 		add("warn", "error", "This span ends before it starts: the clock was set back, or the times are wrong.")
 	}

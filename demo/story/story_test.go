@@ -587,3 +587,23 @@ func BenchmarkTell(b *testing.B) {
 		}
 	}
 }
+
+func TestComplete(t *testing.T) {
+	root, proxy := span(1, 0, "server", "gateway", "GET", 0, 9), span(2, 1, "client", "gateway", "ReverseProxy", 0, 9, answered)
+	server, out := span(3, 2, "server", "uservice3", "handle", 0, 9), span(5, 3, "client", "uservice3", "call", 0, 9, answered)
+	redis, refused := span(4, 3, "client", "uservice3", "redis_call", 0, 9), span(5, 3, "client", "uservice3", "call", 0, 9, asked)
+	for _, tc := range []struct {
+		name  string
+		spans []*tempo.Span
+		want  bool
+	}{
+		{"a parent is missing", one(root, server), false},
+		{"the server of an answered call is missing", one(root, proxy, server, redis, out), false},
+		{"a call that was refused has no server, and a database has none either", one(root, proxy, server, redis, refused), true},
+		{"all there", one(root, proxy, server, out, span(6, 5, "server", "uservice4", "handle", 0, 9)), true},
+	} {
+		if got := Tell(tempo.NewTrace(id, tc.spans), Options{}).Complete(); got != tc.want {
+			t.Errorf("%s: got %v", tc.name, got)
+		}
+	}
+}

@@ -42,7 +42,8 @@ type Trace struct {
 	Status    string    `json:"status,omitempty"`
 	StartedAt time.Time `json:"started_at"`
 	Duration  Time      `json:"duration"`
-	Errors    int       `json:"errors"` // how many spans failed
+	Errors    int       `json:"errors"`           // how many spans failed
+	Failed    string    `json:"failed,omitempty"` // says that, and in how many errors began
 	// Settled reports whether nothing more is expected to arrive.
 	Settled bool `json:"settled"`
 
@@ -54,6 +55,8 @@ type Trace struct {
 	ByService []Row       `json:"by_service"`
 	BySpan    []Row       `json:"by_span"`
 	Plain     *Comparable `json:"plain"` // nil unless an instrumented twin would tell more
+	// Critical says how the critical path was found; empty if it is one span alone.
+	Critical Sentence `json:"critical,omitempty"`
 
 	// Origin is the span in which an error began; nil if there is none, or if no span here says so.
 	Origin *Span `json:"-"`
@@ -65,6 +68,7 @@ type Trace struct {
 	requests    []ledger.Request
 	late        bool // exporters have had their time
 	unexplained []Interval
+	guests      map[*Span][]*Span // spans without their parent, by where they probably belong
 }
 
 // Span is a span and what the trace says of it.
@@ -85,11 +89,14 @@ type Span struct {
 	// Self are the pieces of time in which it waited for no child; none is known of a dark span.
 	Self     []Interval `json:"self"`
 	SelfTime Time       `json:"self_time"` // the sum of Self
+	// Critical are the pieces in which the answer waited for this span and no other: the critical path.
+	Critical []Interval `json:"critical,omitempty"`
 	// Share is its part of the trace's duration: where spans were at work side by side, they share.
 	Share Time `json:"-"`
 
 	Orphan  bool `json:"orphan,omitempty"`  // its parent is not here
 	Circle  bool `json:"circle,omitempty"`  // its parent is below itself
+	Repeat  bool `json:"repeat,omitempty"`  // another span of its kind had its id before
 	Dark    bool `json:"dark,omitempty"`    // an HTTP call of somebody of whom there is no span
 	Outside bool `json:"outside,omitempty"` // the kernel saw it from outside
 	Origin  bool `json:"origin,omitempty"`  // the error began in it
@@ -103,6 +110,8 @@ type Span struct {
 	Notes    []Note `json:"notes,omitempty"`
 
 	Answers []Answer `json:"-"` // in the order of the events
+
+	first *Span // whose id it repeats; nil for none
 }
 
 // Service is a service with its number of spans.
@@ -122,6 +131,7 @@ func Tell(t *tempo.Trace, o Options) *Trace {
 	told.place()
 	told.account()
 	told.find()
+	told.walk()
 	told.Dark = told.darkness()
 	told.ByService = told.rows(func(s *Span) string { return s.Service })
 	told.BySpan = told.rows(func(s *Span) string { return s.Service + "\n" + s.Name })
@@ -138,6 +148,7 @@ func Tell(t *tempo.Trace, o Options) *Trace {
 func (t *Trace) place() {
 	t.Spans = make([]*Span, len(t.tempo.Spans))
 	siblings := map[*tempo.Span]int{} // by their parent, those that are placed
+	first := map[string]*Span{}       // by id and kind: a client's and a server's may share one
 	for i, s := range t.tempo.Spans {
 		from := Time(s.Start.Sub(t.StartedAt))
 		placed := &Span{
@@ -156,6 +167,10 @@ func (t *Trace) place() {
 				above.Callee = i
 			}
 		}
+		if placed.first = first[s.SpanID+s.Kind]; placed.first == nil {
+			first[s.SpanID+s.Kind] = placed
+		}
+		placed.Repeat = placed.first != nil
 		siblings[s.Parent]++
 		placed.Position = siblings[s.Parent]
 		t.Spans[i], t.of[s] = placed, placed
@@ -188,6 +203,12 @@ func (t *Trace) find() {
 			t.Errors++
 		}
 	}
+	if began, all := origins(t.tempo); t.Errors > 0 {
+		t.Failed = plural(t.Errors, "span") + " failed"
+		if n := len(began); all && n > 0 && n < t.Errors {
+			t.Failed = plural(n, "error") + ", " + t.Failed
+		}
+	}
 	t.entry = cmp.Or(t.entry, t.root)
 	if origin := ErrorOrigin(t.tempo); origin != nil {
 		t.Origin = t.of[origin]
@@ -206,15 +227,28 @@ func (t *Trace) Find(spanID string) *Span { return t.of[t.tempo.Span(spanID)] }
 // ErrorOrigin returns the span in which an error began: the first to end of those that failed and
 // have no failed span below them. A call that was answered by somebody of whom the trace has no span
 // does not say where it began, and one that was refused is no error of its own. Nil if no span says so.
-func ErrorOrigin(t *tempo.Trace) (origin *tempo.Span) {
+func ErrorOrigin(t *tempo.Trace) *tempo.Span {
+	began, _ := origins(t)
+	if len(began) == 0 {
+		return nil
+	}
+	return slices.MinFunc(began, func(a, b *tempo.Span) int { return a.End.Compare(b.End) })
+}
+
+// origins are the spans in which errors began. All reports whether no other may have begun elsewhere.
+func origins(t *tempo.Trace) (began []*tempo.Span, all bool) {
 	failed := func(s *tempo.Span) bool { return s.Status == "error" }
+	all = true
 	for _, s := range t.Spans {
-		elsewhere := s.Kind == "client" && len(s.Children) == 0 && s.Answered()
-		if failed(s) && !elsewhere && !refused(s) && !slices.ContainsFunc(s.Children, failed) && (origin == nil || s.End.Before(origin.End)) {
-			origin = s
+		switch {
+		case !failed(s) || slices.ContainsFunc(s.Children, failed) || refused(s):
+		case s.Kind == "client" && len(s.Children) == 0 && s.Answered():
+			all = false
+		default:
+			began = append(began, s)
 		}
 	}
-	return origin
+	return began, all
 }
 
 // refused reports whether a call is marked as failed only because its answer was 4xx: its caller is not.
@@ -233,6 +267,13 @@ func (s *Span) text(keys ...string) string {
 		}
 	}
 	return ""
+}
+
+func plural(n int, one string) string {
+	if n != 1 {
+		one += "s"
+	}
+	return fmt.Sprintf("%d %s", n, one)
 }
 
 // label names a span for a sentence.

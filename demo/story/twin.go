@@ -78,3 +78,20 @@ func (t *Trace) Beside(other *Trace) Twin {
 		Text: fmt.Sprintf("They began %s apart, both answered %s, and are drawn on one time scale.",
 			Time(t.apartFrom(other)), t.Status)}
 }
+
+// With puts another trace beside one, whatever they are.
+func (t *Trace) With(other *Trace) Twin {
+	began, took := Time(other.StartedAt.Sub(t.StartedAt)), other.Duration-t.Duration
+	than := func(d Time, more, less, same string) string {
+		switch {
+		case d > 0:
+			return d.String() + " " + more
+		case d < 0:
+			return (-d).String() + " " + less
+		}
+		return same
+	}
+	return Twin{Title: "Compared with " + other.Title + ": " + other.Subtitle, Trace: other, Scale: max(t.Duration, other.Duration),
+		Text: fmt.Sprintf("It began %s this one, and took %s. Both are drawn on one time scale.",
+			than(began, "after", "before", "with"), than(took, "longer", "less", "as long"))}
+}

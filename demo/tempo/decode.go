@@ -124,12 +124,13 @@ func unixNano(ns uint64) time.Time { return time.Unix(0, int64(ns)) }
 func attributes(list []*commonpb.KeyValue) map[string]any {
 	m := make(map[string]any, len(list))
 	for _, kv := range list {
-		m[kv.Key] = value(kv.Value)
+		m[kv.Key] = Plain(kv.Value)
 	}
 	return m
 }
 
-func value(v *commonpb.AnyValue) any {
+// Plain is a value of OTLP in Go's own types.
+func Plain(v *commonpb.AnyValue) any {
 	switch v := v.GetValue().(type) {
 	case *commonpb.AnyValue_StringValue:
 		return v.StringValue
@@ -144,7 +145,7 @@ func value(v *commonpb.AnyValue) any {
 	case *commonpb.AnyValue_ArrayValue:
 		values := []any{}
 		for _, element := range v.ArrayValue.GetValues() {
-			values = append(values, value(element))
+			values = append(values, Plain(element))
 		}
 		return values
 	case *commonpb.AnyValue_KvlistValue:

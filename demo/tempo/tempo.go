@@ -1,4 +1,5 @@
-// Package tempo asks a Grafana Tempo, or package collector, for traces and makes trees of them.
+// Package tempo asks a Grafana Tempo, or package collector, for traces and makes trees of them. It asks a
+// Loki, or package collector, for the log lines of a trace.
 package tempo
 
 import (
@@ -27,8 +28,10 @@ var ErrNotFound = errors.New("trace not found")
 // maxAnswerBytes bounds how much of an answer is read. Tempo itself refuses far smaller traces.
 const maxAnswerBytes = 256 << 20
 
-// Client asks one trace store. It is safe for concurrent use.
+// Client asks one trace store, or log store. It is safe for concurrent use.
 type Client struct {
+	// Store is what the errors call it; empty means trace store.
+	Store string
 	// URL is where the trace store's API is, such as http://127.0.0.1:3200.
 	URL string
 	// HTTP makes the requests; nil means http.DefaultClient. Deadlines come from the contexts.
@@ -100,22 +103,22 @@ func (c *Client) shown() string {
 func (c *Client) get(
 	ctx context.Context, path string, params url.Values, accept string,
 ) (body []byte, mediaType string, err error) {
-	u := strings.TrimSuffix(c.URL, "/") + path
+	u, store := strings.TrimSuffix(c.URL, "/")+path, cmp.Or(c.Store, "trace store")
 	if len(params) > 0 {
 		u += "?" + params.Encode()
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u, nil)
 	if err != nil {
-		return nil, "", fmt.Errorf("the trace store's URL %q is wrong, it should look like http://127.0.0.1:3200: %w", c.URL, err)
+		return nil, "", fmt.Errorf("the %s's URL %q is wrong, it should look like http://127.0.0.1:3200: %w", store, c.URL, err)
 	}
 	req.Header.Set("Accept", accept)
 	res, err := cmp.Or(c.HTTP, http.DefaultClient).Do(req)
 	if err != nil {
 		if ctx.Err() != nil {
-			return nil, "", fmt.Errorf("no answer from the trace store in time: %w", err)
+			return nil, "", fmt.Errorf("no answer from the %s in time: %w", store, err)
 		}
-		return nil, "", fmt.Errorf("no trace store answers at %s, start it (go run ./demo, or docker compose up) "+
-			"or correct the address: %w", c.shown(), err)
+		return nil, "", fmt.Errorf("no %s answers at %s, start it (go run ./demo, or docker compose up) "+
+			"or correct the address: %w", store, c.shown(), err)
 	}
 	defer res.Body.Close()
 	if res.StatusCode != http.StatusOK {

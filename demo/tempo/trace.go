@@ -86,27 +86,6 @@ func (t *Trace) Bounds() (start, end time.Time) {
 	return start, end
 }
 
-// Complete reports whether all of a trace has arrived: it has a root, every span's parent, and for
-// every HTTP client that got an answer the span of the server that gave it. That is enough: a
-// process sends its spans as they end, so those inside a server's came before it. A trace that
-// calls a service without instrumentation is never complete.
-func (t *Trace) Complete() bool {
-	root := false
-	for _, s := range t.Spans {
-		switch {
-		case s.ParentID == "":
-			root = true
-		case t.Span(s.ParentID) == nil:
-			return false
-		}
-		served := slices.ContainsFunc(s.Children, func(c *Span) bool { return c.Kind == "server" })
-		if s.Kind == "client" && s.Asked() && s.Answered() && !served {
-			return false
-		}
-	}
-	return root
-}
-
 // inOrder compares spans by start. Of two that start together, the longer one may hold the other.
 func inOrder(a, b *Span) int {
 	return cmp.Or(a.Start.Compare(b.Start), b.End.Compare(a.End), cmp.Compare(a.SpanID, b.SpanID))

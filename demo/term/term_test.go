@@ -1,10 +1,7 @@
 package term
 
 import (
-	"bytes"
-	"runtime"
 	"slices"
-	"strings"
 	"testing"
 )
 
@@ -35,51 +32,18 @@ func TestHang(t *testing.T) {
 
 func TestWords(t *testing.T) {
 	for got, want := range map[string]string{
-		Count(1, "span"):                      "1 span",
-		Count(0, "span"):                      "0 spans",
-		List([]string{"a"}):                   "a",
-		List([]string{"a", "b", "c"}):         "a, b or c",
-		Clean("a\x1b[1m\u202eb\xff"):          "a\uFFFD[1m\uFFFDb\uFFFD",
-		Fit("uservice3", 5, "."):              "user.",
-		Pad("日", 3) + "|":                     "日 |",
-		ASCII("2×…", map[rune]rune{'×': 'x'}): "2x?",
-		Paint(true, Red, "x"):                 Red + "x" + Reset,
-		Paint(false, Red, "x"):                "x",
+		Count(1, "span"):              "1 span",
+		Count(0, "span"):              "0 spans",
+		List([]string{"a"}):           "a",
+		List([]string{"a", "b", "c"}): "a, b or c",
+		Clean("a\x1b[1m\u202eb\xff"):  "a\uFFFD[1m\uFFFDb\uFFFD",
+		Fit("uservice3", 5, "."):      "user.",
+		Pad("日", 3) + "|":             "日 |",
+		Paint(true, Red, "x"):         Red + "x" + Reset,
+		Paint(false, Red, "x"):        "x",
 	} {
 		if got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}
-	}
-}
-
-func TestASCIIOnly(t *testing.T) {
-	for _, tc := range []struct {
-		env  map[string]string
-		want bool
-	}{
-		{map[string]string{"LANG": "de_DE.UTF-8"}, false},
-		{map[string]string{"LANG": "en_US.utf8"}, false},
-		{map[string]string{"LANG": "C"}, true},
-		{map[string]string{"LANG": "en_US.UTF-8", "LC_ALL": "C"}, true},
-		{map[string]string{"LANG": "C", "LC_CTYPE": "UTF-8"}, false},
-		{nil, runtime.GOOS != "windows"},
-	} {
-		if got := ASCIIOnly(func(name string) string { return tc.env[name] }); got != tc.want {
-			t.Errorf("%v: got %v", tc.env, got)
-		}
-	}
-}
-
-func TestProgress(t *testing.T) {
-	var b bytes.Buffer
-	shown := make(chan struct{}, 100)
-	stop := Progress(&b, true, 0, func() string {
-		shown <- struct{}{}
-		return strings.Repeat("x", 100)
-	})
-	<-shown
-	stop()
-	if got := b.String(); !strings.HasPrefix(got, ClearLine+"xxx") || !strings.HasSuffix(got, "x"+ClearLine) {
-		t.Errorf("got %q", got)
 	}
 }

@@ -1,14 +1,10 @@
 package term
 
 import (
-	"fmt"
 	"io"
 	"os"
 	"runtime"
 	"strconv"
-	"strings"
-	"sync"
-	"time"
 
 	"golang.org/x/term"
 )
@@ -55,53 +51,8 @@ func Width(w io.Writer) int {
 	return min(columns, 160)
 }
 
-// ASCIIOnly reports whether the locale cannot show box-drawing characters. Windows has no such
-// variables, and Go writes UTF-16 to its console.
-func ASCIIOnly(getenv func(string) string) bool {
-	for _, name := range []string{"LC_ALL", "LC_CTYPE", "LANG"} { // POSIX: the first that is set decides
-		if v := getenv(name); v != "" {
-			v = strings.ToLower(v)
-			return !strings.Contains(v, "utf-8") && !strings.Contains(v, "utf8")
-		}
-	}
-	return runtime.GOOS != "windows"
-}
-
 // ClearLine takes back what stands on the terminal's line.
 const ClearLine = "\r\x1b[K"
 
 // Rewrite replaces the terminal's line. It cuts it, because one that wraps cannot be replaced.
 func Rewrite(text string) string { return ClearLine + Fit(text, DefaultWidth-2, "") }
-
-// Progress shows how far something is until stop is called. On a live terminal it is one line that
-// rewrites itself five times a second and is gone at the end. Elsewhere it is a line at each interval.
-func Progress(w io.Writer, live bool, interval time.Duration, text func() string) (stop func()) {
-	if live {
-		interval = 200 * time.Millisecond
-	}
-	done := make(chan struct{})
-	var stopped sync.WaitGroup
-	stopped.Go(func() {
-		tick := time.NewTicker(interval)
-		defer tick.Stop()
-		for {
-			select {
-			case <-done:
-				return
-			case <-tick.C:
-				if live {
-					fmt.Fprint(w, Rewrite(text()))
-				} else {
-					fmt.Fprintln(w, text())
-				}
-			}
-		}
-	})
-	return func() {
-		close(done)
-		stopped.Wait()
-		if live {
-			fmt.Fprint(w, ClearLine)
-		}
-	}
-}

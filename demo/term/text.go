@@ -83,16 +83,3 @@ func List(words []string) string {
 	}
 	return strings.Join(words[:last], ", ") + " or " + words[last]
 }
-
-// ASCII replaces what is not 7-bit: by the replacement listed, or by a question mark.
-func ASCII(s string, replacements map[rune]rune) string {
-	return strings.Map(func(r rune) rune {
-		if ascii, ok := replacements[r]; ok {
-			return ascii
-		}
-		if r > unicode.MaxASCII {
-			return '?'
-		}
-		return r
-	}, s)
-}

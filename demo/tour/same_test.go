@@ -121,7 +121,7 @@ func TestAllSayTheSame(t *testing.T) {
 				t.Fatal(err)
 			}
 			told := story.Tell(trace, story.Options{})
-			report := Report{Plain: &visit.Answer{}, Instrumented: &visit.Answer{}, Complete: true, told: []*story.Trace{told}}
+			report := Report{Plain: Call{Answer: &visit.Answer{}}, Instrumented: Call{Answer: &visit.Answer{}, Trace: told}}
 			var text bytes.Buffer
 			if err := report.Text(&text); err != nil {
 				t.Fatal(err)

@@ -4,7 +4,6 @@ import (
 	_ "embed"
 	"io"
 	"net/http"
-	"os"
 	"regexp"
 	"strings"
 	"text/template"
@@ -13,7 +12,6 @@ import (
 	"example.com/grafana-tempo-go-demo/demo/ledger"
 	"example.com/grafana-tempo-go-demo/demo/story"
 	"example.com/grafana-tempo-go-demo/demo/term"
-	"example.com/grafana-tempo-go-demo/demo/topology"
 )
 
 //go:embed story.tmpl
@@ -29,26 +27,21 @@ var page = template.Must(template.New("tour").Funcs(template.FuncMap{
 
 // Text prints the story for people, as wide as the terminal. The error is w's.
 func (r *Report) Text(w io.Writer) error {
-	told := r.told[0]
-	drawing := draw(told, term.Width(w), term.Colours(w))
-	if term.ASCIIOnly(os.Getenv) {
-		drawing = term.ASCII(drawing, ascii)
-	}
+	trace := r.Instrumented.Trace
 	var notes []string
-	for _, note := range told.Notes {
+	for _, note := range trace.Notes {
 		notes = append(notes, note.String())
 	}
 	return page.Execute(w, struct {
 		*Report
-		Drawing string
-		Timeout time.Duration
-		Failed  bool
-		Notes   []string
-		Calls   []call
-		SpanIn  func(ledger.Hop) string
-		Asked   func(query string) bool
-	}{r, drawing, traceTimeout, told.Errors > 0, notes,
-		[]call{{topology.Uservice1, r.Ledger.Plain}, {topology.Uservice3, r.Ledger.Instrumented}}, r.spanIn,
+		Drawing          string
+		Timeout          time.Duration
+		Complete, Failed bool
+		Notes            []string
+		Calls            []Call
+		SpanIn           func(ledger.Hop) string
+		Asked            func(query string) bool
+	}{r, draw(trace, term.Width(w), term.Colours(w)), traceTimeout, trace.Complete(), trace.Errors > 0, notes, []Call{r.Plain, r.Instrumented}, r.spanIn,
 		func(query string) bool { return strings.Contains(r.Instrumented.URL, query) }})
 }
 
@@ -61,15 +54,11 @@ func carried(h ledger.Hop) string {
 	return header.Name + " " + longID.ReplaceAllString(header.Value, "$1..")
 }
 
+var longID = regexp.MustCompile(`\b([0-9a-f]{8})[0-9a-f]{8,}\b`)
+
 // hang wraps a text for 80 columns, indented by some of them.
 func hang(indent int, text string) string {
 	return strings.TrimSuffix(term.Hang(strings.Repeat(" ", indent), term.Clean(text), term.DefaultWidth), "\n")
-}
-
-// call is a call with what the ledger has of it, or nil.
-type call struct {
-	Of   string
-	Hops *ledger.Request
 }
 
 // spanIn names the span whose id the header carries that arrived at a hop; empty if it carries none.
@@ -78,12 +67,13 @@ func (r *Report) spanIn(h ledger.Hop) string {
 		return ""
 	}
 	header := h.Arrived[0]
-	for _, t := range r.told {
-		if s := t.Find(header.SpanID); t.ID == header.TraceID && s != nil {
+	for _, t := range []*story.Trace{r.Instrumented.Trace, r.Plain.Trace} {
+		if t == nil || t.ID != header.TraceID {
+			continue
+		}
+		if s := t.Find(header.SpanID); s != nil {
 			return s.Name + " of " + s.Service
 		}
 	}
 	return "a span of " + header.Sender + ", which has not arrived"
 }
-
-var longID = regexp.MustCompile(`\b([0-9a-f]{8})[0-9a-f]{8,}\b`)

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"time"
 
 	"example.com/grafana-tempo-go-demo/demo/header"
@@ -40,16 +39,15 @@ type Options struct {
 
 // Report is what is known of the two calls.
 type Report struct {
-	Plain, Instrumented *visit.Answer
-	// Complete reports whether all spans of the second call were there; see tempo.Trace.Complete.
-	Complete bool
-	Ledger   Ledger
-
-	told []*story.Trace // of the second call, and of the first, if it was found
+	Plain, Instrumented Call
 }
 
-// Ledger has the two calls' entries in the hop ledger, or nil.
-type Ledger struct{ Plain, Instrumented *ledger.Request }
+// Call is a call with what is known of it.
+type Call struct {
+	*visit.Answer
+	Hops  *ledger.Request // nil if the ledger has not got it
+	Trace *story.Trace    // nil if it was not found
+}
 
 // Run starts everything on free ports, makes the two calls and stops everything. What it starts is
 // gone when it returns. It gives up when ctx ends, and kills what still stops then when kill ends.
@@ -78,92 +76,78 @@ func observe(ctx context.Context, s *stack.Stack, o Options) (*Report, error) {
 		case <-ctx.Done():
 		}
 	}()
-	gateway, err := url.Parse(s.URLs().Gateway)
-	if err != nil {
-		return nil, err
-	}
-	call := func(service string) (*visit.Answer, error) {
-		want := visit.Request{Service: service, Fail: o.Fail, Slow: o.Slow}
-		answer, err := visit.Get(ctx, transport, gateway, want, "demo-tour")
+	client := visit.Client()
+	call := func(service string) (c Call, err error) {
+		c.Answer, err = visit.Get(ctx, client, s.URLs().Gateway,
+			visit.Request{Service: service, Fail: o.Fail, Slow: o.Slow}, "demo-tour")
 		switch {
 		case ctx.Err() != nil:
-			return nil, fmt.Errorf("call %s: %w", want.Service, context.Cause(ctx))
+			return c, fmt.Errorf("call %s: %w", service, context.Cause(ctx))
 		case err != nil:
-			return nil, fmt.Errorf("call %s: %w", want.Service, err)
-		case answer.Status != http.StatusOK && want.Fail == "":
-			return nil, fmt.Errorf("%s answered %d", answer.URL, answer.Status)
+			return c, fmt.Errorf("call %s: %w", service, err)
+		case c.Status != http.StatusOK && o.Fail == "":
+			return c, fmt.Errorf("%s answered %d", c.URL, c.Status)
 		}
-		return answer, nil
+		return c, nil
 	}
 	var r Report
+	var err error
 	if r.Plain, err = call(topology.Uservice1); err != nil {
 		return nil, err
 	}
 	if r.Instrumented, err = call(topology.Uservice3); err != nil {
 		return nil, err
 	}
-	id, err := traceID(r.Instrumented.TraceResponse)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", r.Instrumented.URL, err)
+	id := header.Decode(header.TraceResponse, r.Instrumented.TraceResponse)
+	if id.TraceID == "" {
+		return nil, fmt.Errorf("%s: no usable traceresponse header: %q: %s", r.Instrumented.URL, id.Value, id.Problem)
 	}
-	client := &tempo.Client{URL: s.URLs().Tempo, HTTP: &http.Client{Transport: transport}}
-	trace, complete, err := fetch(ctx, client, id, traceTimeout)
+	store := &tempo.Client{URL: s.URLs().Tempo, HTTP: client}
+	trace, err := fetch(ctx, store, id.TraceID, traceTimeout)
 	if err != nil {
 		return nil, err
 	}
-	r.Complete = complete
-	r.Ledger = readHops(ctx, s.Ledger(), o.Fail)
+	r.readHops(ctx, s.Ledger(), o.Fail)
 	var known story.Options
-	if r.Ledger.Instrumented != nil {
-		known.Requests = []ledger.Request{*r.Ledger.Instrumented}
+	if hops := r.Instrumented.Hops; hops != nil {
+		known.Requests = []ledger.Request{*hops}
 	}
-	r.told = []*story.Trace{story.Tell(trace, known)}
-	if plain := r.Ledger.Plain; plain != nil && len(plain.Traces) > 0 {
+	r.Instrumented.Trace = story.Tell(trace, known)
+	if hops := r.Plain.Hops; hops != nil && len(hops.Traces) > 0 {
 		// The gateway's spans of a later call are there, so those of this one are.
-		if trace, err := client.Trace(ctx, plain.Traces[0]); err == nil {
-			r.told = append(r.told, story.Tell(trace, story.Options{}))
+		if trace, err := store.Trace(ctx, hops.Traces[0]); err == nil {
+			r.Plain.Trace = story.Tell(trace, story.Options{})
 		}
 	}
 	return &r, nil
 }
 
-// transport reaches parts on this machine, whatever HTTP_PROXY says.
-var transport = &http.Transport{}
-
-// traceID takes the trace id out of a traceresponse header.
-func traceID(response string) (string, error) {
-	h := header.Decode(header.TraceResponse, response)
-	if h.TraceID == "" {
-		return "", fmt.Errorf("the answer has no usable traceresponse header: %q: %s", h.Value, h.Problem)
-	}
-	return h.TraceID, nil
-}
-
-// fetch waits until a trace is complete and returns it. At the limit it returns what there is, and
-// complete is false; no span at all is an error.
-func fetch(ctx context.Context, c *tempo.Client, id string, limit time.Duration) (trace *tempo.Trace, complete bool, err error) {
+// fetch waits until a trace is complete and returns it. At the limit it returns what there is; no span at
+// all is an error.
+func fetch(ctx context.Context, c *tempo.Client, id string, limit time.Duration) (trace *tempo.Trace, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("trace %s did not arrive within %s", id, limit))
 	defer cancel()
+	complete := false
 	poll(ctx, 50*time.Millisecond, func() bool {
-		var t *tempo.Trace
-		if t, err = c.Trace(ctx, id); err == nil {
-			trace, complete = t, t.Complete()
+		var found *tempo.Trace
+		if found, err = c.Trace(ctx, id); err != nil {
+			return !errors.Is(err, tempo.ErrNotFound)
 		}
-		return complete || err != nil && !errors.Is(err, tempo.ErrNotFound)
+		trace, complete = found, story.Tell(found, story.Options{}).Complete()
+		return complete
 	})
 	switch {
 	case complete, trace != nil && errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return trace, complete, nil
+		return trace, nil
 	case ctx.Err() != nil:
-		return nil, false, context.Cause(ctx)
-	default:
-		return nil, false, fmt.Errorf("fetch trace %s: %w", id, err)
+		return nil, context.Cause(ctx)
 	}
+	return nil, fmt.Errorf("fetch trace %s: %w", id, err)
 }
 
-// readHops returns what the ledger has of the two calls, as soon as all that is expected is there:
-// the services' lines come through pipes. What has not come within ledgerTimeout is missing.
-func readHops(ctx context.Context, l *ledger.Ledger, fail string) (found Ledger) {
+// readHops reads what the ledger has of the two calls, as soon as all that is expected is there: the
+// services' lines come through pipes. What has not come within ledgerTimeout is missing.
+func (r *Report) readHops(ctx context.Context, l *ledger.Ledger, fail string) {
 	ctx, cancel := context.WithTimeout(ctx, ledgerTimeout)
 	defer cancel()
 	hops := 3            // client to gateway to uservice3 to uservice4
@@ -171,19 +155,18 @@ func readHops(ctx context.Context, l *ledger.Ledger, fail string) (found Ledger)
 		hops = 2
 	}
 	poll(ctx, 10*time.Millisecond, func() bool {
-		for _, r := range l.Recent(10) {
+		for _, found := range l.Recent(10) {
 			switch {
-			case len(r.Hops) < 2: // it did not pass the gateway, or not yet
-			case r.Hops[1].To == topology.Uservice1:
-				found.Plain = &r
-			case r.Hops[1].To == topology.Uservice3:
-				found.Instrumented = &r
+			case len(found.Hops) < 2: // it did not pass the gateway, or not yet
+			case found.Hops[1].To == topology.Uservice1:
+				r.Plain.Hops = &found
+			case found.Hops[1].To == topology.Uservice3:
+				r.Instrumented.Hops = &found
 			}
 		}
-		return found.Plain != nil && found.Plain.Outcome == ledger.Ended &&
-			found.Instrumented != nil && len(found.Instrumented.Hops) >= hops
+		return r.Plain.Hops != nil && r.Plain.Hops.Outcome == ledger.Ended &&
+			r.Instrumented.Hops != nil && len(r.Instrumented.Hops.Hops) >= hops
 	})
-	return found
 }
 
 // poll tries something until it is done or ctx ends.

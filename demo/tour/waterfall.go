@@ -19,11 +19,6 @@ const (
 // colours are those of the services, in order of appearance. Red is kept for errors.
 var colours = []string{"\x1b[36m", "\x1b[33m", "\x1b[35m", "\x1b[32m", "\x1b[34m"}
 
-// ascii draws for terminals whose locale is not UTF-8.
-var ascii = map[rune]rune{
-	'├': '|', '└': '`', '│': '|', '─': '-', '█': '=', '░': '?', '▏': '|', '…': '~', 'µ': 'u',
-}
-
 // The lines of the tree, by whether a span with the same parent follows.
 var (
 	branch = map[bool]string{true: "├─ ", false: "└─ "}

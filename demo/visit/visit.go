@@ -33,60 +33,64 @@ type Answer struct {
 	URL        string  `json:"url"` // as a browser would ask, such as http://uservice3.localhost:8000/?fail=redis
 	Status     int     `json:"status"`
 	DurationMS float64 `json:"duration_ms"` // page included
+	Page       []byte  `json:"-"`           // at most 1 MiB of it
 	// TraceResponse is the header of that name, 00-<trace id>-<span id>-<flags>; the plain pair
 	// sends none. https://www.w3.org/TR/trace-context-2/#traceresponse-header
 	TraceResponse string `json:"traceresponse,omitempty"`
 }
 
-// Get sends one GET through the gateway, a base URL. It follows no redirect: that is an answer, too.
-func Get(ctx context.Context, transport http.RoundTripper, gateway *url.URL, want Request, userAgent string) (*Answer, error) {
+// Get sends one GET through the gateway, a base URL.
+func Get(ctx context.Context, client *http.Client, gateway string, want Request, userAgent string) (*Answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	u := gateway.JoinPath("/")
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, gateway, nil)
+	if err != nil {
+		return nil, err
+	}
 	query := url.Values{}
 	for name, dependency := range map[string]string{"fail": want.Fail, "slow": want.Slow} {
 		if dependency != "" {
 			query.Set(name, dependency)
 		}
 	}
-	u.RawQuery = query.Encode()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
-	if err != nil {
-		return nil, err
-	}
+	req.URL = req.URL.JoinPath("/")
+	req.URL.RawQuery = query.Encode()
 	req.Host = topology.Host(want.Service)
-	if port := u.Port(); port != "" { // as a browser would send it
+	if port := req.URL.Port(); port != "" { // as a browser would send it
 		req.Host = net.JoinHostPort(req.Host, port)
 	}
 	req.Header.Set("User-Agent", userAgent)
 	req.Header.Set("Accept", "text/html")
 
 	sent := time.Now()
-	res, err := transport.RoundTrip(req)
+	res, err := client.Do(req)
 	if err != nil {
 		return nil, err
 	}
 	defer res.Body.Close()
-	if _, err := io.Copy(io.Discard, io.LimitReader(res.Body, maxPageBytes)); err != nil {
-		return nil, err
-	}
-	u.Host, u.User = req.Host, nil
+	page, err := io.ReadAll(io.LimitReader(res.Body, maxPageBytes))
+	asked := url.URL{Scheme: req.URL.Scheme, Host: req.Host, Path: req.URL.Path, RawQuery: req.URL.RawQuery}
 	return &Answer{
 		Service:       want.Service,
-		URL:           u.String(),
+		URL:           asked.String(),
 		Status:        res.StatusCode,
 		DurationMS:    float64(time.Since(sent).Microseconds()) / 1000,
+		Page:          page,
 		TraceResponse: res.Header.Get("traceresponse"),
-	}, nil
+	}, err
 }
 
-// Transport returns the way to parts that are on this machine or beside it, whatever HTTP_PROXY says.
-func Transport() http.RoundTripper {
-	return plain{&http.Transport{
-		DialContext:         (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
-		MaxIdleConnsPerHost: 64,
-		IdleConnTimeout:     30 * time.Second,
-	}}
+// Client returns a client for parts that are on this machine or beside it, whatever HTTP_PROXY says. To
+// it a redirect is an answer, mostly one that asks for a login.
+func Client() *http.Client {
+	return &http.Client{
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		Transport: plain{&http.Transport{
+			DialContext:         (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
+			MaxIdleConnsPerHost: 64,
+			IdleConnTimeout:     30 * time.Second,
+		}},
+	}
 }
 
 // plain refuses 101 Switching Protocols: the body of that answer is the bare connection, of which no

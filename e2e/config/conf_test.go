@@ -92,12 +92,48 @@ func TestPrometheusScrapesOurMetrics(t *testing.T) {
 	})
 }
 
-// grafanaSource is a data source as Grafana provisions it.
+// grafanaSource is a data source as Grafana provisions it, with the keys of jsonData that its own types of Prometheus,
+// Loki and Tempo have. Others would be ignored in silence.
 type grafanaSource struct {
 	Name, UID, Type, Access, URL string
 	IsDefault                    bool `yaml:"isDefault"`
 	Editable                     bool
-	JSONData                     map[string]any `yaml:"jsonData"`
+	JSONData                     struct {
+		HTTPMethod   string `yaml:"httpMethod"`
+		TimeInterval string `yaml:"timeInterval"`
+		ManageAlerts *bool  `yaml:"manageAlerts"`
+
+		ExemplarTraceIDDestinations []struct {
+			Name          string
+			DatasourceUID string `yaml:"datasourceUid"`
+		} `yaml:"exemplarTraceIdDestinations"`
+		DerivedFields []struct {
+			Name, URL       string
+			MatcherType     string `yaml:"matcherType"`
+			MatcherRegex    string `yaml:"matcherRegex"`
+			URLDisplayLabel string `yaml:"urlDisplayLabel"`
+			DatasourceUID   string `yaml:"datasourceUid"`
+		} `yaml:"derivedFields"`
+
+		StreamingEnabled struct{ Search, Metrics bool } `yaml:"streamingEnabled"`
+		NodeGraph        struct{ Enabled bool }         `yaml:"nodeGraph"`
+		ServiceMap       struct {
+			DatasourceUID string `yaml:"datasourceUid"`
+		} `yaml:"serviceMap"`
+		TracesToLogs    tracesTo `yaml:"tracesToLogsV2"`
+		TracesToMetrics tracesTo `yaml:"tracesToMetrics"`
+	} `yaml:"jsonData"`
+}
+
+// tracesTo leads from a span to another signal.
+type tracesTo struct {
+	DatasourceUID      string `yaml:"datasourceUid"`
+	SpanStartTimeShift string `yaml:"spanStartTimeShift"`
+	SpanEndTimeShift   string `yaml:"spanEndTimeShift"`
+	Tags               []struct{ Key, Value string }
+	CustomQuery        bool `yaml:"customQuery"`
+	Query              string
+	Queries            []struct{ Name, Query string }
 }
 
 // grafanaSources returns Grafana's data sources by uid.

@@ -2,6 +2,7 @@ package config
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/url"
 	slash "path"
@@ -11,11 +12,13 @@ import (
 	"testing"
 
 	"github.com/compose-spec/compose-go/v2/types"
+	"github.com/grafana/grafana-foundation-sdk/go/cog"
+	"github.com/grafana/grafana-foundation-sdk/go/cog/plugins"
+	"github.com/grafana/grafana-foundation-sdk/go/dashboard"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/rulefmt"
 	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/prometheus/prometheus/rules"
-	"go.yaml.in/yaml/v3"
 
 	"example.com/grafana-tempo-go-demo/e2e/internal/compose"
 	"example.com/grafana-tempo-go-demo/e2e/internal/grafana"
@@ -25,11 +28,16 @@ import (
 func TestFoldersAreMountedWhereTheyAreLookedFor(t *testing.T) {
 	services := compose.Project(t, nil).Services
 	var conf struct {
-		Providers []struct{ Options struct{ Path string } }
+		APIVersion int `yaml:"apiVersion"`
+		Providers  []struct {
+			Name, Type, Folder    string
+			AllowUIUpdates        bool `yaml:"allowUiUpdates"`
+			DisableDeletion       bool `yaml:"disableDeletion"`
+			UpdateIntervalSeconds int  `yaml:"updateIntervalSeconds"`
+			Options               struct{ Path string }
+		}
 	}
-	if err := yaml.Unmarshal(repo.Read(t, "conf/grafana/providers/providers.yaml"), &conf); err != nil {
-		t.Fatal(err)
-	}
+	decode(t, "conf/grafana/providers/providers.yaml", &conf)
 	home := compose.Variable(services["grafana"], "GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH")
 	repo.Read(t, "conf/grafana/dashboards/"+slash.Base(home))
 	for _, test := range []struct{ service, folder, source string }{
@@ -42,6 +50,22 @@ func TestFoldersAreMountedWhereTheyAreLookedFor(t *testing.T) {
 			return v.Target == test.folder && strings.HasSuffix(v.Source, test.source)
 		}) {
 			t.Errorf("%s looks in %s, where %s is not mounted", test.service, test.folder, test.source)
+		}
+	}
+}
+
+// TestDashboardsHaveGrafanasFields: Grafana ignores others in silence. What the types call required it fills in itself.
+func TestDashboardsHaveGrafanasFields(t *testing.T) {
+	plugins.RegisterDefaultPlugins()
+	for _, name := range repo.Files(t, "conf/grafana/dashboards", "*.json") {
+		var errs cog.BuildErrors
+		if err := new(dashboard.Dashboard).UnmarshalJSONStrict(repo.Read(t, "conf/grafana/dashboards/"+name)); err != nil && !errors.As(err, &errs) {
+			t.Errorf("%s: %v", name, err)
+		}
+		for _, err := range errs {
+			if !strings.HasPrefix(err.Message, "required field") {
+				t.Errorf("%s: %v", name, err)
+			}
 		}
 	}
 }
@@ -191,15 +215,15 @@ func TestTheTraceIDHasOneName(t *testing.T) {
 		value any
 		want  string
 	}{
-		"from an exemplar to its trace":   {prometheus["exemplarTraceIdDestinations"], "name:" + name + "]"},
-		"from a log line to its trace":    {loki["derivedFields"], "matcherRegex:^" + name + "$$ matcherType:label"},
-		"what the tour tells to click":    {loki["derivedFields"], "urlDisplayLabel:Open the trace"},
-		"from a span to its log lines":    {tempo["tracesToLogsV2"], `| ` + name + `="$${__trace.traceId}"`},
-		"to the log lines of its service": {tempo["tracesToLogsV2"], "[map[key:service.name value:service_name]]"},
-		"from a span to its metrics":      {tempo["tracesToMetrics"], "[map[key:service.name value:service]]"},
-		"from the traces to their graph":  {tempo["serviceMap"], "datasourceUid:prometheus"},
+		"from an exemplar to its trace":   {prometheus.ExemplarTraceIDDestinations, "Name:" + name},
+		"from a log line to its trace":    {loki.DerivedFields, "MatcherType:label MatcherRegex:^" + name + "$$"},
+		"what the tour tells to click":    {loki.DerivedFields, "URLDisplayLabel:Open the trace"},
+		"from a span to its log lines":    {tempo.TracesToLogs, `| ` + name + `="$${__trace.traceId}"`},
+		"to the log lines of its service": {tempo.TracesToLogs, "Tags:[{Key:service.name Value:service_name}]"},
+		"from a span to its metrics":      {tempo.TracesToMetrics, "Tags:[{Key:service.name Value:service}]"},
+		"from the traces to their graph":  {tempo.ServiceMap, "DatasourceUID:prometheus"},
 	} {
-		if got := fmt.Sprint(test.value); !strings.Contains(got, test.want) {
+		if got := fmt.Sprintf("%+v", test.value); !strings.Contains(got, test.want) {
 			t.Errorf("%s: %s, want %s", what, got, test.want)
 		}
 	}

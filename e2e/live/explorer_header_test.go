@@ -52,7 +52,7 @@ func TestTheLedgerIsDrawn(t *testing.T) {
 	p := open(t, browser, address+"/trace/"+id, 1280)
 	p.until(says("uservice4") + `.startsWith("uber-trace-id and traceparent carry the span id of GET of shop. ")`)
 	for selector, want := range map[string][]string{
-		".hop-who": {"shop → uservice4"}, ".l-header .part": {id, sender, id, sender}, ".h-facts": {"flags 1, sampled", "flags 01, sampled"},
+		".hop-who": {"shop → uservice4"}, ".l-header .part": {id, sender, id, sender}, ".h-facts": {"Flags 1, sampled", "Flags 01, sampled"},
 		".ledger .hint.w3c": nil, // both headers are there
 	} {
 		if got := p.texts(selector); !slices.Equal(got, want) {

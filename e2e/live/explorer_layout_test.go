@@ -3,7 +3,6 @@ package live
 import (
 	"fmt"
 	"testing"
-	"time"
 
 	"example.com/grafana-tempo-go-demo/e2e/internal/testbed"
 )
@@ -13,41 +12,6 @@ const wide = `void document.documentElement.style.setProperty("--sans", "'DejaVu
 
 // cut lists the names in a waterfall that do not fit.
 const cut = `[...document.querySelectorAll("[data-span] %s")].filter((e) => e.scrollWidth > e.clientWidth).map((e) => e.textContent)`
-
-func TestServiceNamesAreNotCut(t *testing.T) {
-	browser := startBrowser(t)
-	address, send := inProcess(t, nil)
-	id := newTraceID()
-	spans := map[string][]object{}
-	names := []string{"handle_incoming_call", "other_uservice_call", "GET /orders/{id}/items/{item}"}
-	for n := range 20 { // a chain, deeper than any that is indented
-		service := []string{"uservice3", "unknown_service:uservice3", "uservice4"}[n%3]
-		s := timed(id, n+1, n, "internal", names[n%3], 30*time.Second, n, 1000-n)
-		s["status"] = object{"code": 2}
-		spans[service] = append(spans[service], s)
-	}
-	var all []object
-	for service, list := range spans {
-		all = append(all, resourceSpans(service, list...))
-	}
-	send(object{"resourceSpans": all})
-	p := open(t, browser, address+"/trace/"+id, 1280)
-	p.until(`document.querySelectorAll("[data-span]").length === 20`)
-	js[any](p, wide)
-	if got := js[[]string](p, fmt.Sprintf(cut, ".wf-service")); len(got) > 0 {
-		t.Errorf("services whose names are cut: %q", got)
-	}
-	// The demo's own traces show the names of spans too.
-	p = open(t, browser, explorerOf(t), 1280)
-	p.until(`document.querySelector("input[name=fail][value=database]")`)
-	js[any](p, `void document.querySelector("input[name=fail][value=database]").click()`)
-	p.call("uservice3")
-	p.until(`document.querySelectorAll(".detail > .card [data-span]").length === 7`)
-	js[any](p, wide)
-	if got := js[[]string](p, fmt.Sprintf(cut, ".wf-label > span")); len(got) > 0 {
-		t.Errorf("names that are cut: %q", got)
-	}
-}
 
 // TestTheWaterfallIsNear: what stands above it is short, also while something is broken, and on a
 // narrow screen.

@@ -88,7 +88,7 @@ func TestTheExplorerExplainsTheMarksThatItDraws(t *testing.T) {
 	send(object{"resourceSpans": []object{resourceSpans("shop", broken)}})
 	send(object{"resourceSpans": []object{proxied(plain, "uservice1", "/", "200", ago)}})
 	for id, want := range map[string]string{
-		healthy: "at work, waits", failed: "at work, waits, failed, error recorded", plain: "at work, waits, no span here covers it",
+		healthy: "at work, waits", failed: "at work, waits, failed, error recorded", plain: "at work, waits, critical path, no span here covers it",
 		outside: "at work, waits, seen from outside, not measured inside",
 	} {
 		p := open(t, browser, address+"/trace/"+id, 1280)

@@ -31,7 +31,7 @@ func inProcess(t *testing.T, hops *ledger.Ledger) (explorerURL string, send func
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := explorer.Options{Tempo: tempoURL, Gateway: tempoURL}
+	o := explorer.Options{Tempo: tempoURL, Loki: tempoURL, Gateway: tempoURL}
 	if hops != nil {
 		o.Ledger = hops
 	}
@@ -44,7 +44,11 @@ func inProcess(t *testing.T, hops *ledger.Ledger) (explorerURL string, send func
 			t.Error(err)
 			return
 		}
-		r := httptest.NewRequest(http.MethodPost, "/v1/traces", strings.NewReader(string(body)))
+		path := "/v1/traces"
+		if strings.Contains(string(body), `"resourceLogs"`) {
+			path = "/v1/logs"
+		}
+		r := httptest.NewRequest(http.MethodPost, path, strings.NewReader(string(body)))
 		r.Header.Set("Content-Type", "application/json")
 		w := httptest.NewRecorder()
 		otlp.ServeHTTP(w, r)
@@ -85,17 +89,25 @@ func TestTheExplorerShowsForeignTextAsText(t *testing.T) {
 	span["events"] = []object{{"name": evil, "timeUnixNano": span["startTimeUnixNano"], "attributes": []object{attribute("stack", "one\n\ttwo "+evil)}}}
 	span["status"] = object{"code": 2, "message": evil}
 	send(object{"resourceSpans": []object{resourceSpans(evil+"\x07", span)}})
+	line := object{"traceId": id, "spanId": span["spanId"], "timeUnixNano": span["endTimeUnixNano"], "severityText": evil,
+		"body": object{"stringValue": evil + "\x07"}, "attributes": []object{attribute(evil, evil+"\u200b")}}
+	elsewhere := object{"traceId": id, "spanId": "00000000000000ff", "timeUnixNano": span["startTimeUnixNano"]}
+	send(object{"resourceLogs": []object{{"resource": object{"attributes": []object{attribute("service.name", evil)}}, "scopeLogs": []object{{"logRecords": []object{line, elsewhere}}}}}})
 
 	p := open(t, browser, address+"/trace/"+id, 1280)
 	p.until(`document.querySelector("[data-span]")`)
 	p.until(`document.querySelector("#list a")`)
-	js[any](p, `void document.querySelector("[data-span]").click()`)
+	if got := p.texts(".logs .wf-note"); len(got) != 1 || got[0] != "its span is not here" {
+		t.Errorf("of a line whose span is missing the page says %q", got)
+	}
+	p.click(".log-text a") // opens the line's span, which has the line
+	js[any](p, `void document.querySelector(".logs .log:last-child summary").click()`)
 	js[any](p, `void document.querySelector(".fold summary").click()`)
-	p.until(`document.querySelector(".span-box .kv") && document.querySelector(".json").textContent`)
+	p.until(`document.querySelectorAll(".span-box .log").length === 1 && document.querySelector(".logs .kv") && document.querySelector(".span-box .kv") && document.querySelector(".json").textContent`)
 	if n := js[int](p, `document.querySelectorAll("main img, main script").length`); n != 0 {
 		t.Errorf("%d elements came out of a span's text", n)
 	}
-	for _, selector := range []string{".d-title", ".wf-span", ".wf-service", ".span-box h3", ".kv dt", ".kv dd", ".events strong", ".story .note", ".json", "#list .t-title", ".chip", ".legend-name", "tbody th"} {
+	for _, selector := range []string{".d-title", ".wf-span", ".wf-service", ".span-box h3", ".kv dt", ".kv dd", ".events strong", ".story .note", ".json", "#list .t-title", ".chip", ".legend-name", "tbody th", ".log .who", ".log .badge", ".log-text", ".log summary"} {
 		text := strings.Join(p.texts(selector), "\n")
 		if !strings.Contains(text, "<img src=x onerror=") {
 			t.Errorf("%s does not show the text as it is: %q", selector, text)

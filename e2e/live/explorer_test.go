@@ -93,7 +93,7 @@ func TestTheExplorerShowsWhereTheTimeWent(t *testing.T) {
 		p.until(fmt.Sprintf(`document.querySelector('#list a[data-id="%s"] .t-errors')?.textContent === "6 of 7 spans failed"`, id))
 		p.until(`[...document.querySelectorAll("#list li")].every((li) => li.classList.contains("failed"))`)
 		p.judge("#list .current .t-counts", said{yes: []string{"6 of 7 spans failed"}})
-		p.judge(".detail .facts .bad", said{yes: []string{"Failed spans\n6"}})
+		p.judge(".detail .facts .bad", said{yes: []string{"1 error, 6 spans failed"}})
 	})
 
 	t.Run("a trace opens by its address, without leading zeros too", func(t *testing.T) {

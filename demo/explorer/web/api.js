@@ -22,7 +22,7 @@ async function ask(path, { method = "GET", body, timeout = 15_000, signal } = {}
       method,
       signal: AbortSignal.any(signals),
       headers: body === undefined ? {} : { "Content-Type": "application/json" },
-      body: body === undefined ? undefined : JSON.stringify(body),
+      body: body instanceof Blob ? body : JSON.stringify(body),
       cache: "no-store",
     });
     text = await res.text();
@@ -46,15 +46,18 @@ export const traces = (query, signal) => json("/api/traces?" + query, { signal }
 export const config = () => json("/api/config");
 export const call = (service, fail, slow) => json("/api/call", { method: "POST", body: { service, fail, slow }, timeout: 40_000 });
 export const called = (agent) => json("/api/called?agent=" + encodeURIComponent(agent));
+export const open = (text) => json("/api/open?text=" + encodeURIComponent(text));
+export const file = (body) => json("/api/file", { method: "POST", body, timeout: 60_000 });
+export const map = () => json("/api/map");
 export const faults = () => json("/api/faults");
 export const allFaults = () => json("/api/faults/all");
 export const setFault = (name, what = "") => json("/api/faults", { method: "POST", body: { do: what, name }, timeout: 60_000 });
 export const riddle = (what, cause = "") => setFault(cause, what);
 
 // trace returns the text of what is known of a trace, which may be the same as before. waited is for how many milliseconds
-// it has been asked for.
-export const trace = (id, waited, unsampled, signal) =>
-  ask(`/api/trace/${encodeURIComponent(id)}?waited=${Math.round(waited)}${unsampled ? "&unsampled" : ""}`, { signal, timeout: 40_000 });
+// it has been asked for, and other the id of one to put beside it.
+export const trace = (id, waited, unsampled, other, signal) =>
+  ask(`/api/trace/${encodeURIComponent(id)}?waited=${Math.round(waited)}${unsampled ? "&unsampled" : ""}${other ? "&with=" + encodeURIComponent(other) : ""}`, { signal, timeout: 40_000 });
 
 // raw is the address of a trace as Tempo sends it, and rawText what is there.
 export const raw = (id) => "/tempo/api/v2/traces/" + id;

@@ -14,6 +14,7 @@ export class Calls {
     for (const box of document.querySelectorAll(".caller")) {
       $("button", box).addEventListener("click", () => this.call(box.dataset.service));
     }
+    lead();
   }
 
   // call sends one request; its answer is shown, and its trace opened if the reader has stayed. What shall fail and be slow
@@ -42,6 +43,7 @@ export class Calls {
       clearInterval(clock);
       this.busy(button, -1);
     }
+    lead({ uservice1: 2, uservice3: 3 }[service]);
     const good = answer.status < 400, time = answer.duration;
     item.className = "answer " + (good ? "good" : "bad");
     const link = h("span", { class: "answer-link" }, "looking for its trace…");
@@ -67,6 +69,17 @@ export class Calls {
     button.dataset.calls = now;
     button.classList.toggle("calling", now > 0);
   }
+}
+
+// lead makes the button of the reader's next step the primary one: the mystery, then the answer, then the lab.
+export function lead(step = 0) {
+  let before = 1;
+  try {
+    before = Number(sessionStorage.getItem("step")) || 1;
+    sessionStorage.setItem("step", Math.max(step, before));
+  } catch { /* the browser keeps nothing */ }
+  const next = $(".riddle .primary") ? 0 : Math.max(step, before);
+  for (const button of document.querySelectorAll("[data-step]")) button.classList.toggle("primary", Number(button.dataset.step) === next);
 }
 
 // findByAgent looks for the trace by the User-Agent that this one call had: a plain service does not tell its id.

@@ -2,16 +2,18 @@
 // went, the ledger, and the data itself.
 
 import * as api from "./api.js";
-import { $, announce, h, icon, setText } from "./dom.js";
+import { $, announce, h, icon, remember, setText } from "./dom.js";
 import { clock, multiline, plural, visible } from "./format.js";
-import { colour } from "./colours.js";
+import { colour, distinct } from "./colours.js";
 import { legend, marks, Waterfall } from "./waterfall.js";
-import { breakable, spanDetails } from "./span.js";
-import { note } from "./say.js";
+import { breakable, copyButton, spanDetails } from "./span.js";
+import { logSection } from "./logs.js";
+import { note, say } from "./say.js";
 import { Ledger } from "./ledger.js";
 
 const mostRows = 12; // of a table
 const mostJSON = 300_000; // characters
+const beside = 1000; // pixels: with more, a span's details stand beside the waterfall, with less below its row
 
 export class Detail {
   constructor({ config, loaded, call, go }) {
@@ -21,19 +23,51 @@ export class Detail {
     this.unsampled = new Set(); // ids of traces that an answer called not sampled
     this.go = go; // opens an address
     this.el = $("#detail");
+    this.list(remember("list") ?? (innerWidth < 1600 ? "closed" : "open"));
+    new ResizeObserver(() => this.place()).observe(this.el);
+    addEventListener("keypress", (e) => {
+      if (e.key !== "/" || e.ctrlKey || e.metaKey || e.altKey || !this.trace || e.target.closest("input, select, textarea")) return;
+      e.preventDefault();
+      this.finder.select();
+    });
   }
 
-  // open shows a trace; null shows none.
-  async open(id, spanID = "") {
+  // list opens or closes the list of traces beside this one.
+  list(state) {
+    this.listed = state;
+    document.body.classList.toggle("no-list", state !== "open");
+    this.lister?.setAttribute("aria-expanded", String(state === "open"));
+  }
+
+  // file shows what a file has, of which nothing is kept; without an answer it says that there is none any more.
+  file(name, answer) {
+    this.open(null);
+    this.el.hidden = false;
+    this.source = name;
+    this.ledger = new Ledger("", { ledger: false });
+    if (answer?.trace) this.show(answer);
+    else {
+      if (answer) this.message(answer.absent.icon, answer.absent.title, ...answer.absent.texts, name);
+      else this.message("wait", "No file is open", "The page keeps none: choose it again, or drop it here.");
+      $(".state", this.el).append(h("button", { type: "button", onclick: () => $("#open-file").click() }, "Open a file"));
+    }
+    $("#detail-title").focus();
+  }
+
+  // open shows a trace, and another one to compare it with; null shows none. The hash names a span and, after an @, a
+  // piece of time in milliseconds: 00f067aa0ba902b7@12.5-14.
+  async open(id, hash = "", other = "") {
     this.asked?.abort();
     clearTimeout(this.timer);
     this.trace = null;
+    this.source = "";
+    this.other = other;
     this.el.hidden = id === null;
     if (id === null) return;
     this.asked = new AbortController();
     const { signal } = this.asked;
     this.id = id;
-    this.wantedSpan = spanID;
+    [this.wantedSpan, this.wantedTime] = hash.split("@");
     document.title = "Trace " + id.replace(/^0+(?=.)/, "").slice(0, 8);
     this.loading();
     this.ledger = new Ledger(id, this.config);
@@ -41,7 +75,7 @@ export class Detail {
     let last = "";
     for (let pause = 250; !signal.aborted; pause = Math.min(pause * 1.4, 3000)) {
       try {
-        const text = await api.trace(id, performance.now() - began, this.unsampled.has(id), signal);
+        const text = await api.trace(id, performance.now() - began, this.unsampled.has(id), other, signal);
         if (signal.aborted) return;
         const answer = JSON.parse(text);
         this.gone(null);
@@ -62,6 +96,7 @@ export class Detail {
 
   loading() {
     this.state = "";
+    this.el.classList.remove("beside");
     this.el.replaceChildren(h("div", { class: "skeleton", role: "status" }, h("span", { class: "unseen", id: "detail-title" }, "Reading the trace…"),
       ...[50, 100, 96, 30, 60, 58].map((w) => h("span", { class: "sk-line", style: { width: w + "%" } }))));
   }
@@ -74,14 +109,16 @@ export class Detail {
   // absent says why no span is here. The ledger may know of the request all the same.
   absent(answer) {
     const { absent, requests, settled } = answer;
-    const state = absent.title + settled;
+    const state = absent.title + settled + answer.logs?.lines?.length;
     if (this.state !== state) {
       this.message(absent.icon, absent.title, ...absent.texts);
-      if (absent.again) $(".state", this.el).append(h("button", { type: "button", onclick: () => this.open(this.id, this.wantedSpan) }, "Look again"));
+      if (absent.again) $(".state", this.el).append(h("button", { type: "button", onclick: () => this.open(this.id, this.wantedSpan, this.other) }, "Look again"));
       if (settled) announce(absent.title + ".");
-      if (this.config.ledger && requests) this.el.append(this.ledger.element);
+      if (answer.logs?.lines?.length) this.el.append(logSection(answer));
+      if (this.config.ledger) this.el.append(this.ledger.element);
     }
     this.state = state;
+    this.ledger.element.hidden = !requests?.length; // the sentence above speaks for both
     this.ledger.show(answer);
     this.toLedger(requests);
   }
@@ -114,15 +151,21 @@ export class Detail {
     setText(this.title, visible(trace.title));
     setText(this.subtitle, visible(trace.subtitle));
     document.title = `${visible(trace.title)} ${trace.duration.text}`;
+    distinct(trace.services.map((s) => s.name));
     this.facts.replaceChildren(...factList(trace));
     this.story.replaceChildren(...(trace.notes ?? []).map(note));
     this.legend.replaceChildren(legend(trace));
     this.marks.replaceChildren(marks(trace));
     this.fold.hidden = !trace.spans.some((s) => s.children);
+    this.path.replaceChildren(...say(trace.critical ?? []));
     this.waterfall.show(trace, answer.twin?.scale);
+    if (this.finder.value) this.search();
     this.where.replaceChildren(whereTheTimeWent(trace));
+    this.lines = answer.logs?.lines ?? [];
+    this.logs.replaceChildren(logSection(answer, trace.id));
     this.ledger.show(answer);
     this.toLedger(requests);
+    if (first) this.look(this.wantedTime);
     if (first && this.wantedSpan) this.choose(this.find(this.wantedSpan), true);
     else if (chosen) this.choose(this.find(chosen.span_id, chosen.kind));
     this.twin.replaceChildren();
@@ -149,55 +192,120 @@ export class Detail {
     this.legend = h("div", { class: "legend-box" });
     this.marks = h("div");
     this.fold = h("button", { type: "button", class: "quiet", onclick: () => setText(this.fold, this.waterfall.toggleAll() ? "Expand all" : "Collapse all") }, "Collapse all");
-    this.waterfall = new Waterfall("Spans of this trace", (span) => this.choose(span));
+    this.waterfall = new Waterfall("Spans of this trace", (span) => this.choose(span), () => this.address());
     this.spanBox = h("section", { class: "span-box", "aria-label": "The open span", hidden: true });
+    this.finder = h("input", { type: "search", placeholder: "Find ( / )", autocomplete: "off", spellcheck: false, "aria-label": "Find spans by name, service, attribute or id",
+      oninput: () => this.search(), onkeydown: (e) => this.findKey(e) });
+    this.count = h("span", { class: "count", role: "status" });
+    const step = (back, label) => h("button", { type: "button", class: "quiet step", "aria-label": label, title: label, onclick: () => this.step(back) }, icon(back ? "up" : "down"));
+    this.steps = h("span", { class: "steps", hidden: true }, this.count, step(true, "Previous match (Shift-Enter)"), step(false, "Next match (Enter)"));
+    this.lister = h("button", { type: "button", class: "quiet lister", "aria-controls": "traces", "aria-expanded": String(this.listed === "open"),
+      onclick: () => { this.list(this.listed === "open" ? "closed" : "open"); remember("list", this.listed); } }, icon("list"), "Traces");
+    this.path = h("p", { class: "hint" });
     this.twin = h("div", { class: "twin" });
+    this.logs = h("div", { class: "log-box" });
     this.where = h("div", { class: "where" });
     this.json = h("pre", { class: "json", tabIndex: 0, "aria-label": "The trace as JSON" });
     const { id } = this.trace;
     this.el.replaceChildren(
-      h("a", { class: "back", href: "/" }, icon("back"), "All traces"),
-      h("header", { class: "d-head" },
-        h("h2", { id: "detail-title", tabIndex: -1 }, this.title, " ", this.subtitle),
-        h("div", { class: "d-id" }, h("code", {}, id), copyButton(id))),
-      this.facts, this.story,
-      h("section", { class: "card", "aria-labelledby": "wf-title" },
-        h("div", { class: "card-head" }, h("h3", { id: "wf-title" }, "Waterfall"), this.legend, this.fold), this.waterfall.element,
-        this.marks, h("p", { class: "hint" }, "Choose a span for its details.")),
-      this.spanBox, this.twin, this.where,
-      this.ledger.element,
-      h("details", { class: "fold", ontoggle: (e) => e.target.open && this.fillJSON(id) }, h("summary", {}, "Raw JSON"),
-        h("p", { class: "soft" }, "As Tempo sends it, ids in base64: ", h("a", { href: api.raw(id), target: "_blank", rel: "noreferrer" }, "open it alone")), this.json));
+      h("header", { class: "d-head" }, h("a", { class: "back", href: "/", "aria-label": "All traces", title: "All traces" }, icon("back")), this.lister,
+        h("h2", { id: "detail-title", tabIndex: -1 }, this.title, " ", this.subtitle), this.facts,
+        h("div", { class: "d-id" }, h("code", {}, id), copyButton("Copy id", id), ...this.source ? [] : [
+          h("a", { class: "button", href: `/trace/${id}/with/` }, "Compare with…"),
+          h("a", { class: "button", href: api.raw(id), download: `trace-${id}.json` }, "Download")])),
+      this.source && h("p", { class: "note", role: "status" }, icon("wait"), h("span", {}, "From the file ", h("strong", {}, visible(this.source)), ", not from the trace store. The explorer on this machine has read it and keeps nothing of it.")),
+      this.story,
+      this.card = h("section", { class: "card wf-card", "aria-labelledby": "wf-title" },
+        h("div", { class: "card-head" }, h("h3", { id: "wf-title" }, "Waterfall"), this.legend, h("span", { class: "find", role: "search" }, this.finder, this.steps), this.fold), this.waterfall.element,
+        this.marks, this.path, h("p", { class: "hint" }, "Choose a span for its details. Drag over the axis to zoom in, or press +, − and z (to the span); 0 or Esc shows all again.")),
+      this.spanBox,
+      this.logs, this.twin, this.where,
+      ...this.source ? [] : [this.ledger.element, h("details", { class: "fold", ontoggle: (e) => e.target.open && this.fillJSON(id) }, h("summary", {}, "Raw JSON"),
+        h("p", { class: "soft" }, "As Tempo sends it, ids in base64: ", h("a", { href: api.raw(id), target: "_blank", rel: "noreferrer" }, "open it alone")), this.json)]);
   }
 
-  // compare draws a request of the instrumented twin on the same time scale, or offers to make one.
-  compare({ trace: other, scale, title, text, call }, { query }) {
+  // compare draws another trace on the same time scale, or offers to make one of the instrumented twin.
+  compare({ trace: other, scale, title, text, call }, plain) {
     const card = (cls, head, ...rest) => this.twin.replaceChildren(h("section", { class: "card " + cls }, h("div", { class: "card-head" }, h("h3", {}, title), head), ...rest));
     if (!other) {
-      card("invite", null, h("p", {}, text), h("button", { type: "button", class: "primary", onclick: () => this.call(call, query) }, `Call ${call} now`));
+      card("invite", null, h("p", {}, text), call && h("button", { type: "button", class: "primary", onclick: () => this.call(call, plain.query) }, `Call ${call} now`));
       return;
     }
-    const tree = new Waterfall("Spans of the instrumented trace", (s) => s && this.go(`/trace/${other.id}#${s.span_id}`));
+    const tree = new Waterfall("Spans of the other trace", (s) => s && this.go(`/trace/${other.id}#${s.span_id}`));
     card("", h("div", { class: "legend-box" }, legend(other)),
-      h("p", { class: "soft" }, text + " ", h("a", { href: "/trace/" + other.id }, "Open this trace")), tree.element, marks(other));
+      h("p", { class: "soft" }, text + " ", h("a", { href: "/trace/" + other.id }, "Open this trace"),
+        this.other && h("span", {}, " · ", h("a", { href: "/trace/" + this.id }, "Stop comparing"))), tree.element, marks(other));
     tree.show(other, scale);
+    if (this.other && !this.compared) this.twin.scrollIntoView({ block: "nearest" });
+    this.compared = this.other;
   }
 
-  // choose opens a span's details below the waterfall, or closes them.
-  choose(span, reveal = false) {
+  // choose opens a span's details, or closes them.
+  choose(span, reveal = false, focus = true) {
     this.waterfall.select(span);
     this.spanBox.hidden = !span;
-    history.replaceState(history.state, "", location.pathname + location.search + (span ? "#" + span.span_id : ""));
-    if (!span) { this.spanBox.replaceChildren(); return; }
-    if (reveal) this.waterfall.reveal(span, true);
-    this.spanBox.replaceChildren(spanDetails(span, this.trace, {
+    this.spanBox.replaceChildren(...(span ? [spanDetails(span, this.trace, this.lines.filter((l) => this.trace.spans[l.span] === span), {
       close: () => { this.choose(null); this.waterfall.go(this.waterfall.active); },
-    }));
+      zoom: () => this.waterfall.toSpan(span),
+    })] : []));
+    this.spanBox.scrollTop = 0;
+    this.address();
+    this.place();
+    if (span && reveal) this.waterfall.reveal(span, focus);
+    if (span && this.waterfall.below) for (const el of [this.spanBox, this.waterfall.row]) el?.scrollIntoView({ block: "nearest" });
+  }
+
+  // place puts a span's details beside the waterfall, or below its row where there is no room.
+  place() {
+    if (!this.trace || !this.spanBox) return;
+    const open = !this.spanBox.hidden, wide = this.el.clientWidth >= beside, inside = open && !wide;
+    this.el.classList.toggle("beside", open && wide);
+    if (inside === Boolean(this.waterfall.below)) { this.waterfall.draw(false); return; }
+    this.waterfall.under(inside ? this.spanBox : null);
+    if (!inside) this.card.after(this.spanBox);
+  }
+
+  // address makes the page's address name the open span and the piece of time that is shown.
+  address() {
+    const { selected, range } = this.waterfall, exact = (ms) => Number(ms.toFixed(6));
+    const hash = (selected?.span_id ?? "") + (range ? "@" + range.map(exact).join("-") : "");
+    history.replaceState(history.state, "", location.pathname + location.search + (hash && "#" + hash));
+  }
+
+  // look shows a piece of time, as an address names it.
+  look(time) {
+    const range = /^([\d.e-]+)-([\d.]+)$/.exec(time ?? "")?.slice(1).map(Number);
+    if (range && range[0] < range[1]) this.waterfall.zoom(range);
+  }
+
+  // search marks what the field asks for.
+  search() {
+    const found = this.waterfall.find(this.finder.value);
+    this.steps.hidden = !this.finder.value.trim();
+    setText(this.count, found ? plural(found, "match", "matches") : "No match");
+  }
+
+  // step opens the next match, or the one before.
+  step(back) {
+    const { span, number } = this.waterfall.next(back);
+    if (!span) return;
+    this.choose(span, true, false);
+    setText(this.count, `${number.toLocaleString("en")} of ${this.waterfall.found.size.toLocaleString("en")}`);
+  }
+
+  findKey(e) {
+    if (e.key === "Enter") this.step(e.shiftKey);
+    else if (e.key === "Escape" && this.finder.value) { this.finder.value = ""; this.search(); }
+    else if (e.key === "Escape") this.waterfall.go(this.waterfall.active);
+    else return;
+    e.preventDefault();
   }
 
   // reveal opens a span of the trace that is shown, and reports whether it has one of this id.
-  reveal(spanID) {
+  reveal(hash) {
+    const [spanID, time] = hash.split("@");
     const span = this.find(spanID);
+    if (span) this.look(time);
     if (span) this.choose(span, true);
     return Boolean(span);
   }
@@ -208,13 +316,13 @@ export class Detail {
   }
 }
 
-function factList({ duration, status, spans, errors, started_at: started }) {
+function factList({ duration, status, spans, failed, started_at: started }) {
   const fact = (name, cls, ...value) => h("div", { class: cls }, h("dt", {}, name), h("dd", {}, ...value));
   return [
     fact("Duration", "big", duration.text),
     status && fact("Status", status >= 400 ? "bad" : "", visible(status)),
     fact("Spans", "", spans.length.toLocaleString("en")),
-    errors && fact("Failed spans", "bad", icon("error"), errors.toLocaleString("en")),
+    failed && fact("Errors", "bad", icon("error"), failed),
     fact("Started", "wide", clock(Date.parse(started))),
   ].filter(Boolean);
 }
@@ -234,16 +342,4 @@ function whereTheTimeWent(trace) {
       table("By service", trace.by_service, (r) => visible(r.service)),
       table("By span", trace.by_span, (r) => [...breakable(visible(r.name)), h("span", { class: "of" }, " " + visible(r.service))])),
     h("p", { class: "hint" }, "Time is charged to the span doing work, not to spans waiting for it; spans that work at the same time share it. Time that no span here covers is unexplained. The rows add up to the trace's duration."));
-}
-
-function copyButton(text) {
-  const word = h("span", {}, "Copy id");
-  const copy = async () => {
-    // The clipboard is for secure contexts; a plain http address that is not loopback is none.
-    const done = await navigator.clipboard?.writeText(text).then(() => true, () => false);
-    setText(word, done ? "Copied" : "Not allowed");
-    announce(done ? "Copied." : "The browser does not allow copying here.");
-    setTimeout(() => setText(word, "Copy id"), 1500);
-  };
-  return h("button", { type: "button", class: "quiet", onclick: copy }, icon("copy"), word);
 }

@@ -41,6 +41,11 @@ export function announce(text) {
   setText($("#announcer"), text);
 }
 
+// remember keeps a choice of the reader in this browser, where that is allowed; without a value it returns the last one.
+export function remember(key, value) {
+  try { return value === undefined ? localStorage.getItem(key) : localStorage.setItem(key, value); } catch { return null; }
+}
+
 // poller calls work again and again while the page is seen: `every` milliseconds after the last answer, later when the
 // answer took long, and much later after a failure. A work that throws has failed, and failed(err) tells of it: of an error
 // with a title the list tells, which asks too. kick() makes it happen at once.

@@ -2,6 +2,7 @@
 // is found, so that nothing on the page or in its requests tells it. Who wants a given fault chooses it.
 
 import * as api from "./api.js";
+import { lead } from "./calls.js";
 import { $, announce, h, icon, poller } from "./dom.js";
 import { clock, visible } from "./format.js";
 
@@ -28,6 +29,7 @@ export class Faults {
     const bar = $("#fault-banner");
     bar.hidden = !state.riddle && !state.fault;
     bar.replaceChildren(...(state.riddle ? [this.riddle(state.riddle)] : state.fault ? [this.given(state.fault)] : []));
+    lead();
     if (focused) ($(`[data-do="${CSS.escape(focused)}"]`) ?? $("#riddle-title"))?.focus({ preventScroll: true });
   }
 
@@ -57,8 +59,8 @@ export class Faults {
     return h("button", { type: "button", ...props, class: (props.class ?? "") + (busy ? " calling" : ""), "data-do": what }, busy ? busyText : text);
   }
 
-  begin(text) {
-    return this.button("begin", text, { class: "primary", onclick: () => this.act("begin", () => this.next(), () => "Something is broken now.") }, "Breaking…");
+  begin(text, props) {
+    return this.button("begin", text, { ...props, onclick: () => this.act("begin", () => this.next(), () => "Something is broken now.") }, "Breaking…");
   }
 
   // next breaks something else, and closes the trace that is open: it tells of what was before.
@@ -83,10 +85,10 @@ export class Faults {
     return [
       h("div", { class: "lab-head" },
         h("div", {},
-          h("h2", { id: "faults-title" }, "Break the telemetry"),
+          h("h2", { id: "faults-title" }, h("span", { class: "step" }, "3"), " Break the telemetry"),
           h("p", { class: "soft" }, hidden ? "Something is broken now. The box at the top of each page has hints and takes your answer."
             : "Seven faults break the telemetry and nothing else: the services answer as before. Let the demo hide one for you to find, or choose one.")),
-        h("div", { class: "buttons" }, hidden ? "" : this.begin("Break something"),
+        h("div", { class: "buttons" }, hidden ? "" : this.begin("Break something", { "data-step": 3 }),
           h("button", { type: "button", "data-do": "choose", "aria-expanded": String(Boolean(this.choosing)), onclick: () => this.choose() }, "Choose a fault"))),
       riddle || fault ? "" : this.trouble(),
       riddle ? h("p", { class: "hint" }, "For a class: ", h("code", {}, "go run ./demo up -break random:" + seed), " hides the same faults in the same order.") : "",
@@ -117,7 +119,7 @@ export class Faults {
     return h("section", { class: "card riddle", "aria-labelledby": "riddle-title" },
       h("div", { class: "riddle-head" },
         h("h2", { id: "riddle-title", tabIndex: -1 }, r.answer ? (this.correct ? "Correct" : "The cause") : "Something is broken"),
-        h("span", { class: "soft" }, `on since ${clock(Date.parse(r.began)).slice(0, 8)}`)),
+        h("span", { class: "soft" }, `on since ${clock(Date.parse(r.began)).split(".")[0]}`)),
       ...(r.answer ? this.solved(r) : this.unsolved(r)), this.trouble());
   }
 
@@ -154,7 +156,8 @@ export class Faults {
         const radio = { type: "radio", name: "cause", value: f.name, disabled: no, checked: !no && f.name === this.picked, "data-do": "cause " + f.name };
         return h("label", { class: no ? "no" : "" }, h("input", { ...radio, onchange: () => { this.picked = f.name; } }), h("span", {}, visible(f.title)), no ? h("span", { class: "badge" }, "no") : "");
       }),
-      this.button("guess", "Check answer", { class: "primary", onclick: guess }));
+      h("div", { class: "buttons" }, this.button("guess", "Check answer", { class: "primary", onclick: guess }),
+        h("button", { type: "button", "data-do": "cancel", onclick: () => { this.naming = false; this.again(); $("[data-do=name]").focus(); } }, "Cancel")));
   }
 
   solved(r) {
@@ -164,7 +167,7 @@ export class Faults {
       h("p", {}, h("strong", {}, "What shows it: "), visible(answer.symptom), " ", ...look(r) ?? []),
       h("p", {}, h("strong", {}, "Diagnosis: "), visible(answer.diagnosis)),
       h("p", {}, h("strong", {}, "Fix: "), visible(answer.fix)),
-      h("div", { class: "buttons" }, this.repair(), this.begin("Break something else")),
+      h("div", { class: "buttons" }, this.repair(), this.begin("Break something else", { class: "primary" })),
     ];
   }
 

@@ -10,10 +10,16 @@ export function age(ms) {
   return `${Math.floor(s / 86400)} d ago`;
 }
 
+// clock is the time of day, after the date if that is another one than today's.
 export function clock(ms) {
-  const d = new Date(ms);
+  const d = new Date(ms), today = d.toDateString() === new Date().toDateString();
   const two = (n) => String(n).padStart(2, "0");
-  return `${two(d.getHours())}:${two(d.getMinutes())}:${two(d.getSeconds())}.${String(d.getMilliseconds()).padStart(3, "0")}`;
+  return `${today ? "" : d.toLocaleDateString("en-GB", { day: "numeric", month: "short", year: "numeric" }) + ", "}${two(d.getHours())}:${two(d.getMinutes())}:${two(d.getSeconds())}.${String(d.getMilliseconds()).padStart(3, "0")}`;
+}
+
+// decimal writes a number with as many places as a step between two of them needs.
+export function decimal(n, step) {
+  return n.toFixed(Math.max(0, -Math.floor(Math.log10(step) + 1e-9)));
 }
 
 export function plural(n, one, many = one + "s") {

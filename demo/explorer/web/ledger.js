@@ -32,6 +32,7 @@ export class Ledger {
     if (!this.kept || !requests) return;
     const headers = requests.flatMap((r) => r.hops).flatMap((x) => [...(x.left ?? []), ...(x.arrived ?? [])]);
     this.body.replaceChildren(
+      requests.length ? legend(headers) : "",
       ...requests.map(request),
       requests.length ? h("p", { class: "hint" }, total > requests.length ? `The newest ${requests.length} of ${total.toLocaleString("en")} requests with this trace id. ` : "", sampledMeans)
         : h("p", { class: "soft" }, "Nothing is recorded about this trace: its requests did not come through here, or it is older than the records."),
@@ -41,6 +42,15 @@ export class Ledger {
   }
 }
 
+// legend says what the colours and the fields of a header are.
+function legend(headers) {
+  if (!headers.some((x) => x.parts?.some((p) => p.kind))) return "";
+  const mark = (kind, text) => h("span", { class: "part p-" + kind }, text);
+  return h("p", { class: "hint l-legend" }, mark("trace", "Trace id"), " and ", mark("span", "span id"), " of the sender. ",
+    headers.some((x) => x.name === "uber-trace-id") && h("span", {}, h("code", {}, "uber-trace-id"), " has four fields: trace id, span id, the id of the span's parent (",
+      h("code", {}, ":0:"), ": given up, so always 0) and flags (1: sampled)."));
+}
+
 function request(r) {
   return h("article", { class: "l-request" },
     h("p", { class: "note " + r.kind }, icon(icons[r.kind]), h("span", {}, visible(r.headline))),
@@ -48,22 +58,23 @@ function request(r) {
 }
 
 function hop(x) {
-  const [kind, meaning] = words[x.action];
+  const [kind, meaning] = words[x.action] ?? []; // none while a fault is hidden
   const who = (name) => h("span", { class: "who " + colour(name) }, ["client", "?"].includes(name) ? "" : h("span", { class: "dot" }), visible(name));
   return h("li", { class: "hop", "data-action": x.action, "data-from": x.from, "data-to": x.to },
     h("div", { class: "hop-head" },
       h("span", { class: "hop-who" }, who(x.from), h("span", { class: "arrow", "aria-label": "to" }, " → "), who(x.to)),
-      h("span", { class: "badge " + kind, title: meaning }, x.action.replace("-", " ")),
+      x.action && h("span", { class: "badge " + kind, title: meaning }, x.action.replace("-", " ")),
       x.status ? h("span", { class: x.status >= 500 ? "hop-status bad" : "hop-status" }, String(x.status)) : null),
     h("p", { class: "hop-says" }, ...say(x.says)),
-    h("div", { class: "sides" }, side("sent by " + visible(x.from), x.left), side("received by " + visible(x.to), x.arrived)),
-    x.back ? h("div", { class: "back-again" }, h("span", { class: "side-name" }, "came back", x.back_of ? [", with the span id of ", ...say([x.back_of])] : ""), header(x.back)) : null);
+    x.unchanged ? side(`Sent by ${visible(x.from)}, and arrived unchanged at ${visible(x.to)}`, x.arrived)
+      : h("div", { class: "sides" }, side("Sent by " + visible(x.from), x.left), side("Received by " + visible(x.to), x.arrived)),
+    x.back ? h("div", { class: "back-again" }, h("span", { class: "side-name" }, "Came back", x.back_of ? [", with the span id of ", ...say([x.back_of])] : ""), header(x.back)) : null);
 }
 
 function side(name, headers) {
   return h("div", { class: headers === null ? "side unknown" : "side" }, h("span", { class: "side-name" }, name),
-    headers === null ? h("p", { class: "soft" }, "not recorded")
-      : headers.length ? headers.map(header) : h("p", { class: "nothing" }, "no propagation header"));
+    headers === null ? h("p", { class: "soft" }, "Not recorded")
+      : headers.length ? headers.map(header) : h("p", { class: "nothing" }, "No propagation header"));
 }
 
 // header shows one header's value with its parts marked.
@@ -74,6 +85,6 @@ function header(x) {
       ...(x.parts ?? []).map((p) => (p.kind === "trace" || p.kind === "span" ? h("span", { class: "part p-" + p.kind, title: p.kind + " id" }, visible(p.text)) : visible(p.text)))),
     h("p", { class: "h-facts" },
       x.problem ? problem(visible(x.problem)) : x.facts ? h("span", {}, visible(x.facts)) : null,
-      x.another ? problem("another trace: ", h("a", { href: "/trace/" + x.another }, x.another.slice(0, 8) + "…")) : null,
+      x.another ? problem("Another trace: ", h("a", { href: "/trace/" + x.another }, x.another.slice(0, 8) + "…")) : null,
       x.note ? h("span", {}, visible(x.note)) : null));
 }

@@ -163,10 +163,15 @@ export class TraceList {
     row.tick();
   }
 
-  // open marks the trace that is shown beside the list.
-  open(id = this.current) {
+  // open marks the trace that is shown beside the list. With choosing, a row puts its trace beside that one.
+  open(id = this.current, choosing = this.choosing) {
     this.current = id;
+    this.choosing = choosing;
+    setText($("#traces-title"), choosing ? "Compare with…" : "Recent traces");
+    $("#choosing").hidden = !choosing;
+    $("#choosing a").href = "/trace/" + id;
     for (const [of, row] of this.rows) {
+      row.a.href = (choosing ? `/trace/${id}/with/` : "/trace/") + of;
       row.li.classList.toggle("current", of === id);
       row.a.ariaCurrent = of === id ? "true" : null;
     }
@@ -194,6 +199,11 @@ export class TraceList {
     const id = this.shown[Math.max(0, Math.min(this.shown.length - 1, to))];
     this.rove(id);
     this.rows.get(id).a.focus();
+  }
+
+  focus() {
+    this.el.scrollIntoView({ block: "nearest" });
+    this.rows.get(this.roving)?.a.focus();
   }
 
   // rove makes one row the one that the tab key reaches.
