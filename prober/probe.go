@@ -84,7 +84,7 @@ func newProbe(conf config) *probe {
 	}
 	return &probe{
 		client: &http.Client{
-			Transport: otelhttp.NewTransport(transport, spanName("target_call")),
+			Transport: otelhttp.NewTransport(transport, spanName("target_call")...),
 			// A page elsewhere is not the answer that was asked for.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},

@@ -87,10 +87,10 @@ func checkHealth(addr string) error {
 		if err != nil {
 			return fmt.Errorf("not healthy: %w", err)
 		}
-		reason, err := io.ReadAll(io.LimitReader(res.Body, 1<<10))
-		res.Body.Close()
-		if err != nil {
-			return fmt.Errorf("not healthy: %w", err)
+		defer res.Body.Close()
+		var reason []byte
+		if res.StatusCode == http.StatusServiceUnavailable { // our own; no timeout ends the body of a 101
+			reason, _ = io.ReadAll(io.LimitReader(res.Body, 1<<10))
 		}
 		if res.StatusCode != http.StatusOK {
 			return fmt.Errorf("%s answers %s: %s", path, res.Status, strings.TrimSpace(string(reason)))

@@ -30,7 +30,7 @@ func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f
 func newFuzzedService(logs io.Writer, next roundTrip) *service {
 	s := newService(config{traceLink: "http://localhost/{trace_id}", serviceConfig: serviceConfig{upstream: "http://127.0.0.1:9", redis: mock{name: "redis"}}},
 		slog.New(withTelemetry(slog.NewJSONHandler(logs, nil))))
-	s.client.Transport = otelhttp.NewTransport(next, spanName("other_uservice_call"))
+	s.client.Transport = otelhttp.NewTransport(next, spanName("other_uservice_call")...)
 	return s
 }
 

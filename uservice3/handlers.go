@@ -83,7 +83,7 @@ func (s *service) callOtherUService(ctx context.Context, rawQuery string) error 
 	defer res.Body.Close()
 	// The span ends with the body, so this event comes before it.
 	trace.SpanFromContext(res.Request.Context()).AddEvent("Got response!", trace.WithAttributes(
-		semconv.HTTPResponseStatusCode(res.StatusCode), attribute.String("traceresponse", res.Header.Get("traceresponse"))))
+		semconv.HTTPResponseStatusCode(res.StatusCode), attribute.String("traceresponse", res.Header.Get("Traceresponse"))))
 	if res.StatusCode == http.StatusSwitchingProtocols { // its body is the bare connection, which no timeout ends
 		return fmt.Errorf("other service: answered %s", res.Status)
 	}
@@ -116,7 +116,7 @@ func newService(conf config, log *slog.Logger) *service {
 		IdleConnTimeout:     idleTimeout / 2, // we give up first, so that no connection is reset in use
 	}}
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse } // go nowhere else
-	client.Transport = otelhttp.NewTransport(client.Transport, spanName("other_uservice_call"))
+	client.Transport = otelhttp.NewTransport(client.Transport, spanName("other_uservice_call")...)
 	return &service{
 		web:     web{conf, log},
 		client:  client,
@@ -128,7 +128,7 @@ func newService(conf config, log *slog.Logger) *service {
 
 func (s *service) handler() http.Handler {
 	var handler http.Handler = http.HandlerFunc(s.handleIncomingCall)
-	handler = otelhttp.NewHandler(handler, "handle_incoming_call", spanName("handle_incoming_call"))
+	handler = otelhttp.NewHandler(handler, "handle_incoming_call", spanName("handle_incoming_call")...)
 	return handler
 }
 

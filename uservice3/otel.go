@@ -124,8 +124,9 @@ func setUpTraces(ctx context.Context, res *resource.Resource, log *slog.Logger) 
 }
 
 // spanName gives otelhttp's spans a fixed name. By default they are named after the request.
-func spanName(name string) otelhttp.Option {
-	return otelhttp.WithSpanNameFormatter(func(string, *http.Request) string { return name })
+func spanName(name string) []otelhttp.Option {
+	return []otelhttp.Option{otelhttp.WithSpanNameFormatter(func(string, *http.Request) string { return name }),
+		otelhttp.WithTracerProvider(otel.GetTracerProvider())} // otherwise looked up with each request
 }
 
 // endSpan, when deferred, ends a span by how its function ended: status Ok, or Error with err or

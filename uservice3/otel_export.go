@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"strings"
+	"net/http"
 	"time"
 
 	"go.opentelemetry.io/otel"
@@ -17,12 +17,6 @@ import (
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/resolver"
 )
-
-// retry waits briefly, so that telemetry flows again within seconds of the back end's return. How
-// long a batch is tried at most is up to OTEL_EXPORTER_OTLP_TIMEOUT and OTEL_BSP_EXPORT_TIMEOUT.
-var retry = otlptracegrpc.RetryConfig{
-	Enabled: true, InitialInterval: 250 * time.Millisecond, MaxInterval: time.Second, MaxElapsedTime: time.Hour,
-}
 
 // newSpanExporter sends spans over gRPC. It does not connect yet: the back end may start later.
 func newSpanExporter(ctx context.Context, log *slog.Logger) (sdktrace.SpanExporter, error) {
@@ -37,6 +31,7 @@ func newSpanExporter(ctx context.Context, log *slog.Logger) (sdktrace.SpanExport
 	resolver.SetDefaultScheme("passthrough")
 	attempts := &attempts{log: log.With("what", "spans", "endpoint", endpoint)}
 	return otlptracegrpc.New(ctx, otlptracegrpc.WithEndpointURL(endpoint), otlptracegrpc.WithRetry(retry),
+		otlptracegrpc.WithMaxRequestSize(0), // otherwise each batch is walked through once more, to measure it
 		otlptracegrpc.WithDialOption(grpc.WithConnectParams(reconnect), grpc.WithUnaryInterceptor(attempts.intercept)))
 }
 
@@ -51,7 +46,9 @@ func setUpLogs(ctx context.Context, res *resource.Resource, log *slog.Logger) (s
 	if err := checkOTLP("LOGS", "http/protobuf", endpoint, log); err != nil {
 		return nil, err
 	}
-	exporter, err := otlploghttp.New(ctx, otlploghttp.WithRetry(otlploghttp.RetryConfig(retry)))
+	attempts := &attempts{log: log.With("what", "log lines", "endpoint", endpoint)}
+	exporter, err := otlploghttp.New(ctx, otlploghttp.WithRetry(otlploghttp.RetryConfig(retry)),
+		otlploghttp.WithHTTPClient(&http.Client{Transport: attempts, Timeout: attemptTimeout}))
 	if err != nil {
 		return nil, err
 	}
@@ -65,30 +62,3 @@ func setUpLogs(ctx context.Context, res *resource.Resource, log *slog.Logger) (s
 type setUpSignal func(context.Context, *resource.Resource, *slog.Logger) (stop func(context.Context) error, err error)
 
 func stopNothing(context.Context) error { return nil }
-
-// attempts logs, once a minute, that the back end is not reached, and when it is reached again.
-type attempts struct {
-	log    *slog.Logger
-	away   bool      // and the log says so
-	logged time.Time // when it was last logged that it is away
-}
-
-// intercept is one attempt to send a batch of spans. It has ten seconds.
-func (a *attempts) intercept(ctx context.Context, method string, request, reply any, conn *grpc.ClientConn,
-	invoke grpc.UnaryInvoker, options ...grpc.CallOption) error {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	err := invoke(ctx, method, request, reply, conn, options...)
-	if err != nil && strings.Contains(err.Error(), "invalid UTF-8") {
-		mend(request)
-		err = invoke(ctx, method, request, reply, conn, options...)
-	}
-	if err != nil && time.Since(a.logged) >= time.Minute {
-		a.away, a.logged = true, time.Now()
-		a.log.Warn("telemetry does not reach the back end; requests are answered all the same", "error", err)
-	} else if err == nil && a.away {
-		a.away = false
-		a.log.Info("telemetry reaches the back end again")
-	}
-	return err
-}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -16,9 +17,10 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-func TestLogLinesGoToTheirBackEnd(t *testing.T) {
-	requests := make(chan *collogspb.ExportLogsServiceRequest, 1)
-	backEnd := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+// logStore is a back end of log lines that passes on what it gets.
+func logStore(t *testing.T) (http.HandlerFunc, chan *collogspb.ExportLogsServiceRequest) {
+	requests := make(chan *collogspb.ExportLogsServiceRequest, 9)
+	return func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		request := &collogspb.ExportLogsServiceRequest{}
 		if err := errors.Join(err, proto.Unmarshal(body, request)); err != nil {
@@ -26,7 +28,67 @@ func TestLogLinesGoToTheirBackEnd(t *testing.T) {
 		}
 		requests <- request
 		w.Header().Set("Content-Type", "application/x-protobuf")
+	}, requests
+}
+
+// TestLogLinesWaitForTheirBackEnd: none is lost while it is away, and while something else answers in
+// its place. Both are logged once.
+func TestLogLinesWaitForTheirBackEnd(t *testing.T) {
+	store, requests := logStore(t)
+	serve := func(addr string, handler http.Handler) (string, func() error) {
+		listener, err := net.Listen("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		server := &http.Server{Handler: handler}
+		go server.Serve(listener)
+		return listener.Addr().String(), server.Close
+	}
+	addr, stop := serve("127.0.0.1:0", nil)
+	stop()
+	t.Setenv("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "http://"+addr)
+	t.Setenv("OTEL_BLRP_SCHEDULE_DELAY", "10")
+	t.Setenv("OTEL_BLRP_EXPORT_TIMEOUT", "90000")
+	logs := &logBuffer{}
+	shutdown, err := setUpTelemetry(t.Context(), slog.New(slog.NewJSONHandler(logs, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer shutdown()
+	log := slog.New(withTelemetry(slog.NewTextHandler(io.Discard, nil)))
+	log.Info("to nobody")
+	waitFor(t, "the log line", func() bool { return strings.Contains(logs.String(), "refused") })
+	switched := make(chan bool, 1)
+	_, stop = serve(addr, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\n\r\n")
+		io.Copy(io.Discard, conn) // until the other side gives up
+		conn.Close()
+		switched <- true
 	}))
+	<-switched
+	stop()
+	_, stop = serve(addr, store)
+	defer stop()
+	log.Info("to the store")
+	for _, want := range []string{"to nobody", "to the store"} {
+		if got := protojson.Format(<-requests); !strings.Contains(got, want) {
+			t.Errorf("%q is missing in %s", want, got)
+		}
+	}
+	waitFor(t, "the log line", func() bool { return strings.Contains(logs.String(), "telemetry reaches the back end again") })
+	if lines := strings.Count(logs.String(), "\n"); lines != 2 {
+		t.Errorf("logged %s", logs)
+	}
+}
+
+func TestLogLinesGoToTheirBackEnd(t *testing.T) {
+	store, requests := logStore(t)
+	backEnd := httptest.NewServer(store)
 	defer backEnd.Close()
 	t.Setenv("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", backEnd.URL+"/otlp/v1/logs")
 	t.Setenv("OTEL_SERVICE_NAME", "a\xffb")

@@ -33,6 +33,7 @@ var (
 		{re(`^OTEL_TRACES_SAMPLER_ARG$`), re(`^(0?\.\d+|[01](\.0*)?)$`), "0 to 1, such as 0.1"},
 		{re(`^OTEL_METRICS_EXEMPLAR_FILTER$`), re(`^(always_on|always_off|trace_based)$`), "always_on, always_off or trace_based"},
 		{re(`^OTEL_EXPORTER_OTLP_((TRACES|LOGS)_)?COMPRESSION$`), re(`^(gzip|none)$`), "gzip or none"},
+		{re(`^OTEL_EXPORTER_OTLP_LOGS_(CLIENT_)?(CERTIFICATE|KEY)$`), re(`^$`), "none: certificates of a log store are taken from SSL_CERT_FILE"},
 	}
 	secrets = re(`(//)\S*@|(\?)\S+|(HEADERS value )(?s:.*)`) // a password or a token, so it is not logged
 )

@@ -49,6 +49,7 @@ func TestSettingsThatCannotWorkAreErrorsAndOthersWarnings(t *testing.T) {
 		"a share of more than all":             {"OTEL_TRACES_SAMPLER_ARG", "50", "0 to 1", ""},
 		"an unknown exemplar filter":           {"OTEL_METRICS_EXEMPLAR_FILTER", "none", "trace_based", ""},
 		"an unknown compression":               {"OTEL_EXPORTER_OTLP_COMPRESSION", "zstd", "gzip or none", ""},
+		"a certificate for log lines":          {"OTEL_EXPORTER_OTLP_LOGS_CERTIFICATE", "/ca.pem", "SSL_CERT_FILE", ""},
 		"an unknown metrics exporter":          {"OTEL_METRICS_EXPORTER", "otlp", "prometheus or none", ""},
 		"an unknown logs exporter":             {"OTEL_LOGS_EXPORTER", "loki", "otlp or none", ""},
 		"a logs endpoint that is no URL":       {"OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "loki:3100", "/otlp/v1/logs", ""},

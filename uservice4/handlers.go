@@ -70,7 +70,7 @@ func newService(conf config, log *slog.Logger) *service {
 
 func (s *service) handler() http.Handler {
 	var handler http.Handler = http.HandlerFunc(s.handleIncomingCall)
-	handler = otelhttp.NewHandler(handler, "handle_incoming_call", spanName("handle_incoming_call"))
+	handler = otelhttp.NewHandler(handler, "handle_incoming_call", spanName("handle_incoming_call")...)
 	return handler
 }
 

@@ -25,6 +25,8 @@ import (
 // durationBuckets, in seconds, tell a database that takes one second from one that takes two.
 var durationBuckets = []float64{.005, .01, .025, .05, .1, .15, .2, .25, .5, .75, 1, 1.25, 1.5, 1.75, 2, 2.25, 2.5, 5, 10}
 
+var dropped = sdkmetric.Stream{Aggregation: sdkmetric.AggregationDrop{}} // nobody asks for these, and they cost time
+
 // setUpMetrics serves metrics at /metrics when OTEL_METRICS_EXPORTER is prometheus, on a port of
 // their own that no proxy publishes.
 func setUpMetrics(_ context.Context, res *resource.Resource, log *slog.Logger) (stop func(context.Context) error, err error) {
@@ -41,8 +43,8 @@ func setUpMetrics(_ context.Context, res *resource.Resource, log *slog.Logger) (
 	}
 	provider := sdkmetric.NewMeterProvider(sdkmetric.WithReader(exporter), sdkmetric.WithResource(res), sdkmetric.WithView(
 		sdkmetric.NewView(sdkmetric.Instrument{Name: "http.*.request.duration"}, requestDurations),
-		sdkmetric.NewView(sdkmetric.Instrument{Name: "http.*.body.size"},
-			sdkmetric.Stream{Aggregation: sdkmetric.AggregationDrop{}})))
+		sdkmetric.NewView(sdkmetric.Instrument{Name: "http.*.body.size"}, dropped),
+		sdkmetric.NewView(sdkmetric.Instrument{Name: "otel.sdk.span.live"}, dropped)))
 	otel.SetMeterProvider(provider)
 	if err := runtime.Start(runtime.WithMeterProvider(provider)); err != nil {
 		return nil, fmt.Errorf("runtime metrics: %w", err)

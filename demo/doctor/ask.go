@@ -63,7 +63,8 @@ func (e *examination) call(ctx context.Context, service string) (*visit.Answer, 
 	return visit.Get(ctx, e.http, e.o.URLs[topology.Gateway], visit.Request{Service: service}, userAgent)
 }
 
-// filled puts the trace's id and times into a path or a value.
+// filled puts the trace's id, with and without leading zeros, and times into a path or a value. Just is two
+// seconds before the request, and since two minutes.
 func (e *examination) filled(text string) string {
 	return strings.NewReplacer("__id__", e.id, "__short__", strings.TrimLeft(e.id, "0"),
 		"__sent__", fmt.Sprintf("%.3f", float64(e.sent.UnixMilli())/1000),

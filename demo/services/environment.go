@@ -27,9 +27,11 @@ func Environment(s topology.Service) map[string]string {
 			"OTEL_PROPAGATORS":               "jaeger",
 			"OTEL_BSP_SCHEDULE_DELAY":        "200",
 			"OTEL_BSP_MAX_QUEUE_SIZE":        "65536",
-			"OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "2048",
+			"OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "1024",
 			"OTEL_BSP_EXPORT_TIMEOUT":        "600000", // spans wait this long for a store that is away
 			"OTEL_EXPORTER_OTLP_TIMEOUT":     "600000",
+			"OTEL_BLRP_EXPORT_TIMEOUT":       "600000", // and log lines
+			"OTEL_BLRP_MAX_QUEUE_SIZE":       "32768",
 			"OTEL_METRICS_EXPORTER":          "prometheus",
 			"OTEL_GO_X_OBSERVABILITY":        "true", // the SDK's own metrics, such as dropped spans
 		})
