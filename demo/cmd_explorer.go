@@ -24,15 +24,15 @@ var explorerCommand = command{
 		return func(s session) (err error) {
 			o := explorer.Options{Logger: slog.New(slog.NewJSONHandler(s.stderr, nil))}
 			if o.Tempo, err = topology.ParseURL(*tempoURL); err != nil {
-				return misused("-tempo=%s: %w", *tempoURL, err)
+				return misused("-tempo: %w", err)
 			}
 			if *lokiURL != "" {
 				if o.Loki, err = topology.ParseURL(*lokiURL); err != nil {
-					return misused("-loki=%s: %w", *lokiURL, err)
+					return misused("-loki: %w", err)
 				}
 			}
 			if o.Gateway, err = topology.ParseURL(*gatewayURL); err != nil {
-				return misused("-gateway=%s: %w", *gatewayURL, err)
+				return misused("-gateway: %w", err)
 			}
 			l, err := stack.Listen(topology.Explorer, *addr, "addr", fallback, s.stderr)
 			if err != nil {

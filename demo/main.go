@@ -80,13 +80,23 @@ func usage() string {
 	return text + "\nEach command explains its flags with -help.\n"
 }
 
+// ends are what stops the program: signals, and the end of its parent. Under nohup it outlives its shell.
+func ends() (signals []os.Signal, parentGone <-chan struct{}) {
+	signals = []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if signal.Ignored(syscall.SIGHUP) {
+		return signals, nil
+	}
+	return append(signals, syscall.SIGHUP), process.ParentGone()
+}
+
 // signals returns a context that ends at the first Ctrl-C or SIGTERM, or when the parent process is
 // gone (SIGTERM ends the go command, and not what it runs), and one that ends at the second signal.
 func signals() (ctx, kill context.Context) {
 	ctx, stop := context.WithCancelCause(context.Background())
 	kill, stopAtOnce := context.WithCancelCause(context.Background())
 	ch := make(chan os.Signal, 2)
-	signal.Notify(ch, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	ends, parentGone := ends()
+	signal.Notify(ch, ends...)
 	// A closed pipe behind standard output would end this process at its next line, and leave the
 	// children. As an error of that write it does no harm.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
@@ -94,7 +104,7 @@ func signals() (ctx, kill context.Context) {
 		select {
 		case <-ch:
 			stop(errors.New("interrupted"))
-		case <-process.ParentGone():
+		case <-parentGone:
 			stop(errors.New("the process that started this one is gone"))
 		}
 		<-ch

@@ -4,7 +4,10 @@ import (
 	"bufio"
 	"bytes"
 	"os"
+	"os/signal"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -23,8 +26,8 @@ func TestWrongUse(t *testing.T) {
 		{"a seed that is none", "up -break random:0", 2, "want a whole number from 1"},
 		{"formats of nobody", "up -propagators jaeger", 2, "want part=list"},
 		{"formats of a plain service", "up -propagators uservice1=jaeger", 2, "for gateway, uservice3 or uservice4"},
-		{"a doctor's Tempo without a scheme", "doctor -tempo 127.0.0.1:3200", 2, "http://127.0.0.1:3200"},
-		{"a Tempo without a scheme", "explorer -tempo localhost:3200", 2, "want a URL such as http://localhost:3200"},
+		{"a doctor's Tempo without a scheme", "doctor -tempo me:secret@127.0.0.1:3200", 2, "-tempo or TEMPO_PORT="},
+		{"a Tempo without a scheme", "explorer -tempo http://me:secret@localhost:32oo", 2, "want a URL such as http://localhost:3200"},
 		{"no rounds to compare", "compare -rounds 0", 2, "-rounds=0"},
 		{"a ledger of nothing", "ledger -limit 0", 2, "-limit=0: want 1 or more"},
 		{"help that lists the faults", "up -h", 0, "killed-before-flush  uservice4 is killed"},
@@ -44,10 +47,21 @@ func TestWrongUse(t *testing.T) {
 			if code != tc.code || !strings.Contains(out.String(), tc.want) || strings.Count(out.String(), "Usage: demo") != 1 {
 				t.Errorf("exit code %d, printed %q and %q", code, &stdout, &stderr)
 			}
+			if strings.Contains(out.String(), "secret") {
+				t.Errorf("it shows a password: %s", out)
+			}
 			if n := strings.Count(out.String(), "\n"); tc.code == 2 && n > 5 {
 				t.Errorf("it does not fit on a screen:\n%s", out)
 			}
 		})
+	}
+}
+
+func TestUnderNohupItOutlivesItsShell(t *testing.T) {
+	signal.Ignore(syscall.SIGHUP)
+	t.Cleanup(func() { signal.Reset(syscall.SIGHUP) })
+	if signals, parentGone := ends(); slices.Contains(signals, os.Signal(syscall.SIGHUP)) || parentGone != nil {
+		t.Errorf("it ends at %v and %v", signals, parentGone)
 	}
 }
 

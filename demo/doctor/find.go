@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net"
 	"net/url"
 	"os"
@@ -76,15 +77,42 @@ func Find(ctx context.Context, given map[string]string) (Options, error) {
 		found[0].Note += fmt.Sprintf("Also up, and not examined: %s: go run ./demo doctor -gateway=%s\n",
 			o.Stack, o.URLs[topology.Gateway])
 	}
+	if found[0].Kind == Local {
+		found[0].Note += halfUp(ctx, compose, found)
+	}
 	return found[0], nil
+}
+
+// halfUp says where somebody listens on an address of compose, which then may be half up beside the runs.
+func halfUp(ctx context.Context, compose Options, runs []Options) (note string) {
+	for _, p := range Parts() {
+		address := hostOf(compose.URLs[p.Name])
+		ours := slices.ContainsFunc(runs, func(r Options) bool {
+			return slices.ContainsFunc(slices.Collect(maps.Values(r.URLs)), func(u string) bool {
+				return strings.HasSuffix(u, address[strings.LastIndex(address, ":"):])
+			})
+		})
+		if !ours && listens(ctx, address) {
+			note += fmt.Sprintf("Also up, and not examined: what listens at %s, where compose has %s: go run ./demo doctor -gateway=%s\n",
+				address, p.About, compose.URLs[topology.Gateway])
+		}
+	}
+	return note
+}
+
+func listens(ctx context.Context, address string) bool {
+	conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", address)
+	if err == nil {
+		_ = conn.Close()
+	}
+	return err == nil
 }
 
 // localRuns are the runs without Docker, the latest first. There is no Prometheus, no Loki, and a
 // page of its own where Grafana would be. A run that was killed may have left its announcement.
 func localRuns(ctx context.Context) (runs []Options) {
 	for _, r := range discover.Find(os.TempDir()) {
-		if conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", hostOf(r.URLs.Gateway)); err == nil {
-			_ = conn.Close()
+		if listens(ctx, hostOf(r.URLs.Gateway)) {
 			runs = append(runs, Options{Kind: Local, Stack: fmt.Sprintf("the run of go run ./demo (process %d)", r.PID),
 				URLs: map[string]string{topology.Gateway: r.URLs.Gateway, topology.Tempo: r.URLs.Tempo,
 					topology.Explorer: r.URLs.Explorer}})
@@ -119,8 +147,7 @@ func composeStack(given map[string]string) (Options, error) {
 		case address == "" && i < 2:
 			return Options{}, fmt.Errorf("-%s is empty: there is nothing to follow without it", p.Name)
 		case address != "" && err != nil:
-			return Options{}, fmt.Errorf("%s is wrong, from -%s or %s=%q (environment or .env): want a URL such as %s:%s",
-				address, p.Name, p.Variable, port, p.Host, p.Port)
+			return Options{}, fmt.Errorf("-%s or %s=%q (environment or .env) is wrong: %w", p.Name, p.Variable, port, err)
 		}
 		o.URLs[p.Name] = strings.TrimSuffix(address, "/")
 	}

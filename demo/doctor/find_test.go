@@ -119,6 +119,7 @@ func TestTheStackThatRunsIsChosen(t *testing.T) {
 		{"nobody behind compose's gateway", part{"/healthz", 502, "Bad Gateway"}, nobody, 0, "compose", ""},
 		{"compose's Tempo, starting", nobody, part{"/ready", 503, ""}, 0, "compose", ""},
 		{"a run on compose's ports", ofTheRun, nobody, 1, "process 1000", ""},
+		{"a run beside compose that is half up", nobody, part{"/ready", 404, ""}, 1, "process 1000", "where compose has Tempo's HTTP API"},
 		{"another server on compose's port", part{"/", 200, "It works!"}, nobody, 0, "", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -128,7 +129,8 @@ func TestTheStackThatRunsIsChosen(t *testing.T) {
 				run = announced(t, 1000+i, c.runs-i)
 			}
 			announce(t, 1, 60, "http://127.0.0.1:"+closedPort()) // was killed
-			for variable, p := range map[string]part{"TRAEFIK_PORT": c.gateway, "TEMPO_PORT": c.tempo} {
+			for variable, p := range map[string]part{"TRAEFIK_PORT": c.gateway, "TEMPO_PORT": c.tempo,
+				"PROMETHEUS_PORT": nobody, "LOKI_PORT": nobody, "GRAFANA_PORT": nobody} {
 				switch p {
 				case nobody:
 					t.Setenv(variable, closedPort())

@@ -95,13 +95,11 @@ func Parts() []Part {
 // proxy's address and set the Host header.
 func Host(service string) string { return service + ".localhost" }
 
-// ParseURL reads the address of a part, from which others are made. The error says what is wanted.
+// ParseURL reads the address of a part, from which others are made. The error says what is wanted, and
+// not what was given: that may have a password.
 func ParseURL(s string) (*url.URL, error) {
 	u, err := url.Parse(s)
-	if err != nil {
-		return nil, err
-	}
-	if u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.RawQuery != "" || u.Fragment != "" {
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.RawQuery != "" || u.Fragment != "" {
 		return nil, errors.New("want a URL such as http://localhost:3200, without a query or a fragment")
 	}
 	return u, nil
