@@ -22,18 +22,13 @@ them all. Compose's addresses follow TRAEFIK_PORT, TEMPO_PORT, PROMETHEUS_PORT, 
 environment or of the file .env. A flag replaces one of compose's addresses; an empty one, as in -grafana=, says that the
 stack does not have that part. The -gateway of a run of go run ./demo, alone, examines that run.`,
 	declare: func(fs *flag.FlagSet) action {
+		addresses := map[string]string{}
 		for _, p := range doctor.Parts() {
-			fs.String(p.Name, "", "`URL` of "+p.About+", in compose "+p.Host+":"+p.Port)
+			fs.Func(p.Name, "`URL` of "+p.About+", in compose "+p.Host+":"+p.Port, put(addresses, p.Name))
 		}
 		ebpf := fs.Bool("ebpf", false, "look for the spans that the kernel makes of uservice1 and uservice2, too (docs/ebpf.md)")
 		asJSON := fs.Bool("json", false, "print the report as JSON when all is done")
 		return func(s session) error {
-			set, addresses := given(fs), map[string]string{}
-			for _, p := range doctor.Parts() {
-				if address, ok := set[p.Name]; ok {
-					addresses[p.Name] = address
-				}
-			}
 			o, err := doctor.Find(s.ctx, addresses)
 			switch {
 			case s.ctx.Err() != nil: // what was found until then may not be all

@@ -19,11 +19,8 @@ var explorerCommand = command{
 		tempoURL := fs.String("tempo", "http://localhost:3200", "`URL` of Tempo's HTTP API")
 		lokiURL := fs.String("loki", "", "`URL` of Loki's HTTP API, such as http://localhost:3100, for log lines; empty for none")
 		gatewayURL := fs.String("gateway", "http://localhost", "`URL` of the gateway, which routes <service>.localhost")
-		addr, asked := topology.Addr(topology.Explorer), ""
-		fs.Func("addr", "`host:port` of the page (default "+addr+", or a free port if that is taken)", func(s string) error {
-			addr, asked = s, "addr"
-			return nil
-		})
+		const fallback = "127.0.0.1:3000"
+		addr := fs.String("addr", "", "`host:port` of the page (default "+fallback+", or a free port if that is taken)")
 		return func(s session) (err error) {
 			o := explorer.Options{Logger: slog.New(slog.NewJSONHandler(s.stderr, nil))}
 			if o.Tempo, err = topology.ParseURL(*tempoURL); err != nil {
@@ -37,7 +34,7 @@ var explorerCommand = command{
 			if o.Gateway, err = topology.ParseURL(*gatewayURL); err != nil {
 				return misused("-gateway: %w", err)
 			}
-			l, err := stack.Listen(topology.Explorer, addr, asked, s.stderr)
+			l, err := stack.Listen(topology.Explorer, *addr, "addr", fallback, s.stderr)
 			if err != nil {
 				return err
 			}

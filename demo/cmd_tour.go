@@ -13,12 +13,13 @@ var tourCommand = command{
 second call, shows where the propagation header went and where the error began or the time went, and stops. The
 drawing is as wide as COLUMNS or the terminal.`,
 	declare: func(fs *flag.FlagSet) action {
-		failing := choice(fs, "fail",
-			"make this `dependency` fail in both calls: redis or database", "redis", "database")
-		slow := choice(fs, "slow",
-			"make this `dependency` take two seconds longer in both calls: redis or database", "redis", "database")
+		var o tour.Options
+		fs.Func("fail", "make this `dependency` fail in both calls: redis or database", choose(&o.Fail, "redis", "database"))
+		fs.Func("slow", "make this `dependency` take two seconds longer in both calls: redis or database",
+			choose(&o.Slow, "redis", "database"))
 		return func(s session) error {
-			report, err := tour.Run(s.ctx, s.kill, tour.Options{Fail: *failing, Slow: *slow, Bin: s.bin, Messages: s.stderr})
+			o.Bin, o.Messages = s.bin, s.stderr
+			report, err := tour.Run(s.ctx, s.kill, o)
 			if err != nil {
 				return err
 			}

@@ -39,20 +39,35 @@ An address whose port is taken moves to a free one, unless it was given: then it
 func declareUp(fs *flag.FlagSet) action {
 	asJSON := fs.Bool("json", false,
 		"when all is ready, print the addresses as one line of JSON; logs go to standard error")
-	breaking := ""
 	o := stack.Options{Addrs: map[string]string{}, Propagators: map[string]string{}}
-	fs.Func("break", "break the telemetry on purpose, by a `fault` of the list below; random hides one for you to find on the"+
-		"\npage, and random:7 gives a class the same ones in the same order", func(s string) (err error) {
-		breaking, o.Seed, err = parseBreak(s)
-		return err
+	faults := "break the telemetry on purpose, by one `fault` of these; docs/lab.md says how to hunt them, and the page can\n" +
+		"change them while the demo runs"
+	var breaking string
+	var names []string
+	for _, f := range lab.Faults() {
+		faults += fmt.Sprintf("\n  %-20s %s", f.Name, f.Title)
+		names = append(names, f.Name)
+	}
+	names = append(names, lab.Random, lab.Random+":7")
+	faults += "\n  random               one of them, for you to find on the page; random:7 gives a class the same ones in order"
+	fs.Func("break", faults, func(s string) error {
+		if seed, ok := strings.CutPrefix(s, lab.Random+":"); ok {
+			n, err := strconv.ParseUint(seed, 10, 64)
+			if err != nil || n == 0 {
+				return errors.New("want a whole number from 1, such as random:7")
+			}
+			breaking, o.Seed = lab.Random, n
+			return nil
+		}
+		return choose(&breaking, names...)(s)
 	})
 	for _, p := range topology.Parts() {
-		fs.Func(p.Name+"-addr", "`host:port` of "+p.About+" (default "+p.Addr+")", func(addr string) error {
-			o.Addrs[p.Name] = addr
-			return nil
-		})
+		fs.Func(p.Name+"-addr", "`host:port` of "+p.About+" (default "+p.Addr+")", put(o.Addrs, p.Name))
 	}
 	parts := []string{topology.Gateway, topology.Uservice3, topology.Uservice4}
+	for _, part := range parts {
+		o.Propagators[part] = os.Getenv(propagatorsVariable)
+	}
 	fs.Func("propagators", "`part=list` of the formats that a part reads and writes, such as uservice4=tracecontext,jaeger;\n"+
 		"parts are gateway, uservice3 and uservice4, and the flag may be given for each; the others take\n"+
 		propagatorsVariable+", or jaeger",
@@ -64,42 +79,10 @@ func declareUp(fs *flag.FlagSet) action {
 			o.Propagators[part] = list
 			return nil
 		})
-	usage := fs.Usage
-	fs.Usage = func() {
-		usage()
-		fmt.Fprint(fs.Output(),
-			"\nFaults for -break; docs/lab.md says how to hunt them, and the page can change them while the demo runs:\n")
-		for _, f := range lab.Faults() {
-			fmt.Fprintf(fs.Output(), "  %-20s %s\n", f.Name, f.Title)
-		}
-	}
 	return func(s session) error {
 		o.Bin = s.bin
-		for _, part := range parts {
-			o.Propagators[part] = cmp.Or(o.Propagators[part], os.Getenv(propagatorsVariable))
-		}
 		return runUp(s, o, breaking, *asJSON)
 	}
-}
-
-// parseBreak reads what -break takes: a fault's name, random, or random with a seed.
-func parseBreak(s string) (fault string, seed uint64, err error) {
-	fault, number, seeded := strings.Cut(s, ":")
-	if seeded && fault == lab.Random {
-		if seed, err = strconv.ParseUint(number, 10, 64); err != nil || seed == 0 {
-			return "", 0, fmt.Errorf("behind %s: want a whole number from 1, such as random:7", lab.Random)
-		}
-		return fault, seed, nil
-	}
-	var names []string
-	for _, f := range lab.Faults() {
-		names = append(names, f.Name)
-	}
-	names = append(names, lab.Random, lab.Random+":7")
-	if !slices.Contains(names, s) {
-		return "", 0, errors.New("want " + term.List(names))
-	}
-	return fault, 0, nil
 }
 
 // runUp starts everything, breaks what is to be broken, and runs until the session ends.
@@ -123,7 +106,7 @@ func runUp(s session, o stack.Options, breaking string, asJSON bool) error {
 	if err == nil && asJSON {
 		err = json.NewEncoder(s.stdout).Encode(running.URLs())
 	} else if err == nil {
-		err = printReady(out, running.URLs(), breaking, running.Faults().State().Seed)
+		err = printReady(out, running.URLs(), running.Faults().State())
 	}
 	problems := []error{err}
 	for err == nil && s.ctx.Err() == nil {
@@ -152,20 +135,15 @@ var ready = template.Must(template.New("up").Parse(readyText))
 
 // printReady prints every address, what is broken from the start, and what to do next, in one piece:
 // log lines go there too.
-func printReady(w io.Writer, u discover.URLs, breaking string, seed uint64) error {
+func printReady(w io.Writer, u discover.URLs, faults lab.State) error {
 	page := struct {
 		discover.URLs
-		Port   string // of the gateway, as in a URL
-		Table  []topology.Service
-		Broken bool
-		Fault  *lab.Fault // that is on, unless it is a secret
-		Seed   uint64     // of the secret ones
-	}{URLs: u, Table: topology.Services(), Broken: breaking != "", Seed: seed}
+		lab.State
+		Port  string // of the gateway, as in a URL
+		Table []topology.Service
+	}{URLs: u, State: faults, Table: topology.Services()}
 	if g, err := url.Parse(u.Gateway); err == nil && g.Port() != "80" {
 		page.Port = ":" + g.Port()
-	}
-	if fault, ok := lab.Named(breaking); ok {
-		page.Fault = &fault
 	}
 	slices.SortFunc(page.Table, func(a, b topology.Service) int { return cmp.Compare(a.Name, b.Name) })
 	var b bytes.Buffer

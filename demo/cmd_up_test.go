@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"example.com/grafana-tempo-go-demo/demo/discover"
+	"example.com/grafana-tempo-go-demo/demo/lab"
 	"example.com/grafana-tempo-go-demo/demo/ledger"
 )
 
@@ -150,13 +151,14 @@ func TestMessagesNameEveryAddressAndWhatIsBroken(t *testing.T) {
 		Gateway: "http://127.0.0.1:8000", Explorer: "http://127.0.0.1:3000", Tempo: "http://127.0.0.1:3200", OTLPGRPC: "127.0.0.1:4317",
 		OTLPHTTP: "http://127.0.0.1:4318", Services: map[string]string{"uservice1": "http://127.0.0.1:8081", "uservice3": "http://127.0.0.1:8083"},
 	}
-	for breaking, says := range map[string]string{
-		"":             "it says why",
-		"other-format": "broken on purpose (other-format): uservice4 speaks another propagation format.",
-		"random":       "-break random:7 hides",
+	otherFormat, _ := lab.Named("other-format")
+	for says, state := range map[string]lab.State{
+		"it says why": {},
+		"broken on purpose (other-format): uservice4 speaks another propagation format.": {Fault: &otherFormat},
+		"-break random:7 hides": {Riddle: &lab.Riddle{}, Seed: 7},
 	} {
 		var b strings.Builder
-		if err := printReady(&b, urls, breaking, 7); err != nil {
+		if err := printReady(&b, urls, state); err != nil {
 			t.Fatal(err)
 		}
 		for _, want := range []string{
@@ -164,10 +166,10 @@ func TestMessagesNameEveryAddressAndWhatIsBroken(t *testing.T) {
 			"curl -i -H 'Host: uservice3.localhost' http://127.0.0.1:8000/", says,
 		} {
 			if !strings.Contains(b.String(), want) {
-				t.Errorf("%q: no %s in\n%s", breaking, want, b.String())
+				t.Errorf("no %s in\n%s", want, b.String())
 			}
 		}
-		if strings.Contains(b.String(), "it says why") && breaking != "" {
+		if strings.Contains(b.String(), "it says why") && says != "it says why" {
 			t.Errorf("it is broken, and promises what a trace says:\n%s", b.String())
 		}
 	}

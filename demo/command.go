@@ -87,22 +87,21 @@ func (s session) exitCode(err error) int {
 	return 1
 }
 
-// given returns what the user set, by the flag's name.
-func given(fs *flag.FlagSet) map[string]string {
-	set := map[string]string{}
-	fs.Visit(func(f *flag.Flag) { set[f.Name] = f.Value.String() })
-	return set
+// put is for a flag whose value goes into a map.
+func put(into map[string]string, key string) func(value string) error {
+	return func(value string) error {
+		into[key] = value
+		return nil
+	}
 }
 
-// choice declares a flag whose value is one of a few words, or else empty.
-func choice(fs *flag.FlagSet, name, usage string, words ...string) *string {
-	var value string
-	fs.Func(name, usage, func(s string) error {
-		if !slices.Contains(words, s) {
+// choose is for a flag whose value is one of a few words.
+func choose(into *string, words ...string) func(value string) error {
+	return func(value string) error {
+		if !slices.Contains(words, value) {
 			return errors.New("want " + term.List(words))
 		}
-		value = s
+		*into = value
 		return nil
-	})
-	return &value
+	}
 }

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -52,13 +53,12 @@ const killTime = time.Second
 // run is the program; it returns the exit code.
 func run(s session, args []string) int {
 	name := "up"
-	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
-		name, args = args[0], args[1:]
-	} else if len(args) > 0 && strings.TrimLeft(args[0], "-") == "help" || len(args) > 0 && args[0] == "-h" {
-		name = "help"
-	}
-	if name == "help" {
+	switch {
+	case len(args) == 0:
+	case slices.Contains([]string{"help", "-h", "-help", "--help"}, args[0]):
 		return s.exitCode(s.print(usage()))
+	case !strings.HasPrefix(args[0], "-"):
+		name, args = args[0], args[1:]
 	}
 	var names []string
 	for _, c := range commands {

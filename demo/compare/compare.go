@@ -14,14 +14,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"runtime"
-	"slices"
 	"time"
 
 	"example.com/grafana-tempo-go-demo/demo/process"
 	"example.com/grafana-tempo-go-demo/demo/services"
 	"example.com/grafana-tempo-go-demo/demo/term"
-	"example.com/grafana-tempo-go-demo/demo/topology"
 )
 
 // Options say what to measure. Counts and durations must be greater than zero.
@@ -34,17 +33,7 @@ type Options struct {
 	Messages io.Writer
 }
 
-// pair is two services, the one that is called first.
-type pair struct {
-	name     string
-	services []topology.Service
-}
-
-var pairs = [2]pair{{"plain", pick(false)}, {"instrumented", pick(true)}}
-
-func pick(instrumented bool) []topology.Service {
-	return slices.DeleteFunc(topology.Services(), func(s topology.Service) bool { return s.Instrumented != instrumented })
-}
+var pairs = [2]string{"plain", "instrumented"}
 
 var noWait = map[string]string{"REDIS_MIN": "0s", "REDIS_MAX": "0s", "DATABASE_MIN": "0s", "DATABASE_MAX": "0s"}
 
@@ -74,7 +63,7 @@ func Run(ctx, hard context.Context, o Options) (_ *Report, err error) {
 			{name: "mocks as they are", connections: 500, duration: max(o.Duration, 4*time.Second)},
 		},
 		program: func(service string) process.Options {
-			return process.Options{Path: services.Program(bin, service)}
+			return process.Options{Path: filepath.Join(bin, service)}
 		},
 	}
 	return c.measure(ctx)
@@ -106,10 +95,10 @@ func (c *comparison) measure(ctx context.Context) (*Report, error) {
 		if err != nil {
 			return nil, err
 		}
-		for i, p := range pairs {
+		for i, pair := range pairs {
 			for n, m := range rounds[i] {
 				m.cpu = max(0, m.cpu-idle[i][0].cpu)
-				where := fmt.Sprintf("%s, round %d, %s pair: ", l.name, n+1, p.name)
+				where := fmt.Sprintf("%s, round %d, %s pair: ", l.name, n+1, pair)
 				if m.Success < 1 { // a request that failed has fewer spans, or more
 					report.Notes = append(report.Notes, where+m.failures())
 				} else if sent := idle[i][0].spans * int64(m.Requests); m.spans < sent {
@@ -129,13 +118,13 @@ func (c *comparison) measure(ctx context.Context) (*Report, error) {
 func (c *comparison) inTurn(ctx context.Context, l load, times int) (rounds [2][]*measured, err error) {
 	for n := range times {
 		for _, i := range [2]int{n % 2, 1 - n%2} {
-			fmt.Fprintf(c.Messages, "%s, round %d of %d, %s pair\n", l.name, n+1, times, pairs[i].name)
-			m, err := c.round(ctx, pairs[i], l)
+			fmt.Fprintf(c.Messages, "%s, round %d of %d, %s pair\n", l.name, n+1, times, pairs[i])
+			m, err := c.round(ctx, i == 1, l)
 			if err != nil {
 				return rounds, err
 			}
 			if m.Success == 0 {
-				return rounds, fmt.Errorf("%s, %s pair: %s", l.name, pairs[i].name, m.failures())
+				return rounds, fmt.Errorf("%s, %s pair: %s", l.name, pairs[i], m.failures())
 			}
 			rounds[i] = append(rounds[i], m)
 		}

@@ -15,14 +15,8 @@ import (
 type Report struct {
 	Machine string // figures of two machines cannot be compared, ratios with care
 	Rounds  int
-	Tables  []Table
+	Figures string   // a line for each, below a title for each kind of load
 	Notes   []string // errors and lost spans
-}
-
-// Table has the figures of one kind of load, a line for each.
-type Table struct {
-	Title string
-	Rows  []string
 }
 
 // metric is what a round is judged by.
@@ -50,7 +44,7 @@ var (
 
 // add sets the rounds of the two pairs side by side, without what neither has; both have as many.
 func (r *Report) add(title string, metrics []metric, rounds [2][]*measured) {
-	t := Table{Title: title}
+	r.Figures += title + "\n"
 	for _, m := range metrics {
 		var plain, instrumented, ratios []float64
 		for i := range rounds[0] {
@@ -63,13 +57,12 @@ func (r *Report) add(title string, metrics []metric, rounds [2][]*measured) {
 		if len(ratios) == 0 {
 			continue
 		}
-		row := fmt.Sprintf("%-24s%11s%14s%8.2f×", m.name, m.figure(median(plain)), m.figure(median(instrumented)), median(ratios))
+		r.Figures += fmt.Sprintf("  %-24s%11s%14s%8.2f×", m.name, m.figure(median(plain)), m.figure(median(instrumented)), median(ratios))
 		if len(ratios) > 1 {
-			row += fmt.Sprintf("  %.2f×–%.2f×", slices.Min(ratios), slices.Max(ratios))
+			r.Figures += fmt.Sprintf("  %.2f×–%.2f×", slices.Min(ratios), slices.Max(ratios))
 		}
-		t.Rows = append(t.Rows, row)
+		r.Figures += "\n"
 	}
-	r.Tables = append(r.Tables, t)
 }
 
 func (m metric) figure(v float64) string {

@@ -15,6 +15,7 @@ import (
 
 	"example.com/grafana-tempo-go-demo/demo/process"
 	"example.com/grafana-tempo-go-demo/demo/services"
+	"example.com/grafana-tempo-go-demo/demo/topology"
 )
 
 // load is a closed loop: each connection sends its next request when it has the answer to the last,
@@ -54,7 +55,7 @@ func (m *measured) failures() string {
 }
 
 // round starts a pair, applies a load, and stops it. What it starts is gone when it returns.
-func (c *comparison) round(ctx context.Context, p pair, l load) (m *measured, err error) {
+func (c *comparison) round(ctx context.Context, instrumented bool, l load) (m *measured, err error) {
 	m = &measured{spans: -c.sink.spans.Load()}
 	var started []*process.Process // in the order of their start
 	defer func() {
@@ -66,7 +67,10 @@ func (c *comparison) round(ctx context.Context, p pair, l load) (m *measured, er
 		m.spans += c.sink.spans.Load()
 	}()
 	var addr, host, upstream string
-	for _, s := range p.services {
+	for _, s := range topology.Services() {
+		if s.Instrumented != instrumented {
+			continue
+		}
 		env := services.Environment(s)
 		maps.Copy(env, l.env)
 		maps.Copy(env, map[string]string{

@@ -24,6 +24,9 @@ func TestThePageNeedsNothingFromElsewhere(t *testing.T) {
 		if found := foreign.FindString(text); found != "" {
 			t.Errorf("%s names another host: %s", entry.Name(), found)
 		}
+		if size := regexp.MustCompile(`font-size: [^vi][^;]*`).FindString(text); size != "" { // but a variable, or inherit
+			t.Errorf("%s has a size of text of its own: %s", entry.Name(), size)
+		}
 		if mediaTypes[path.Ext(entry.Name())] == "" {
 			t.Errorf("%s has no media type", entry.Name())
 		}

@@ -120,7 +120,7 @@ func Serve(ctx context.Context, l net.Listener, o Options) error {
 // secure lets only this machine's own page in, because this server makes requests for whoever asks
 // it to, and lets that page load nothing from elsewhere.
 func secure(next http.Handler) http.Handler {
-	guarded := local.Page(next, fail)
+	guarded := local.Page(next)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "+

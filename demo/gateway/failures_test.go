@@ -17,17 +17,13 @@ import (
 )
 
 func TestUnknownHostIsOneLoneSpanAndAnAnswerThatHelps(t *testing.T) {
-	for host, port := range map[string]string{
-		"nobody.localhost:8000": "8000", "evil<script>.localhost:8000": "8000", "x:@evil.example": "80", "x:80/\"><b>": "80",
-		"a:b:c": "80", strings.Repeat("long", 4<<10): "80", "x:\xff": "80",
-	} {
+	for _, host := range []string{"nobody.localhost:8000", "evil<script>.localhost:8000", "x:80/\"><b>", strings.Repeat("long", 4<<10), "x:\xff"} {
 		r := newRig(t, http.NotFoundHandler())
 		req := httptest.NewRequest(http.MethodGet, "/", nil)
 		req.Host = host // Go's client would not send some of them
 		rec := httptest.NewRecorder()
 		r.gw.ServeHTTP(rec, req)
-		want := fmt.Sprintf("It knows these:\n  http://uservice1.localhost:%s/\n  http://uservice3.localhost:%[1]s/\n", port)
-		if body := rec.Body.String(); !strings.Contains(body, want) || len(body) > 2<<10 {
+		if body := rec.Body.String(); !strings.HasSuffix(body, ". It knows uservice1.localhost, uservice3.localhost.\n") || len(body) > 2<<10 {
 			t.Errorf("%.50q gets %.500s", host, body)
 		}
 		if h := rec.Header(); h.Get("Content-Type") != "text/plain; charset=utf-8" || h.Get("X-Content-Type-Options") != "nosniff" {

@@ -7,12 +7,15 @@ package gateway
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
-	"sync"
+	"slices"
+	"strings"
 	"time"
 
 	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
@@ -47,16 +50,15 @@ type Options struct {
 // Gateway is the proxy as an http.Handler, made by New.
 type Gateway struct {
 	o         Options
-	proxies   map[string]http.Handler // by host
-	traced    http.Handler            // serve in a server span
+	traced    http.Handler // serve in a server span
+	proxy     *httputil.ReverseProxy
 	transport *http.Transport
 }
 
 // New returns a Gateway. It starts nothing and can be used at once.
 func New(o Options) *Gateway {
 	g := &Gateway{
-		o:       o,
-		proxies: map[string]http.Handler{},
+		o: o,
 		transport: &http.Transport{
 			// No Proxy: everything behind the gateway is on this machine, whatever HTTP_PROXY says.
 			DialContext: (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
@@ -79,29 +81,14 @@ func New(o Options) *Gateway {
 		}
 	}
 	g.traced = otelhttp.NewHandler(http.HandlerFunc(g.serve), "", named(func(r *http.Request) string { return r.Method })...)
-	transport := otelhttp.NewTransport(&lastHop{o.Tamper, g.transport}, named(func(*http.Request) string { return "ReverseProxy" })...)
-	for host, upstream := range o.Routes {
-		g.proxies[host] = &httputil.ReverseProxy{
-			Rewrite:      rewriteTo(upstream),
-			Transport:    transport,
-			ErrorLog:     slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug),
-			ErrorHandler: failed,
-			BufferPool:   buffers,
-		}
+	g.proxy = &httputil.ReverseProxy{
+		Rewrite:      rewrite,
+		Transport:    otelhttp.NewTransport(lastHop{g}, named(func(*http.Request) string { return "ReverseProxy" })...),
+		ErrorLog:     slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug),
+		ErrorHandler: failed,
 	}
 	return g
 }
-
-// buffers copy answers. Fresh ones each time were a third of all that the demo allocates.
-var buffers = &bufferPool{sync.Pool{New: func() any { return new(buffer) }}}
-
-type buffer [32 << 10]byte // as large as ReverseProxy's own
-
-type bufferPool struct{ sync.Pool }
-
-func (p *bufferPool) Get() []byte { return p.Pool.Get().(*buffer)[:] }
-
-func (p *bufferPool) Put(b []byte) { p.Pool.Put((*buffer)(b)) }
 
 // CloseIdleConnections closes the connections to upstreams that carry no request. A server that is
 // told to stop waits some seconds for a connection that was opened and never used.
@@ -111,42 +98,37 @@ func (g *Gateway) CloseIdleConnections() { g.transport.CloseIdleConnections() }
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) { g.traced.ServeHTTP(w, r) }
 
 func (g *Gateway) serve(w http.ResponseWriter, r *http.Request) {
-	start := time.Now()
-	arrived := header.Pick(r.Header)
 	ctx := r.Context()
 	span := trace.SpanFromContext(ctx)
 	describe(span, r)
-
-	pass := &passage{ResponseWriter: w, status: http.StatusOK}
 	host := topology.HostName(r.Host)
-	next, ok := g.proxies[host]
+	pass := &passage{ResponseWriter: w, upstream: g.o.Routes[host], record: ledger.Record{
+		Time: time.Now(), Name: topology.Gateway,
+		TraceID: span.SpanContext().TraceID().String(), SpanID: span.SpanContext().SpanID().String(),
+		Method: r.Method, Host: r.Host, Path: r.URL.Path, Query: r.URL.RawQuery, Agent: r.UserAgent(),
+		Arrived: header.Pick(r.Header), Status: http.StatusOK,
+	}}
 	// Deferred, because the reverse proxy ends a broken answer with panic(http.ErrAbortHandler),
 	// which net/http understands and which must neither lose the span nor be swallowed here.
 	defer func() {
-		span.SetAttributes(semconv.HTTPResponseStatusCode(pass.status))
-		record := ledger.Record{
-			Time: start, Duration: time.Since(start), Name: topology.Gateway,
-			TraceID: span.SpanContext().TraceID().String(), SpanID: span.SpanContext().SpanID().String(),
-			Method: r.Method, Host: r.Host, Path: r.URL.Path, Query: r.URL.RawQuery, Agent: r.UserAgent(),
-			Arrived: arrived, Left: pass.left, Status: pass.status, TraceResponse: pass.traceResponse,
-		}
-		if ok {
-			record.Service = topology.ServiceOf(host)
-		}
-		g.log(ctx, record, pass.err)
-		g.o.Record(record)
+		pass.record.Duration = time.Since(pass.record.Time)
+		span.SetAttributes(semconv.HTTPResponseStatusCode(pass.record.Status))
+		g.log(ctx, pass.record, pass.err)
+		g.o.Record(pass.record)
 	}()
 
-	if !ok {
-		g.unknownHost(pass, r)
+	if pass.upstream == nil {
+		http.Error(pass, fmt.Sprintf("404 no such host\nThe gateway routes by host name and knows no host named %.253q. "+
+			"It knows %s.", host, strings.Join(slices.Sorted(maps.Keys(g.o.Routes)), ", ")), http.StatusNotFound)
 		return
 	}
+	pass.record.Service = topology.ServiceOf(host)
 	r = r.WithContext(context.WithValue(ctx, passageKey{}, pass))
 	if r.ContentLength != 0 {
 		pass.body = &clientBody{ReadCloser: r.Body}
 		r.Body = pass.body
 	}
-	next.ServeHTTP(pass, r)
+	g.proxy.ServeHTTP(pass, r)
 }
 
 // log writes a request's line, whose headers, as in the services' own, are all `demo ledger` needs.

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"sync/atomic"
 
-	"example.com/grafana-tempo-go-demo/demo/header"
+	"example.com/grafana-tempo-go-demo/demo/ledger"
 )
 
 // statusClientClosedRequest is what the log and the span say when the client hung up before the
@@ -23,11 +23,10 @@ const statusClientClosedRequest = 499
 type passage struct {
 	http.ResponseWriter
 
-	status        int            // that went out
-	err           error          // of the upstream
-	body          *clientBody    // of the request; nil if it has none
-	left          header.Headers // the propagation headers that were sent on; nil if it was not
-	traceResponse string         // the upstream's
+	upstream *url.URL
+	record   ledger.Record
+	err      error       // of the upstream
+	body     *clientBody // of the request; nil if it has none
 }
 
 type passageKey struct{}
@@ -35,7 +34,7 @@ type passageKey struct{}
 // WriteHeader keeps the final status; informational ones such as 103 may come before it.
 func (p *passage) WriteHeader(status int) {
 	if status >= 200 {
-		p.status = status
+		p.record.Status = status
 	}
 	p.ResponseWriter.WriteHeader(status)
 }
@@ -61,24 +60,34 @@ func (b *clientBody) Read(p []byte) (int, error) {
 // passageOf is the passage of a request that ServeHTTP has sent on.
 func passageOf(ctx context.Context) *passage { return ctx.Value(passageKey{}).(*passage) }
 
-// rewriteTo points a request at its upstream and leaves the rest as the client sent it, the Host
+// rewrite points a request at its upstream and leaves the rest as the client sent it, the Host
 // header included, as Traefik does unless told otherwise.
-func rewriteTo(upstream *url.URL) func(*httputil.ProxyRequest) {
-	return func(pr *httputil.ProxyRequest) {
-		pr.Out.URL.Scheme = upstream.Scheme
-		pr.Out.URL.Host = upstream.Host
-		pr.Out.Host = pr.In.Host
-		// ReverseProxy has dropped what it cannot parse from the query. The service is to judge
-		// that; a semicolon becomes the ampersand that it once stood for, again as in Traefik.
-		pr.Out.URL.RawQuery = strings.ReplaceAll(pr.In.URL.RawQuery, ";", "&")
+func rewrite(pr *httputil.ProxyRequest) {
+	upstream := passageOf(pr.In.Context()).upstream
+	pr.Out.URL.Scheme, pr.Out.URL.Host, pr.Out.Host = upstream.Scheme, upstream.Host, pr.In.Host
+	// ReverseProxy has dropped what it cannot parse from the query. The service is to judge
+	// that; a semicolon becomes the ampersand that it once stood for, again as in Traefik.
+	pr.Out.URL.RawQuery = strings.ReplaceAll(pr.In.URL.RawQuery, ";", "&")
+	// What a client claims about proxies before this one is not believed.
+	pr.SetXForwarded()
+	pr.Out.Header.Set("X-Forwarded-Server", "gateway")
+}
 
-		// What a client claims about proxies before this one is not believed: ReverseProxy has
-		// removed its X-Forwarded-For, -Host and -Proto, and the others are overwritten.
-		pr.SetXForwarded()
-		ip, _, _ := net.SplitHostPort(pr.In.RemoteAddr)
-		pr.Out.Header.Set("X-Real-Ip", ip)
-		pr.Out.Header.Set("X-Forwarded-Server", "gateway")
-		pr.Out.Header.Set("X-Forwarded-Port", requestPort(pr.In))
+// failed answers for an upstream that did not. The log, not the page, says what went wrong.
+func failed(w http.ResponseWriter, r *http.Request, err error) {
+	pass := passageOf(r.Context())
+	pass.err = err
+	switch status := pass.statusOf(err); status {
+	case statusClientClosedRequest:
+		w.WriteHeader(status) // nobody reads it
+	case http.StatusRequestTimeout:
+		http.Error(w, "408 the body of this request did not arrive", status)
+	case http.StatusGatewayTimeout:
+		http.Error(w, "504 too slow\nThe service did not answer in time. "+
+			"The service's log says what it was doing.\nThis page comes from the gateway.", status)
+	default:
+		http.Error(w, "502 the service cannot be reached\nIt is not there, or it broke off. Check whether it is still "+
+			"running; the gateway's log has the error.\nThis page comes from the gateway.", status)
 	}
 }
 

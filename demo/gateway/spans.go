@@ -18,23 +18,20 @@ import (
 var errSwitching = errors.New("the service wants to switch protocols")
 
 // lastHop is below otelhttp's transport: it sees the request as it leaves.
-type lastHop struct {
-	tamper func(http.Header) // nil for none
-	next   http.RoundTripper
-}
+type lastHop struct{ *Gateway }
 
 // RoundTrip may change the request's headers: ReverseProxy made them for this one use.
-func (l *lastHop) RoundTrip(r *http.Request) (*http.Response, error) {
-	if l.tamper != nil {
-		l.tamper(r.Header)
+func (g lastHop) RoundTrip(r *http.Request) (*http.Response, error) {
+	if g.o.Tamper != nil {
+		g.o.Tamper(r.Header)
 	}
 	pass, span := passageOf(r.Context()), trace.SpanFromContext(r.Context())
-	pass.left = header.Pick(r.Header)
+	pass.record.Left = header.Pick(r.Header)
 	safe := *r.URL
 	safe.RawQuery = redacted(r.URL)
 	span.SetAttributes(semconv.URLFull(safe.String()))
 
-	res, err := l.next.RoundTrip(r)
+	res, err := g.transport.RoundTrip(r)
 	if err == nil && res.StatusCode == http.StatusSwitchingProtocols {
 		_ = res.Body.Close()
 		err = errSwitching
@@ -43,7 +40,7 @@ func (l *lastHop) RoundTrip(r *http.Request) (*http.Response, error) {
 		span.SetAttributes(semconv.HTTPResponseStatusCode(pass.statusOf(err)))
 		return nil, err
 	}
-	pass.traceResponse = res.Header.Get("traceresponse")
+	pass.record.TraceResponse = res.Header.Get("traceresponse")
 	return res, nil
 }
 

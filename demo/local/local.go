@@ -41,31 +41,22 @@ func localAddr(r *http.Request) netip.Addr {
 // to reach it, and has to guard it. A page of another origin may not change anything (403), and
 // cannot read an answer, because no answer allows that.
 func Only(next http.Handler) http.Handler {
-	return guard(next, func(r *http.Request) bool { return !localAddr(r).IsLoopback() || Named(r) },
-		func(w http.ResponseWriter, status int, why string) { http.Error(w, why, status) })
+	return guard(next, func(r *http.Request) bool { return !localAddr(r).IsLoopback() || Named(r) })
 }
 
 // Page guards a page and its API as Only does, and answers to the names of this machine alone, on
-// whatever address a request comes in. Refuse answers what is not let in, with a sentence.
-func Page(next http.Handler, refuse func(w http.ResponseWriter, status int, why string)) http.Handler {
-	return guard(next, Named, refuse)
-}
+// whatever address a request comes in.
+func Page(next http.Handler) http.Handler { return guard(next, Named) }
 
-func guard(
-	next http.Handler, named func(*http.Request) bool, refuse func(http.ResponseWriter, int, string),
-) http.Handler {
-	crossOrigin := http.NewCrossOriginProtection()
-	crossOrigin.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		refuse(w, http.StatusForbidden, "Another site's page may not send anything here.")
-	}))
-	guarded := crossOrigin.Handler(next)
+func guard(next http.Handler, named func(*http.Request) bool) http.Handler {
+	guarded := http.NewCrossOriginProtection().Handler(next)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		// Not even as a script or a picture.
 		w.Header().Set("Cross-Origin-Resource-Policy", "same-origin")
 		if !named(r) {
-			refuse(w, http.StatusMisdirectedRequest, "This server answers to the names of this machine only. "+
-				"Ask for http://localhost or http://127.0.0.1 with its port.")
+			http.Error(w, "This server answers to the names of this machine only. "+
+				"Ask for http://localhost or http://127.0.0.1 with its port.", http.StatusMisdirectedRequest)
 			return
 		}
 		guarded.ServeHTTP(w, r)

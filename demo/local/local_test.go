@@ -22,7 +22,7 @@ func arrived(on, method, host string, header http.Header) *http.Request {
 func TestOnlyThisMachinesPagesGetIn(t *testing.T) {
 	let := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
 	api := Only(let)
-	page := Page(let, func(w http.ResponseWriter, status int, _ string) { w.WriteHeader(status) })
+	page := Page(let)
 	foreign := http.Header{"Origin": {"http://evil.example"}, "Sec-Fetch-Site": {"cross-site"}}
 	for name, test := range map[string]struct {
 		on, method, host string

@@ -28,17 +28,15 @@ func Build(ctx context.Context, out io.Writer) (bin string, err error) {
 	if err != nil {
 		return "", fmt.Errorf("temporary folder for the services' programs: %w", err)
 	}
-	if err := build(ctx, bin, out); err != nil {
-		return "", errors.Join(err, RemoveAll(bin))
-	}
-	return bin, nil
-}
-
-func build(ctx context.Context, dir string, out io.Writer) error {
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, RemoveAll(bin))
+		}
+	}()
 	// With several packages, -o has to name a folder that exists. The Dockerfiles have -trimpath:
 	// here it would make all that `go run ./demo` has just compiled useless, and the very first
 	// start take twice as long (50 s instead of 27 s, measured on two cores).
-	args := []string{"build", "-mod=readonly", "-buildvcs=false", "-ldflags", "-s -w", "-o", dir + string(filepath.Separator)}
+	args := []string{"build", "-mod=readonly", "-buildvcs=false", "-ldflags", "-s -w", "-o", bin + string(filepath.Separator)}
 	for _, s := range topology.Services() {
 		args = append(args, "example.com/grafana-tempo-go-demo/"+s.Name)
 	}
@@ -46,7 +44,7 @@ func build(ctx context.Context, dir string, out io.Writer) error {
 	cmd := exec.CommandContext(ctx, "go", args...)
 	// The services are found through go.work, whatever the shell says. The compiler's temporary files are
 	// removed with ours.
-	cmd.Env = append(os.Environ(), "GOWORK=", "GOTMPDIR="+dir)
+	cmd.Env = append(os.Environ(), "GOWORK=", "GOTMPDIR="+bin)
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 5 * time.Second
 
@@ -55,20 +53,12 @@ func build(ctx context.Context, dir string, out io.Writer) error {
 	complaints, err := cmd.CombinedOutput()
 	switch {
 	case ctx.Err() != nil:
-		return context.Cause(ctx)
+		return bin, context.Cause(ctx)
 	case err != nil:
-		return fmt.Errorf("build the services of the repository around the working folder: %w\n%s", err, bytes.TrimSpace(complaints))
+		return bin, fmt.Errorf("build the services of the repository around the working folder: %w\n%s", err, bytes.TrimSpace(complaints))
 	}
 	fmt.Fprintf(out, "built the four services in %.1f s\n", time.Since(begin).Seconds())
-	return nil
-}
-
-// Program is the path of a service that Build has put into dir.
-func Program(dir, service string) string {
-	if runtime.GOOS == "windows" {
-		service += ".exe"
-	}
-	return filepath.Join(dir, service)
+	return bin, nil
 }
 
 // RemoveAll removes a folder, unless it is "". Windows holds an ended program's file for a moment.

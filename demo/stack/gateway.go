@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"net/url"
 	"strings"
@@ -27,13 +26,30 @@ import (
 	"example.com/grafana-tempo-go-demo/demo/topology"
 )
 
-// startGateway lets requests in: from its first answer on, all behind it is ready.
+// startGateway lets requests in: from its first answer on, all behind it is ready. Its spans go to the
+// collector.
 func (s *Stack) startGateway(ctx context.Context) error {
 	log := s.output.logger(topology.Gateway)
-	var err error
-	if s.provider, err = s.gatewayProvider(ctx, log); err != nil {
-		return err
+	exporter, err := otlptracegrpc.New(ctx,
+		otlptracegrpc.WithEndpointURL(s.url(topology.OTLPGRPC).String()),
+		otlptracegrpc.WithDialOption(grpc.WithUnaryInterceptor(mending)))
+	if err != nil {
+		return fmt.Errorf("gateway's exporter: %w", err)
 	}
+	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { log.Warn("telemetry", "error", err.Error()) }))
+	// A resource that could not be detected completely is used as far as it goes.
+	res, err := resource.New(ctx, resource.WithHost(), resource.WithOS(), resource.WithProcess(), resource.WithTelemetrySDK(),
+		resource.WithAttributes(semconv.ServiceName(topology.Gateway)))
+	if err != nil {
+		log.Warn("incomplete resource", "error", err.Error())
+	}
+	s.provider = sdktrace.NewTracerProvider(
+		sdktrace.WithResource(res),
+		sdktrace.WithSampler(sampler{sdktrace.ParentBased(sdktrace.AlwaysSample()), s}),
+		// As the services: complete within a quarter of a second, and nothing lost under load.
+		sdktrace.WithBatcher(exporter, sdktrace.WithBatchTimeout(200*time.Millisecond),
+			sdktrace.WithMaxQueueSize(8192), sdktrace.WithMaxExportBatchSize(2048)),
+	)
 	routes := map[string]*url.URL{}
 	for _, svc := range s.services {
 		routes[svc.Host()] = httpURL(svc.addr)
@@ -48,34 +64,6 @@ func (s *Stack) startGateway(ctx context.Context) error {
 	})
 	s.serve(topology.Gateway, http.HandlerFunc(s.guard))
 	return nil
-}
-
-// gatewayProvider makes the gateway's spans and sends them to the collector.
-func (s *Stack) gatewayProvider(ctx context.Context, log *slog.Logger) (*sdktrace.TracerProvider, error) {
-	exporter, err := otlptracegrpc.New(ctx,
-		otlptracegrpc.WithEndpoint(s.url(topology.OTLPGRPC).Host),
-		otlptracegrpc.WithInsecure(),
-		otlptracegrpc.WithDialOption(grpc.WithUnaryInterceptor(mending)))
-	if err != nil {
-		return nil, fmt.Errorf("gateway's exporter: %w", err)
-	}
-	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { log.Warn("telemetry", "error", err.Error()) }))
-	// A resource that could not be detected completely is used as far as it goes.
-	res, err := resource.New(ctx, resource.WithHost(), resource.WithOS(), resource.WithProcess(), resource.WithTelemetrySDK(),
-		resource.WithAttributes(semconv.ServiceName(topology.Gateway)))
-	if err != nil {
-		log.Warn("incomplete resource", "error", err.Error())
-	}
-	return sdktrace.NewTracerProvider(
-		sdktrace.WithResource(res),
-		sdktrace.WithSampler(sampler{
-			Sampler: sdktrace.ParentBased(sdktrace.AlwaysSample()),
-			off:     func() bool { return s.fault.Load().Gateway == "sample nothing" },
-		}),
-		// As the services: complete within a quarter of a second, and nothing lost under load.
-		sdktrace.WithBatcher(exporter, sdktrace.WithBatchTimeout(200*time.Millisecond),
-			sdktrace.WithMaxQueueSize(8192), sdktrace.WithMaxExportBatchSize(2048)),
-	), nil
 }
 
 // mending sends a batch of spans. One byte that is not UTF-8, of a client or in the name of the program's
@@ -97,14 +85,14 @@ func mending(ctx context.Context, method string, batch, reply any, conn *grpc.Cl
 	return invoke(ctx, method, batch, reply, conn, options...)
 }
 
-// sampler is a sampler that can be told to sample nothing.
+// sampler samples nothing while the active fault wants that.
 type sampler struct {
 	sdktrace.Sampler
-	off func() bool
+	*Stack
 }
 
 func (s sampler) ShouldSample(p sdktrace.SamplingParameters) sdktrace.SamplingResult {
-	if s.off() {
+	if s.fault.Load().Gateway == "sample nothing" {
 		return sdktrace.NeverSample().ShouldSample(p)
 	}
 	return s.Sampler.ShouldSample(p)

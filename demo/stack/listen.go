@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"net"
@@ -60,28 +61,26 @@ func (s *Stack) place(svc *instance) (err error) {
 
 // open listens for a part.
 func (s *Stack) open(name, fallback string) (net.Listener, error) {
-	if addr, ok := s.o.Addrs[name]; ok {
-		return Listen(name, addr, name+"-addr", s.o.Messages)
-	}
-	return Listen(name, fallback, "", s.o.Messages)
+	return Listen(name, s.o.Addrs[name], name+"-addr", fallback, s.o.Messages)
 }
 
-// Listen opens the address of a part. Asked is the flag by which somebody asked for it. If nobody
-// did and it cannot be had, the part moves to a free port on the same host, and messages says so.
-func Listen(part, addr, asked string, messages io.Writer) (net.Listener, error) {
-	l, err := net.Listen("tcp", addr)
-	if err == nil {
+// Listen opens the address that somebody asked for by a flag, for a part. If nobody did and the fallback
+// cannot be had, the part moves to a free port on the same host, and messages says so.
+func Listen(part, asked, flag, fallback string, messages io.Writer) (net.Listener, error) {
+	l, err := net.Listen("tcp", cmp.Or(asked, fallback))
+	switch {
+	case err == nil:
 		return l, nil
+	case asked != "":
+		return nil, fmt.Errorf("%s: %w; end what uses the address, or give another with -%s", part, err, flag)
 	}
-	if asked != "" {
-		return nil, fmt.Errorf("%s: %w; end what uses the address, or give another with -%s", part, err, asked)
+	host, _, _ := net.SplitHostPort(fallback)
+	l, freeErr := net.Listen("tcp", net.JoinHostPort(host, "0"))
+	if freeErr != nil {
+		return nil, fmt.Errorf("%s: %w", part, err)
 	}
-	host, _, _ := net.SplitHostPort(addr)
-	if l, freeErr := net.Listen("tcp", net.JoinHostPort(host, "0")); freeErr == nil {
-		fmt.Fprintf(messages, "%s: %v, so it is on %s instead\n", part, err, l.Addr())
-		return l, nil
-	}
-	return nil, fmt.Errorf("%s: %w", part, err)
+	fmt.Fprintf(messages, "%s: %v, so it is on %s instead\n", part, err, l.Addr())
+	return l, nil
 }
 
 // reachable makes a listener's address one to dial, which 0.0.0.0 and [::] are not everywhere.

@@ -23,7 +23,7 @@ func listening(t *testing.T) net.Listener {
 func TestATakenDefaultMovesAndATakenWishIsAnError(t *testing.T) {
 	addr := listening(t).Addr().String()
 	var said strings.Builder
-	l, err := Listen("gateway", addr, "", &said)
+	l, err := Listen("gateway", "", "gateway-addr", addr, &said)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -31,7 +31,7 @@ func TestATakenDefaultMovesAndATakenWishIsAnError(t *testing.T) {
 	if text := said.String(); !strings.HasPrefix(text, "gateway: ") || !strings.Contains(text, addr) || !strings.Contains(text, "so it is on "+l.Addr().String()) {
 		t.Errorf("said %q", text)
 	}
-	_, err = Listen("gateway", addr, "gateway-addr", io.Discard)
+	_, err = Listen("gateway", addr, "gateway-addr", "", io.Discard)
 	if err == nil || !strings.Contains(err.Error(), addr) || !strings.HasSuffix(err.Error(), "give another with -gateway-addr") {
 		t.Errorf("%v", err)
 	}

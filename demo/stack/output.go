@@ -32,21 +32,33 @@ func newOutput(w io.Writer) *output {
 }
 
 // line writes one line of a part. That nobody listens any more is no reason to stop.
-func (o *output) line(part string, line []byte) {
-	line = cutBody(bytes.TrimSuffix(line, []byte("\r")))
+func (o *output) line(part string, line []byte) { _, _ = partWriter{o, part}.Write(line) }
+
+// logger logs under a part's name. slog's handler writes whole lines under a lock.
+func (o *output) logger(part string) *slog.Logger {
+	return slog.New(slog.NewJSONHandler(partWriter{o, part}, nil))
+}
+
+type partWriter struct {
+	*output
+	part string
+}
+
+// Write writes one line, with or without its end.
+func (o partWriter) Write(line []byte) (int, error) {
+	text := cutBody(bytes.TrimSuffix(line, []byte("\n")))
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	prefix := fmt.Sprintf("%-9s | ", part)
+	prefix := fmt.Sprintf("%-9s | ", o.part)
 	if o.terminal {
-		colour, ok := o.colours[part]
-		if !ok {
-			colour = prefixColours[len(o.colours)%len(prefixColours)]
-			o.colours[part] = colour
+		if o.colours[o.part] == "" {
+			o.colours[o.part] = prefixColours[len(o.colours)%len(prefixColours)]
 		}
-		prefix = term.Paint(true, colour, prefix)
-		line = []byte(term.Clean(strings.ReplaceAll(string(line), "\t", "    ")))
+		prefix = term.Paint(true, o.colours[o.part], prefix)
+		text = []byte(term.Clean(strings.ReplaceAll(string(text), "\t", "    ")))
 	}
-	_, _ = fmt.Fprintf(o.w, "%s%s\n", prefix, line) // in one call of Write
+	_, _ = fmt.Fprintf(o.w, "%s%s\n", prefix, text) // in one call of Write
+	return len(line), nil
 }
 
 // cutBody leaves about a line of the body that a service logs of an answer, which is a whole page.
@@ -60,19 +72,4 @@ func cutBody(line []byte) []byte {
 	enc.SetEscapeHTML(false)                                     // as slog
 	_ = enc.Encode(term.Fit(body.Str, term.DefaultWidth, "...")) // a string can be encoded
 	return slices.Concat(line[:body.Index], bytes.TrimSuffix(short.Bytes(), []byte("\n")), line[body.Index+len(body.Raw):])
-}
-
-// logger logs under a part's name. slog's handler writes whole lines under a lock.
-func (o *output) logger(part string) *slog.Logger {
-	return slog.New(slog.NewJSONHandler(partWriter{o, part}, nil))
-}
-
-type partWriter struct {
-	*output
-	part string
-}
-
-func (w partWriter) Write(line []byte) (int, error) {
-	w.line(w.part, bytes.TrimSuffix(line, []byte("\n")))
-	return len(line), nil
 }

