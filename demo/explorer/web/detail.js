@@ -209,12 +209,12 @@ export class Detail {
     const { id } = this.trace;
     this.el.replaceChildren(
       h("header", { class: "d-head" }, h("a", { class: "back", href: "/", "aria-label": "All traces", title: "All traces" }, icon("back")), this.lister,
-        h("h2", { id: "detail-title", tabIndex: -1 }, this.title, " ", this.subtitle), this.facts,
+        h("h2", { id: "detail-title", tabIndex: -1 }, this.title, " ", this.subtitle), this.facts),
+      h("div", { class: "d-under" }, this.story,
         h("div", { class: "d-id" }, h("code", {}, id), copyButton("Copy id", id), ...this.source ? [] : [
           h("a", { class: "button", href: `/trace/${id}/with/` }, "Compare with…"),
           h("a", { class: "button", href: api.raw(id), download: `trace-${id}.json` }, "Download")])),
       this.source && h("p", { class: "note", role: "status" }, icon("wait"), h("span", {}, "From the file ", h("strong", {}, visible(this.source)), ", not from the trace store. The explorer on this machine has read it and keeps nothing of it.")),
-      this.story,
       this.card = h("section", { class: "card wf-card", "aria-labelledby": "wf-title" },
         h("div", { class: "card-head" }, h("h3", { id: "wf-title" }, "Waterfall"), this.legend, h("span", { class: "find", role: "search" }, this.finder, this.steps), this.fold), this.waterfall.element,
         this.marks, this.path, h("p", { class: "hint" }, "Choose a span for its details. Drag over the axis to zoom in, or press +, − and z (to the span); 0 or Esc shows all again.")),
@@ -242,16 +242,18 @@ export class Detail {
 
   // choose opens a span's details, or closes them.
   choose(span, reveal = false, focus = true) {
+    const again = span && this.waterfall.selected?.span_id === span.span_id;
     this.waterfall.select(span);
     this.spanBox.hidden = !span;
     this.spanBox.replaceChildren(...(span ? [spanDetails(span, this.trace, this.lines.filter((l) => this.trace.spans[l.span] === span), {
       close: () => { this.choose(null); this.waterfall.go(this.waterfall.active); },
       zoom: () => this.waterfall.toSpan(span),
     })] : []));
-    this.spanBox.scrollTop = 0;
     this.address();
     this.place();
     if (span && reveal) this.waterfall.reveal(span, focus);
+    if (again) return;
+    this.spanBox.scrollTop = 0;
     if (span && this.waterfall.below) for (const el of [this.spanBox, this.waterfall.row]) el?.scrollIntoView({ block: "nearest" });
   }
 
