@@ -192,7 +192,8 @@ export class Detail {
     this.legend = h("div", { class: "legend-box" });
     this.marks = h("div");
     this.fold = h("button", { type: "button", class: "quiet", onclick: () => setText(this.fold, this.waterfall.toggleAll() ? "Expand all" : "Collapse all") }, "Collapse all");
-    this.waterfall = new Waterfall("Spans of this trace", (span) => this.choose(span), () => this.address());
+    this.waterfall = new Waterfall("Spans of this trace", (span) => this.choose(span), () => { this.address(); alike(this.waterfall, this.second); });
+    this.second = null;
     this.spanBox = h("section", { class: "span-box", "aria-label": "The open span", hidden: true });
     this.finder = h("input", { type: "search", placeholder: "Find ( / )", autocomplete: "off", spellcheck: false, "aria-label": "Find spans by name, service, attribute or id",
       oninput: () => this.search(), onkeydown: (e) => this.findKey(e) });
@@ -209,12 +210,12 @@ export class Detail {
     const { id } = this.trace;
     this.el.replaceChildren(
       h("header", { class: "d-head" }, h("a", { class: "back", href: "/", "aria-label": "All traces", title: "All traces" }, icon("back")), this.lister,
-        h("h2", { id: "detail-title", tabIndex: -1 }, this.title, " ", this.subtitle), this.facts,
+        h("h2", { id: "detail-title", tabIndex: -1 }, this.title, " ", this.subtitle), this.facts),
+      h("div", { class: "d-under" }, this.story,
         h("div", { class: "d-id" }, h("code", {}, id), copyButton("Copy id", id), ...this.source ? [] : [
           h("a", { class: "button", href: `/trace/${id}/with/` }, "Compare with…"),
           h("a", { class: "button", href: api.raw(id), download: `trace-${id}.json` }, "Download")])),
       this.source && h("p", { class: "note", role: "status" }, icon("wait"), h("span", {}, "From the file ", h("strong", {}, visible(this.source)), ", not from the trace store. The explorer on this machine has read it and keeps nothing of it.")),
-      this.story,
       this.card = h("section", { class: "card wf-card", "aria-labelledby": "wf-title" },
         h("div", { class: "card-head" }, h("h3", { id: "wf-title" }, "Waterfall"), this.legend, h("span", { class: "find", role: "search" }, this.finder, this.steps), this.fold), this.waterfall.element,
         this.marks, this.path, h("p", { class: "hint" }, "Choose a span for its details. Drag over the axis to zoom in, or press +, − and z (to the span); 0 or Esc shows all again.")),
@@ -231,27 +232,31 @@ export class Detail {
       card("invite", null, h("p", {}, text), call && h("button", { type: "button", class: "primary", onclick: () => this.call(call, plain.query) }, `Call ${call} now`));
       return;
     }
-    const tree = new Waterfall("Spans of the other trace", (s) => s && this.go(`/trace/${other.id}#${s.span_id}`));
+    const tree = new Waterfall("Spans of the other trace", (s) => s && this.go(`/trace/${other.id}#${s.span_id}`), () => alike(tree, this.waterfall));
+    this.second = tree;
     card("", h("div", { class: "legend-box" }, legend(other)),
       h("p", { class: "soft" }, text + " ", h("a", { href: "/trace/" + other.id }, "Open this trace"),
         this.other && h("span", {}, " · ", h("a", { href: "/trace/" + this.id }, "Stop comparing"))), tree.element, marks(other));
     tree.show(other, scale);
+    alike(this.waterfall, tree);
     if (this.other && !this.compared) this.twin.scrollIntoView({ block: "nearest" });
     this.compared = this.other;
   }
 
   // choose opens a span's details, or closes them.
   choose(span, reveal = false, focus = true) {
+    const again = span && this.waterfall.selected?.span_id === span.span_id;
     this.waterfall.select(span);
     this.spanBox.hidden = !span;
     this.spanBox.replaceChildren(...(span ? [spanDetails(span, this.trace, this.lines.filter((l) => this.trace.spans[l.span] === span), {
       close: () => { this.choose(null); this.waterfall.go(this.waterfall.active); },
       zoom: () => this.waterfall.toSpan(span),
     })] : []));
-    this.spanBox.scrollTop = 0;
     this.address();
     this.place();
     if (span && reveal) this.waterfall.reveal(span, focus);
+    if (again) return;
+    this.spanBox.scrollTop = 0;
     if (span && this.waterfall.below) for (const el of [this.spanBox, this.waterfall.row]) el?.scrollIntoView({ block: "nearest" });
   }
 
@@ -314,6 +319,11 @@ export class Detail {
     const text = await api.rawText(id, this.asked.signal).then((raw) => JSON.stringify(JSON.parse(raw), null, 2), (err) => err.message);
     this.json.textContent = multiline(text.slice(0, mostJSON)) + (text.length > mostJSON ? `\n… and ${(text.length - mostJSON).toLocaleString("en")} characters more: open it alone.` : "");
   }
+}
+
+// alike makes a waterfall show the piece of time that another one shows.
+function alike(from, to) {
+  if (to && String(to.range) !== String(from.range)) to.zoom(from.range);
 }
 
 function factList({ duration, status, spans, failed, started_at: started }) {

@@ -18,13 +18,14 @@ export class Waterfall {
     this.zoomed = zoomed;
     this.collapsed = new Set(); // what keyOf says of spans
     this.rows = new Map(); // elements in the page, by key
-    this.found = new Set(); // spans
+    this.found = new Set(); // indices of spans
     this.selected = null; // span
     this.range = null; // the piece of time that is shown, from and to in milliseconds; null for all of it
     this.active = 0; // index of the row that has, or would get, the focus
-    this.overview = h("canvas", { class: "overview", title: "Drag for another piece, double-click for the whole trace" });
+    this.overview = h("canvas");
+    this.shown = h("span", { class: "shown" });
     this.ticked = h("div", { class: "ticks" });
-    this.axis = h("div", { class: "axis", role: "columnheader", title: "Drag to zoom in, double-click to see all" }, this.overview, this.ticked);
+    this.axis = h("div", { class: "axis", role: "columnheader", title: "Drag to zoom in, double-click to see all" }, h("div", { class: "overview" }, this.overview, this.shown), this.ticked);
     this.head = h("div", { class: "wf-row wf-head", role: "row" },
       h("div", { class: "wf-name", role: "columnheader" }, "Span"), this.axis,
       h("div", { class: "wf-num", role: "columnheader" }, "Duration"),
@@ -68,7 +69,7 @@ export class Waterfall {
     const { spans, dark } = this.trace;
     for (let i = 0; i < spans.length; i++) {
       const span = spans[i];
-      this.items.push({ key: span.span_id + "/" + i, span, level: span.depth + 1 });
+      this.items.push({ key: span.span_id + "/" + i, span, index: i, level: span.depth + 1 });
       if (dark?.span === i) this.items.push({ key: "dark", level: span.depth + 2 });
       if (this.collapsed.has(keyOf(span))) i += span.below ?? 0;
     }
@@ -116,16 +117,22 @@ export class Waterfall {
     if (this.range) this.survey(width);
   }
 
-  // survey draws the whole trace in small, and the piece of it that is shown.
+  // survey draws the whole trace in small, once, and marks the piece of it that is shown.
   survey(width) {
-    const { overview, scale, trace: { spans }, range: [from, to] } = this, height = 22, at = (ms) => ms / scale * width;
+    const { overview, scale, trace: { spans }, range } = this, height = 22;
+    const [from, to] = range.map((ms) => ms / scale * 100);
+    this.shown.style.left = from + "%";
+    this.shown.style.width = to - from + "%";
+    if (this.surveyed === spans && overview.width === width) return;
+    this.surveyed = spans;
     overview.width = width;
     overview.height = height;
-    const style = getComputedStyle(this.tree), pen = overview.getContext("2d");
-    const fill = (name, ...box) => { pen.fillStyle = style.getPropertyValue(name); pen.fillRect(...box); };
-    fill("--accent-soft", at(from), 0, Math.max(2, at(to - from)), height);
-    spans.forEach((s, i) => fill(s.status === "error" ? "--bad" : "--ink-3", at(s.start.ms), i / spans.length * (height - 2) + 1, Math.max(1, at(s.duration.ms)), Math.max(0.5, (height - 2) / spans.length - 1)));
-    for (const ms of [from, to]) fill("--accent", Math.min(width - 2, at(ms)), 0, 2, height);
+    const style = getComputedStyle(this.tree), pen = overview.getContext("2d"), each = (height - 2) / spans.length;
+    const [bad, ink] = ["--bad", "--ink-3"].map((name) => style.getPropertyValue(name));
+    spans.forEach((s, i) => {
+      pen.fillStyle = s.status === "error" ? bad : ink;
+      pen.fillRect(s.start.ms / scale * width, i * each + 1, Math.max(1, s.duration.ms / scale * width), Math.max(0.5, each - 1));
+    });
   }
 
   // zoom shows a piece of time; null shows all of it.
@@ -157,7 +164,7 @@ export class Waterfall {
   // dragAxis marks a piece of the axis, or of the whole trace above it, and zooms to it.
   dragAxis(e) {
     if (e.button || !this.trace) return;
-    const box = this.axis.getBoundingClientRect(), [from, to] = e.target !== this.overview && this.range || [0, this.scale];
+    const box = this.axis.getBoundingClientRect(), [from, to] = !e.target.closest(".overview") && this.range || [0, this.scale];
     const x = (event) => Math.min(box.width, Math.max(0, event.clientX - box.left));
     const first = x(e), mark = h("span", { class: "marking" });
     drag(this.axis, e, (event) => {
@@ -244,11 +251,11 @@ export class Waterfall {
     if (this.gap) this.below.style.transform = `translateY(${this.y(chosen) + height}px)`;
   }
 
-  spanRow({ key, span, level }) {
+  spanRow({ key, span, index, level }) {
     const open = !this.collapsed.has(keyOf(span));
     const failed = span.status === "error";
     const row = h("div", {
-      class: `wf-row ${colour(span.service)}${failed ? " failed" : ""}${span.outside ? " outside" : ""}${span === this.selected ? " selected" : ""}${this.found.has(span) ? " found" : ""}`,
+      class: `wf-row ${colour(span.service)}${failed ? " failed" : ""}${span.outside ? " outside" : ""}${span === this.selected ? " selected" : ""}${this.found.has(index) ? " found" : ""}`,
       role: "row", tabIndex: -1, "data-key": key, "data-span": span.span_id,
       "aria-level": level, "aria-setsize": span.siblings, "aria-posinset": span.position,
       "aria-expanded": span.children ? String(open) : null,
@@ -351,17 +358,17 @@ export class Waterfall {
   find(text) {
     const wanted = text.trim().toLowerCase(), { spans } = this.trace;
     this.texts ??= spans.map((s) => [s.name, s.service, s.span_id, s.status_message, ...(s.attributes ?? []).map((a) => a.key + "=" + a.value)].join("\n").toLowerCase());
-    this.found = new Set(wanted ? spans.filter((s, i) => this.texts[i].includes(wanted)) : []);
+    this.found = new Set(wanted ? [...spans.keys()].filter((i) => this.texts[i].includes(wanted)) : []);
     this.draw(true);
     return this.found.size;
   }
 
   // next is the next span that was found after the one at hand, or before it, and its number among them.
   next(back) {
-    const found = [...this.found], spans = this.trace.spans, now = spans.indexOf(this.items[this.active].span);
-    const at = back ? found.findLastIndex((s) => spans.indexOf(s) < now) : found.findIndex((s) => spans.indexOf(s) > now);
+    const found = [...this.found], now = this.items[this.active].index;
+    const at = back ? found.findLastIndex((i) => i < now) : found.findIndex((i) => i > now);
     const number = at >= 0 ? at : back ? found.length - 1 : 0;
-    return { span: found[number], number: number + 1 };
+    return { span: this.trace.spans[found[number]], number: number + 1 };
   }
 
   go(index, focus = true) {
