@@ -24,7 +24,7 @@ export function logLines(lines, trace, id) {
     const { at, time, service, severity, text, span, span_id: spanID, attributes = [] } = line;
     const shown = multiline(text.slice(0, long)) + (text.length > long ? " …" : "");
     const fold = h("details", { ontoggle: (e) => e.target.open && !e.target.children[1] && fold.append(values(attributes)) },
-      h("summary", {}, attributes.map(({ key, value }) => visible(`${key}=${value.slice(0, 200)}`)).join("  ").slice(0, 400)));
+      h("summary", {}, attributes.map(({ key, value }) => visible(`${key}=${value.slice(0, 200).replace(/\s+/g, " ")}`)).join("  ").slice(0, 400)));
     return h("li", { class: "log " + colour(service) },
       h("time", { class: "num", dateTime: time, title: clock(Date.parse(time)) }, at.ms < 0 ? "−" + at.text.slice(1) : "+" + at.text),
       h("span", { class: "badge " + (signs[severity] ?? "") }, visible(severity) || "–"),
