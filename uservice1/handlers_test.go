@@ -107,6 +107,14 @@ func TestABadUpstreamIsAPageAndNeverAPanic(t *testing.T) {
 				http.Redirect(w, r, "/elsewhere", http.StatusFound)
 			}
 		}},
+		"headers without an end": {want: 502, serve: func(w http.ResponseWriter, _ *http.Request) {
+			conn, _, _ := w.(http.Hijacker).Hijack()
+			io.WriteString(conn, "HTTP/1.1 200 OK\r\n")
+			for err := error(nil); err == nil; {
+				_, err = io.WriteString(conn, "X-Header: "+strings.Repeat("x", 4096)+"\r\n")
+			}
+			conn.Close()
+		}},
 		"too long": {want: 502, serve: func(w http.ResponseWriter, _ *http.Request) { w.Write(make([]byte, maxAnswerBytes+1)) }},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -2,7 +2,6 @@ package stack
 
 import (
 	"bytes"
-	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -43,29 +42,5 @@ func TestNoLogLineTellsASecretFault(t *testing.T) {
 	}
 	if n := strings.Count(s.logs(), `"fault":"random"`); n != len(lab.Faults()) {
 		t.Errorf("%d changes are logged", n)
-	}
-}
-
-func TestASecretFaultThatDoesNotStartIsNoRiddle(t *testing.T) {
-	o := options(t)
-	o.Seed = 7 // other-format comes second
-	s := start(t, o)
-	if err := errors.Join(s.Faults().Begin(), s.Faults().GiveUp()); err != nil {
-		t.Fatal(err)
-	}
-	o.program(t, "uservice4", false)
-	if err := s.Faults().Begin(); err == nil || !strings.Contains(err.Error(), "start uservice4") || names(err.Error()) != nil {
-		t.Errorf("%v", err)
-	}
-	if state := s.Faults().State(); state.Riddle != nil || state.Active != "" {
-		t.Errorf("%+v", state)
-	}
-	o.program(t, "uservice4", true)
-	if err := s.Faults().Begin(); err != nil {
-		t.Errorf("tried again: %v", err)
-	}
-	s.ask(t, "uservice4")
-	if told := names(s.logs()); told != nil {
-		t.Errorf("the logs name %q", told)
 	}
 }

@@ -28,6 +28,16 @@ func TestStackRunsAndLeavesNothing(t *testing.T) {
 	if res, err := client.Get(u.Gateway); err != nil || res.ProtoMajor != 2 { // a host that the gateway does not know
 		t.Errorf("HTTP/2 without TLS: %v, %v", res, err)
 	}
+	// Another site's host name that resolves to this machine (DNS rebinding): what package local says of the rest holds too.
+	for address, want := range map[string]int{u.Gateway: 404, u.Explorer: 421, u.Tempo: 421, u.OTLPHTTP: 421, "http://" + u.OTLPGRPC: 421} {
+		req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, address+"/ready", nil)
+		req.Host = "evil.example"
+		res, err := http.DefaultTransport.RoundTrip(req)
+		if err != nil || res.StatusCode != want || !strings.HasPrefix(address, "http://127.0.0.1:") {
+			t.Errorf("%s answers to evil.example: %v, %v", address, res, err)
+		}
+		res.Body.Close()
+	}
 	if !strings.Contains(s.logs(), "gateway   | {") || !strings.Contains(s.logs(), "uservice2 | {") {
 		t.Errorf("logs: %s", s.logs())
 	}

@@ -182,15 +182,6 @@ func TestTracesAreReadAsProtobufIfTheyCanBe(t *testing.T) {
 	}
 }
 
-func TestWhatIsNewInTemposAnswersIsIgnored(t *testing.T) {
-	const newer = `{"trace":{"resourceSpans":[{"x":[],"resource":{"y":{}},"scopeSpans":[{"spans":[
-		{"spanId":"AAAAAAAAAAE=","z":1,"kind":"SPAN_KIND_NEW","name":"n"}]}]}]},"status":"PARTIAL","message":"m"}`
-	tr, err := answer(t, 200, newer).Trace(t.Context(), id)
-	if err != nil || tr.Spans[0].Name != "n" || tr.Spans[0].Kind != "unspecified" {
-		t.Errorf("got %v, %v", tr, err)
-	}
-}
-
 func TestUnknownTraceIsErrNotFound(t *testing.T) {
 	for name, c := range map[string]*tempo.Client{
 		"the collector":         serve(t),
@@ -220,32 +211,6 @@ func TestSpansInACircleAllAppear(t *testing.T) {
 	}
 	if got != "b, 2 below. below, 0 below. a, 0 below. own parent, 0 below. " {
 		t.Errorf("got %s", got)
-	}
-}
-
-func TestSearch(t *testing.T) {
-	c := serve(t, caller, called, other)
-	for _, test := range []struct {
-		name string
-		q    url.Values
-		want []string
-	}{
-		{"everything, latest first", nil, []string{shortID, id}},
-		{"all that TraceQL finds", url.Values{"q": {"{}"}}, []string{shortID, id}},
-		{"by TraceQL", url.Values{"q": {`{resource.service.name="uservice3"} && {name="early"}`}}, []string{id}},
-		{"no more than one", url.Values{"limit": {"1"}}, []string{shortID}},
-		{"by time", url.Values{"start": {"1"}, "end": {"3"}}, []string{id}},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			found, err := c.Summaries(t.Context(), test.q)
-			var got []string
-			for _, s := range found {
-				got = append(got, s.ID)
-			}
-			if err != nil || !slices.Equal(got, test.want) {
-				t.Errorf("got %v, %v", got, err)
-			}
-		})
 	}
 }
 

@@ -152,28 +152,6 @@ func grafanaSources(t *testing.T) map[string]grafanaSource {
 	return sources
 }
 
-// TestTraefiksSpansWaitForTheTraceStore: they take an entry point of their own, which makes no spans of them.
-func TestTraefiksSpansWaitForTheTraceStore(t *testing.T) {
-	args := compose.Project(t, nil).Services["traefik"].Command
-	for _, want := range []string{
-		"--tracing.otlp.grpc.endpoint=127.0.0.1:4317", "--entrypoints.spans.address=127.0.0.1:4317",
-		"--entrypoints.spans.observability.tracing=false",
-	} {
-		if !slices.Contains(args, want) {
-			t.Errorf("traefik's command lacks %s", want)
-		}
-	}
-	way := leaves(t, "conf/traefik/spans.yaml")
-	for path, want := range map[string]string{
-		"http.routers.spans.entryPoints": "[spans]", "http.routers.spans.middlewares": "[spans]",
-		"http.services.spans.loadBalancer.servers": "[map[url:h2c://otlp:4317]]",
-	} {
-		if way[path] != want {
-			t.Errorf("%s is %q, want %q", path, way[path], want)
-		}
-	}
-}
-
 func TestGrafanaDataSources(t *testing.T) {
 	sources := grafanaSources(t)
 	project := compose.Project(t, nil)

@@ -184,30 +184,3 @@ func listen(t *testing.T) net.Listener {
 	t.Cleanup(func() { l.Close() })
 	return l
 }
-
-// server passes each connection that it accepts to serve. It closes all of them when the test ends.
-func server(t *testing.T, serve func(net.Conn)) net.Listener {
-	t.Helper()
-	l := listen(t)
-	ended, end := context.WithCancel(context.Background())
-	var all sync.WaitGroup
-	all.Go(func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			all.Go(func() {
-				defer conn.Close()
-				defer context.AfterFunc(ended, func() { conn.Close() })()
-				serve(conn)
-			})
-		}
-	})
-	t.Cleanup(func() {
-		end()
-		l.Close()
-		all.Wait()
-	})
-	return l
-}

@@ -1,10 +1,6 @@
 package collector
 
 import (
-	"fmt"
-	"testing"
-
-	coltracepb "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 )
 
@@ -52,38 +48,4 @@ func demoBatches(n, traces int) []*exportRequest {
 		}
 	}
 	return batches
-}
-
-func BenchmarkIngest(b *testing.B) {
-	batches := demoBatches(200, 64)
-	client := coltracepb.NewTraceServiceClient(dial(b, New(discard)))
-	b.ReportAllocs()
-	b.RunParallel(func(pb *testing.PB) {
-		for i := 0; pb.Next(); i++ {
-			if _, err := client.Export(b.Context(), batches[i%len(batches)]); err != nil {
-				b.Error(err)
-				return
-			}
-		}
-	})
-	b.ReportMetric(float64(64*demoSpans*b.N)/b.Elapsed().Seconds(), "spans/s")
-}
-
-// BenchmarkQuery asks a collector that has reached its bound of 64 MiB.
-func BenchmarkQuery(b *testing.B) {
-	c := New(discard)
-	for n := uint64(1); c.store.get(idOf(1)) != nil || n == 1; n++ {
-		send(b, c, demoTrace(n))
-	}
-	for name, path := range map[string]string{
-		"trace by id":            fmt.Sprintf("/api/v2/traces/%x", c.store.recent()[0].id),
-		"latest traces":          "/api/search?limit=20",
-		"search that none match": searchPath(`{ resource.service.name = "uservice3" && span.nothing = 1 }`),
-	} {
-		b.Run(name, func(b *testing.B) {
-			for b.Loop() {
-				get(c.APIHandler(), path)
-			}
-		})
-	}
 }
