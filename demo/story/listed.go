@@ -87,10 +87,11 @@ func List(t tempo.Summary, wish Wish) Listed {
 // titles are whom a request asked, or else who began the trace, and its first span with what was asked for.
 func (w Wish) titles(first, name string, hasRoot bool) (title, root string) {
 	title, root = cmp.Or(w.Service, first), cmp.Or(name, noName)
+	method := root == strings.ToUpper(root)
 	switch {
 	case !hasRoot:
 		root = "Its first span has not arrived"
-	case w.Target != "" && !strings.Contains(name, "/"):
+	case w.Target != "" && !strings.Contains(name, "/") && (method || w.Target != "/"):
 		root += " " + w.Target
 	case first != title:
 		root = first + " · " + root

@@ -34,6 +34,8 @@ func TestAListedTrace(t *testing.T) {
 			want: "shop | GET /cart | shop 2, uservice4 3 | 2 of 5 failed"},
 		"a name that is a path": {Summary: tempo.Summary{HasRoot: true, Service: "uservice3", Name: "GET /{$}", Services: spans{"uservice3": two}}, wish: NewWish("shop.example", "/", ""),
 			want: "uservice3 | GET /{$} | uservice3 2 | 0 of 2 failed"},
+		"a name that is neither a path nor a method": {Summary: tempo.Summary{HasRoot: true, Service: "uservice3", Name: "handle", Services: spans{"uservice3": two}}, wish: NewWish("", "/", ""),
+			want: "uservice3 | handle | uservice3 2 | 0 of 2 failed"},
 		"behind a gateway, whom nobody calls": {Summary: tempo.Summary{HasRoot: true, Service: "traefik", Name: "GET", Services: spans{"traefik": two, "uservice3": two, "uservice4": two}},
 			want: "uservice3 | traefik · GET | traefik 2, uservice3 2, uservice4 2 | 0 of 6 failed"},
 		"who was asked has sent nothing": {Summary: tempo.Summary{HasRoot: true, Service: "gateway", Name: "GET", Services: spans{"gateway": two, "uservice4": two}}, wish: NewWish("uservice3.localhost:8000", "/", "slow=redis"),

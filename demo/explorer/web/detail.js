@@ -192,7 +192,8 @@ export class Detail {
     this.legend = h("div", { class: "legend-box" });
     this.marks = h("div");
     this.fold = h("button", { type: "button", class: "quiet", onclick: () => setText(this.fold, this.waterfall.toggleAll() ? "Expand all" : "Collapse all") }, "Collapse all");
-    this.waterfall = new Waterfall("Spans of this trace", (span) => this.choose(span), () => this.address());
+    this.waterfall = new Waterfall("Spans of this trace", (span) => this.choose(span), () => { this.address(); alike(this.waterfall, this.second); });
+    this.second = null;
     this.spanBox = h("section", { class: "span-box", "aria-label": "The open span", hidden: true });
     this.finder = h("input", { type: "search", placeholder: "Find ( / )", autocomplete: "off", spellcheck: false, "aria-label": "Find spans by name, service, attribute or id",
       oninput: () => this.search(), onkeydown: (e) => this.findKey(e) });
@@ -231,11 +232,13 @@ export class Detail {
       card("invite", null, h("p", {}, text), call && h("button", { type: "button", class: "primary", onclick: () => this.call(call, plain.query) }, `Call ${call} now`));
       return;
     }
-    const tree = new Waterfall("Spans of the other trace", (s) => s && this.go(`/trace/${other.id}#${s.span_id}`));
+    const tree = new Waterfall("Spans of the other trace", (s) => s && this.go(`/trace/${other.id}#${s.span_id}`), () => alike(tree, this.waterfall));
+    this.second = tree;
     card("", h("div", { class: "legend-box" }, legend(other)),
       h("p", { class: "soft" }, text + " ", h("a", { href: "/trace/" + other.id }, "Open this trace"),
         this.other && h("span", {}, " · ", h("a", { href: "/trace/" + this.id }, "Stop comparing"))), tree.element, marks(other));
     tree.show(other, scale);
+    alike(this.waterfall, tree);
     if (this.other && !this.compared) this.twin.scrollIntoView({ block: "nearest" });
     this.compared = this.other;
   }
@@ -316,6 +319,11 @@ export class Detail {
     const text = await api.rawText(id, this.asked.signal).then((raw) => JSON.stringify(JSON.parse(raw), null, 2), (err) => err.message);
     this.json.textContent = multiline(text.slice(0, mostJSON)) + (text.length > mostJSON ? `\n… and ${(text.length - mostJSON).toLocaleString("en")} characters more: open it alone.` : "");
   }
+}
+
+// alike makes a waterfall show the piece of time that another one shows.
+function alike(from, to) {
+  if (to && String(to.range) !== String(from.range)) to.zoom(from.range);
 }
 
 function factList({ duration, status, spans, failed, started_at: started }) {

@@ -48,11 +48,10 @@ export class CallMap {
       const most = Math.floor((size.w - (narrow ? 10 : 20)) / 7.6); // characters of a name
       const numbers = narrow ? [write(1, "", rate), write(2, "", median)] : [write(1, "", `${rate} · ${median}`)];
       const drawn = svg("g", { class: `node ${n.silent ? "dark" : colour(n.name)}${n.in.errors ? " failed" : ""}` },
-        svg("title", {}, `${name}${n.silent ? ", which sent no spans" : ""}`), svg("rect", { x, y, width: size.w, height: size.h, rx: 9 }),
+        svg("title", {}, n.silent ? `${name}, which sent no spans` : name), svg("rect", { x, y, width: size.w, height: size.h, rx: 9 }),
         svg("rect", { x, y: y + 12, width: 4, height: size.h - 24, rx: 2, class: "edge" }),
         write(0, "name", name.length > most ? name.slice(0, most - 1) + "…" : name), ...numbers, write(numbers.length + 1, "errors", failed));
-      const label = `Traces of ${name}: ${rate}, ${failed}, median ${median}`;
-      return n.listed ? svg("a", { href: "/?service=" + encodeURIComponent(n.name), "data-node": n.name, "aria-label": label }, drawn) : drawn;
+      return n.listed ? svg("a", { href: "/?service=" + encodeURIComponent(n.name), "data-node": n.name }, drawn) : drawn;
     };
     const width = columns * size.x + right, height = rows * size.y - 30;
     const number = (words, bad) => h("td", { class: "num" + (bad ? " bad" : "") }, words);

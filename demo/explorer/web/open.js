@@ -1,10 +1,10 @@
 // What the reader brings along: an id or a header that is pasted into the field, or a file with a trace.
 
 import * as api from "./api.js";
-import { $, announce, h, setText } from "./dom.js";
+import { $, announce, setText } from "./dom.js";
 
 export class Opener {
-  // go opens an address. found(trace, span) is its address; shown(name, answer) draws what a file has.
+  // go opens an address, which address(trace, span) makes. shown(name, answer) draws what a file has.
   constructor({ go, address, shown }) {
     Object.assign(this, { go, address, shown });
     const field = $("#open-text"), file = $("#open-file");
