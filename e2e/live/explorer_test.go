@@ -127,6 +127,7 @@ func TestTheExplorerShowsWhereTheTimeWent(t *testing.T) {
 		p.until(`document.querySelector(".span-box h3")?.textContent.includes("ReverseProxy")`)
 		p.press(kb.Escape)
 		p.until(`document.querySelector(".span-box").hidden`)
+		p.click(".lister")
 		js[any](p, `void document.querySelector("#list a[tabindex='0']").focus()`)
 		p.press(kb.End)
 		p.until(`document.activeElement === [...document.querySelectorAll("#list a")].at(-1)`)

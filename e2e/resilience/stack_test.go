@@ -145,21 +145,15 @@ type backend struct {
 
 func newBackend(t *testing.T) *backend {
 	t.Helper()
-	l := listen(t)
 	c := collector.New(slog.New(slog.DiscardHandler))
-	served := make(chan error, 1)
-	go func() { served <- c.ServeGRPC(l) }()
+	otlp := httptest.NewUnstartedServer(c.OTLPHandler())
+	otlp.Config.Protocols = new(http.Protocols)
+	otlp.Config.Protocols.SetUnencryptedHTTP2(true) // gRPC
+	otlp.Start()
+	t.Cleanup(otlp.Close)
 	api := httptest.NewServer(c.APIHandler())
-	t.Cleanup(func() {
-		api.Close()
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		defer cancel()
-		_ = c.Shutdown(ctx) // cuts what is left
-		if err := <-served; err != nil {
-			t.Errorf("collector: %v", err)
-		}
-	})
-	return &backend{addr: l.Addr().String(), tempo: &tempo.Client{URL: api.URL}}
+	t.Cleanup(api.Close)
+	return &backend{addr: otlp.Listener.Addr().String(), tempo: &tempo.Client{URL: api.URL}}
 }
 
 // waitForSpans waits until each of the traces has that many spans.

@@ -285,7 +285,7 @@ export class Waterfall {
     const from = span.start.ms, to = from + span.duration.ms;
     const pieces = (kind, list) => this.merged(list ?? []).map((p) => this.piece(kind, ...p));
     const events = (span.events ?? []).filter((e) => this.piece("", e.at.ms, e.at.ms)).slice(0, 50);
-    const bar = this.piece("bar", from, to) || h("span", { class: "beyond" }, to < (this.range?.[0] ?? 0) ? "‹" : "›");
+    const bar = this.piece("bar", from, to) || h("span", { class: to < this.range?.[0] ? "beyond" : "beyond after" }, to < this.range?.[0] ? "‹" : "›");
     return h("div", { class: "wf-bars", role: "gridcell", "aria-label": "starts at " + span.start.text + (span.outside ? ", seen from outside" : "") },
       bar, ...pieces("self", span.self), ...pieces("critical", this.trace.critical && span.critical),
       ...events.map((e) => h("span", { class: "event" + (e.bad ? " bad" : ""), title: `${visible(e.name)} at ${e.at.text}`, style: { left: this.at(e.at.ms) + "%" } })));
