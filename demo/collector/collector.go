@@ -13,7 +13,8 @@ import (
 	"sync"
 )
 
-// maxBytes bounds the estimated memory of stored traces: almost four thousand of the demo's.
+// maxBytes bounds the estimated memory of stored traces: more than two thousand of the demo's with their
+// log lines, almost four thousand without.
 const maxBytes = 64 << 20
 
 // Collector receives, keeps and serves traces. All methods may be called from several goroutines.

@@ -72,7 +72,7 @@ func Listen(part, asked, flag, fallback string, messages io.Writer) (net.Listene
 	case err == nil:
 		return l, nil
 	case asked != "":
-		return nil, fmt.Errorf("%s: %w; end what uses the address, or give another with -%s", part, err, flag)
+		return nil, fmt.Errorf("%s: %w: give -%s a free host:port; port 0 takes any", part, err, flag)
 	}
 	host, _, _ := net.SplitHostPort(fallback)
 	l, freeErr := net.Listen("tcp", net.JoinHostPort(host, "0"))

@@ -65,7 +65,7 @@ func TestTheExplorerShowsWhereTheTimeWent(t *testing.T) {
 		js[any](p, `void [...document.querySelectorAll("[data-span]")].find((r) => r.querySelector(".wf-span").textContent === "redis_call").scrollIntoView({block: "center"})`)
 		js[any](p, `void [...document.querySelectorAll("[data-span]")].find((r) => r.querySelector(".wf-span").textContent === "redis_call").click()`)
 		p.until(`document.querySelector(".span-box .kv")`)
-		details := js[string](p, `document.querySelector(".span-box").innerText`)
+		details := js[string](p, `document.querySelector(".span-box").textContent`)
 		for _, want := range []string{"redis_call", "client", "ok", "db.system.name", "redis", "test-attribute-1", "test-values-1", "process.pid"} {
 			if !strings.Contains(details, want) {
 				t.Errorf("%q is not among the span's details: %s", want, details)

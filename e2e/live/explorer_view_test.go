@@ -132,11 +132,11 @@ func TestDetailsOpenWhereTheReaderLooks(t *testing.T) {
 	p.until(fmt.Sprintf("%s > %v", width, before))
 	wider := js[float64](p, width)
 	p.click(".lister")
-	p.until(`document.querySelector("#list a")?.offsetHeight`)
+	p.until(`document.querySelector("#traces").offsetHeight`)
 	p.must(chromedp.Do(p.ctx, chromedp.Navigate(address+"/trace/"+id)))
-	p.until(`document.querySelector("[data-span]") && document.querySelector("#list a")?.offsetHeight`)
+	p.until(`document.querySelector("[data-span]") && document.querySelector("#traces").offsetHeight`)
 	p.click(".lister")
-	p.until(fmt.Sprintf(`!document.querySelector("#list a").offsetHeight && Math.abs(%s - %v) < 20`, width, wider))
+	p.until(fmt.Sprintf(`!document.querySelector("#traces").offsetHeight && Math.abs(%s - %v) < 20`, width, wider))
 }
 
 func TestZoomFindAndCriticalPath(t *testing.T) {
