@@ -6,7 +6,6 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
@@ -133,29 +132,5 @@ func TestBoundHoldsForTheHeap(t *testing.T) {
 			t.Errorf("%s: the heap holds %.2f times the estimate", name, ratio)
 		}
 		runtime.KeepAlive(c)
-	}
-}
-
-func TestReadersAndWritersAtOnce(t *testing.T) {
-	c := sized(1 << 20)
-	h := c.APIHandler()
-	var wg sync.WaitGroup
-	for w := range 4 {
-		wg.Go(func() {
-			for i := range 200 {
-				id := uint64(i%50 + 1)
-				send(t, c, export(attrs("service.name", fmt.Sprint("s", w)), newSpan(id, uint64(w*1000+i+1), 0, strings.Repeat("n", 500), i, 10)))
-			}
-		})
-		wg.Go(func() {
-			for i := range 100 {
-				get(h, "/api/search?q=%7B%7D")
-				get(h, fmt.Sprintf("/api/v2/traces/%x", i%50+1))
-			}
-		})
-	}
-	wg.Wait()
-	if c.store.bytes > c.store.maxBytes {
-		t.Errorf("%d bytes are kept, more than %d", c.store.bytes, c.store.maxBytes)
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"testing"
-	"time"
 )
 
 func TestTheLoadCountsWhatItSees(t *testing.T) {
@@ -42,17 +41,5 @@ func TestTheLoadCountsWhatItSees(t *testing.T) {
 				t.Errorf("%s %+v", m.failures(), m.Metrics)
 			}
 		})
-	}
-}
-
-func TestRequestsUnderWayAreWaitedFor(t *testing.T) {
-	release := make(chan struct{})
-	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release }))
-	defer server.Close()
-	time.AfterFunc(50*time.Millisecond, func() { close(release) })
-	var m measured
-	l := load{connections: 4, duration: time.Millisecond}
-	if err := l.run(t.Context(), server.Listener.Addr().String(), "", &m.Metrics); err != nil || m.Requests == 0 || m.Latencies.Max == 0 {
-		t.Errorf("%+v, %v", m, err)
 	}
 }

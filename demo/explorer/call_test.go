@@ -1,7 +1,6 @@
 package explorer
 
 import (
-	"context"
 	"encoding/json"
 	"net"
 	"net/http"
@@ -9,7 +8,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 )
 
 func TestACallGoesThroughTheProxy(t *testing.T) {
@@ -105,29 +103,5 @@ func TestCallsAreBounded(t *testing.T) {
 		if code := <-answered; code != 200 {
 			t.Errorf("answered %d", code)
 		}
-	}
-}
-
-func TestAPageThatIsGoneEndsTheCall(t *testing.T) {
-	arrived, ended := make(chan struct{}), make(chan struct{})
-	gateway := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		close(arrived)
-		<-r.Context().Done()
-		close(ended)
-	}))
-	defer gateway.Close()
-	ctx, leave := context.WithCancel(t.Context())
-	go func() {
-		<-arrived
-		leave()
-	}()
-	r := httptest.NewRequestWithContext(ctx, "POST", "/api/call", strings.NewReader(`{"service":"uservice1"}`))
-	r.Host = "localhost"
-	r.Header.Set("Content-Type", "application/json")
-	New(Options{Tempo: parse(t, nowhere), Gateway: parse(t, gateway.URL)}).ServeHTTP(httptest.NewRecorder(), r)
-	select {
-	case <-ended:
-	case <-time.After(10 * time.Second):
-		t.Fatal("the call goes on")
 	}
 }

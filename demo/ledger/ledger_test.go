@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -122,28 +121,6 @@ func TestLinesThatSayNothingAreNothing(t *testing.T) {
 	if found := l.Recent(10); len(found) != 0 {
 		t.Errorf("found %v", found)
 	}
-}
-
-func TestConcurrentUse(t *testing.T) {
-	l := New(50)
-	var wg sync.WaitGroup
-	for n := range 4 {
-		wg.Go(func() {
-			for i := range 50 {
-				l.AddLine("uservice3", requestLine(i, uber(traceA, n+2), traceA, span(100*n+i+1)))
-				l.AddLine("uservice3", answeredLine(i+1, 200, traceA, span(100*n+i+1)))
-				l.AddProxy(gatewayRecord(i, "uservice3", traceA, uber(traceA, n+2)))
-			}
-		})
-		wg.Go(func() {
-			for range 20 {
-				if _, err := l.Answer(traceA); err != nil || len(l.Recent(5)) > 5 {
-					t.Error(err)
-				}
-			}
-		})
-	}
-	wg.Wait()
 }
 
 func TestWhatServicesSayOfTheirTelemetry(t *testing.T) {

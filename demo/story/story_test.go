@@ -576,18 +576,6 @@ func TestManySpans(t *testing.T) {
 	}
 }
 
-func BenchmarkTell(b *testing.B) {
-	var spans []*tempo.Span
-	for i := 1; i <= 5000; i++ {
-		spans = append(spans, span(i, i/3, "internal", "a", "level", float64(i), float64(20000-i), answered))
-	}
-	for b.Loop() {
-		if _, err := json.Marshal(Tell(tempo.NewTrace(id, spans), Options{})); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
-
 func TestComplete(t *testing.T) {
 	root, proxy := span(1, 0, "server", "gateway", "GET", 0, 9), span(2, 1, "client", "gateway", "ReverseProxy", 0, 9, answered)
 	server, out := span(3, 2, "server", "uservice3", "handle", 0, 9), span(5, 3, "client", "uservice3", "call", 0, 9, answered)

@@ -44,23 +44,13 @@ func proxied(traceID, service, path, status string, ago time.Duration) object {
 		timed(traceID, 2, 1, "client", "ReverseProxy", ago, 0, 1000, code))
 }
 
-// TestTheExplorerComparesWithTheTwin has nothing to compare at first, and offers to call for it.
-func TestTheExplorerComparesWithTheTwin(t *testing.T) {
+func TestTheExplorerOffersToCallTheTwin(t *testing.T) {
 	browser := startBrowser(t)
 	address, send := inProcess(t, nil)
-	const ago = 5 * time.Minute
-	plain, twin := newTraceID(), newTraceID()
-	send(object{"resourceSpans": []object{proxied(plain, "uservice1", "/", "200", ago)}})
+	plain := newTraceID()
+	send(object{"resourceSpans": []object{proxied(plain, "uservice1", "/", "200", 5*time.Minute)}})
 	p := open(t, browser, address+"/trace/"+plain, 1280)
 	p.until(`document.querySelector(".twin .invite button")?.textContent === "Call uservice3 now" && !document.querySelector(".twin [data-span]")`)
-	send(object{"resourceSpans": []object{proxied(twin, "uservice3", "/", "200", ago-time.Second),
-		resourceSpans("uservice3", timed(twin, 3, 2, "server", "handle_incoming_call", ago-time.Second, 0, 2000))}})
-	p = open(t, browser, address+"/trace/"+plain, 1280)
-	p.until(`document.querySelectorAll(".twin [data-span]").length === 3`)
-	if link := js[string](p, `document.querySelector(".twin a").getAttribute("href")`); link != "/trace/"+twin {
-		t.Errorf("it is compared with %s, want %s", link, twin)
-	}
-	p.until(`[...document.querySelectorAll(".tick.last")].map((t) => t.textContent).join() === "2.00 s,2.00 s"`) // one scale
 }
 
 func TestTheExplorersWaitEndsWithAReason(t *testing.T) {
@@ -95,6 +85,9 @@ func TestTheExplorerExplainsTheMarksThatItDraws(t *testing.T) {
 		p.until(`document.querySelector(".detail > .card .key li")`)
 		if got := strings.Join(p.texts(".detail > .card .key li"), ", "); got != want {
 			t.Errorf("the marks are %q, want %q", got, want)
+		}
+		if drawn := js[bool](p, `Boolean(document.querySelector(".wf-bars .critical"))`); drawn != strings.Contains(want, "critical path") {
+			t.Errorf("of %q the critical path is drawn: %t", want, drawn)
 		}
 		// What is hatched no span covers, or nobody measured inside, and nothing else is hatched.
 		if hatched := js[int](p, `[...document.querySelectorAll(".wf-bars *")].flatMap((e) => [getComputedStyle(e), getComputedStyle(e, "::after")])

@@ -73,7 +73,7 @@ func TestTheExplorerShowsWhereTheTimeWent(t *testing.T) {
 		}
 	})
 
-	t.Run("an error is marked by more than colour, and its cause named", func(t *testing.T) {
+	t.Run("an error is marked by more than colour", func(t *testing.T) {
 		p := open(t, browser, address, 1280)
 		p.until(`document.querySelector("input[name=fail][value=database]")`)
 		js[any](p, `void document.querySelector("input[name=fail][value=database]").click()`)
@@ -82,9 +82,6 @@ func TestTheExplorerShowsWhereTheTimeWent(t *testing.T) {
 		if tree := p.tree(); strings.Count(tree, " error") != 6 || strings.Contains(tree, "redis_call error") {
 			t.Errorf("the waterfall shows\n%s", tree)
 		}
-		if says := p.texts(".story .note"); len(says) != 1 || !strings.Contains(says[0], "The error began in database_call of uservice4") {
-			t.Errorf("the page says %q", says)
-		}
 		if answer := p.texts(".answer"); !strings.Contains(answer[0], "502") {
 			t.Errorf("the answer is shown as %q", answer)
 		}
@@ -92,18 +89,6 @@ func TestTheExplorerShowsWhereTheTimeWent(t *testing.T) {
 		js[any](p, `void document.querySelector("#f-errors").click()`)
 		p.until(fmt.Sprintf(`document.querySelector('#list a[data-id="%s"] .t-errors')?.textContent === "6 of 7 spans failed"`, id))
 		p.until(`[...document.querySelectorAll("#list li")].every((li) => li.classList.contains("failed"))`)
-		p.judge("#list .current .t-counts", said{yes: []string{"6 of 7 spans failed"}})
-		p.judge(".detail .facts .bad", said{yes: []string{"1 error, 6 spans failed"}})
-	})
-
-	t.Run("a trace opens by its address, without leading zeros too", func(t *testing.T) {
-		id := "00000000" + newTraceID()[8:]
-		testbed.Shared(t).Get(t, "uservice3.localhost", "/", id+":"+callerSpan+":0:1")
-		p := open(t, browser, address+"/trace/"+strings.TrimLeft(id, "0"), 1280)
-		p.until(`document.querySelectorAll(".detail > .card [data-span]").length === 7`)
-		if shown := p.texts(".d-id code"); len(shown) != 1 || shown[0] != id {
-			t.Errorf("the id is shown as %q, want %s", shown, id)
-		}
 	})
 
 	t.Run("everything can be reached with the keyboard", func(t *testing.T) {

@@ -139,7 +139,7 @@ func TestDetailsOpenWhereTheReaderLooks(t *testing.T) {
 	p.until(fmt.Sprintf(`!document.querySelector("#traces").offsetHeight && Math.abs(%s - %v) < 20`, width, wider))
 }
 
-func TestZoomFindAndCriticalPath(t *testing.T) {
+func TestZoomAndFind(t *testing.T) {
 	browser := startBrowser(t)
 	address, send := inProcess(t, nil)
 	id := manySpans(send, 30*time.Second)
@@ -191,16 +191,4 @@ func TestZoomFindAndCriticalPath(t *testing.T) {
 	}
 	p.press(kb.Escape + kb.Escape)
 	p.until(`document.activeElement.matches("[data-span]") && !document.querySelector(".wf-row.found")`)
-
-	// Two calls side by side: the answer waited for the one that ended last.
-	id = newTraceID()
-	send(object{"resourceSpans": []object{resourceSpans("shop", timed(id, 1, 0, "server", "GET", 30*time.Second, 0, 1000),
-		timed(id, 2, 1, "client", "short", 30*time.Second, 100, 500), timed(id, 3, 1, "client", "long", 30*time.Second, 100, 900))}})
-	p = open(t, browser, address+"/trace/"+id, 1280)
-	p.until(`document.querySelectorAll("[data-span]").length === 3`)
-	got := js[string](p, `[...document.querySelectorAll("[data-span]")].map((r) => r.querySelector(".wf-span").textContent + ": " + [...r.querySelectorAll(".critical")].map((c) => Math.round(parseFloat(c.style.left)) + "+" + Math.round(parseFloat(c.style.width)))).sort().join(", ")`)
-	if want := "GET: 0+10,90+10, long: 10+80, short: "; got != want {
-		t.Errorf("the critical path is %s, want %s", got, want)
-	}
-	p.judge(".wf-card", said{yes: []string{"critical path", "found backwards from the end of GET of shop"}})
 }
