@@ -111,7 +111,7 @@ func TestABadUpstreamIsAPageAndNeverAPanic(t *testing.T) {
 			conn, _, _ := w.(http.Hijacker).Hijack()
 			io.WriteString(conn, "HTTP/1.1 200 OK\r\n")
 			for err := error(nil); err == nil; {
-				_, err = io.WriteString(conn, "X-Header: "+strings.Repeat("x", 4096)+"\r\n")
+				_, err = io.WriteString(conn, "X-Header: "+strings.Repeat("x", 1<<20)+"\r\n")
 			}
 			conn.Close()
 		}},

@@ -25,16 +25,16 @@ type process struct {
 func start(t *testing.T, env map[string]string) *process {
 	t.Helper()
 	ctx, end := context.WithCancel(t.Context())
-	p, ended := &process{logs: &logBuffer{}}, make(chan struct{})
-	go func() {
-		defer close(ended)
+	p := &process{logs: &logBuffer{}}
+	var running sync.WaitGroup
+	running.Go(func() {
 		if err := run(ctx, []string{"-addr", "127.0.0.1:0"}, getenv(env), p.logs, p.logs); err != nil {
 			t.Errorf("it ended with %v", err)
 		}
-	}()
+	})
 	p.stop = func() {
 		end()
-		<-ended
+		running.Wait()
 	}
 	t.Cleanup(p.stop)
 	waitFor(t, "it to listen", func() bool { return len(p.logs.lines(t, "listening")) > 0 })

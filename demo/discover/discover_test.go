@@ -66,9 +66,3 @@ func TestWhatIsNoAnnouncementIsLeftOut(t *testing.T) {
 		t.Errorf("found %+v in a folder that is not there", runs)
 	}
 }
-
-func TestAnnounceSaysWhyItCannot(t *testing.T) {
-	if err := Announce(filepath.Join(t.TempDir(), "missing"), URLs{}); err == nil {
-		t.Error("no error for a folder that is not there")
-	}
-}

@@ -2,7 +2,6 @@ package explorer
 
 import (
 	"io/fs"
-	"net/http"
 	"path"
 	"regexp"
 	"strings"
@@ -36,14 +35,5 @@ func TestThePageNeedsNothingFromElsewhere(t *testing.T) {
 		if strings.Contains(text, "innerHTML") || strings.Contains(text, "insertAdjacentHTML") || strings.Contains(text, " style=") {
 			t.Errorf("%s makes markup of text, or has an inline style, which the page's policy refuses", entry.Name())
 		}
-	}
-}
-
-func TestAnAssetIsSentOnce(t *testing.T) {
-	h := New(Options{Tempo: parse(t, nowhere), Gateway: parse(t, nowhere)})
-	first := ask(t, h, "GET", "/assets/app.js", "", nil)
-	again := ask(t, h, "GET", "/assets/app.js", "", http.Header{"If-None-Match": {first.Header().Get("Etag")}})
-	if again.Code != http.StatusNotModified || again.Body.Len() != 0 {
-		t.Errorf("answered %d with %d bytes", again.Code, again.Body.Len())
 	}
 }

@@ -1,7 +1,6 @@
 package explorer
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -152,28 +151,7 @@ func cannotMend(f lab.Fault, _ bool) error {
 	return nil
 }
 
-func TestFaults(t *testing.T) {
-	h := New(Options{Tempo: parse(t, nowhere), Gateway: parse(t, nowhere), Faults: lab.New(cannotMend, 7)})
-	for _, test := range []struct {
-		name, method, body string
-		status             int
-		has                string
-	}{
-		{"are listed", "GET", "", 200, `"active":""`},
-		{"can be turned on", "POST", `{"name":"drop-header"}`, 200, `"active":"drop-header"`},
-		{"are known", "POST", `{"name":"fire"}`, 400, "no such fault"},
-		{"may be hard to mend", "POST", `{"name":""}`, 500, "did not start again"},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			w := ask(t, h, test.method, "/api/faults", test.body, nil)
-			if w.Code != test.status || !bytes.Contains(w.Body.Bytes(), []byte(test.has)) {
-				t.Errorf("answered %d %s", w.Code, w.Body)
-			}
-		})
-	}
-}
-
-func TestRiddle(t *testing.T) {
+func TestFaultsAndRiddle(t *testing.T) {
 	gateway := newFake(t, func(w http.ResponseWriter, r *http.Request) {
 		end := map[string]string{"uservice3": "1f", "uservice4": "2f"}[strings.Split(r.Host, ".")[0]]
 		w.Header().Set("traceresponse", "00-000000000000000000000000000000"+end+"-0000000000000002-01")
@@ -184,6 +162,7 @@ func TestRiddle(t *testing.T) {
 		status     int
 		has        string
 	}{
+		{"/api/faults", `{"name":"fire"}`, 400, "no such fault"},
 		{"/api/faults", `{"do":"hint"}`, 409, "nothing to find"},
 		{"/api/faults", `{"do":"begin"}`, 200, `"answer":null`},
 		{"/api/faults", `{"do":"begin"}`, 409, "broken already"},
@@ -195,6 +174,8 @@ func TestRiddle(t *testing.T) {
 		{"/api/faults", `{"do":"guess","name":"drop-header"}`, 200, `"answer":null`},
 		{"/api/faults", `{"do":"guess","name":"dead-exporter"}`, 200, `"answer":{"name":"dead-exporter"`},
 		{"/api/faults", `{"do":"give-up"}`, 409, "nothing to find"},
+		{"/api/faults", `{"name":"drop-header"}`, 200, `"active":"drop-header"`},
+		{"/api/faults", `{"name":""}`, 500, "did not start again"},
 	} {
 		if w := ask(t, h, "POST", test.path, test.body, nil); w.Code != test.status || !strings.Contains(w.Body.String(), test.has) {
 			t.Errorf("%s: answered %d %s", test.body, w.Code, w.Body)

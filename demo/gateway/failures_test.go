@@ -133,23 +133,3 @@ func TestClientThatHangsUpIsLoggedAs499(t *testing.T) {
 		t.Error(logs)
 	}
 }
-
-func TestAnswerThatBreaksInTheMiddleIsCutAndStillTraced(t *testing.T) {
-	r := newRig(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Length", "100")
-		_, _ = io.WriteString(w, "half")
-		_ = http.NewResponseController(w).Flush()
-		panic(http.ErrAbortHandler)
-	}))
-	req, _ := http.NewRequest(http.MethodGet, r.url, nil)
-	req.Host = "uservice3.localhost"
-	res, err := http.DefaultTransport.RoundTrip(req)
-	if err == nil {
-		_, err = io.ReadAll(res.Body)
-		res.Body.Close()
-	}
-	if err == nil {
-		t.Error("the client got a whole answer")
-	}
-	r.ended(t, 2)
-}
