@@ -16,6 +16,23 @@ import (
 // startEnv is enough to start; nobody listens on the proxy's port, which is discard's.
 var startEnv = map[string]string{"PROXY": "http://127.0.0.1:9", "HOSTS": "a.localhost,b.localhost"}
 
+func TestAHealthCheckEndsWhateverAnswers(t *testing.T) {
+	stranger := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\n\r\n")
+		io.Copy(io.Discard, conn) // until the other side gives up
+		conn.Close()
+	}))
+	defer stranger.Close()
+	if err := checkHealth(stranger.Listener.Addr().String()); err == nil || !strings.Contains(err.Error(), "101") {
+		t.Errorf("error %v", err)
+	}
+}
+
 func TestSettingsThatEndTheStart(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
