@@ -76,6 +76,8 @@ const (
 	hops    = `document.querySelectorAll(".ledger .hop").length === %d`
 	twin    = `document.querySelectorAll(".twin [data-span]").length === 7`
 	listed  = `document.querySelectorAll("#list a").length >= 4`
+	lines   = `document.querySelectorAll(".log-box [href]").length === 3`
+	mapped  = `Boolean(document.querySelector('a[href="/map"]').click() ?? document.querySelectorAll("#map .node").length >= 5)`
 	settled = `new Promise((done) => setTimeout(() => done(true), 400))` // transitions have ended
 )
 
@@ -97,14 +99,16 @@ func pictures() []picture {
 	return []picture{
 		{"waterfall-light", false, 1280, steps(ask("uservice3", 7)), ""},
 		{"waterfall-dark", true, 1280, steps(ask("uservice3", 7)), ""},
-		{"span-light", false, 1280, steps(ask("uservice3", 7), open("redis_call")), "#wf-title, .span-box"},
+		{"span-light", false, 1280, steps(ask("uservice3", 7), open("redis_call")), ".wf-card, .span-box"},
 		{"mystery-light", false, 1280, steps(ask("uservice1", 2), twin), ".d-head, .twin"},
 		{"ledger-light", false, 1280, steps(ask("uservice3", 7), fmt.Sprintf(hops, 3)), ".ledger"},
 		{"ledger-plain-light", false, 1280, steps(ask("uservice1", 2), fmt.Sprintf(hops, 2)), ".ledger"},
+		{"logs-light", false, 1280, steps(ask("uservice3", 7), lines), ".log-box"},
 		{"error-light", false, 1280, steps(choose("fail", "database"), ask("uservice3", 7)), ""},
 		{"error-dark", true, 1280, steps(choose("fail", "database"), ask("uservice3", 7)), ""},
 		{"home-light", false, 1280, steps(home, listed), ".top, #list li:nth-child(4)"},
 		{"home-dark", true, 1280, steps(home, listed), ".top, #list li:nth-child(4)"},
+		{"map-light", false, 1280, steps(home, mapped), "#map"},
 	}
 }
 
