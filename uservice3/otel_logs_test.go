@@ -55,7 +55,7 @@ func TestLogLinesWaitForTheirBackEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer shutdown()
-	log := slog.New(withTelemetry(slog.NewTextHandler(io.Discard, nil)))
+	log := slog.New(withTelemetry(slog.NewTextHandler(t.Output(), nil)))
 	log.Info("to nobody")
 	waitFor(t, "the log line", func() bool { return strings.Contains(logs.String(), "refused") })
 	switched := make(chan bool, 1)

@@ -231,7 +231,7 @@ func (c *Collector) receiveTraces(req proto.Message) (rejected int, why string, 
 func (c *Collector) keep(all []span, what string) (rejected int, why string) {
 	if rejected = c.store.add(all); rejected > 0 {
 		most := c.store.maxTraceBytes
-		c.log.Warn(what+" dropped", "number", rejected, "max_trace_bytes", most)
+		c.log.Warn("telemetry dropped", "of", what, "number", rejected, "max_trace_bytes", most)
 		why = fmt.Sprintf("%d %s dropped: a trace may take %d bytes of memory here; make smaller traces", rejected, what, most)
 	}
 	return rejected, why
