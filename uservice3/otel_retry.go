@@ -24,18 +24,19 @@ var retry = otlptracegrpc.RetryConfig{
 // attemptTimeout bounds one attempt to send a batch.
 const attemptTimeout = 10 * time.Second
 
-// attempts logs, once a minute, that the back end is not reached, and when it is reached again.
+// attempts logs, once a minute at most, that the back end is not reached, and when it is reached again.
 type attempts struct {
 	log    *slog.Logger
-	logged time.Time // that it is away; zero while it is not
+	logged time.Time // that it is away
+	away   bool
 }
 
 func (a *attempts) ended(err error) {
 	if err != nil && time.Since(a.logged) >= time.Minute {
-		a.logged = time.Now()
+		a.logged, a.away = time.Now(), true
 		a.log.Warn("telemetry does not reach the back end; requests are answered all the same", "error", err)
-	} else if err == nil && !a.logged.IsZero() {
-		a.logged = time.Time{}
+	} else if err == nil && a.away {
+		a.away = false
 		a.log.Info("telemetry reaches the back end again")
 	}
 }

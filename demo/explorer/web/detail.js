@@ -162,7 +162,9 @@ export class Detail {
     if (this.finder.value) this.search();
     this.where.replaceChildren(whereTheTimeWent(trace));
     this.lines = answer.logs?.lines ?? [];
-    this.logs.replaceChildren(logSection(answer, trace.id));
+    const logs = JSON.stringify(answer.logs);
+    if (logs !== this.logged) this.logs.replaceChildren(logSection(answer, trace.id)); // else what is unfolded stays so
+    this.logged = logs;
     this.ledger.show(answer);
     this.toLedger(requests);
     if (first) this.look(this.wantedTime);
@@ -205,6 +207,7 @@ export class Detail {
     this.path = h("p", { class: "hint" });
     this.twin = h("div", { class: "twin" });
     this.logs = h("div", { class: "log-box" });
+    this.logged = null;
     this.where = h("div", { class: "where" });
     this.json = h("pre", { class: "json", tabIndex: 0, "aria-label": "The trace as JSON" });
     const { id } = this.trace;
