@@ -96,7 +96,7 @@ func (c *Collector) lines(v url.Values) ([]stream, error) {
 	lines := slices.Clone(t.lines)
 	slices.SortStableFunc(lines, func(a, b span) int { return cmp.Compare(a.line.TimeUnixNano, b.line.TimeUnixNano) })
 	for _, l := range lines {
-		if at := l.line.TimeUnixNano; at >= start && (end == 0 || at < end) && len(found) < int(cmp.Or(limit, 100)) {
+		if at := l.line.TimeUnixNano; at >= start && (end == 0 || at < end) && uint64(len(found)) < cmp.Or(limit, 100) {
 			found = append(found, stream{l.labels(), [1][2]string{{strconv.FormatUint(at, 10), text(l.line.Body)}}})
 		}
 	}
