@@ -2,10 +2,10 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -32,12 +32,11 @@ var flushTimeout = 5 * time.Second                    // bounds how long a stop 
 // A setting that cannot work is an error. A back end that does not answer is not an error: spans
 // wait for it, and the log says so.
 func setUpTelemetry(ctx context.Context, log *slog.Logger) (shutdown func(), err error) {
-	propagator, err := newPropagator(choice("OTEL_PROPAGATORS", "jaeger"))
-	if err := errors.Join(err, checkSettings(log)); err != nil {
+	if err := checkSettings(log); err != nil {
 		return nil, err
 	}
-	otel.SetTextMapPropagator(propagator)
-	if choice("OTEL_SDK_DISABLED", "false") == "true" {
+	otel.SetTextMapPropagator(newPropagator(env("OTEL_PROPAGATORS", "jaeger")))
+	if env("OTEL_SDK_DISABLED", "false") == "true" {
 		log.Info("telemetry is off", "because", "OTEL_SDK_DISABLED=true")
 		return func() {}, nil
 	}
@@ -69,21 +68,19 @@ func setUpTelemetry(ctx context.Context, log *slog.Logger) (shutdown func(), err
 
 // newPropagator returns what reads the caller's span from the headers of a request and writes our
 // own into the headers of the next. This joins the spans of several services to one trace.
-func newPropagator(names string) (propagation.TextMapPropagator, error) {
+func newPropagator(names string) propagation.TextMapPropagator {
 	var all []propagation.TextMapPropagator
 	for name := range strings.SplitSeq(names, ",") {
-		switch name = strings.TrimSpace(name); {
-		case name == "jaeger": // the header uber-trace-id
+		switch strings.TrimSpace(name) { // checkSettings lets no other pass, but none
+		case "jaeger": // the header uber-trace-id
 			all = append(all, jaeger.Jaeger{})
-		case name == "tracecontext": // the headers traceparent and tracestate, which W3C has standardized
+		case "tracecontext": // the headers traceparent and tracestate, which W3C has standardized
 			all = append(all, propagation.TraceContext{})
-		case name == "baggage": // the header baggage: values that travel along with the trace
+		case "baggage": // the header baggage: values that travel along with the trace
 			all = append(all, propagation.Baggage{})
-		case name != "none" || names != "none":
-			return nil, fmt.Errorf("OTEL_PROPAGATORS=%q has %q: want jaeger, tracecontext and baggage, or none alone", names, name)
 		}
 	}
-	return propagation.NewCompositeTextMapPropagator(all...), nil
+	return propagation.NewCompositeTextMapPropagator(all...)
 }
 
 // newResource describes this process, once for all its spans: service.name, os.type, process.pid,
@@ -105,15 +102,13 @@ func newResource(ctx context.Context, log *slog.Logger) *resource.Resource {
 // OTEL_TRACES_SAMPLER says what is recorded: by default what the caller records, or all if there is none.
 func setUpTraces(ctx context.Context, res *resource.Resource, log *slog.Logger) (stop func(context.Context) error, err error) {
 	var exporter sdktrace.SpanExporter
-	switch name := choice("OTEL_TRACES_EXPORTER", "otlp"); name {
+	switch env("OTEL_TRACES_EXPORTER", "otlp") {
 	case "otlp":
 		exporter, err = newSpanExporter(ctx, log)
 	case "console":
 		exporter, err = stdouttrace.New(stdouttrace.WithPrettyPrint())
 	case "none":
 		return stopNothing, nil // ids that lead nowhere would only confuse
-	default:
-		err = fmt.Errorf("OTEL_TRACES_EXPORTER=%q: want one of otlp, console or none", name)
 	}
 	if err != nil {
 		return nil, err
@@ -123,10 +118,15 @@ func setUpTraces(ctx context.Context, res *resource.Resource, log *slog.Logger) 
 	return provider.Shutdown, nil
 }
 
-// spanName gives otelhttp's spans a fixed name. By default they are named after the request.
+// spanName gives otelhttp's spans a fixed name. By default they are named after the request, and the server
+// after the Host header, also in metrics: a stranger could make a new time series with each request. Without
+// a port in its name the header's would be taken; 80 is left out.
 func spanName(name string) []otelhttp.Option {
-	return []otelhttp.Option{otelhttp.WithSpanNameFormatter(func(string, *http.Request) string { return name }),
-		otelhttp.WithTracerProvider(otel.GetTracerProvider())} // otherwise looked up with each request
+	return []otelhttp.Option{
+		otelhttp.WithSpanNameFormatter(func(string, *http.Request) string { return name }),
+		otelhttp.WithServerName(url.QueryEscape(env("OTEL_SERVICE_NAME", "localhost")) + ":80"),
+		otelhttp.WithTracerProvider(otel.GetTracerProvider()), // otherwise looked up with each request
+	}
 }
 
 // endSpan, when deferred, ends a span by how its function ended: status Ok, or Error with err or

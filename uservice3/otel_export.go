@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"net/http"
 	"time"
@@ -38,9 +37,7 @@ func newSpanExporter(ctx context.Context, log *slog.Logger) (sdktrace.SpanExport
 // setUpLogs sends log lines to OTEL_EXPORTER_OTLP_LOGS_ENDPOINT too, over HTTP, when it is set.
 func setUpLogs(ctx context.Context, res *resource.Resource, log *slog.Logger) (stop func(context.Context) error, err error) {
 	endpoint := env("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "")
-	if name := choice("OTEL_LOGS_EXPORTER", "otlp"); name != "otlp" && name != "none" {
-		return nil, fmt.Errorf("OTEL_LOGS_EXPORTER=%q: want otlp or none", name)
-	} else if name == "none" || endpoint == "" {
+	if endpoint == "" || env("OTEL_LOGS_EXPORTER", "otlp") == "none" {
 		return stopNothing, nil
 	}
 	if err := checkOTLP("LOGS", "http/protobuf", endpoint, log); err != nil {

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
@@ -28,12 +30,15 @@ func TestMetrics(t *testing.T) {
 	}
 	defer shutdown()
 	otel.SetTracerProvider(sdktrace.NewTracerProvider(sdktrace.WithBatcher(tracetest.NewNoopExporter())))
-	var span trace.SpanContext
+	var traces []string
 	handler := otelhttp.NewHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		span = trace.SpanContextFromContext(r.Context())
+		traces = append(traces, trace.SpanContextFromContext(r.Context()).TraceID().String())
 		http.NotFound(w, r)
-	}), "request")
-	handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "http://whoever.example.com/nowhere", nil))
+	}), "request", spanName("request")...)
+	for i := range 9 { // with names and ports of a stranger's choice
+		req := httptest.NewRequest(http.MethodGet, fmt.Sprintf("http://whoever%d.example.com:800%[1]d/nowhere", i), nil)
+		handler.ServeHTTP(httptest.NewRecorder(), req)
+	}
 	addr, _ := logs.lines(t, "serving metrics")[0]["addr"].(string)
 
 	req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+addr+"/metrics", nil)
@@ -46,9 +51,8 @@ func TestMetrics(t *testing.T) {
 	body, _ := io.ReadAll(res.Body)
 	page := string(body)
 	for name, want := range map[string]string{
-		"the duration of requests, in our buckets": `http_server_request_duration_seconds_bucket{http_request_method="GET",http_response_status_code="404",`,
+		"the duration of requests, in our buckets": `http_server_request_duration_seconds_bucket{http_request_method="GET",http_response_status_code="404",network_protocol_name="http",network_protocol_version="1.1",`,
 		"a bucket of its own for slow ones":        `le="1.75"`,
-		"an exemplar with the trace's id":          `trace_id="` + span.TraceID().String() + `"`,
 		"the Go runtime":                           "go_goroutine_count",
 		"the process":                              "process_resident_memory_bytes",
 		"the SDK's own health":                     "otel_sdk_processor_span_queue_capacity",
@@ -58,7 +62,13 @@ func TestMetrics(t *testing.T) {
 			t.Errorf("no %s: %s is missing in\n%s", name, want, page)
 		}
 	}
-	for _, unwanted := range []string{"server_address", "whoever", "body_size"} {
+	if !slices.ContainsFunc(traces, func(id string) bool { return strings.Contains(page, `trace_id="`+id+`"`) }) {
+		t.Errorf("no exemplar of %v in\n%s", traces, page)
+	}
+	if series := strings.Count(page, "\nhttp_server_request_duration_seconds_count{"); series != 1 {
+		t.Errorf("%d series of requests, want 1", series)
+	}
+	for _, unwanted := range []string{"whoever", "server_port", "body_size"} {
 		if strings.Contains(page, unwanted) {
 			t.Errorf("%s is in\n%s", unwanted, page)
 		}

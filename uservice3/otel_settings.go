@@ -16,38 +16,37 @@ import (
 	"go.opentelemetry.io/otel"
 )
 
-// This file finds settings that the SDK takes and that cannot work. A reader may skip it.
+// This file finds settings that cannot work. A reader may skip it.
 
-var (
-	re = regexp.MustCompile
-	// settings says what the SDK's own variables take: numbers unchecked, and of words it knows few.
-	settings = []struct {
-		names, values *regexp.Regexp
-		want          string
-	}{
-		{re(`^OTEL_(BSP|BLRP)_|^OTEL_EXPORTER_OTLP_((TRACES|LOGS)_)?TIMEOUT$`), re(`^[1-9]\d{0,6}$`),
-			"1 to 9999999, without a unit; times are in milliseconds"},
-		{re(`^OTEL_.*_LIMIT$`), re(`^(\d{1,7}|-1)$`), "0 to 9999999, or -1 for no limit"},
-		{re(`^OTEL_TRACES_SAMPLER$`), re(`^(parentbased_)?(always_on|always_off|traceidratio)$`),
-			"always_on, always_off or traceidratio, also behind parentbased_"},
-		{re(`^OTEL_TRACES_SAMPLER_ARG$`), re(`^(0?\.\d+|[01](\.0*)?)$`), "0 to 1, such as 0.1"},
-		{re(`^OTEL_METRICS_EXEMPLAR_FILTER$`), re(`^(always_on|always_off|trace_based)$`), "always_on, always_off or trace_based"},
-		{re(`^OTEL_EXPORTER_OTLP_((TRACES|LOGS)_)?COMPRESSION$`), re(`^(gzip|none)$`), "gzip or none"},
-		{re(`^OTEL_EXPORTER_OTLP_LOGS_(CLIENT_)?(CERTIFICATE|KEY)$`), re(`^$`), "none: certificates of a log store are taken from SSL_CERT_FILE"},
-	}
-	secrets = re(`(//)\S*@|(\?)\S+|(HEADERS value )(?s:.*)`) // a password or a token, so it is not logged
-)
+// settings says what variables take, as regular expressions of names and values. The SDK does not check
+// numbers, and does not know all words.
+var settings = []struct{ names, values, want string }{
+	{`OTEL_(BSP|BLRP)_.*|OTEL_EXPORTER_OTLP_((TRACES|LOGS)_)?TIMEOUT`, `[1-9]\d{0,6}`,
+		"1 to 9999999, without a unit; times are in milliseconds"},
+	{`OTEL_.*_LIMIT`, `\d{1,7}|-1`, "0 to 9999999, or -1 for no limit"},
+	{`OTEL_TRACES_SAMPLER`, `(parentbased_)?(always_on|always_off|traceidratio)`,
+		"always_on, always_off or traceidratio, also behind parentbased_"},
+	{`OTEL_TRACES_SAMPLER_ARG`, `0?\.\d+|[01](\.0*)?`, "0 to 1, such as 0.1"},
+	{`OTEL_PROPAGATORS`, `none|((^|\s*,\s*)(jaeger|tracecontext|baggage))+`, "jaeger, tracecontext and baggage, or none alone"},
+	{`OTEL_TRACES_EXPORTER`, `otlp|console|none`, "otlp, console or none"},
+	{`OTEL_METRICS_EXPORTER`, `prometheus|none`, "prometheus or none"},
+	{`OTEL_LOGS_EXPORTER`, `otlp|none`, "otlp or none"},
+	{`OTEL_METRICS_EXEMPLAR_FILTER`, `always_on|always_off|trace_based`, "always_on, always_off or trace_based"},
+	{`OTEL_EXPORTER_OTLP_((TRACES|LOGS)_)?PROTOCOL`, `grpc|http/protobuf`, "grpc for spans, http/protobuf for log lines"},
+	{`OTEL_EXPORTER_OTLP_((TRACES|LOGS)_)?COMPRESSION`, `gzip|none`, "gzip or none"},
+	{`OTEL_EXPORTER_OTLP_LOGS_(CLIENT_)?(CERTIFICATE|KEY)`, ``, "none: certificates of a log store are taken from SSL_CERT_FILE"},
+	{`OTEL_SDK_DISABLED`, `true|false`, "true or false"},
+}
+
+var secrets = regexp.MustCompile(`(//)\S*@|(\?)\S+|(HEADERS value )(?s:.*)`) // a password or a token, so it is not logged
 
 func redact(text string) string { return secrets.ReplaceAllString(text, "$1$2$3[redacted]") }
 
 // env returns the value of a variable. An empty one counts as not set.
 func env(name, preset string) string { return cmp.Or(strings.TrimSpace(os.Getenv(name)), preset) }
 
-// choice returns the value of a variable that takes certain words, in lower case.
-func choice(name, preset string) string { return strings.ToLower(env(name, preset)) }
-
-// checkSettings says which settings are wrong, and writes words as the SDK wants them. From now on our
-// log has what the SDK says, once a minute, without the values that it shows: a header's may be a
+// checkSettings says which settings are wrong, and writes words in lower case, as the SDK wants them. From
+// now on our log has what the SDK says, once a minute, without the values that it shows: a header's may be a
 // secret. It is not sent: an SDK that speaks while it sends a line would wait for itself.
 func checkSettings(log *slog.Logger) (err error) {
 	if handler, ok := log.Handler().(telemetryHandler); ok {
@@ -63,19 +62,17 @@ func checkSettings(log *slog.Logger) (err error) {
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { warn(err.Error()) }))
 	otel.SetLogger(funcr.New(func(_, text string) { warn(text) }, funcr.Options{Verbosity: 1,
 		RenderArgsHook: func([]any) []any { return nil }}))
-	for _, variable := range os.Environ() {
-		name, _, _ := strings.Cut(variable, "=")
-		for _, s := range settings {
-			if value := choice(name, ""); value != "" && s.names.MatchString(name) {
+	for _, s := range settings {
+		names, values := regexp.MustCompile("^("+s.names+")$"), regexp.MustCompile("^("+s.values+")$")
+		for _, variable := range os.Environ() {
+			name, _, _ := strings.Cut(variable, "=")
+			if value := strings.ToLower(env(name, "")); value != "" && names.MatchString(name) {
 				os.Setenv(name, value)
-				if !s.values.MatchString(value) {
+				if !values.MatchString(value) {
 					err = errors.Join(err, fmt.Errorf("%s=%q: want %s", name, value, s.want))
 				}
 			}
 		}
-	}
-	if off := choice("OTEL_SDK_DISABLED", "false"); off != "true" && off != "false" {
-		log.Warn("ignored: want true or false", "OTEL_SDK_DISABLED", off)
 	}
 	return err
 }
@@ -84,7 +81,7 @@ func checkSettings(log *slog.Logger) (err error) {
 // is set for the signal wins over what is set for all.
 func checkOTLP(signal, spoken, endpoint string, log *slog.Logger) error {
 	const all = "OTEL_EXPORTER_OTLP_"
-	if protocol := choice(all+signal+"_PROTOCOL", choice(all+"PROTOCOL", spoken)); protocol != spoken {
+	if protocol := env(all+signal+"_PROTOCOL", env(all+"PROTOCOL", spoken)); protocol != spoken {
 		return fmt.Errorf("%[1]s%[2]s_PROTOCOL or %[1]sPROTOCOL=%[3]q: want %[1]s%[2]s_PROTOCOL=%[4]s",
 			all, signal, protocol, spoken)
 	}

@@ -28,7 +28,7 @@ func TestSettingsThatCannotWorkAreErrorsAndOthersWarnings(t *testing.T) {
 		"no propagator":                        {"OTEL_PROPAGATORS", "none", "", ""},
 		"an unknown exporter":                  {"OTEL_TRACES_EXPORTER", "jaeger", "otlp, console or none", ""},
 		"an exporter in upper case":            {"OTEL_TRACES_EXPORTER", "OTLP", "", ""},
-		"another protocol":                     {"OTEL_EXPORTER_OTLP_PROTOCOL", "http/json", "want OTEL_EXPORTER_OTLP_TRACES_PROTOCOL=grpc", ""},
+		"another protocol":                     {"OTEL_EXPORTER_OTLP_PROTOCOL", "http/json", "grpc for spans", ""},
 		"another protocol for traces":          {"OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/protobuf", "want OTEL_EXPORTER_OTLP_TRACES_PROTOCOL=grpc", ""},
 		"the protocol, in upper case":          {"OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "GRPC", "", ""},
 		"an endpoint without a scheme":         {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "tempo:4317", "http://host:port", ""},
@@ -54,7 +54,7 @@ func TestSettingsThatCannotWorkAreErrorsAndOthersWarnings(t *testing.T) {
 		"an unknown logs exporter":             {"OTEL_LOGS_EXPORTER", "loki", "otlp or none", ""},
 		"a logs endpoint that is no URL":       {"OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "loki:3100", "/otlp/v1/logs", ""},
 		"the SDK can be switched off":          {"OTEL_SDK_DISABLED", "TRUE", "", "telemetry is off"},
-		"neither on nor off":                   {"OTEL_SDK_DISABLED", "1", "", "want true or false"},
+		"neither on nor off":                   {"OTEL_SDK_DISABLED", "1", "want true or false", ""},
 		"an unknown resource attribute format": {"OTEL_RESOURCE_ATTRIBUTES", "no-value", "", "resource is incomplete"},
 		"a header that is none":                {"OTEL_EXPORTER_OTLP_HEADERS", "secret", "", "parse headers"},
 		"a certificate that is not there":      {"OTEL_EXPORTER_OTLP_CERTIFICATE", "/nowhere", "", "read tls ca cert file"},
@@ -160,7 +160,7 @@ func TestWhatIsSetUpStopsWhenALaterPartFails(t *testing.T) {
 	t.Setenv("OTEL_METRICS_EXPORTER", "prometheus")
 	t.Setenv("OTEL_EXPORTER_PROMETHEUS_HOST", "[127.0.0.1]") // brackets do no harm
 	t.Setenv("OTEL_EXPORTER_PROMETHEUS_PORT", "0")
-	t.Setenv("OTEL_LOGS_EXPORTER", "loki")
+	t.Setenv("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "loki:3100")
 	if _, err := setUpTelemetry(t.Context(), slog.New(slog.NewJSONHandler(logs, nil))); err == nil {
 		t.Fatal("no error")
 	}

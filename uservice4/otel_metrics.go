@@ -15,25 +15,22 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"go.opentelemetry.io/contrib/instrumentation/runtime"
 	"go.opentelemetry.io/otel"
-	"go.opentelemetry.io/otel/attribute"
 	otelprometheus "go.opentelemetry.io/otel/exporters/prometheus"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
-	"go.opentelemetry.io/otel/sdk/metric/exemplar"
 	"go.opentelemetry.io/otel/sdk/resource"
 )
 
-// durationBuckets, in seconds, tell a database that takes one second from one that takes two.
-var durationBuckets = []float64{.005, .01, .025, .05, .1, .15, .2, .25, .5, .75, 1, 1.25, 1.5, 1.75, 2, 2.25, 2.5, 5, 10}
+// requestDurations has buckets, in seconds, that tell a database that takes one second from one that takes two.
+var requestDurations = sdkmetric.Stream{Aggregation: sdkmetric.AggregationExplicitBucketHistogram{
+	Boundaries: []float64{.005, .01, .025, .05, .1, .15, .2, .25, .5, .75, 1, 1.25, 1.5, 1.75, 2, 2.25, 2.5, 5, 10}}}
 
 var dropped = sdkmetric.Stream{Aggregation: sdkmetric.AggregationDrop{}} // nobody asks for these, and they cost time
 
 // setUpMetrics serves metrics at /metrics when OTEL_METRICS_EXPORTER is prometheus, on a port of
 // their own that no proxy publishes.
 func setUpMetrics(_ context.Context, res *resource.Resource, log *slog.Logger) (stop func(context.Context) error, err error) {
-	if name := choice("OTEL_METRICS_EXPORTER", "none"); name == "none" {
+	if env("OTEL_METRICS_EXPORTER", "none") == "none" {
 		return stopNothing, nil
-	} else if name != "prometheus" {
-		return nil, fmt.Errorf("OTEL_METRICS_EXPORTER=%q: want prometheus or none", name)
 	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})) // memory and open files
@@ -63,24 +60,4 @@ func setUpMetrics(_ context.Context, res *resource.Resource, log *slog.Logger) (
 	go server.Serve(listener) // until it is closed
 	log.Info("serving metrics", "addr", listener.Addr().String())
 	return func(ctx context.Context) error { return errors.Join(server.Close(), provider.Shutdown(ctx)) }, nil
-}
-
-// requestDurations leaves out what the caller names: with the Host header among the labels, a
-// stranger could make a new time series with each request.
-var requestDurations = sdkmetric.Stream{
-	Aggregation:     sdkmetric.AggregationExplicitBucketHistogram{Boundaries: durationBuckets},
-	AttributeFilter: attribute.NewDenyKeysFilter("server.address", "server.port", "network.protocol.version"),
-	ExemplarReservoirProviderSelector: func(sdkmetric.Aggregation) exemplar.ReservoirProvider {
-		return func(attribute.Set) exemplar.Reservoir {
-			return shortReservoir{exemplar.NewHistogramReservoir(durationBuckets)}
-		}
-	},
-}
-
-// shortReservoir keeps exemplars without the attributes that the stream leaves out. With them most
-// would be longer than the 128 characters that OpenMetrics allows, and be lost.
-type shortReservoir struct{ exemplar.Reservoir }
-
-func (r shortReservoir) Offer(ctx context.Context, t time.Time, value exemplar.Value, _ []attribute.KeyValue) {
-	r.Reservoir.Offer(ctx, t, value, nil)
 }

@@ -6,14 +6,24 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracegrpc"
+	sdklog "go.opentelemetry.io/otel/sdk/log"
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protopath"
+	"google.golang.org/protobuf/reflect/protorange"
+	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// This file has spans and log lines wait for a back end that is away. A reader may skip it.
+// This file sees to it that spans and log lines arrive: they wait for a back end that is away, and text that
+// is not UTF-8 is replaced. The SDK lets that pass, and one such byte in a header or an environment variable
+// would lose a whole batch. Mending requests as they come in would not do, because a query has to travel on as
+// it is. A reader may skip this file.
 
 // retry waits briefly, so that telemetry flows again within seconds of the back end's return. How long a
 // batch is tried at most is up to OTEL_EXPORTER_OTLP_TIMEOUT, OTEL_BSP_EXPORT_TIMEOUT and OTEL_BLRP_EXPORT_TIMEOUT.
@@ -21,8 +31,7 @@ var retry = otlptracegrpc.RetryConfig{
 	Enabled: true, InitialInterval: 250 * time.Millisecond, MaxInterval: time.Second, MaxElapsedTime: time.Hour,
 }
 
-// attemptTimeout bounds one attempt to send a batch.
-const attemptTimeout = 10 * time.Second
+const attemptTimeout = 10 * time.Second // bounds one attempt to send a batch
 
 // attempts logs, once a minute at most, that the back end is not reached, and when it is reached again.
 type attempts struct {
@@ -70,4 +79,45 @@ func (a *attempts) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	a.ended(err)
 	return res, nil
+}
+
+func valid(text string) string { return strings.ToValidUTF8(text, "\uFFFD") }
+
+// mend mends all text of a message of protobuf, such as a batch of spans with its resource.
+func mend(message any) {
+	protorange.Range(message.(proto.Message).ProtoReflect(), func(path protopath.Values) error {
+		last := path.Index(-1)
+		if text, ok := last.Value.Interface().(string); ok && last.Step.Kind() == protopath.FieldAccessStep {
+			path.Index(-2).Value.Message().Set(last.Step.FieldDescriptor(), protoreflect.ValueOfString(valid(text)))
+		}
+		return nil
+	})
+}
+
+// mendedLines mends log lines on their way to a processor: their exporter has no place for mend.
+type mendedLines struct{ sdklog.Processor }
+
+func (p mendedLines) OnEmit(ctx context.Context, record *sdklog.Record) error {
+	record.SetAttributes(mended(slices.Collect(record.WalkAttributes))...)
+	return p.Processor.OnEmit(ctx, record)
+}
+
+// mended mends what a resource or a log line has: text, lists of text, and groups, such as headers.
+func mended(attributes []attribute.KeyValue) (all []attribute.KeyValue) {
+	for _, kv := range attributes {
+		switch kv.Value.Type() {
+		case attribute.STRING:
+			kv.Value = attribute.StringValue(valid(kv.Value.AsString()))
+		case attribute.STRINGSLICE:
+			list := kv.Value.AsStringSlice()
+			for i := range list {
+				list[i] = valid(list[i])
+			}
+			kv.Value = attribute.StringSliceValue(list)
+		case attribute.MAP:
+			kv.Value = attribute.MapValue(mended(kv.Value.AsMap())...)
+		}
+		all = append(all, attribute.KeyValue{Key: attribute.Key(valid(string(kv.Key))), Value: kv.Value})
+	}
+	return all
 }
