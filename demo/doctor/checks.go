@@ -74,14 +74,16 @@ func (e *examination) traceID(ctx context.Context) Link {
 // log lines in Loki, which have the headers that the services received.
 func (e *examination) ledger(ctx context.Context) (answer ledger.Answer) {
 	if e.o.Kind == Local {
-		found, _ := e.askJSON(ctx, topology.Explorer, "/api/ledger?trace=__id__")
+		found, err := e.askJSON(ctx, topology.Explorer, "/api/ledger?trace=__id__")
+		e.unread = err != nil
 		_ = json.Unmarshal([]byte(found.Raw), &answer) // nothing is known then
 		return answer
 	}
 	made := ledger.New(ledger.DefaultMaxRecords)
 	const inTrace = ` |= "request" | trace_id="__id__" or headers_uber_trace_id=~"__id__.*"` +
 		` or headers_traceparent=~"00-__id__.*"`
-	lines, _ := e.askJSON(ctx, loki, logQL("uservice[34]", inTrace))
+	lines, err := e.askJSON(ctx, loki, logQL("uservice[34]", inTrace))
+	e.unread = err != nil && e.o.URLs[loki] != ""
 	for _, line := range lines.Get("data.result.#.stream").Array() {
 		headers := map[string]string{}
 		for label, value := range line.Map() {
@@ -130,7 +132,11 @@ func (e *examination) header(ctx context.Context) Link {
 			return broken(strings.TrimSuffix(hop.Says, "."), cmp.Or(notContinued[hop.Action], "header changed")).with(service)
 		}
 	}
-	if len(unknown) > 0 {
+	switch {
+	case len(unknown) > 0 && e.unread:
+		keeper := map[Kind]string{Compose: loki, Local: topology.Explorer}[e.o.Kind]
+		return skipped("needs: " + e.o.name(keeper) + ", which does not answer").yet()
+	case len(unknown) > 0:
 		return skipped("no log line says what reached " + strings.Join(unknown, " and ")).yet()
 	}
 	return fine("continued by uservice3 and uservice4")
@@ -234,6 +240,8 @@ func (e *examination) traceLink(ctx context.Context) Link {
 	}
 	res, err := get(ctx, e.http, link, "")
 	switch {
+	case err != nil && e.down[grafana] && hostOf(link) == hostOf(e.o.URLs[grafana]):
+		return skipped("needs: grafana, which is down")
 	case err != nil:
 		return broken("nothing answers at "+hostOf(link)+", where the link leads", "wrong trace link")
 	case res.status != http.StatusOK:

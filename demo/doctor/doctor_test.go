@@ -247,7 +247,10 @@ func TestEveryCauseSaysWhyAndWhatToDo(t *testing.T) {
 func TestTheReportForPeople(t *testing.T) {
 	for _, c := range []sick{
 		{"a report of a stack that is well", withoutDocker},
-		{"a report of a stack that is broken", func(f *fake) { f.spans, f.link = nil, "" }},
+		{"a report of a stack that is broken", func(f *fake) {
+			f.spans = nil
+			f.down["loki"], f.down["grafana"] = true, true
+		}},
 	} {
 		f := newFake(t)
 		c.wrong(f)
