@@ -11,9 +11,11 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -35,6 +37,7 @@ func TestMain(m *testing.M) {
 		}})
 		os.Exit(start(os.Getenv("DEMO_TEST_BIN")))
 	case "parent":
+		signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP) // under nohup, what it starts would outlive it
 		cmd := exec.Command(os.Args[0], os.Args[1:]...)
 		cmd.Env = append(os.Environ(), "DEMO_TEST=demo")
 		cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr

@@ -23,7 +23,7 @@ func TestTheWaterfallIsNear(t *testing.T) {
 		spans int
 		top   float64 // where the first span ends, in pixels
 		on360 float64 // likewise, on a narrow screen
-	}{"": {7, 320, 720}, "killed-before-flush": {5, 400, 1020}} {
+	}{"": {7, 320, 720}, "killed-before-flush": {5, 320, 1020}} {
 		p := withFault(t, browser, d.Explorer, fault)
 		js[any](p, `void document.querySelector("input[name=fail][value=database]").click()`)
 		p.call("uservice3")

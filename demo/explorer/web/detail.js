@@ -150,6 +150,7 @@ export class Detail {
     if (first) this.frame();
     setText(this.title, visible(trace.title));
     setText(this.subtitle, visible(trace.subtitle));
+    this.title.parentElement.title = this.title.parentElement.textContent; // there may be no room for all of it
     document.title = `${visible(trace.title)} ${trace.duration.text}`;
     distinct(trace.services.map((s) => s.name));
     this.facts.replaceChildren(...factList(trace));
@@ -213,11 +214,11 @@ export class Detail {
     const { id } = this.trace;
     this.el.replaceChildren(
       h("header", { class: "d-head" }, h("a", { class: "back", href: "/", "aria-label": "All traces", title: "All traces" }, icon("back")), this.lister,
-        h("h2", { id: "detail-title", tabIndex: -1 }, this.title, " ", this.subtitle), this.facts),
-      h("div", { class: "d-under" }, this.story,
+        h("h2", { id: "detail-title", tabIndex: -1 }, this.title, " ", this.subtitle), this.facts,
         h("div", { class: "d-id" }, h("code", {}, id), copyButton("Copy id", id), ...this.source ? [] : [
-          h("a", { class: "button", href: `/trace/${id}/with/` }, "Compare with…"),
+          h("a", { class: "button", href: `/trace/${id}/with/` }, "Compare…"),
           h("a", { class: "button", href: api.raw(id), download: `trace-${id}.json` }, "Download")])),
+      this.story,
       this.source && h("p", { class: "note", role: "status" }, icon("wait"), h("span", {}, "From the file ", h("strong", {}, visible(this.source)), ", not from the trace store. The explorer on this machine has read it and keeps nothing of it.")),
       this.card = h("section", { class: "card wf-card", "aria-labelledby": "wf-title" },
         h("div", { class: "card-head" }, h("h3", { id: "wf-title" }, "Waterfall"), this.legend, h("span", { class: "find", role: "search" }, this.finder, this.steps), this.fold), this.waterfall.element,
@@ -248,13 +249,14 @@ export class Detail {
 
   // choose opens a span's details, or closes them.
   choose(span, reveal = false, focus = true) {
-    const again = span && this.waterfall.selected?.span_id === span.span_id;
+    const again = span && this.waterfall.selected?.span_id === span.span_id, unfolded = again && $(".resource", this.spanBox)?.open;
     this.waterfall.select(span);
     this.spanBox.hidden = !span;
     this.spanBox.replaceChildren(...(span ? [spanDetails(span, this.trace, this.lines.filter((l) => this.trace.spans[l.span] === span), {
       close: () => { this.choose(null); this.waterfall.go(this.waterfall.active); },
       zoom: () => this.waterfall.toSpan(span),
     })] : []));
+    if (unfolded) $(".resource", this.spanBox).open = true;
     this.address();
     this.place();
     if (span && reveal) this.waterfall.reveal(span, focus);
@@ -332,11 +334,11 @@ function alike(from, to) {
 function factList({ duration, status, spans, failed, started_at: started }) {
   const fact = (name, cls, ...value) => h("div", { class: cls }, h("dt", {}, name), h("dd", {}, ...value));
   return [
-    fact("Duration", "big", duration.text),
+    fact("Duration", "bare", duration.text),
     status && fact("Status", status >= 400 ? "bad" : "", visible(status)),
-    fact("Spans", "", spans.length.toLocaleString("en")),
-    failed && fact("Errors", "bad", icon("error"), failed),
-    fact("Started", "wide", clock(Date.parse(started))),
+    fact("Spans", "bare", plural(spans.length, "span")),
+    failed && fact("Errors", "bad bare", icon("error"), failed),
+    fact("Started", "wide bare", clock(Date.parse(started))),
   ].filter(Boolean);
 }
 

@@ -127,7 +127,7 @@ export class Faults {
     const total = r.hints.length + r.more_hints;
     const wrong = r.wrong.at(-1);
     return [
-      h("p", {}, ...look(r) ?? ["One of seven faults is on. Call uservice3, look at its trace, at the list of traces and at the hop ledger, and name the cause."]),
+      h("p", {}, ...look(r) ?? ["One of seven faults is on. Call uservice3; see its trace, the list of traces and the hop ledger."]),
       r.hints.length ? h("ol", { class: "hints" }, ...r.hints.map((text) => h("li", {}, visible(text)))) : "",
       wrong ? h("p", { class: "note bad" }, icon("error"), h("span", {}, h("strong", {}, "No, it is something else. "), `If it were “${visible(wrong.title)}”, you would see this: ${visible(wrong.symptom)}`)) : "",
       this.naming ? this.causes(r) : "",
