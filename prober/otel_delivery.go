@@ -103,8 +103,8 @@ func (p mendedLines) OnEmit(ctx context.Context, record *sdklog.Record) error {
 }
 
 // mended mends what a resource or a log line has: text, lists of text, and groups, such as headers.
-func mended(attributes []attribute.KeyValue) (all []attribute.KeyValue) {
-	for _, kv := range attributes {
+func mended(attributes []attribute.KeyValue) []attribute.KeyValue {
+	for i, kv := range attributes {
 		switch kv.Value.Type() {
 		case attribute.STRING:
 			kv.Value = attribute.StringValue(valid(kv.Value.AsString()))
@@ -117,7 +117,7 @@ func mended(attributes []attribute.KeyValue) (all []attribute.KeyValue) {
 		case attribute.MAP:
 			kv.Value = attribute.MapValue(mended(kv.Value.AsMap())...)
 		}
-		all = append(all, attribute.KeyValue{Key: attribute.Key(valid(string(kv.Key))), Value: kv.Value})
+		attributes[i] = attribute.KeyValue{Key: attribute.Key(valid(string(kv.Key))), Value: kv.Value}
 	}
-	return all
+	return attributes
 }

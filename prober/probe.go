@@ -105,13 +105,11 @@ func (p *probe) check(ctx context.Context, host string) error {
 		return fmt.Errorf("%s: %w", host, err)
 	}
 	defer res.Body.Close()
-	if res.StatusCode == http.StatusSwitchingProtocols { // its body is the bare connection, which no timeout ends
+	if res.StatusCode != http.StatusOK { // its body is for people, and that of a 101 is the connection, which no timeout ends
 		return &badAnswer{causeStatus, fmt.Errorf("%s: answered %s", host, res.Status)}
 	}
 	body, err := io.ReadAll(io.LimitReader(res.Body, maxAnswerBytes+1))
 	switch {
-	case res.StatusCode != http.StatusOK: // its body is for people; reading it only ends the span
-		return &badAnswer{causeStatus, fmt.Errorf("%s: answered %s", host, res.Status)}
 	case err != nil:
 		return &badAnswer{causeBody, fmt.Errorf("%s: read answer: %w", host, err)}
 	case len(body) > maxAnswerBytes:

@@ -163,3 +163,25 @@ func TestAnAnswerThatIsNoList(t *testing.T) {
 		})
 	}
 }
+
+func TestTheMapReadsATraceOnce(t *testing.T) {
+	c := collector.New(slog.New(slog.DiscardHandler))
+	store := newFake(t, c.APIHandler().ServeHTTP)
+	h := New(Options{Tempo: parse(t, store.URL), Gateway: parse(t, nowhere)})
+	export(t, c, 1, "uservice3", "", time.Minute, time.Second, false)
+	export(t, c, 2, "uservice4", "", 100*time.Millisecond, time.Millisecond, false) // more of it may come
+	for i, want := range []int{2, 1, 2} {
+		w, got := ask(t, h, "GET", "/api/map", "", nil), 0
+		for len(store.asked) > 0 {
+			if r := <-store.asked; strings.HasPrefix(r.URL.Path, "/api/v2/traces/") {
+				got++
+			}
+		}
+		if got != want || !strings.Contains(w.Body.String(), "uservice4") {
+			t.Errorf("map %d: %d traces read, want %d: %s", i+1, got, want, w.Body)
+		}
+		if i == 1 {
+			export(t, c, 1, "gateway", "", time.Minute, 2*time.Second, false)
+		}
+	}
+}

@@ -20,6 +20,7 @@ import (
 	"net/url"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"example.com/grafana-tempo-go-demo/demo/lab"
@@ -58,9 +59,10 @@ type Ledger interface {
 
 type explorer struct {
 	Options
-	backends *http.Client  // to Tempo and to the gateway
-	calls    chan struct{} // one slot for each call in flight
-	reading  sync.Mutex    // held while a file is read
+	backends *http.Client             // to Tempo and to the gateway
+	calls    chan struct{}            // one slot for each call in flight
+	reading  sync.Mutex               // held while a file is read
+	mapped   atomic.Pointer[[]mapped] // what the last map was made of
 }
 
 // New returns the page and its API. It starts nothing, and Tempo and the gateway need not be up yet.

@@ -16,7 +16,7 @@ func Environment(s topology.Service) map[string]string {
 	// Collect garbage less often than by default, because the services make much that is
 	// short-lived and little that is not, but harder near the memory that 5,000 visitors at once
 	// need. docs/cost.md has the measurements.
-	env := map[string]string{"GOGC": "400", "GOMEMLIMIT": "640MiB"}
+	env := map[string]string{"GOGC": "200", "GOMEMLIMIT": "640MiB"}
 	if s.Instrumented {
 		// Every request is sampled. Batches are small in time and large in number, so that a trace
 		// is complete a quarter of a second after its answer and nothing is lost under load.
@@ -31,7 +31,7 @@ func Environment(s topology.Service) map[string]string {
 			"OTEL_BSP_EXPORT_TIMEOUT":        "600000", // spans wait this long for a store that is away
 			"OTEL_EXPORTER_OTLP_TIMEOUT":     "600000",
 			"OTEL_BLRP_EXPORT_TIMEOUT":       "600000", // and log lines
-			"OTEL_BLRP_MAX_QUEUE_SIZE":       "32768",
+			"OTEL_BLRP_MAX_QUEUE_SIZE":       "6144",   // takes its memory at once
 			"OTEL_METRICS_EXPORTER":          "prometheus",
 			"OTEL_GO_X_OBSERVABILITY":        "true", // the SDK's own metrics, such as dropped spans
 		})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -58,10 +59,21 @@ func TestWhatDoesNotStartOrStopIsToldAndGone(t *testing.T) {
 	o := options(t)
 	s := start(t, o)
 	s.holdUservice4(t)
+	hanging := make(chan error, 1)
+	go func() {
+		req, _ := http.NewRequestWithContext(context.Background(), http.MethodGet, s.URLs().Gateway, nil)
+		req.Host = "uservice3.localhost"
+		_, err := http.DefaultTransport.RoundTrip(req)
+		hanging <- err
+	}()
+	waitFor(t, "request", func() bool { return regexp.MustCompile(`(?m)^uservice3 .*"msg":"request"`).MatchString(s.logs()) })
 	ctx, kill := context.WithCancelCause(context.Background())
 	kill(errors.New("asked to stop at once"))
 	if err := s.Stop(ctx); err == nil || !strings.Contains(err.Error(), "uservice4 was killed: asked to stop at once") {
 		t.Errorf("one that does not stop: %v", err)
+	}
+	if <-hanging == nil {
+		t.Error("the stop has waited for a request that hangs")
 	}
 	s.isGone(t)
 	if _, err := Start(ctx, o); err == nil || !strings.Contains(err.Error(), "asked to stop at once") {

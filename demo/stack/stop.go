@@ -34,7 +34,9 @@ func (s *Stack) stop(ctx context.Context) error {
 		}
 	}
 	if s.gateway != nil {
-		within(process.Grace, topology.Gateway, s.parts[topology.Gateway].server.Shutdown)
+		server := &s.parts[topology.Gateway].server
+		within(process.Grace, topology.Gateway, server.Shutdown)
+		_ = server.Close() // a request that is still there would hold the gate
 		s.gateway.CloseIdleConnections()
 	}
 	s.gate.Lock() // a change under way comes to its end first, and there will be no other

@@ -249,13 +249,14 @@ export class Detail {
 
   // choose opens a span's details, or closes them.
   choose(span, reveal = false, focus = true) {
-    const again = span && this.waterfall.selected?.span_id === span.span_id;
+    const again = span && this.waterfall.selected?.span_id === span.span_id, unfolded = again && $(".resource", this.spanBox)?.open;
     this.waterfall.select(span);
     this.spanBox.hidden = !span;
     this.spanBox.replaceChildren(...(span ? [spanDetails(span, this.trace, this.lines.filter((l) => this.trace.spans[l.span] === span), {
       close: () => { this.choose(null); this.waterfall.go(this.waterfall.active); },
       zoom: () => this.waterfall.toSpan(span),
     })] : []));
+    if (unfolded) $(".resource", this.spanBox).open = true;
     this.address();
     this.place();
     if (span && reveal) this.waterfall.reveal(span, focus);
