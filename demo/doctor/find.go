@@ -50,7 +50,7 @@ const nothingRuns = `%w. Start one, with Docker or without, then ask again:
   docker compose up --build    with Docker
   go run ./demo                without Docker
 Looked for: a run of go run ./demo; the stack with Docker at %s (gateway) and %s (Tempo).
-If yours is elsewhere, give its addresses with -gateway and -tempo`
+If yours is elsewhere, give its addresses with -gateway and -tempo%s`
 
 // Find finds out which stack to examine. Addresses in given, by part, replace those of compose; an
 // empty one says that the stack lacks that part. The address of a run's gateway alone finds that run.
@@ -71,7 +71,8 @@ func Find(ctx context.Context, given map[string]string) (Options, error) {
 	}
 	if len(found) == 0 {
 		return Options{}, fmt.Errorf(nothingRuns, ErrNothingRuns,
-			hostOf(compose.URLs[topology.Gateway]), hostOf(compose.URLs[topology.Tempo]))
+			hostOf(compose.URLs[topology.Gateway]), hostOf(compose.URLs[topology.Tempo]),
+			strings.TrimSuffix("\n"+halfUp(ctx, compose, nil), "\n"))
 	}
 	for _, o := range found[1:] {
 		found[0].Note += fmt.Sprintf("Also up, and not examined: %s: go run ./demo doctor -gateway=%s\n",
