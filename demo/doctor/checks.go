@@ -60,7 +60,8 @@ func (e *examination) traceID(ctx context.Context) Link {
 	}
 	l := broken(e.id+" was not sampled, so no span of it is sent", "not sampled").yet().
 		with("uservice3, or " + e.o.name(topology.Gateway) + " before it,")
-	for _, arrived := range e.hops(ctx)[topology.Uservice3].Arrived {
+	hops, _ := e.hops(ctx)
+	for _, arrived := range hops[topology.Uservice3].Arrived {
 		if arrived.Unsampled() {
 			l.about, l.retry = e.o.name(topology.Gateway), false
 		} else if arrived.TraceID != "" {
@@ -71,19 +72,27 @@ func (e *examination) traceID(ctx context.Context) Link {
 }
 
 // ledger asks the hop ledger of a run without Docker about the trace. With Docker it makes one of the
-// log lines in Loki, which have the headers that the services received.
-func (e *examination) ledger(ctx context.Context) (answer ledger.Answer) {
+// log lines in Loki, which have the headers that the services received. An error says who does not answer.
+func (e *examination) ledger(ctx context.Context) (answer ledger.Answer, err error) {
+	silent := func(part string) error { return errors.New(e.o.name(part) + ", which does not answer") }
 	if e.o.Kind == Local {
 		found, err := e.askJSON(ctx, topology.Explorer, "/api/ledger?trace=__id__")
-		e.unread = err != nil
+		if err != nil {
+			return answer, silent(topology.Explorer)
+		}
 		_ = json.Unmarshal([]byte(found.Raw), &answer) // nothing is known then
-		return answer
+		return answer, nil
+	}
+	if e.o.URLs[loki] == "" {
+		return answer, nil
 	}
 	made := ledger.New(ledger.DefaultMaxRecords)
 	const inTrace = ` |= "request" | trace_id="__id__" or headers_uber_trace_id=~"__id__.*"` +
 		` or headers_traceparent=~"00-__id__.*"`
 	lines, err := e.askJSON(ctx, loki, logQL("uservice[34]", inTrace))
-	e.unread = err != nil && e.o.URLs[loki] != ""
+	if err != nil {
+		return answer, silent(loki)
+	}
 	for _, line := range lines.Get("data.result.#.stream").Array() {
 		headers := map[string]string{}
 		for label, value := range line.Map() {
@@ -98,20 +107,21 @@ func (e *examination) ledger(ctx context.Context) (answer ledger.Answer) {
 		}
 	}
 	answer.Requests, _, _ = made.Trace(e.id, ledger.DefaultLimit)
-	return answer
+	return answer, nil
 }
 
 // hops are what the ledger says of the request, by who received it.
-func (e *examination) hops(ctx context.Context) map[string]ledger.Hop {
+func (e *examination) hops(ctx context.Context) (map[string]ledger.Hop, error) {
 	hops := map[string]ledger.Hop{}
-	for _, request := range e.ledger(ctx).Requests {
+	answer, err := e.ledger(ctx)
+	for _, request := range answer.Requests {
 		for _, hop := range request.Hops {
 			if hop.Action != ledger.NoAction {
 				hops[hop.To] = hop
 			}
 		}
 	}
-	return hops
+	return hops, err
 }
 
 // notContinued is why a service did not continue the trace that it was called in, if not for its header.
@@ -122,7 +132,7 @@ var notContinued = map[ledger.Action]cause{
 
 // header judges by the hop ledger whether both services continued the trace.
 func (e *examination) header(ctx context.Context) Link {
-	hops := e.hops(ctx)
+	hops, err := e.hops(ctx)
 	var unknown []string
 	for _, service := range pair {
 		switch hop, known := hops[service]; {
@@ -133,9 +143,8 @@ func (e *examination) header(ctx context.Context) Link {
 		}
 	}
 	switch {
-	case len(unknown) > 0 && e.unread:
-		keeper := map[Kind]string{Compose: loki, Local: topology.Explorer}[e.o.Kind]
-		return skipped("needs: " + e.o.name(keeper) + ", which does not answer").yet()
+	case err != nil:
+		return skipped("needs: " + err.Error()).yet()
 	case len(unknown) > 0:
 		return skipped("no log line says what reached " + strings.Join(unknown, " and ")).yet()
 	}
@@ -208,7 +217,8 @@ func (e *examination) spans(ctx context.Context) Link {
 // what their logs say of it; in the compose stack Loki may know.
 func (e *examination) notSent(ctx context.Context, detail string, senders ...string) Link {
 	if e.o.Kind == Local {
-		services := e.ledger(ctx).Services
+		answer, _ := e.ledger(ctx)
+		services := answer.Services
 		for _, sender := range senders {
 			switch own := services[sender]; {
 			case own.Vain != "":

@@ -126,7 +126,6 @@ type examination struct {
 	sent, answered time.Time
 	response       *visit.Answer
 	ours           bool   // it is from one of our services, if only to say that it failed
-	unread         bool   // who has the log lines did not answer
 	id             string // of the trace
 }
 
