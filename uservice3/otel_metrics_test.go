@@ -53,7 +53,7 @@ func TestMetrics(t *testing.T) {
 	for name, want := range map[string]string{
 		"the duration of requests, in our buckets": `http_server_request_duration_seconds_bucket{http_request_method="GET",http_response_status_code="404",network_protocol_name="http",network_protocol_version="1.1",`,
 		"a bucket of its own for slow ones":        `le="1.75"`,
-		"the Go runtime":                           "go_goroutine_count",
+		"the Go runtime":                           "go_goroutines",
 		"the process":                              "process_resident_memory_bytes",
 		"the SDK's own health":                     "otel_sdk_processor_span_queue_capacity",
 		"who this is":                              `target_info{`,

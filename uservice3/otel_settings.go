@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/url"
 	"os"
 	"regexp"
 	"strings"
@@ -18,21 +17,25 @@ import (
 
 // This file finds settings that cannot work. A reader may skip it.
 
+// host is a name or an IP address: a regular expression.
+const host = `(\[[\da-f:.]+\]|[\pL\d_.-]+)`
+
 // settings says what variables take, as regular expressions of names and values. The SDK does not check
-// numbers, and does not know all words.
+// numbers, and does not know all words. gRPC would ignore an address without a scheme, or use TLS, and guess a port.
 var settings = []struct{ names, values, want string }{
+	{`OTEL_EXPORTER_OTLP_(TRACES_)?ENDPOINT`, `(http://` + host + `:\d+|https://` + host + `(:\d+)?)(/[^\s?@%]*)?`,
+		"http://host:port, or https:// for TLS"},
+	{`OTEL_EXPORTER_OTLP_LOGS_ENDPOINT`, `https?://` + host + `(:\d+)?(/[^\s?@%]*)?`, "a URL such as http://loki:3100/otlp/v1/logs"},
 	{`OTEL_(BSP|BLRP)_.*|OTEL_EXPORTER_OTLP_((TRACES|LOGS)_)?TIMEOUT`, `[1-9]\d{0,6}`,
 		"1 to 9999999, without a unit; times are in milliseconds"},
 	{`OTEL_.*_LIMIT`, `\d{1,7}|-1`, "0 to 9999999, or -1 for no limit"},
-	{`OTEL_TRACES_SAMPLER`, `(parentbased_)?(always_on|always_off|traceidratio)`,
-		"always_on, always_off or traceidratio, also behind parentbased_"},
+	{`OTEL_TRACES_SAMPLER`, `(parentbased_)?(always_on|always_off|traceidratio)`, "always_on or another of the specification"},
 	{`OTEL_TRACES_SAMPLER_ARG`, `0?\.\d+|[01](\.0*)?`, "0 to 1, such as 0.1"},
 	{`OTEL_PROPAGATORS`, `none|((^|\s*,\s*)(jaeger|tracecontext|baggage))+`, "jaeger, tracecontext and baggage, or none alone"},
 	{`OTEL_TRACES_EXPORTER`, `otlp|console|none`, "otlp, console or none"},
 	{`OTEL_METRICS_EXPORTER`, `prometheus|none`, "prometheus or none"},
 	{`OTEL_LOGS_EXPORTER`, `otlp|none`, "otlp or none"},
 	{`OTEL_METRICS_EXEMPLAR_FILTER`, `always_on|always_off|trace_based`, "always_on, always_off or trace_based"},
-	{`OTEL_EXPORTER_OTLP_((TRACES|LOGS)_)?PROTOCOL`, `grpc|http/protobuf`, "grpc for spans, http/protobuf for log lines"},
 	{`OTEL_EXPORTER_OTLP_((TRACES|LOGS)_)?COMPRESSION`, `gzip|none`, "gzip or none"},
 	{`OTEL_EXPORTER_OTLP_LOGS_(CLIENT_)?(CERTIFICATE|KEY)`, ``, "none: certificates of a log store are taken from SSL_CERT_FILE"},
 	{`OTEL_SDK_DISABLED`, `true|false`, "true or false"},
@@ -45,7 +48,7 @@ func redact(text string) string { return secrets.ReplaceAllString(text, "$1$2$3[
 // env returns the value of a variable. An empty one counts as not set.
 func env(name, preset string) string { return cmp.Or(strings.TrimSpace(os.Getenv(name)), preset) }
 
-// checkSettings says which settings are wrong, and writes words in lower case, as the SDK wants them. From
+// checkSettings says which settings are wrong. It writes words in lower case, as the SDK wants them. From
 // now on our log has what the SDK says, once a minute, without the values that it shows: a header's may be a
 // secret. It is not sent: an SDK that speaks while it sends a line would wait for itself.
 func checkSettings(log *slog.Logger) (err error) {
@@ -63,36 +66,32 @@ func checkSettings(log *slog.Logger) (err error) {
 	otel.SetLogger(funcr.New(func(_, text string) { warn(text) }, funcr.Options{Verbosity: 1,
 		RenderArgsHook: func([]any) []any { return nil }}))
 	for _, s := range settings {
-		names, values := regexp.MustCompile("^("+s.names+")$"), regexp.MustCompile("^("+s.values+")$")
+		names, values := regexp.MustCompile("^("+s.names+")$"), regexp.MustCompile("(?i)^("+s.values+")$")
 		for _, variable := range os.Environ() {
 			name, _, _ := strings.Cut(variable, "=")
-			if value := strings.ToLower(env(name, "")); value != "" && names.MatchString(name) {
-				os.Setenv(name, value)
+			if value := env(name, ""); value != "" && names.MatchString(name) {
 				if !values.MatchString(value) {
-					err = errors.Join(err, fmt.Errorf("%s=%q: want %s", name, value, s.want))
+					err = errors.Join(err, fmt.Errorf("%s=%q: want %s", name, redact(value), s.want))
 				}
+				if !strings.Contains(value, "://") {
+					value = strings.ToLower(value)
+				}
+				os.Setenv(name, value)
 			}
 		}
 	}
 	return err
 }
 
-// checkOTLP says what is wrong with protocol and endpoint of a signal, which is TRACES or LOGS. What
-// is set for the signal wins over what is set for all.
+// checkOTLP says what is wrong with protocol and port of a signal, which is TRACES or LOGS. What is
+// set for the signal wins over what is set for all.
 func checkOTLP(signal, spoken, endpoint string, log *slog.Logger) error {
 	const all = "OTEL_EXPORTER_OTLP_"
-	if protocol := env(all+signal+"_PROTOCOL", env(all+"PROTOCOL", spoken)); protocol != spoken {
+	if protocol := env(all+signal+"_PROTOCOL", env(all+"PROTOCOL", spoken)); !strings.EqualFold(protocol, spoken) {
 		return fmt.Errorf("%[1]s%[2]s_PROTOCOL or %[1]sPROTOCOL=%[3]q: want %[1]s%[2]s_PROTOCOL=%[4]s",
 			all, signal, protocol, spoken)
 	}
-	// gRPC would ignore an address without a scheme, or use TLS, and guess a missing port.
-	u, err := url.Parse(endpoint)
-	if err != nil || u.Hostname() == "" || u.User != nil || u.RawQuery != "" ||
-		u.Scheme != "https" && (u.Scheme != "http" || spoken == "grpc" && u.Port() == "") {
-		return fmt.Errorf("%[1]s%[2]s_ENDPOINT or %[1]sENDPOINT=%[3]q: want http://host:port, or https:// for TLS, "+
-			"and with OTLP over HTTP a path such as /otlp/v1/logs", all, signal, redact(endpoint))
-	}
-	if usual := map[string]string{"4317": "grpc", "4318": "http/protobuf"}[u.Port()]; usual != "" && usual != spoken {
+	if other := map[string]string{"grpc": ":4318", "http/protobuf": ":4317"}[spoken]; strings.Contains(endpoint, other) {
 		log.Warn("probably the wrong port: OTLP over gRPC has 4317, over HTTP 4318", "endpoint", endpoint, "protocol", spoken)
 	}
 	return nil

@@ -28,7 +28,7 @@ func TestSettingsThatCannotWorkAreErrorsAndOthersWarnings(t *testing.T) {
 		"no propagator":                        {"OTEL_PROPAGATORS", "none", "", ""},
 		"an unknown exporter":                  {"OTEL_TRACES_EXPORTER", "jaeger", "otlp, console or none", ""},
 		"an exporter in upper case":            {"OTEL_TRACES_EXPORTER", "OTLP", "", ""},
-		"another protocol":                     {"OTEL_EXPORTER_OTLP_PROTOCOL", "http/json", "grpc for spans", ""},
+		"another protocol":                     {"OTEL_EXPORTER_OTLP_PROTOCOL", "http/json", "want OTEL_EXPORTER_OTLP_TRACES_PROTOCOL=grpc", ""},
 		"another protocol for traces":          {"OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/protobuf", "want OTEL_EXPORTER_OTLP_TRACES_PROTOCOL=grpc", ""},
 		"the protocol, in upper case":          {"OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "GRPC", "", ""},
 		"an endpoint without a scheme":         {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "tempo:4317", "http://host:port", ""},
@@ -37,6 +37,8 @@ func TestSettingsThatCannotWorkAreErrorsAndOthersWarnings(t *testing.T) {
 		"an endpoint with a password":          {"OTEL_EXPORTER_OTLP_ENDPOINT", "http://me:secret@tempo:4317", `"http://[redacted]tempo:4317"`, ""},
 		"an endpoint with a token":             {"OTEL_EXPORTER_OTLP_ENDPOINT", "http://tempo:4317/?t=secret", `"http://tempo:4317/?[redacted]"`, ""},
 		"the port of OTLP over HTTP":           {"OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4318", "", "over gRPC has 4317, over HTTP 4318"},
+		"an IPv6 address":                      {"OTEL_EXPORTER_OTLP_ENDPOINT", "http://[::1]:4317/", "", ""},
+		"an endpoint without a host":           {"OTEL_EXPORTER_OTLP_ENDPOINT", "http://:4317", "http://host:port", ""},
 		"TLS on its usual port":                {"OTEL_EXPORTER_OTLP_ENDPOINT", "https://tempo.example.com", "", ""},
 		"no queue":                             {"OTEL_BSP_MAX_QUEUE_SIZE", "0", "want 1 to", ""},
 		"a negative batch":                     {"OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "-1", "want 1 to", ""},
@@ -45,7 +47,7 @@ func TestSettingsThatCannotWorkAreErrorsAndOthersWarnings(t *testing.T) {
 		"a delay of log lines with a unit":     {"OTEL_BLRP_SCHEDULE_DELAY", "1s", "without a unit", ""},
 		"a limit that is no number":            {"OTEL_SPAN_EVENT_COUNT_LIMIT", "many", "-1 for no limit", ""},
 		"no limit":                             {"OTEL_SPAN_EVENT_COUNT_LIMIT", " -1 ", "", ""},
-		"an unknown sampler":                   {"OTEL_TRACES_SAMPLER", "always", "always_on, always_off", ""},
+		"an unknown sampler":                   {"OTEL_TRACES_SAMPLER", "always", "want always_on", ""},
 		"a share of more than all":             {"OTEL_TRACES_SAMPLER_ARG", "50", "0 to 1", ""},
 		"an unknown exemplar filter":           {"OTEL_METRICS_EXEMPLAR_FILTER", "none", "trace_based", ""},
 		"an unknown compression":               {"OTEL_EXPORTER_OTLP_COMPRESSION", "zstd", "gzip or none", ""},
@@ -160,7 +162,8 @@ func TestWhatIsSetUpStopsWhenALaterPartFails(t *testing.T) {
 	t.Setenv("OTEL_METRICS_EXPORTER", "prometheus")
 	t.Setenv("OTEL_EXPORTER_PROMETHEUS_HOST", "[127.0.0.1]") // brackets do no harm
 	t.Setenv("OTEL_EXPORTER_PROMETHEUS_PORT", "0")
-	t.Setenv("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "loki:3100")
+	t.Setenv("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "http://loki:3100")
+	t.Setenv("OTEL_EXPORTER_OTLP_LOGS_PROTOCOL", "grpc")
 	if _, err := setUpTelemetry(t.Context(), slog.New(slog.NewJSONHandler(logs, nil))); err == nil {
 		t.Fatal("no error")
 	}

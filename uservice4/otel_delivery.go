@@ -65,19 +65,16 @@ func (a *attempts) intercept(ctx context.Context, method string, request, reply 
 }
 
 // RoundTrip is one attempt to send log lines. Their exporter repeats it after a status of 503, but not when
-// a connection is refused or a name is not known: so that becomes a 503.
+// a connection is refused or a name is not known, or after a 500: so all these become a 503.
 func (a *attempts) RoundTrip(req *http.Request) (*http.Response, error) {
 	res, err := http.DefaultTransport.RoundTrip(req)
-	if err == nil && res.StatusCode == http.StatusSwitchingProtocols { // its body is the bare connection, which no timeout ends
+	if err == nil && (res.StatusCode < 200 || res.StatusCode >= 500) { // the body of a 101 is the bare connection, which no timeout ends
 		res.Body.Close()
 		err = errors.New(res.Status)
 	}
-	if err != nil {
+	if a.ended(err); err != nil {
 		res = &http.Response{StatusCode: http.StatusServiceUnavailable, Body: io.NopCloser(strings.NewReader(err.Error()))}
-	} else if res.StatusCode >= 500 {
-		err = errors.New(res.Status)
 	}
-	a.ended(err)
 	return res, nil
 }
 
@@ -109,11 +106,8 @@ func mended(attributes []attribute.KeyValue) []attribute.KeyValue {
 		case attribute.STRING:
 			kv.Value = attribute.StringValue(valid(kv.Value.AsString()))
 		case attribute.STRINGSLICE:
-			list := kv.Value.AsStringSlice()
-			for i := range list {
-				list[i] = valid(list[i])
-			}
-			kv.Value = attribute.StringSliceValue(list)
+			const between = "\x00" // which no argument of a process contains
+			kv.Value = attribute.StringSliceValue(strings.Split(valid(strings.Join(kv.Value.AsStringSlice(), between)), between))
 		case attribute.MAP:
 			kv.Value = attribute.MapValue(mended(kv.Value.AsMap())...)
 		}

@@ -13,7 +13,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
-	"go.opentelemetry.io/contrib/instrumentation/runtime"
 	"go.opentelemetry.io/otel"
 	otelprometheus "go.opentelemetry.io/otel/exporters/prometheus"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
@@ -33,7 +32,7 @@ func setUpMetrics(_ context.Context, res *resource.Resource, log *slog.Logger) (
 		return stopNothing, nil
 	}
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})) // memory and open files
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	exporter, err := otelprometheus.New(otelprometheus.WithRegisterer(registry))
 	if err != nil {
 		return nil, fmt.Errorf("prometheus exporter: %w", err)
@@ -43,10 +42,6 @@ func setUpMetrics(_ context.Context, res *resource.Resource, log *slog.Logger) (
 		sdkmetric.NewView(sdkmetric.Instrument{Name: "http.*.body.size"}, dropped),
 		sdkmetric.NewView(sdkmetric.Instrument{Name: "otel.sdk.span.live"}, dropped)))
 	otel.SetMeterProvider(provider)
-	if err := runtime.Start(runtime.WithMeterProvider(provider)); err != nil {
-		return nil, fmt.Errorf("runtime metrics: %w", err)
-	}
-
 	listener, err := net.Listen("tcp", net.JoinHostPort(
 		strings.Trim(env("OTEL_EXPORTER_PROMETHEUS_HOST", "localhost"), "[]"), env("OTEL_EXPORTER_PROMETHEUS_PORT", "9464")))
 	if err != nil {

@@ -43,7 +43,7 @@ func (s *testStack) checkResources(t *testing.T, service string, memory, gorouti
 	}
 	got := 0.0
 	if !testbed.Poll(t, func(context.Context) bool {
-		got, _ = s.metric(t, service, "go_goroutine_count", "")
+		got, _ = s.metric(t, service, "go_goroutines", "")
 		return got > 0 && got <= goroutines
 	}) {
 		t.Errorf("%s has %.0f goroutines", service, got)
