@@ -1,15 +1,22 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
+	"os"
+	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
+	"github.com/go-logr/logr/funcr"
+	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracegrpc"
 	sdklog "go.opentelemetry.io/otel/sdk/log"
@@ -20,24 +27,94 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// This file sees to it that spans and log lines arrive: they wait for a back end that is away, and text that
-// is not UTF-8 is replaced. The SDK lets that pass, and one such byte in a header or an environment variable
-// would lose a whole batch. Mending requests as they come in would not do, because a query has to travel on as
-// it is. A reader may skip this file.
+// This file sees to it that spans and log lines arrive. It finds settings that cannot work. Telemetry waits for a
+// back end that is away. And text that is not UTF-8 is replaced: the SDK lets that pass, and one such byte in a
+// header or an environment variable would lose a whole batch. Mending requests as they come in would not do,
+// because a query has to travel on as it is. A reader may skip this file.
+
+const host = `(\[[\da-f:.]+\]|[\pL\d_.-]+)` // a name or an IP address, as a regular expression
+
+// settings says what variables take, as regular expressions of names and values. The SDK does not check
+// numbers, and does not know all words. gRPC would ignore an address without a scheme, or use TLS, and guess a port.
+var settings = []struct{ names, values, want string }{
+	{`OTEL_EXPORTER_OTLP_(TRACES_)?ENDPOINT`, `(http://` + host + `:\d+|https://` + host + `(:\d+)?)(/[^\s?@%]*)?`, "http://host:port, or https:// for TLS"},
+	{`OTEL_EXPORTER_OTLP_LOGS_ENDPOINT`, `https?://` + host + `(:\d+)?(/[^\s?@%]*)?`, "a URL such as http://loki:3100/otlp/v1/logs"},
+	{`OTEL_(BSP|BLRP)_.*|OTEL_EXPORTER_OTLP_(TRACES_|LOGS_)?TIMEOUT`, `[1-9]\d{0,6}`, "1 to 9999999, without a unit; times are in milliseconds"},
+	{`OTEL_.*_LIMIT`, `\d{1,7}|-1`, "0 to 9999999, or -1 for no limit"},
+	{`OTEL_TRACES_SAMPLER`, `(parentbased_)?(always_on|always_off|traceidratio)`, "always_on, always_off or traceidratio, also behind parentbased_"},
+	{`OTEL_TRACES_SAMPLER_ARG`, `0?\.\d+|[01](\.0*)?`, "0 to 1, such as 0.1"},
+	{`OTEL_PROPAGATORS`, `none|((^|\s*,\s*)(jaeger|tracecontext|baggage))+`, "jaeger, tracecontext and baggage, or none alone"},
+	{`OTEL_TRACES_EXPORTER`, `otlp|console|none`, "otlp, console or none"},
+	{`OTEL_METRICS_EXPORTER`, `prometheus|none`, "prometheus or none"},
+	{`OTEL_LOGS_EXPORTER`, `otlp|none`, "otlp or none"},
+	{`OTEL_METRICS_EXEMPLAR_FILTER`, `always_on|always_off|trace_based`, "always_on, always_off or trace_based"},
+	{`OTEL_EXPORTER_OTLP_(TRACES_|LOGS_)?COMPRESSION`, `gzip|none`, "gzip or none"},
+	{`OTEL_EXPORTER_OTLP_LOGS_(CLIENT_)?(CERTIFICATE|KEY)`, ``, "none: certificates of a log store are taken from SSL_CERT_FILE"},
+	{`OTEL_SDK_DISABLED`, `true|false`, "true or false"},
+}
+
+var secrets = regexp.MustCompile(`(//)\S*@|(\?)\S+|(HEADERS value )(?s:.*)`) // a password or a token, so it is not logged
+
+func redact(text string) string { return secrets.ReplaceAllString(text, "$1$2$3[redacted]") }
+
+// env returns the value of a variable. An empty one counts as not set.
+func env(name, preset string) string { return cmp.Or(strings.TrimSpace(os.Getenv(name)), preset) }
+
+const sdkSays = "telemetry" // the message of a line with the SDK's own words
+
+// checkSettings says which settings are wrong. It writes words in lower case, as the SDK wants them. From now on
+// our log has what the SDK says, once a minute, without the values that it shows: a header's may be a secret.
+func checkSettings(log *slog.Logger) (err error) {
+	var recent sync.Map // the texts of the last minute
+	warn := func(text string) {
+		if _, said := recent.LoadOrStore(text, true); !said {
+			time.AfterFunc(time.Minute, func() { recent.Delete(text) })
+			log.Warn(sdkSays, "error", redact(text))
+		}
+	}
+	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { warn(err.Error()) }))
+	noValues := func([]any) []any { return nil }
+	otel.SetLogger(funcr.New(func(_, text string) { warn(text) }, funcr.Options{Verbosity: 1, RenderArgsHook: noValues}))
+	for _, s := range settings {
+		names, values := regexp.MustCompile("^("+s.names+")$"), regexp.MustCompile("(?i)^("+s.values+")$")
+		for _, variable := range os.Environ() {
+			name, _, _ := strings.Cut(variable, "=")
+			if value := env(name, ""); value != "" && names.MatchString(name) {
+				if !values.MatchString(value) {
+					err = errors.Join(err, fmt.Errorf("%s=%q: want %s", name, redact(value), s.want))
+				}
+				if !strings.Contains(value, "://") {
+					value = strings.ToLower(value)
+				}
+				os.Setenv(name, value)
+			}
+		}
+	}
+	return err
+}
 
 // retry waits briefly, so that telemetry flows again within seconds of the back end's return. How long a
 // batch is tried at most is up to OTEL_EXPORTER_OTLP_TIMEOUT, OTEL_BSP_EXPORT_TIMEOUT and OTEL_BLRP_EXPORT_TIMEOUT.
-var retry = otlptracegrpc.RetryConfig{
-	Enabled: true, InitialInterval: 250 * time.Millisecond, MaxInterval: time.Second, MaxElapsedTime: time.Hour,
-}
-
-const attemptTimeout = 10 * time.Second // bounds one attempt to send a batch
+var retry = otlptracegrpc.RetryConfig{Enabled: true, InitialInterval: time.Second / 4, MaxInterval: time.Second, MaxElapsedTime: time.Hour}
 
 // attempts logs, once a minute at most, that the back end is not reached, and when it is reached again.
 type attempts struct {
 	log    *slog.Logger
 	logged time.Time // that it is away
 	away   bool
+}
+
+// newAttempts refuses a protocol that is not spoken for a signal, TRACES or LOGS. What is set for the signal
+// wins over what is set for all.
+func newAttempts(what, signal, spoken, endpoint string, log *slog.Logger) (*attempts, error) {
+	const all = "OTEL_EXPORTER_OTLP_"
+	if protocol := env(all+signal+"_PROTOCOL", env(all+"PROTOCOL", spoken)); !strings.EqualFold(protocol, spoken) {
+		return nil, fmt.Errorf("%[1]s%[2]s_PROTOCOL or %[1]sPROTOCOL=%[3]q: want %[1]s%[2]s_PROTOCOL=%[4]s", all, signal, protocol, spoken)
+	}
+	if other := map[string]string{"grpc": ":4318", "http/protobuf": ":4317"}[spoken]; strings.Contains(endpoint, other) {
+		log.Warn("probably the wrong port: OTLP over gRPC has 4317, over HTTP 4318", "endpoint", endpoint, "protocol", spoken)
+	}
+	return &attempts{log: log.With("what", what, "endpoint", endpoint)}, nil
 }
 
 func (a *attempts) ended(err error) {
@@ -53,8 +130,6 @@ func (a *attempts) ended(err error) {
 // intercept is one attempt to send spans.
 func (a *attempts) intercept(ctx context.Context, method string, request, reply any, conn *grpc.ClientConn,
 	invoke grpc.UnaryInvoker, options ...grpc.CallOption) error {
-	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
-	defer cancel()
 	err := invoke(ctx, method, request, reply, conn, options...)
 	if err != nil && strings.Contains(err.Error(), "invalid UTF-8") {
 		mend(request)
@@ -99,15 +174,14 @@ func (p mendedLines) OnEmit(ctx context.Context, record *sdklog.Record) error {
 	return p.Processor.OnEmit(ctx, record)
 }
 
-// mended mends what a resource or a log line has: text, lists of text, and groups, such as headers.
+// mended mends what a resource or a log line has: text, lists of text, which have no NUL, and groups, such as headers.
 func mended(attributes []attribute.KeyValue) []attribute.KeyValue {
 	for i, kv := range attributes {
 		switch kv.Value.Type() {
 		case attribute.STRING:
 			kv.Value = attribute.StringValue(valid(kv.Value.AsString()))
 		case attribute.STRINGSLICE:
-			const between = "\x00" // which no argument of a process contains
-			kv.Value = attribute.StringSliceValue(strings.Split(valid(strings.Join(kv.Value.AsStringSlice(), between)), between))
+			kv.Value = attribute.StringSliceValue(strings.Split(valid(strings.Join(kv.Value.AsStringSlice(), "\x00")), "\x00"))
 		case attribute.MAP:
 			kv.Value = attribute.MapValue(mended(kv.Value.AsMap())...)
 		}

@@ -47,7 +47,7 @@ func TestSettingsThatCannotWorkAreErrorsAndOthersWarnings(t *testing.T) {
 		"a delay of log lines with a unit":     {"OTEL_BLRP_SCHEDULE_DELAY", "1s", "without a unit", ""},
 		"a limit that is no number":            {"OTEL_SPAN_EVENT_COUNT_LIMIT", "many", "-1 for no limit", ""},
 		"no limit":                             {"OTEL_SPAN_EVENT_COUNT_LIMIT", " -1 ", "", ""},
-		"an unknown sampler":                   {"OTEL_TRACES_SAMPLER", "always", "want always_on", ""},
+		"an unknown sampler":                   {"OTEL_TRACES_SAMPLER", "always", "always_on, always_off", ""},
 		"a share of more than all":             {"OTEL_TRACES_SAMPLER_ARG", "50", "0 to 1", ""},
 		"an unknown exemplar filter":           {"OTEL_METRICS_EXEMPLAR_FILTER", "none", "trace_based", ""},
 		"an unknown compression":               {"OTEL_EXPORTER_OTLP_COMPRESSION", "zstd", "gzip or none", ""},

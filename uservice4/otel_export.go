@@ -20,7 +20,8 @@ import (
 // newSpanExporter sends spans over gRPC. It does not connect yet: the back end may start later.
 func newSpanExporter(ctx context.Context, log *slog.Logger) (sdktrace.SpanExporter, error) {
 	endpoint := env("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4317"))
-	if err := checkOTLP("TRACES", "grpc", endpoint, log); err != nil {
+	attempts, err := newAttempts("spans", "TRACES", "grpc", endpoint, log)
+	if err != nil {
 		return nil, err
 	}
 	reconnect := grpc.ConnectParams{Backoff: backoff.DefaultConfig, MinConnectTimeout: 5 * time.Second}
@@ -28,9 +29,11 @@ func newSpanExporter(ctx context.Context, log *slog.Logger) (sdktrace.SpanExport
 	// Ask for the address with each connection. gRPC's own resolver remembers it, and waits up to
 	// two minutes to ask again for a name that is gone, as that of a stopped container is.
 	resolver.SetDefaultScheme("passthrough")
-	attempts := &attempts{log: log.With("what", "spans", "endpoint", endpoint)}
 	return otlptracegrpc.New(ctx, otlptracegrpc.WithEndpointURL(endpoint), otlptracegrpc.WithRetry(retry),
-		otlptracegrpc.WithMaxRequestSize(0), // otherwise each batch is walked through once more, to measure it
+		// One attempt takes ten seconds at most.
+		otlptracegrpc.WithServiceConfig(`{"methodConfig": [{"name": [{}], "timeout": "10s"}]}`),
+		// Otherwise each batch is walked through once more, to measure it.
+		otlptracegrpc.WithMaxRequestSize(0),
 		otlptracegrpc.WithDialOption(grpc.WithConnectParams(reconnect), grpc.WithUnaryInterceptor(attempts.intercept)))
 }
 
@@ -40,12 +43,12 @@ func setUpLogs(ctx context.Context, res *resource.Resource, log *slog.Logger) (s
 	if endpoint == "" || env("OTEL_LOGS_EXPORTER", "otlp") == "none" {
 		return stopNothing, nil
 	}
-	if err := checkOTLP("LOGS", "http/protobuf", endpoint, log); err != nil {
+	attempts, err := newAttempts("log lines", "LOGS", "http/protobuf", endpoint, log)
+	if err != nil {
 		return nil, err
 	}
-	attempts := &attempts{log: log.With("what", "log lines", "endpoint", endpoint)}
 	exporter, err := otlploghttp.New(ctx, otlploghttp.WithRetry(otlploghttp.RetryConfig(retry)),
-		otlploghttp.WithHTTPClient(&http.Client{Transport: attempts, Timeout: attemptTimeout}))
+		otlploghttp.WithHTTPClient(&http.Client{Transport: attempts, Timeout: 10 * time.Second}))
 	if err != nil {
 		return nil, err
 	}

@@ -20,7 +20,8 @@ type telemetryHandler struct {
 }
 
 func (h telemetryHandler) Handle(ctx context.Context, record slog.Record) error {
-	if h.otlp.Enabled(ctx, record.Level) {
+	// An SDK that speaks while it sends a line would wait for itself, if its words were sent too.
+	if record.Message != sdkSays && h.otlp.Enabled(ctx, record.Level) {
 		h.otlp.Handle(ctx, record.Clone()) // takes the ids from ctx, and cannot fail: it only queues the line
 	}
 	if span := trace.SpanContextFromContext(ctx); span.IsValid() {
