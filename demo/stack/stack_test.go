@@ -61,7 +61,7 @@ func TestWhatDoesNotStartOrStopIsToldAndGone(t *testing.T) {
 	s.holdUservice4(t)
 	hanging := make(chan error, 1)
 	go func() {
-		req, _ := http.NewRequestWithContext(context.Background(), http.MethodGet, s.URLs().Gateway, nil)
+		req, _ := http.NewRequestWithContext(context.Background(), http.MethodGet, s.URLs().Gateway+"/?slow=database", nil)
 		req.Host = "uservice3.localhost"
 		_, err := http.DefaultTransport.RoundTrip(req)
 		hanging <- err
