@@ -20,7 +20,7 @@ type telemetryHandler struct {
 }
 
 func (h telemetryHandler) Handle(ctx context.Context, record slog.Record) error {
-	// An SDK that speaks while it sends a line would wait for itself, if its words were sent too.
+	// The SDK may log while it queues a line, with a lock held. Sent too, that line would wait for itself.
 	if record.Message != sdkSays && h.otlp.Enabled(ctx, record.Level) {
 		h.otlp.Handle(ctx, record.Clone()) // takes the ids from ctx, and cannot fail: it only queues the line
 	}

@@ -27,10 +27,10 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// This file sees to it that spans and log lines arrive. It finds settings that cannot work. Telemetry waits for a
-// back end that is away. And text that is not UTF-8 is replaced: the SDK lets that pass, and one such byte in a
-// header or an environment variable would lose a whole batch. Mending requests as they come in would not do,
-// because a query has to travel on as it is. A reader may skip this file.
+// This file keeps spans and log lines from being lost. A reader may skip it. It refuses settings that cannot work,
+// it retries while a back end is away, and it replaces text that is not UTF-8: the SDK lets that pass, and one such
+// byte in a header or an environment variable would lose a whole batch. Mending requests as they come in would not
+// do, because a query has to travel on as it is.
 
 const host = `(\[[\da-f:.]+\]|[\pL\d_.-]+)` // a name or an IP address, as a regular expression
 
@@ -60,10 +60,10 @@ func redact(text string) string { return secrets.ReplaceAllString(text, "$1$2$3[
 // env returns the value of a variable. An empty one counts as not set.
 func env(name, preset string) string { return cmp.Or(strings.TrimSpace(os.Getenv(name)), preset) }
 
-const sdkSays = "telemetry" // the message of a line with the SDK's own words
+const sdkSays = "telemetry" // the message of our line about what the SDK logs
 
-// checkSettings says which settings are wrong. It writes words in lower case, as the SDK wants them. From now on
-// our log has what the SDK says, once a minute, without the values that it shows: a header's may be a secret.
+// checkSettings returns what is wrong with the settings. It writes words in lower case, as the SDK wants them. From
+// now on our log has what the SDK logs, each text once a minute, without its values: a header's may be a secret.
 func checkSettings(log *slog.Logger) (err error) {
 	var recent sync.Map // the texts of the last minute
 	warn := func(text string) {
