@@ -41,7 +41,7 @@ func TestAnOverrideChangesNothingElse(t *testing.T) {
 }
 
 // TestSpansHaveOneWayIn: the senders know one name, and strangers the ports of whoever has it. Whoever
-// starts before it or stops after it would lose spans.
+// stops after it would lose spans. Traefik, which lets requests in, starts after it.
 func TestSpansHaveOneWayIn(t *testing.T) {
 	withEBPF(t, func(t *testing.T, stack string) {
 		project := compose.Stack(t, stack, nil)
@@ -63,9 +63,12 @@ func TestSpansHaveOneWayIn(t *testing.T) {
 				}
 			}
 		}
+		if !waitsFor(project, "traefik", one) {
+			t.Errorf("traefik does not wait until %s is healthy", one)
+		}
 		for _, sender := range append([]string{"traefik"}, instrumented...) {
-			if !waitsFor(project, sender, one) {
-				t.Errorf("%s does not wait until %s is healthy", sender, one)
+			if _, ok := project.Services[sender].DependsOn[one]; !ok {
+				t.Errorf("%s may outlive %s", sender, one)
 			}
 		}
 	})
