@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"os"
 	"regexp"
 	"slices"
@@ -32,13 +33,9 @@ import (
 // byte in a header or an environment variable would lose a whole batch. Mending requests as they come in would not
 // do, because a query has to travel on as it is.
 
-const host = `(\[[\da-f:.]+\]|[\pL\d_.-]+)` // a name or an IP address, as a regular expression
-
 // settings says what variables take, as regular expressions of names and values. The SDK does not check
-// numbers, and does not know all words. gRPC would ignore an address without a scheme, or use TLS, and guess a port.
+// numbers, and does not know all words.
 var settings = []struct{ names, values, want string }{
-	{`OTEL_EXPORTER_OTLP_(TRACES_)?ENDPOINT`, `(http://` + host + `:\d+|https://` + host + `(:\d+)?)(/[^\s?@%]*)?`, "http://host:port, or https:// for TLS"},
-	{`OTEL_EXPORTER_OTLP_LOGS_ENDPOINT`, `https?://` + host + `(:\d+)?(/[^\s?@%]*)?`, "a URL such as http://loki:3100/otlp/v1/logs"},
 	{`OTEL_(BSP|BLRP)_.*|OTEL_EXPORTER_OTLP_(TRACES_|LOGS_)?TIMEOUT`, `[1-9]\d{0,6}`, "1 to 9999999, without a unit; times are in milliseconds"},
 	{`OTEL_.*_LIMIT`, `\d{1,7}|-1`, "0 to 9999999, or -1 for no limit"},
 	{`OTEL_TRACES_SAMPLER`, `(parentbased_)?(always_on|always_off|traceidratio)`, "always_on, always_off or traceidratio, also behind parentbased_"},
@@ -76,17 +73,14 @@ func checkSettings(log *slog.Logger) (err error) {
 	noValues := func([]any) []any { return nil }
 	otel.SetLogger(funcr.New(func(_, text string) { warn(text) }, funcr.Options{Verbosity: 1, RenderArgsHook: noValues}))
 	for _, s := range settings {
-		names, values := regexp.MustCompile("^("+s.names+")$"), regexp.MustCompile("(?i)^("+s.values+")$")
+		names, values := regexp.MustCompile("^("+s.names+")$"), regexp.MustCompile("^("+s.values+")$")
 		for _, variable := range os.Environ() {
 			name, _, _ := strings.Cut(variable, "=")
-			if value := env(name, ""); value != "" && names.MatchString(name) {
-				if !values.MatchString(value) {
-					err = errors.Join(err, fmt.Errorf("%s=%q: want %s", name, redact(value), s.want))
-				}
-				if !strings.Contains(value, "://") {
-					value = strings.ToLower(value)
-				}
+			if value := strings.ToLower(env(name, "")); value != "" && names.MatchString(name) {
 				os.Setenv(name, value)
+				if !values.MatchString(value) {
+					err = errors.Join(err, fmt.Errorf("%s=%q: want %s", name, value, s.want))
+				}
 			}
 		}
 	}
@@ -104,14 +98,21 @@ type attempts struct {
 	away   bool
 }
 
-// newAttempts refuses a protocol that is not spoken for a signal, TRACES or LOGS. What is set for the signal
-// wins over what is set for all.
+// newAttempts refuses a protocol that is not spoken for a signal, TRACES or LOGS, and an endpoint that cannot work.
+// What is set for the signal wins over what is set for all.
 func newAttempts(what, signal, spoken, endpoint string, log *slog.Logger) (*attempts, error) {
 	const all = "OTEL_EXPORTER_OTLP_"
 	if protocol := env(all+signal+"_PROTOCOL", env(all+"PROTOCOL", spoken)); !strings.EqualFold(protocol, spoken) {
 		return nil, fmt.Errorf("%[1]s%[2]s_PROTOCOL or %[1]sPROTOCOL=%[3]q: want %[1]s%[2]s_PROTOCOL=%[4]s", all, signal, protocol, spoken)
 	}
-	if other := map[string]string{"grpc": ":4318", "http/protobuf": ":4317"}[spoken]; strings.Contains(endpoint, other) {
+	// gRPC would ignore an address without a scheme, or use TLS, and guess a missing port.
+	u, err := url.Parse(endpoint)
+	if err != nil || u.Hostname() == "" || u.User != nil || u.RawQuery != "" ||
+		u.Scheme != "https" && (u.Scheme != "http" || spoken == "grpc" && u.Port() == "") {
+		return nil, fmt.Errorf("%[1]s%[2]s_ENDPOINT or %[1]sENDPOINT=%[3]q: want http://host:port, or https:// for TLS, "+
+			"and with OTLP over HTTP a path such as /otlp/v1/logs", all, signal, redact(endpoint))
+	}
+	if other := map[string]string{"grpc": "4318", "http/protobuf": "4317"}[spoken]; u.Port() == other {
 		log.Warn("probably the wrong port: OTLP over gRPC has 4317, over HTTP 4318", "endpoint", endpoint, "protocol", spoken)
 	}
 	return &attempts{log: log.With("what", what, "endpoint", endpoint)}, nil
@@ -181,7 +182,8 @@ func mended(attributes []attribute.KeyValue) []attribute.KeyValue {
 		case attribute.STRING:
 			kv.Value = attribute.StringValue(valid(kv.Value.AsString()))
 		case attribute.STRINGSLICE:
-			kv.Value = attribute.StringSliceValue(strings.Split(valid(strings.Join(kv.Value.AsStringSlice(), "\x00")), "\x00"))
+			list := kv.Value.AsStringSlice()
+			kv.Value = attribute.StringSliceValue(strings.Split(valid(strings.Join(list, "\x00")), "\x00")[:len(list)])
 		case attribute.MAP:
 			kv.Value = attribute.MapValue(mended(kv.Value.AsMap())...)
 		}

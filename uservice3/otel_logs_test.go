@@ -58,8 +58,13 @@ func TestLogLinesWaitForTheirBackEnd(t *testing.T) {
 	log := slog.New(withTelemetry(slog.NewTextHandler(t.Output(), nil)))
 	log.Info("to nobody")
 	waitFor(t, "the log line", func() bool { return strings.Contains(logs.String(), "refused") })
-	switched := make(chan bool, 1)
+	starting, switched := true, make(chan bool, 1)
 	_, stop = serve(addr, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if starting { // a Loki whose parts have not found each other yet
+			starting = false
+			w.WriteHeader(http.StatusInternalServerError)
+			return
+		}
 		conn, _, err := http.NewResponseController(w).Hijack()
 		if err != nil {
 			t.Error(err)

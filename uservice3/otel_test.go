@@ -82,8 +82,10 @@ func TestSettingsThatCannotWorkAreErrorsAndOthersWarnings(t *testing.T) {
 	}
 }
 
-func TestTheProtocolOfASignalWinsOverThatOfAll(t *testing.T) {
+func TestWhatIsSetForASignalWinsOverWhatIsSetForAll(t *testing.T) {
 	t.Setenv("OTEL_TRACES_EXPORTER", "otlp")
+	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "collector") // which alone could not work
+	t.Setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://127.0.0.1:9")
 	t.Setenv("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "http://127.0.0.1:9/v1/logs")
 	t.Setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
 	for logs, want := range map[string]string{"": "want OTEL_EXPORTER_OTLP_LOGS_PROTOCOL=http/protobuf", "http/protobuf": "<nil>"} {
@@ -162,8 +164,7 @@ func TestWhatIsSetUpStopsWhenALaterPartFails(t *testing.T) {
 	t.Setenv("OTEL_METRICS_EXPORTER", "prometheus")
 	t.Setenv("OTEL_EXPORTER_PROMETHEUS_HOST", "[127.0.0.1]") // brackets do no harm
 	t.Setenv("OTEL_EXPORTER_PROMETHEUS_PORT", "0")
-	t.Setenv("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "http://loki:3100")
-	t.Setenv("OTEL_EXPORTER_OTLP_LOGS_PROTOCOL", "grpc")
+	t.Setenv("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "loki:3100")
 	if _, err := setUpTelemetry(t.Context(), slog.New(slog.NewJSONHandler(logs, nil))); err == nil {
 		t.Fatal("no error")
 	}
